@@ -1,0 +1,51 @@
+"""nanodistil: DistilBERT from scratch in NumPy and Numba.
+
+Names resolve on first use (PEP 562), so `import nanodistil` costs a few milliseconds and imports neither NumPy nor Numba.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> module that defines it
+_HOME = {
+    "DistilBertConfig": "nanodistil.config",
+    "DistilBertModel": "nanodistil.pretrained",
+    "DistilBertForMaskedLM": "nanodistil.pretrained",
+    "DistilBertTokenizer": "nanodistil.tokenization",
+    "DistilBertTokenizerFast": "nanodistil.tokenization",
+    "pipeline": "nanodistil.pipelines",
+    "NanoDistilError": "nanodistil.weights.errors",
+    "InputError": "nanodistil.weights.errors",
+    "CheckpointError": "nanodistil.weights.errors",
+    "ModelNotFoundError": "nanodistil.weights.errors",
+    "MissingExtraError": "nanodistil.weights.errors",
+}
+
+__all__ = ["__version__", *_HOME]
+
+if TYPE_CHECKING:
+    from nanodistil.config import DistilBertConfig as DistilBertConfig
+    from nanodistil.pipelines import pipeline as pipeline
+    from nanodistil.pretrained import DistilBertForMaskedLM as DistilBertForMaskedLM
+    from nanodistil.pretrained import DistilBertModel as DistilBertModel
+    from nanodistil.tokenization import DistilBertTokenizer as DistilBertTokenizer
+    from nanodistil.tokenization import DistilBertTokenizerFast as DistilBertTokenizerFast
+    from nanodistil.weights.errors import CheckpointError as CheckpointError
+    from nanodistil.weights.errors import InputError as InputError
+    from nanodistil.weights.errors import MissingExtraError as MissingExtraError
+    from nanodistil.weights.errors import ModelNotFoundError as ModelNotFoundError
+    from nanodistil.weights.errors import NanoDistilError as NanoDistilError
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nanodistil' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
