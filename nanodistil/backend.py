@@ -1,0 +1,84 @@
+"""The seam: which arithmetic the model runs on.
+
+A backend is a module of kernels/ that has the names of `Ops`; the definitions in numpy_ops say what each must compute.
+This file alone imports them, and only the one that is asked for, so the numpy backend works where Numba is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nanodistil.weights.errors import InputError, MissingExtraError
+
+Array = NDArray[np.floating]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+BACKENDS = {"numpy": ("float32", "float64"), "numba": ("float32",)}  # name -> the dtypes it computes in
+
+
+class Ops(Protocol):
+    """What a backend offers. Shapes and meaning: kernels/numpy_ops.py, function by function."""
+
+    def prepare_linear(self, weight: Array, bias: Array) -> Any: ...
+    def linear(self, x: Array, w: Any) -> Array: ...
+    def linear_activation(self, x: Array, w: Any, name: str) -> Array: ...
+    def activation(self, x: Array, name: str) -> Array: ...
+    def embed(self, ids: Ints, positions: Ints, words: Array, places: Array) -> Array: ...
+    def layer_norm(self, x: Array, weight: Array, bias: Array) -> Array: ...
+    def add_layer_norm(self, x: Array, residual: Array, weight: Array, bias: Array) -> Array: ...
+    def attention(self, q: Array, k: Array, v: Array, starts: Ints, heads: int, keep: Mask | None) -> Array: ...
+    def attention_scores(self, q: Array, k: Array, starts: Ints, heads: int, keep: Mask | None) -> list[Array]: ...
+    def attention_probs(self, scores: Sequence[Array]) -> list[Array]: ...
+    def attention_context(self, probs: Sequence[Array], v: Array, starts: Ints) -> Array: ...
+
+
+def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, np.dtype[Any]]:
+    """The backend and dtype to use: by default numba where it is installed, and float32.
+
+    Raises InputError for an unknown name or a dtype the backend does not compute in.
+
+    >>> choose("numpy", "float64")
+    ('numpy', dtype('float64'))
+    """
+    try:
+        wanted = np.dtype(dtype or "float32")
+    except TypeError:
+        raise InputError(f"dtype {dtype!r} is not one of float32, float64") from None
+    if name is None:
+        name = "numba" if wanted.name in BACKENDS["numba"] and find_spec("numba") else "numpy"
+    if name not in BACKENDS:
+        raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
+    if wanted.name not in BACKENDS[name]:
+        able = [f"backend={b!r}" for b, dtypes in BACKENDS.items() if wanted.name in dtypes]
+        raise InputError(
+            f"the {name} backend computes in {' or '.join(BACKENDS[name])}, not {wanted.name}"
+            + (f"; use {' or '.join(able)}" if able else "")
+        )
+    return name, wanted
+
+
+def load(name: str, threads: int | None = None) -> Ops:
+    """Import the backend `name`; `threads` sets how many it may use from now on (None: leave as it is).
+
+    Raises MissingExtraError where Numba is not installed, InputError for threads below 1 or on the numpy backend,
+    whose BLAS reads its number of threads from the environment before Python starts.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
+    if name == "numba" and find_spec("numba") is None:
+        raise MissingExtraError('the numba backend needs numba: pip install numba, or use backend="numpy"')
+    if threads is not None and name == "numpy":
+        raise InputError(
+            "threads is for the numba backend; NumPy's BLAS takes OPENBLAS_NUM_THREADS from the environment at start"
+        )
+    module = import_module(f"nanodistil.kernels.{name}_ops")
+    if threads is not None:
+        module.set_threads(threads)
+    return cast(Ops, module)

@@ -1,0 +1,177 @@
+"""config.json as a frozen dataclass, with the checkpoint's own field names and every value checked.
+
+Only the fields below are read; anything else in the file is ignored, never acted on. Bounds are generous against any
+DistilBERT and tight against a lying file: nothing is allocated from a number that has not been checked here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from nanodistil.weights.errors import CheckpointError
+
+MAX_JSON_BYTES = 1 << 20
+ACTIVATIONS = ("gelu", "relu")
+
+# field -> smallest and largest value that makes sense
+_RANGES: dict[str, tuple[float, float]] = {
+    "vocab_size": (1, 1_000_000),
+    "max_position_embeddings": (1, 65_536),
+    "n_layers": (1, 48),
+    "n_heads": (1, 256),
+    "dim": (1, 16_384),
+    "hidden_dim": (1, 65_536),
+    "pad_token_id": (0, 1_000_000),
+    "dropout": (0.0, 1.0),
+    "attention_dropout": (0.0, 1.0),
+    "qa_dropout": (0.0, 1.0),
+    "seq_classif_dropout": (0.0, 1.0),
+    "initializer_range": (0.0, 10.0),
+}
+MAX_PARAMETERS = 2_000_000_000  # 8 GB of float32; the largest DistilBERT, multilingual, has 135 million
+
+
+@dataclass(frozen=True)
+class DistilBertConfig:
+    """The hyper-parameters of a DistilBERT; defaults are those of transformers' DistilBertConfig.
+
+    Raises CheckpointError for a value of the wrong type or outside its range.
+
+    >>> DistilBertConfig().dim
+    768
+    >>> DistilBertConfig(dim=100)
+    Traceback (most recent call last):
+    nanodistil.weights.errors.CheckpointError: config: dim 100 cannot be divided among n_heads 12
+    """
+
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+    sinusoidal_pos_embds: bool = False
+    n_layers: int = 6
+    n_heads: int = 12
+    dim: int = 768
+    hidden_dim: int = 3072  # 4 * 768, not 4 * dim: a config with another dim and no hidden_dim still means 3072
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation: str = "gelu"
+    initializer_range: float = 0.02
+    qa_dropout: float = 0.1
+    seq_classif_dropout: float = 0.2
+    pad_token_id: int = 0
+    tie_word_embeddings: bool = True
+    output_hidden_states: bool = False
+    output_attentions: bool = False
+    id2label: dict[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check_type(f.name, getattr(self, f.name), f.type)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise CheckpointError(f"config: {name} is {value}, outside {low} to {high}")
+        if self.dim % self.n_heads:
+            raise CheckpointError(f"config: dim {self.dim} cannot be divided among n_heads {self.n_heads}")
+        if self.activation not in ACTIVATIONS:
+            raise CheckpointError(f"config: activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
+        if self.pad_token_id >= self.vocab_size:
+            raise CheckpointError(f"config: pad_token_id {self.pad_token_id} is outside vocab_size {self.vocab_size}")
+        tables = (self.vocab_size + self.max_position_embeddings) * self.dim
+        layers = self.n_layers * (4 * self.dim * self.dim + 2 * self.dim * self.hidden_dim)
+        if tables + layers > MAX_PARAMETERS:
+            raise CheckpointError(f"config: about {tables + layers:,} parameters, more than {MAX_PARAMETERS:,}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DistilBertConfig:
+        """A config from the parsed JSON of a config.json; unknown keys are ignored.
+
+        >>> DistilBertConfig.from_dict({"model_type": "distilbert", "hidden_size": 48, "n_heads": 4}).dim
+        48
+        """
+        model_type = values.get("model_type", "distilbert")
+        if model_type != "distilbert":
+            raise CheckpointError(f"this is a {str(model_type)[:40]!r} model; nanodistil runs model_type 'distilbert'")
+        known = {f.name for f in fields(cls)}
+        aliases = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
+        found = {aliases[k]: v for k, v in values.items() if k in aliases}
+        found |= {k: v for k, v in values.items() if k in known}
+        if "id2label" in found:
+            found["id2label"] = _labels(found["id2label"])
+        return cls(**found)
+
+    @classmethod
+    def from_json_file(cls, path: str | Path) -> DistilBertConfig:
+        """A config from a config.json. Raises CheckpointError where the file is missing, too large or not such JSON."""
+        return cls.from_dict(read_json(Path(path)))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> DistilBertConfig:
+        """The config of a folder or hub id. Raises ModelNotFoundError or CheckpointError.
+
+        >>> DistilBertConfig.from_pretrained("nanodistil-mini").dim
+        384
+        """
+        from nanodistil.weights.hub import resolve
+
+        folder = resolve(
+            str(pretrained_model_name_or_path),
+            need="config",
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls.from_json_file(folder / "config.json")
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels id2label names."""
+        return len(self.id2label)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict, with `model_type`, ready for json.dump."""
+        return {"model_type": "distilbert", **asdict(self)}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a small file. Raises CheckpointError naming the file and what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_JSON_BYTES + 1)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+    if len(raw) > MAX_JSON_BYTES:
+        raise CheckpointError(f"{path} is larger than {MAX_JSON_BYTES:,} bytes; is it a config?")
+    try:
+        values = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not JSON: {str(error)[:120]}") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(values).__name__}, not an object")
+    return values
+
+
+def _check_type(name: str, value: Any, annotation: Any) -> None:
+    """Raise CheckpointError unless `value` is what the annotation says; an int may stand for a float, not for a bool."""
+    wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(str(annotation), dict)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise CheckpointError(f"config: {name} should be {annotation}, not {str(value)[:40]!r}")
+
+
+def _labels(value: Any) -> dict[int, str]:
+    """id2label with integer keys: JSON has only strings for them."""
+    try:
+        return {int(k): str(v) for k, v in value.items()}
+    except (AttributeError, ValueError):
+        raise CheckpointError(f"config: id2label should map numbers to names, not {str(value)[:40]!r}") from None

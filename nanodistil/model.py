@@ -1,0 +1,130 @@
+"""The forward pass of DistilBERT: one screen a function, every shape on the line that makes it.
+
+DistilBERT is BERT with half the layers and without token types and pooler (Sanh et al. 2019, section 3). A sentence
+goes through
+
+    embeddings -> L x block (self-attention, then feed-forward, each followed by add and LayerNorm) -> a head
+
+    B  sentences in the batch         D   width of the residual stream    dim
+    T  tokens per sentence            F   feed-forward width              hidden_dim
+    N  rows: all real tokens of       L   layers                          n_layers
+       the batch, packed              H   heads; Dh = D / H               n_heads
+    M  masked positions asked for     V   vocabulary                      vocab_size
+    I, O  in and out widths of a      P   positions                       max_position_embeddings
+       linear map, its W is (O, I)
+
+How it differs from the obvious:
+
+- There is no padding. All real tokens of a batch stand in one (N, D) matrix (`Packed`, below); linear maps, GELU and
+  LayerNorm work row by row and do not care where a sentence ends. Only attention is told.
+- Names are the checkpoint's: `grep q_lin` leads from here to weights/names.py and to the file on disk.
+- The arithmetic is in `ops`, a backend (kernels/numpy_ops.py holds the definitions). This file does not know which.
+- `x = tap("name", x)` is the one way to look inside: the identity by default, otherwise any function of name and value
+  that may record or replace it. What a fused op never holds (scores, pre-activations) is computed apart only when the
+  tap `wants` it.
+
+What it does not do: read files, check input, train. See pretrained.py for the first two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from nanodistil.backend import Array, Ints, Mask, Ops
+from nanodistil.config import DistilBertConfig
+from nanodistil.weights.layout import LayerWeights, Weights
+
+
+class Packed(NamedTuple):
+    """A batch without padding: the tokens of sentence b are rows starts[b] : starts[b + 1]."""
+
+    ids: Ints  # (N,) token ids
+    positions: Ints  # (N,) place of each token in its sentence, counted before anything was left out
+    starts: Ints  # (B + 1,) first row of each sentence, then N
+    keep: Mask | None  # (N,) False at rows that are computed but must not be attended to; None: there are none
+
+
+class Tap(Protocol):
+    """Sees, and may replace, every named intermediate."""
+
+    def __call__(self, name: str, value: Any) -> Any: ...
+
+    def wants(self, *names: str) -> bool:
+        """Whether any of these must exist as arrays of their own, fused or not."""
+        ...
+
+
+class NoTap:
+    """The identity: nothing is watched."""
+
+    def __call__(self, name: str, value: Any) -> Any:
+        return value
+
+    def wants(self, *names: str) -> bool:
+        return False
+
+
+def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """What each token is, plus where it stands: (N,) -> (N, D)."""
+    x = ops.embed(batch.ids, batch.positions, w.word_embeddings, w.position_embeddings)  # (N, D)
+    x = tap("embeddings.sum", x)
+    return tap("embeddings.LayerNorm", ops.layer_norm(x, *w.LayerNorm))  # (N, D)
+
+
+def self_attention(
+    x: Array, layer: LayerWeights, batch: Packed, config: DistilBertConfig, ops: Ops, tap: Tap, at: str
+) -> Array:
+    """Every token gathers from the tokens of its own sentence: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.2)."""
+    qkv = ops.linear(x, layer.qkv_lin)  # (N, 3D): q_lin, k_lin and v_lin in one product
+    D = qkv.shape[1] // 3
+    q = tap(f"{at}.q_lin", qkv[:, :D])  # (N, D)
+    k = tap(f"{at}.k_lin", qkv[:, D : 2 * D])  # (N, D)
+    v = tap(f"{at}.v_lin", qkv[:, 2 * D :])  # (N, D)
+    H = config.n_heads
+    if tap.wants(f"{at}.scores", f"{at}.probs"):
+        scores = tap(f"{at}.scores", ops.attention_scores(q, k, batch.starts, H, batch.keep))  # B x (H, T, T)
+        probs = tap(f"{at}.probs", ops.attention_probs(scores))  # B x (H, T, T)
+        context = ops.attention_context(probs, v, batch.starts)  # (N, D)
+    else:
+        context = ops.attention(q, k, v, batch.starts, H, batch.keep)  # (N, D)
+    context = tap(f"{at}.context", context)
+    return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N, D)
+
+
+def feed_forward(x: Array, layer: LayerWeights, config: DistilBertConfig, ops: Ops, tap: Tap, at: str) -> Array:
+    """Every token by itself, through F hidden units: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.3)."""
+    if tap.wants(f"{at}.lin1"):
+        h = ops.activation(tap(f"{at}.lin1", ops.linear(x, layer.lin1)), config.activation)  # (N, F)
+    else:
+        h = ops.linear_activation(x, layer.lin1, config.activation)  # (N, F)
+    h = tap(f"{at}.activation", h)
+    return tap(f"{at}.lin2", ops.linear(h, layer.lin2))  # (N, D)
+
+
+def block(x: Array, layer: LayerWeights, batch: Packed, config: DistilBertConfig, ops: Ops, tap: Tap, at: str) -> Array:
+    """One layer, post-norm: what was computed is added to what was there, and the sum is normalised: (N, D) -> (N, D)."""
+    a = self_attention(x, layer, batch, config, ops, tap, f"{at}.attention")  # (N, D)
+    x = tap(f"{at}.sa_layer_norm", ops.add_layer_norm(a, x, *layer.sa_layer_norm))  # (N, D)
+    f = feed_forward(x, layer, config, ops, tap, f"{at}.ffn")  # (N, D)
+    return tap(f"{at}.output_layer_norm", ops.add_layer_norm(f, x, *layer.output_layer_norm))  # (N, D)
+
+
+def encoder(batch: Packed, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap) -> Array:
+    """Token ids to hidden states: (N,) -> (N, D)."""
+    x = embeddings(batch, w, ops, tap)  # (N, D)
+    for i, layer in enumerate(w.layers):
+        x = block(x, layer, batch, config, ops, tap, f"layer.{i}")  # (N, D)
+    return x
+
+
+def masked_lm(x: Array, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap) -> Array:
+    """A score for every word of the vocabulary at each of M rows: (M, D) -> (M, V).
+
+    `vocab_projector` is the word embeddings again (tied): a word scores high where the hidden state points its way.
+    """
+    if tap.wants("vocab_transform"):
+        h = ops.activation(tap("vocab_transform", ops.linear(x, w.vocab_transform)), config.activation)  # (M, D)
+    else:
+        h = ops.linear_activation(x, w.vocab_transform, config.activation)  # (M, D)
+    h = tap("vocab_layer_norm", ops.layer_norm(h, *w.vocab_layer_norm))  # (M, D)
+    return tap("vocab_projector", ops.linear(h, w.vocab_projector))  # (M, V)

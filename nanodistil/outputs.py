@@ -1,0 +1,46 @@
+"""What a model returns: fields by name, by key, or by place among those present, as transformers' outputs have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nanodistil.backend import Array
+
+
+class _Output:
+    """Attribute, key and index access over the dataclass fields that are not None."""
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are present, in order."""
+        return tuple(value for _, value in self.items())
+
+    def items(self) -> list[tuple[str, Any]]:
+        """(name, value) of the fields that are present, in order."""
+        pairs = [(f.name, getattr(self, f.name)) for f in fields(self)]  # type: ignore[arg-type]
+        return [(name, value) for name, value in pairs if value is not None]
+
+    def keys(self) -> list[str]:
+        """Names of the fields that are present, in order."""
+        return [name for name, _ in self.items()]
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        return dict(self.items())[key] if isinstance(key, str) else self.to_tuple()[key]
+
+
+@dataclass(frozen=True)
+class BaseModelOutput(_Output):
+    """Of DistilBertModel."""
+
+    last_hidden_state: Array  # (B, T, D)
+    hidden_states: tuple[Array, ...] | None = None  # L + 1 x (B, T, D): after the embeddings, after each layer
+    attentions: tuple[Array, ...] | None = None  # L x (B, H, T, T): each row the weights of one query
+
+
+@dataclass(frozen=True)
+class MaskedLMOutput(_Output):
+    """Of DistilBertForMaskedLM."""
+
+    logits: Array  # (B, T, V), or (M, V) where positions were asked for
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None

@@ -1,0 +1,132 @@
+"""Padded rectangle <-> packed rows: where padding is left behind at the door.
+
+A user brings a (B, T) rectangle of ids and a mask of the same shape, as transformers has it. The model wants the N real
+tokens as rows of one matrix and the places where sentences begin (`Packed` in model.py). Since every op but attention
+works row by row, a sentence's numbers cannot depend on its neighbours or on how far they were padded.
+
+    ids   7 8 9 .      mask  1 1 1 0       packed ids        7 8 9 | 5 6
+          5 6 . .            1 1 0 0       positions         0 1 2 | 0 1        starts  0 3 5
+
+The mask may be False anywhere, also at position 0: positions are counted before anything is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nanodistil.backend import Array, Ints, Mask
+from nanodistil.config import DistilBertConfig
+from nanodistil.model import Packed
+from nanodistil.weights.errors import InputError
+
+
+def rectangle(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Nested lists or an array -> a 2-D numeric array. Raises InputError for ragged rows, other ranks or no numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name} has rows of different lengths; pad them, or tokenize with padding=True") from None
+    if array.ndim != 2:
+        raise InputError(f"{name} must be (batch, tokens), two-dimensional, not of shape {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must hold numbers, not {array.dtype}")
+    return array
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A checked batch, packed, and the way back.
+
+    computed: (B, T) True at the positions that are rows of the packed matrix; rows follow in reading order.
+    """
+
+    batch: Packed
+    computed: Mask
+
+    @classmethod
+    def of(
+        cls, input_ids: ArrayLike, attention_mask: ArrayLike | None, config: DistilBertConfig, keep_masked: bool = False
+    ) -> Packing:
+        """Check and pack (B, T) ids with their (B, T) mask, non-zero = real token (None: all are).
+
+        keep_masked: compute the masked positions too; they are still not attended to, except that a row with nothing
+        but masked positions attends to all of them alike (as in transformers). Without it such a row is an error.
+
+        Raises InputError for ids outside the vocabulary, more tokens than positions, or shapes that do not fit.
+
+        >>> config = DistilBertConfig(vocab_size=10)
+        >>> Packing.of([[7, 8, 9, 0], [5, 6, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 0]], config).batch
+        Packed(ids=array([7, 8, 9, 5, 6]), positions=array([0, 1, 2, 0, 1]), starts=array([0, 3, 5]), keep=None)
+        """
+        ids = rectangle(input_ids, "input_ids")
+        if ids.dtype.kind not in "iu":
+            raise InputError(f"input_ids must be integers, not {ids.dtype}")
+        B, T = ids.shape
+        if T == 0 and B > 0:
+            raise InputError("input_ids has rows without tokens")
+        if T > config.max_position_embeddings:
+            raise InputError(
+                f"{T} tokens are more than the model's {config.max_position_embeddings} positions; "
+                "shorten the text or tokenize with truncation=True"
+            )
+        if attention_mask is None:
+            real = np.ones((B, T), np.bool_)
+        else:
+            real = rectangle(attention_mask, "attention_mask") != 0  # (B, T)
+            if real.shape != (B, T):
+                raise InputError(f"attention_mask is of shape {real.shape}, input_ids of shape {(B, T)}")
+        if not keep_masked and not real.any(axis=1).all():
+            row = int(np.argmin(real.any(axis=1)))
+            raise InputError(f"row {row} of attention_mask hides every token; drop the row or pass keep_masked=True")
+        computed = np.ones_like(real) if keep_masked else real
+        packed_ids = ids[computed]  # (N,)
+        if packed_ids.size and (packed_ids.min() < 0 or packed_ids.max() >= config.vocab_size):
+            worst = int(packed_ids.min() if packed_ids.min() < 0 else packed_ids.max())
+            raise InputError(f"token id {worst} is outside the vocabulary of {config.vocab_size}")
+        return cls(
+            Packed(
+                ids=packed_ids.astype(np.int64),
+                positions=np.nonzero(computed)[1].astype(np.int64),
+                starts=np.concatenate([[0], computed.sum(axis=1).cumsum()]).astype(np.int64),
+                keep=real[computed] if keep_masked and not real.all() else None,
+            ),
+            computed,
+        )
+
+    def unpack(self, rows: Array) -> Array:
+        """(N, ...) -> (B, T, ...), zeros where nothing was computed."""
+        out = np.zeros((*self.computed.shape, *rows.shape[1:]), rows.dtype)
+        out[self.computed] = rows
+        return out
+
+    def unpack_pairs(self, squares: list[Array], heads: int) -> Array:
+        """B x (H, T', T') over each sentence's own tokens -> (B, H, T, T), zeros where nothing was computed."""
+        B, T = self.computed.shape
+        out = np.zeros((B, heads, T, T), squares[0].dtype if squares else np.float32)
+        for b, square in enumerate(squares):
+            at = np.nonzero(self.computed[b])[0]
+            out[b][:, at[:, None], at] = square
+        return out
+
+    def rows(self, positions: ArrayLike) -> Ints:
+        """(M, 2) sentence and token numbers -> (M,) rows of the packed matrix.
+
+        Raises InputError for numbers outside the batch or at a position that was masked away.
+        """
+        places = np.asarray(positions)
+        if places.size == 0:
+            return np.zeros(0, np.int64)
+        if places.ndim != 2 or places.shape[1] != 2 or places.dtype.kind not in "iu":
+            raise InputError(f"positions must be (M, 2) integers, sentence and token, not of shape {places.shape}")
+        B, T = self.computed.shape
+        if (places < 0).any() or (places >= (B, T)).any():
+            raise InputError(f"positions must lie within the batch of {B} x {T}")
+        b, t = places[:, 0], places[:, 1]
+        if not self.computed[b, t].all():
+            raise InputError("positions include a masked token; pass keep_masked=True to compute it")
+        order = self.computed.ravel().cumsum() - 1  # (B * T,) row of each computed position
+        return order[b * T + t].astype(np.int64)
