@@ -1,0 +1,125 @@
+"""The names: which arrays a DistilBERT is made of, and their shapes. This table *is* the model, seen from the file.
+
+Each line below reads "name: shape" in the shape letters of model.py (V vocabulary, P positions, D width, F feed-forward
+width, L layers); a linear map's weight is (out, in). Everything else follows from the table: checking a file before its
+data is touched, counting parameters, drawing fresh weights, walking over gradients. It has one name per array, the
+one `DistilBertModel` uses; what files call the same array (four habits, 2018 to now) is undone by `canonical`:
+
+  - `distilbert.` stands before the body's names in a file written by a task model, not in one of a base model;
+  - LayerNorms had `gamma` and `beta` before they had `weight` and `bias` (old conversions from TensorFlow).
+    transformers renames them in modules called `LayerNorm` only, and draws `sa_layer_norm` at random; here all norms;
+  - `embeddings.position_ids`, the numbers 0 .. P-1, was saved as if it were a weight, until about 2023;
+  - `vocab_projector.weight` is the word embedding once more (weight tying): .bin files repeat it, safetensors leave it
+    out. Where the config ties the two, transformers reads both and then lets the embedding win; so it is ignored here,
+    even where the two differ. Where the config unties them it is a weight of its own.
+
+A base model read from a task's file drops that task's head without a word. Any other name is unexpected.
+"""
+
+import math
+from typing import Any
+
+EMBEDDINGS = {
+    "embeddings.word_embeddings.weight": "V D",
+    "embeddings.position_embeddings.weight": "P D",
+    "embeddings.LayerNorm.weight": "D",
+    "embeddings.LayerNorm.bias": "D",
+}
+
+LAYER = {  # L times, behind "transformer.layer.0." and so on
+    "attention.q_lin.weight": "D D",
+    "attention.q_lin.bias": "D",
+    "attention.k_lin.weight": "D D",
+    "attention.k_lin.bias": "D",
+    "attention.v_lin.weight": "D D",
+    "attention.v_lin.bias": "D",
+    "attention.out_lin.weight": "D D",
+    "attention.out_lin.bias": "D",
+    "sa_layer_norm.weight": "D",
+    "sa_layer_norm.bias": "D",
+    "ffn.lin1.weight": "F D",
+    "ffn.lin1.bias": "F",
+    "ffn.lin2.weight": "D F",
+    "ffn.lin2.bias": "D",
+    "output_layer_norm.weight": "D",
+    "output_layer_norm.bias": "D",
+}
+
+HEADS: dict[str, dict[str, str]] = {  # what each task puts on top
+    "base": {},
+    "masked_lm": {
+        "vocab_transform.weight": "D D",
+        "vocab_transform.bias": "D",
+        "vocab_layer_norm.weight": "D",
+        "vocab_layer_norm.bias": "D",
+        "vocab_projector.bias": "V",
+    },
+}
+TIED = {"vocab_projector.weight": "V D"}  # an array of its own only where the config says tie_word_embeddings: false
+
+PREFIX = "distilbert."
+HEAD_MODULES = ("vocab_transform", "vocab_layer_norm", "vocab_projector", "pre_classifier", "classifier", "qa_outputs")
+FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim"}
+
+
+def expected(config: Any, head: str = "base") -> dict[str, tuple[int, ...]]:
+    """Canonical name -> shape of every array of the model, in the table's order.
+
+    config: any object with vocab_size, max_position_embeddings, dim, hidden_dim, n_layers (and tie_word_embeddings,
+    taken as True where absent). head: "base" (DistilBertModel) or "masked_lm" (DistilBertForMaskedLM).
+
+    >>> from types import SimpleNamespace
+    >>> uncased = SimpleNamespace(vocab_size=30522, max_position_embeddings=512, dim=768, hidden_dim=3072, n_layers=6)
+    >>> expected(uncased)["transformer.layer.5.ffn.lin1.weight"]
+    (3072, 768)
+    >>> count(expected(uncased)), count(expected(uncased, "masked_lm"))
+    (66362880, 66985530)
+    """
+    layers = {
+        f"transformer.layer.{i}.{name}": letters for i in range(config.n_layers) for name, letters in LAYER.items()
+    }
+    rows = EMBEDDINGS | layers | HEADS[head]
+    if head == "masked_lm" and not getattr(config, "tie_word_embeddings", True):
+        rows |= TIED
+    size = {letter: int(getattr(config, field)) for letter, field in FIELDS.items()}
+    return {name: tuple(size[letter] for letter in letters.split()) for name, letters in rows.items()}
+
+
+def count(shapes: dict[str, tuple[int, ...]]) -> int:
+    """How many numbers arrays of these shapes hold together.
+
+    >>> count({"weight": (2, 3), "bias": (2,)})
+    8
+    """
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def canonical(name: str) -> str | None:
+    """The table's name for what a file calls `name`; None for `position_ids`, which is no weight.
+
+    >>> canonical("distilbert.transformer.layer.0.sa_layer_norm.gamma")
+    'transformer.layer.0.sa_layer_norm.weight'
+    >>> canonical("embeddings.LayerNorm.beta"), canonical("vocab_transform.bias")
+    ('embeddings.LayerNorm.bias', 'vocab_transform.bias')
+    """
+    name = name.removeprefix(PREFIX)
+    if name == "embeddings.position_ids":
+        return None
+    module, _, last = name.rpartition(".")
+    if module.endswith(("LayerNorm", "layer_norm")):
+        last = {"gamma": "weight", "beta": "bias"}.get(last, last)
+    return f"{module}.{last}" if module else last
+
+
+def is_head(name: str) -> bool:
+    """Whether a canonical name belongs to some task's head (of this family), which a base model leaves aside."""
+    return name.partition(".")[0] in HEAD_MODULES
+
+
+def filed(name: str, head: str) -> str:
+    """The inverse of `canonical` for writing: transformers' name for the array in a file of this head.
+
+    >>> filed("embeddings.LayerNorm.bias", "masked_lm"), filed("vocab_projector.bias", "masked_lm")
+    ('distilbert.embeddings.LayerNorm.bias', 'vocab_projector.bias')
+    """
+    return name if head == "base" or is_head(name) else PREFIX + name
