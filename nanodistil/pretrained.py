@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nanodistil import backend as backends
@@ -176,9 +175,3 @@ class DistilBertForMaskedLM(_Pretrained):
         return MaskedLMOutput(
             packing.unpack(logits) if positions is None else logits, **self._recorded(packing, recorder)
         )
-
-
-def logits_to_probs(logits: Array) -> Array:
-    """softmax over the last axis, in the dtype of the logits: (M, V) -> (M, V)."""
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(e / e.sum(-1, keepdims=True))

@@ -1,0 +1,120 @@
+"""The numba backend: the names of numpy_ops on compiled kernels, float32.
+
+Each function allocates its result, divides the work among the threads and calls a kernel; the kernels' files say how they
+work. A row's result is bitwise the same alone, in any batch, in any order and with any number of threads. Indices are
+checked by the caller (packing.py): compiled code checks no bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import numpy_ops
+from .attention import attention_heads, context_heads, score_heads, softmax_rows
+from .gelu import gelu_rows
+from .layer_norm import add_layer_norm_rows, layer_norm_rows
+from .linear import Panels, items, linear_blocks, pack
+from .numpy_ops import sentences
+from .pool import run, set_threads
+
+__all__ = [
+    "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
+    "layer_norm", "linear", "linear_activation", "prepare_linear", "set_threads", "softmax",
+]  # fmt: skip
+
+Array = NDArray[np.float32]
+
+ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
+NOTHING_MASKED = np.zeros(0, np.bool_)
+
+prepare_linear = pack
+
+
+def linear(x: Array, w: Panels) -> Array:
+    """x W^T + b: (N, I) -> (N, O)."""
+    out = np.empty((x.shape[0], w.bias.shape[0]), np.float32)
+    run(linear_blocks, items(x.shape[0], w), np.ascontiguousarray(x), w.panels, w.bias, out)
+    return out
+
+
+def activation(x: Array, name: str) -> Array:
+    """The activation a checkpoint's config names: (N, F) -> (N, F)."""
+    if name != "gelu":
+        return numpy_ops.activation(x, name)  # type: ignore[return-value]
+    out = np.empty(x.shape, np.float32)
+    run(gelu_rows, x.shape[0], x, out, least=ROWS_A_THREAD)
+    return out
+
+
+def linear_activation(x: Array, w: Panels, name: str) -> Array:
+    """activation(linear(x)): (N, I) -> (N, O)."""
+    return activation(linear(x, w), name)
+
+
+def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array) -> Array:
+    """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D). NumPy's gather is already fast."""
+    return numpy_ops.embed(ids, positions, words, places)  # type: ignore[return-value]
+
+
+def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
+    """LayerNorm over the last axis: (N, D), (D,), (D,) -> (N, D)."""
+    out = np.empty(x.shape, np.float32)
+    run(layer_norm_rows, x.shape[0], x, weight, bias, out, least=ROWS_A_THREAD)
+    return out
+
+
+def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Array:
+    """layer_norm(x + residual): (N, D), (N, D) -> (N, D)."""
+    out = np.empty(x.shape, np.float32)
+    run(add_layer_norm_rows, x.shape[0], x, residual, weight, bias, out, least=ROWS_A_THREAD)
+    return out
+
+
+def softmax(scores: Array) -> Array:
+    """exp(s) / sum exp(s) over the last axis: (R, T) -> (R, T)."""
+    out = np.array(scores, np.float32, order="C")
+    run(softmax_rows, out.shape[0], out)
+    return out
+
+
+def _scale(q: Array, heads: int) -> np.float32:
+    return np.float32(1 / np.sqrt(q.shape[1] // heads))
+
+
+def attention(
+    q: Array, k: Array, v: Array, starts: NDArray[np.int64], heads: int, keep: NDArray[np.bool_] | None
+) -> Array:
+    """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: 3 x (N, D) -> (N, D)."""
+    out = np.empty(q.shape, np.float32)
+    mask = NOTHING_MASKED if keep is None else keep
+    run(attention_heads, (len(starts) - 1) * heads, q, k, v, starts, heads, mask, _scale(q, heads), out)
+    return out
+
+
+def attention_scores(
+    q: Array, k: Array, starts: NDArray[np.int64], heads: int, keep: NDArray[np.bool_] | None
+) -> list[Array]:
+    """Scaled dot products of every sentence with itself: (N, D), (N, D) -> B x (H, T, T)."""
+    scores = []
+    for s in sentences(starts):
+        out = np.empty((heads, s.stop - s.start, s.stop - s.start), np.float32)
+        run(score_heads, heads, q[s], k[s], heads, NOTHING_MASKED if keep is None else keep[s], _scale(q, heads), out)
+        scores.append(out)
+    return scores
+
+
+def attention_probs(scores: Sequence[Array]) -> list[Array]:
+    """softmax over the keys: B x (H, T, T) -> B x (H, T, T)."""
+    return [softmax(s.reshape(-1, s.shape[-1])).reshape(s.shape) for s in scores]
+
+
+def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64]) -> Array:
+    """The values, averaged by the probabilities: B x (H, T, T), (N, D) -> (N, D)."""
+    out: Any = np.empty(v.shape, np.float32)
+    for p, s in zip(probs, sentences(starts), strict=True):
+        run(context_heads, p.shape[0], np.ascontiguousarray(p), v[s], out[s])
+    return out  # type: ignore[no-any-return]
