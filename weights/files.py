@@ -1,0 +1,86 @@
+"""Which files make a model, and what a folder lacks.
+
+A model folder holds config.json, a vocabulary (vocab.txt or tokenizer.json) and weights: one `model.safetensors`, or
+several shards with `model.safetensors.index.json` to say which tensor lies in which. The index comes from outside and
+is believed in nothing: a shard is a plain file name beside the index. A name with a slash, `..`, a drive or a UNC
+prefix is refused on every system, not only where it would work; and a link may leave the folder only as the Hugging
+Face cache's own links do, from snapshots/<commit>/ into the blobs/ of the same model. That is checked on the resolved
+path, since checks on the spelling alone have been walked around in other projects more than once.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+VOCABULARIES = ("vocab.txt", "tokenizer.json")
+TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+NEEDS = ("config", "tokenizer", "model", "all")
+
+MAX_INDEX_BYTES = 16 << 20  # a hundred thousand tensors; DistilBERT has about a hundred
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}\.safetensors")
+
+
+def missing(folder: Path, need: str) -> list[str]:
+    """What `folder` lacks for a need ("config", "tokenizer", "model" = config and weights, "all"), as file names.
+
+    A dangling link counts as missing. Raises CheckpointError where an index is broken.
+    """
+    lacks = []
+    if need != "tokenizer" and not (folder / CONFIG).is_file():
+        lacks.append(CONFIG)
+    if need in ("tokenizer", "all") and not any((folder / name).is_file() for name in VOCABULARIES):
+        lacks.append(" or ".join(VOCABULARIES))
+    if need in ("model", "all") and not (folder / WEIGHTS).is_file():
+        if (folder / INDEX).is_file():
+            lacks += [shard for shard in shards(folder / INDEX) if not (folder / shard).is_file()]
+        else:
+            lacks.append(WEIGHTS)
+    return lacks
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """Tensor name -> shard's file name, from model.safetensors.index.json. Raises CheckpointError on any oddity."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise CheckpointError(f"{index}: a name stands in it twice")
+        return found
+
+    try:
+        if index.stat().st_size > MAX_INDEX_BYTES:
+            raise CheckpointError(f"{index}: larger than any index is ({MAX_INDEX_BYTES} bytes)")
+        content = json.loads(index.read_bytes(), object_pairs_hook=unique)
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{index}: cannot be read as JSON ({error})") from None
+    tensors = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(tensors, dict) or not tensors:
+        raise CheckpointError(f"{index}: has no weight_map")
+    for shard in tensors.values():
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or ".." in shard:
+            raise CheckpointError(f"{index}: {shard!r} is not the plain name of a .safetensors file")
+    return tensors
+
+
+def shards(index: Path) -> list[str]:
+    """The shards an index names, each once."""
+    return list(dict.fromkeys(weight_map(index).values()))
+
+
+def contained(folder: Path, name: str) -> Path:
+    """folder / name with links followed, within `folder` or the cache's blobs. Raises CheckpointError outside."""
+    home, file = folder.resolve(), (folder / name).resolve()
+    allowed = [home]
+    if home.parent.name == "snapshots":
+        allowed.append(home.parent.parent / "blobs")
+    if not any(file.is_relative_to(place) for place in allowed):
+        raise CheckpointError(f"{folder / name}: is a link to {file}, outside of the model's folder")
+    return file

@@ -1,0 +1,130 @@
+"""From a model's name to a folder with its files.
+
+    resolve("./my-model")                            a folder
+    resolve("nanodistil-mini")                       the small model inside this package
+    resolve("distilbert/distilbert-base-uncased")    the Hugging Face cache, else a download (extra `hub`)
+
+What other programs have downloaded is used where it lies, without huggingface_hub and without asking the network, so a
+cached model loads in an aeroplane; `download` asks the hub for the newest revision. An id is checked before it becomes
+a path or a URL, and a folder is handed out only when the files asked for are in it.
+"""
+
+from pathlib import Path
+
+from .cache import EMBEDDED, EMBEDDED_NAME, cache_folder, find, valid_id, valid_revision
+from .cache import CachedModel as CachedModel
+from .cache import cached_models as cached_models
+from .errors import InputError, MissingExtraError, ModelNotFoundError
+from .files import NEEDS, missing
+
+OFFICIAL = "distilbert/distilbert-base-uncased"
+
+
+def resolve(
+    name: str | Path,
+    *,
+    need: str = "model",
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Path:
+    """The folder that holds the files of `need`: "config", "tokenizer", "model" (config and weights) or "all".
+
+    name: a folder, "nanodistil-mini", or a hub id. revision: branch, tag or commit of a hub id ("main"). cache_dir:
+    instead of the user's cache. local_files_only: never ask the network. token: instead of HF_TOKEN; False for none.
+    Raises ModelNotFoundError (a bad name, no such folder, a file missing, or the hub cannot give it),
+    MissingExtraError (a download is needed and huggingface_hub is not installed), CheckpointError (a broken index; a
+    download that is not what was announced).
+
+    >>> resolve("nanodistil-mini").name
+    'nanodistil-mini'
+    >>> resolve("./no-such-folder")
+    Traceback (most recent call last):
+    nanodistil.weights.errors.ModelNotFoundError: no folder ./no-such-folder
+    """
+    if need not in NEEDS:
+        raise InputError(f"need is one of {', '.join(NEEDS)}, not {need!r}")
+    folder = _local(name)
+    if folder is not None:
+        lacks = missing(folder, need)
+        if lacks:
+            raise ModelNotFoundError(f"the folder {folder} lacks {', '.join(lacks)}")
+        return folder
+    model_id, wanted = str(name), revision or "main"
+    _validate(model_id, wanted)
+    cache = cache_folder(cache_dir)
+    for alias in _aliases(model_id):
+        found = find(cache, alias, wanted, need)
+        if found is not None:
+            return found
+    if local_files_only:
+        raise ModelNotFoundError(f"{model_id} is not in the cache {cache}, and local_files_only forbids to download it")
+    from .download import download as fetch
+
+    return fetch(model_id, need, wanted, cache, token)
+
+
+def download(
+    name: str,
+    *,
+    need: str = "all",
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+) -> Path:
+    """As `resolve`, but the hub is asked for its newest revision even where an older one is cached."""
+    if _local(name) is not None:
+        return resolve(name, need=need)
+    _validate(name, revision or "main")
+    from .download import download as fetch
+
+    return fetch(name, need, revision or "main", cache_folder(cache_dir), token)
+
+
+def resolve_default(need: str = "all") -> tuple[Path, str | None]:
+    """The command line's model: the official one, from the cache or the hub, else the one inside this package.
+
+    Returns its folder and, where it is not the official one, a line for stderr that says so and why. A download that
+    fails its hash check is not passed over: CheckpointError.
+    """
+    try:
+        return resolve(OFFICIAL, need=need), None
+    except (ModelNotFoundError, MissingExtraError) as error:
+        note = f"note: the small embedded model {EMBEDDED_NAME} answers, not {OFFICIAL}: {error}"
+        if isinstance(error, ModelNotFoundError):
+            note += f"; when online, get it with: nanodistil download {OFFICIAL}"
+        return EMBEDDED, note
+
+
+def _local(name: str | Path) -> Path | None:
+    """The folder that `name` means, or None where it can only be an id. Raises on a path to nothing."""
+    text = str(name)
+    folder = Path(text).expanduser()
+    try:
+        if text and folder.is_dir():
+            return folder
+        if folder.is_file():
+            raise ModelNotFoundError(f"{text} is a file: give the folder it lies in")
+    except ValueError:  # a NUL inside
+        raise ModelNotFoundError(f"{text!r} is no path") from None
+    if text == EMBEDDED_NAME:
+        return EMBEDDED
+    if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
+        raise ModelNotFoundError(f"no folder {text}")
+    return None
+
+
+def _validate(model_id: str, revision: str) -> None:
+    if not valid_id(model_id):
+        raise ModelNotFoundError(f"{model_id!r} is neither a folder nor a possible id of a model on the hub")
+    if not valid_revision(revision):
+        raise ModelNotFoundError(f"{revision!r} cannot be a revision: a branch, a tag or a commit is")
+
+
+def _aliases(model_id: str) -> list[str]:
+    """The first DistilBERTs had no organisation in their name; the hub redirects the old name, the cache does not."""
+    organisation, slash, bare = model_id.rpartition("/")
+    if not slash and bare.startswith("distilbert-base"):
+        return [model_id, f"distilbert/{bare}"]
+    return [model_id, bare] if organisation == "distilbert" else [model_id]
