@@ -1,0 +1,99 @@
+"""What the fast BERT tokenizer believes about Unicode, frozen.
+
+Python's own `unicodedata` changes with the interpreter (Unicode 14 in 3.11, 15 in 3.12, 15.1 in 3.13), and none of its
+versions is the one the fast tokenizer was built with: that one is an old mixture which splits on U+166D, has never
+heard of the punctuation U+061D, and holds 256 ideographs for no ideographs at all. Ids must not depend on the
+interpreter, so every fact used is in unicode_tables.json, found by asking `tokenizers` 0.22.2 about all 1,112,064 code
+points (tests/golden/tokenizer_unicode_tables.py, which also writes the file).
+
+Sets are stored as sorted boundaries [start, end, start, end, ...]: a code point is in the set exactly when an odd number
+of boundaries is at or below it. Only the composition of Hangul is computed, by the formula of the Unicode standard.
+"""
+
+import json
+from bisect import bisect_right
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return dict(json.loads((files(__package__) / "unicode_tables.json").read_text(encoding="utf-8")))
+
+
+def _member(name: str, c: str) -> bool:
+    return bool(bisect_right(_tables()[name], ord(c)) & 1)
+
+
+def is_dropped(c: str) -> bool:
+    """Control, format and private-use characters, U+0000 and U+FFFD: cleaning removes them."""
+    return _member("dropped", c)
+
+
+def is_space_when_cleaned(c: str) -> bool:
+    return _member("cleaned_to_space", c)
+
+
+def is_ideograph(c: str) -> bool:
+    """Chinese characters as BERT counts them; kana and Hangul are not among them.
+
+    >>> [is_ideograph(c) for c in "語ご한"], is_ideograph(chr(0x2B820))  # the last: a hole the fast tokenizer has
+    ([True, False, False], False)
+    """
+    return _member("ideographs", c)
+
+
+def is_nonspacing(c: str) -> bool:
+    return _member("nonspacing", c)
+
+
+def is_white_space(c: str) -> bool:
+    return _member("white_space", c)
+
+
+def is_punctuation(c: str) -> bool:
+    """Every ASCII symbol counts, `$` and `~` too; elsewhere only what Unicode calls punctuation.
+
+    >>> [is_punctuation(c) for c in "!$~«€"]
+    [True, True, True, True, False]
+    """
+    return _member("punctuation", c)
+
+
+def is_word(c: str) -> bool:
+    """Letters, digits, marks, joiners: what may not stand beside an added token that must be a word of its own."""
+    return _member("word", c)
+
+
+def lower(c: str) -> str:
+    """Lower case of one character by itself, so a final sigma is not treated as final.
+
+    >>> lower("Σ"), lower("İ") == "i\\u0307"
+    ('σ', True)
+    """
+    return str(_tables()["lower"].get(c, c))
+
+
+def decompose(c: str) -> str:
+    """Canonical decomposition (NFD) of one character.
+
+    >>> decompose("é") == "e\\u0301", len(decompose("한"))
+    (True, 3)
+    """
+    if "가" <= c <= "힣":
+        lead, rest = divmod(ord(c) - 0xAC00, 21 * 28)
+        vowel, tail = divmod(rest, 28)
+        return chr(0x1100 + lead) + chr(0x1161 + vowel) + (chr(0x11A7 + tail) if tail else "")
+    return str(_tables()["decomposition"].get(c, c))
+
+
+@cache
+def combining_classes() -> dict[str, int]:
+    """Mark -> canonical combining class, for the 810 marks whose class is not 0."""
+    return {
+        chr(c): int(name)
+        for name, bounds in _tables()["combining_class"].items()
+        for start, end in zip(bounds[::2], bounds[1::2], strict=True)
+        for c in range(start, end)
+    }
