@@ -1,0 +1,64 @@
+"""The command `nanodistil`: one verb a module, each a thin call into the library.
+
+A verb module has HELP (one line), add_arguments(parser) and run(args) -> exit code. Verbs import what they need inside
+`run`, so that `nanodistil --help` answers at once.
+
+Exit codes: 0 done; 2 the user can mend it, one line on stderr says how; 1 a bug, with its traceback; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from nanodistil import __version__
+from nanodistil.weights.errors import NanoDistilError
+
+VERBS = {
+    "fill-mask": "nanodistil.cli.fill_mask",
+    "tokenize": "nanodistil.cli.tokenize",
+    "download": "nanodistil.cli.download",
+    "models": "nanodistil.cli.models",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser("nanodistil", description="DistilBERT from scratch in NumPy and Numba.")
+    top.add_argument("--version", action="version", version=f"nanodistil {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, home in VERBS.items():
+        module = import_module(home)
+        sub = verbs.add_parser(verb, help=module.HELP, description=module.HELP)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"nanodistil: warning: {message}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (sys.argv by default) and return its exit code."""
+    args = parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _one_line_warning
+        try:
+            code = int(args.run(args))
+            sys.stdout.flush()
+            return code
+        except NanoDistilError as error:
+            print(f"nanodistil: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:  # the reader of our output has gone, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0

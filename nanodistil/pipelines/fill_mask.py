@@ -1,0 +1,226 @@
+"""fill-mask: which words belong in the place of [MASK]?
+
+    text -> ids -> hidden states -> logits at the [MASK]s alone -> softmax over the vocabulary -> the best few
+
+Arguments and results follow transformers' pipeline (4.57): several [MASK]s are filled independently of each other, and
+targets are compared by their share of the whole vocabulary, so their scores do not sum to 1. One default differs:
+sequences are cleaned up (`hello i'm a role model.`), where transformers leaves spaces around the apostrophe of most
+checkpoints; clean_up_tokenization_spaces=False gives its form.
+
+Many texts are run in batches of similar length. There is no padding, so a batch is limited by its number of tokens, and
+a text's result does not depend on the others in it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from nanodistil.backend import Array, Ints
+from nanodistil.pretrained import DistilBertForMaskedLM
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.weights.errors import CheckpointError, InputError
+
+TOKENS_A_BATCH = 2048  # enough to keep every thread busy; the activations of one layer still fit a cache
+FIRST_WINDOW, LAST_WINDOW = 8, 256  # texts of a stream read ahead and sorted by length: few at first, to answer soon
+ROWS_SPARE = 127  # embedding rows beyond the vocabulary that are taken for padding to a round number
+
+Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
+
+
+class FillMaskPipeline:
+    """Ranks words for the [MASK]s of a text. Made by nanodistil.pipeline("fill-mask", ...)."""
+
+    def __init__(self, model: DistilBertForMaskedLM, tokenizer: DistilBertTokenizer) -> None:
+        """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
+        rows = model.config.vocab_size
+        if not 0 <= rows - len(tokenizer) <= ROWS_SPARE:
+            raise CheckpointError(
+                f"the vocabulary has {len(tokenizer)} entries and the model {rows} embedding rows; "
+                "use the tokenizer that the model was trained with"
+            )
+        if tokenizer.mask_token_id is None:
+            raise CheckpointError("the tokenizer has no mask token, so there is nothing to fill")
+        self.model = model
+        self.tokenizer = tokenizer
+
+    def __call__(
+        self,
+        inputs: str | Iterable[str],
+        *,
+        top_k: int = 5,
+        targets: str | list[str] | None = None,
+        clean_up_tokenization_spaces: bool = True,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """The best fillings of every [MASK], best first.
+
+        inputs: a text, a list of texts, or any other iterable, which is then streamed. Returns, for one text with one
+        [MASK], a list of {"score", "token", "token_str", "sequence"}; with k of them, k such lists; for a list of texts
+        a list of that (as in transformers, a list of one text gives what the text alone would); for an iterable an
+        iterator. top_k: how many. targets: rank only these words; one outside the vocabulary stands for its first
+        piece, with a warning. tokenizer_kwargs: e.g. {"truncation": True}.
+        Raises InputError for a text without [MASK] or longer than the model's positions, and for unusable arguments.
+        """
+        settings = (
+            self._top_k(top_k),
+            None if targets is None else self._target_ids(targets),
+            clean_up_tokenization_spaces,
+            tokenizer_kwargs or {},
+        )
+        if isinstance(inputs, str):
+            return self._fill([inputs], *settings)[0]
+        if isinstance(inputs, list):
+            answers = list(self._stream(iter(inputs), *settings))
+            return answers[0] if len(answers) == 1 else answers
+        if not isinstance(inputs, Iterable):
+            raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
+        return self._stream(iter(inputs), *settings)
+
+    def _stream(self, texts: Iterator[str], *settings: Any) -> Iterator[Any]:
+        """Answers in the order of the texts, a window at a time."""
+        done, size = 0, FIRST_WINDOW
+        while window := list(islice(texts, size)):
+            yield from self._fill(window, *settings, first=done)
+            done, size = done + len(window), min(2 * size, LAST_WINDOW)
+
+    def _fill(
+        self,
+        texts: list[str],
+        top_k: int,
+        target_ids: Ints | None,
+        clean_up: bool,
+        tokenizer_kwargs: dict[str, Any],
+        first: int = 0,
+    ) -> list[Any]:
+        """Answers to some texts; `first` is the number of the first one, for messages."""
+        if not texts:
+            return []
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"text {first + i + 1} is not a string but {type(text).__name__}")
+        rows = [np.asarray(ids, np.int64) for ids in self.tokenizer(texts, **tokenizer_kwargs)["input_ids"]]
+        mask = self.tokenizer.mask_token_id
+        limit = self.model.config.max_position_embeddings
+        for i, ids in enumerate(rows):
+            name = f"text {first + i + 1}" if first + len(texts) > 1 else "the text"
+            if not (ids == mask).any():
+                raise InputError(f"no {self.tokenizer.mask_token} in {name}: put it where a word should go")
+            if len(ids) > limit:
+                raise InputError(
+                    f"{name} has {len(ids)} tokens, more than the model's {limit}: shorten it or allow truncation"
+                )
+        answers: list[Any] = [None] * len(rows)
+        for batch in batches([len(ids) for ids in rows]):
+            ids, attended = rectangle([rows[i] for i in batch])
+            places = np.argwhere((ids == mask) & attended)  # (M, 2), in reading order
+            logits = self.model(ids, attended, positions=places).logits  # (M, V)
+            if not np.isfinite(logits).all():
+                raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
+            probs = self.model.ops.softmax(logits)  # (M, V)
+            for b, i in enumerate(batch):
+                fillings = [
+                    self._ranked(rows[i], int(t), p, top_k, target_ids, clean_up)
+                    for (_, t), p in zip(places[places[:, 0] == b], probs[places[:, 0] == b], strict=True)
+                ]
+                answers[i] = fillings[0] if len(fillings) == 1 else fillings
+        return answers
+
+    def _ranked(
+        self, ids: Ints, at: int, probs: Array, top_k: int, target_ids: Ints | None, clean_up: bool
+    ) -> list[Filling]:
+        """The best fillings of the [MASK] at `at`: (T,), (V,) -> top_k dicts."""
+        candidates = np.arange(len(probs)) if target_ids is None else target_ids
+        best = candidates[largest(probs[candidates], top_k)]
+        alone = int((ids == self.tokenizer.mask_token_id).sum()) == 1
+        fillings = []
+        for token in best.tolist():
+            filled = ids.copy()
+            filled[at] = token
+            filled = filled[filled != self.tokenizer.pad_token_id]
+            # With other [MASK]s left in, skipping special tokens would drop those too: so keep them all, as upstream.
+            sequence = self.tokenizer.decode(
+                filled.tolist(), skip_special_tokens=alone, clean_up_tokenization_spaces=clean_up
+            )
+            fillings.append(
+                {
+                    "score": float(probs[token]),
+                    "token": token,
+                    "token_str": self.tokenizer.decode([token], clean_up_tokenization_spaces=clean_up),
+                    "sequence": sequence,
+                }
+            )
+        return fillings
+
+    def _top_k(self, top_k: int) -> int:
+        V = self.model.config.vocab_size
+        if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 0 <= top_k <= V:
+            raise InputError(f"top_k must be a whole number from 0 to {V}, not {top_k!r}")
+        return int(top_k)
+
+    def _target_ids(self, targets: str | list[str]) -> Ints:
+        """Words to rank -> their ids, each once. A word outside the vocabulary stands for its first piece."""
+        names = [targets] if isinstance(targets, str) else list(targets)
+        vocabulary = self.tokenizer.get_vocab()
+        ids: list[int] = []
+        for name in names:
+            if not isinstance(name, str):
+                raise InputError(f"targets must be strings, not {type(name).__name__}")
+            if name in vocabulary:
+                ids.append(vocabulary[name])
+                continue
+            pieces = self.tokenizer(name, add_special_tokens=False)["input_ids"]
+            if not pieces:
+                warnings.warn(f"the target {name!r} has no pieces in the vocabulary and is left out", stacklevel=3)
+                continue
+            piece = self.tokenizer.convert_ids_to_tokens(pieces[0])
+            warnings.warn(f"the target {name!r} is not in the vocabulary; {piece!r} stands for it", stacklevel=3)
+            ids.append(pieces[0])
+        if not ids:
+            raise InputError("targets names no word of the vocabulary")
+        return np.array(list(dict.fromkeys(ids)), np.int64)
+
+
+def batches(lengths: list[int], budget: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
+    """Indices of texts of similar length, at most `budget` tokens together (a longer text goes alone).
+
+    >>> list(batches([3, 9, 4, 5], budget=8))
+    [[0, 2], [3], [1]]
+    """
+    batch: list[int] = []
+    total = 0
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and total + lengths[i] > budget:
+            yield batch
+            batch, total = [], 0
+        batch.append(i)
+        total += lengths[i]
+    if batch:
+        yield batch
+
+
+def rectangle(rows: list[Ints]) -> tuple[Ints, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Rows of different lengths -> ids (B, T) and which of them are real (B, T)."""
+    T = max(len(ids) for ids in rows)
+    ids = np.zeros((len(rows), T), np.int64)
+    real = np.arange(T) < np.array([len(row) for row in rows])[:, None]
+    ids[real] = np.concatenate(rows)
+    return ids, real
+
+
+def largest(values: Array, k: int) -> Ints:
+    """Indices of the k largest, largest first, equal ones in their order: (V,) -> (min(k, V),). Without sorting all V.
+
+    >>> largest(np.array([0.1, 0.4, 0.2, 0.4]), 3)
+    array([1, 3, 2])
+    """
+    k = min(k, len(values))
+    if k == 0:
+        return np.zeros(0, np.int64)
+    threshold = np.partition(values, len(values) - k)[len(values) - k]
+    candidates = np.flatnonzero(values >= threshold)  # k, or a few more where the last ones are equal
+    return candidates[np.argsort(-values[candidates], kind="stable")[:k]].astype(np.int64)

@@ -1,0 +1,54 @@
+"""Shared fixtures: the backends, a tiny model, the optional folder of data beside the project."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanodistil import backend as backends
+from nanodistil.config import DistilBertConfig
+from nanodistil.weights.names import expected
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"  # data sets and official tokenizers, where someone has put them
+
+TINY = DistilBertConfig(vocab_size=50, max_position_embeddings=24, n_layers=2, n_heads=4, dim=20, hidden_dim=37)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Compiled kernels of a test run go to a folder of its own, unless one is named (to share between runs)."""
+    if "NANODISTIL_CACHE_DIR" not in os.environ:
+        os.environ["NANODISTIL_CACHE_DIR"] = str(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def backend(request):
+    """Every test that takes it runs once a backend."""
+    if not find_spec(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+@pytest.fixture
+def ops(backend):
+    return backends.load(backend)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared here")
+    return SHARED
+
+
+def random_tensors(config, head="masked_lm", seed=0, dtype=np.float32, scale=0.2):
+    """A random model's tensors under the names of weights/names.py, norms near 1."""
+    rng = np.random.default_rng(seed)
+    tensors = {name: scale * rng.standard_normal(shape) for name, shape in expected(config, head).items()}
+    for name in tensors:
+        if "norm" in name.lower() and name.endswith("weight"):
+            tensors[name] += 1
+    return {name: value.astype(dtype) for name, value in tensors.items()}

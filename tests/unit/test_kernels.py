@@ -1,0 +1,172 @@
+"""The Numba kernels' own promises: exp, threads, the cache of compiled code."""
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+
+from nanodistil.kernels import jit, numba_ops, pool  # noqa: E402
+from nanodistil.kernels.exp import exp_negative  # noqa: E402
+
+compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="is about compiled code")
+
+
+def test_exp_is_within_two_ulp_of_the_truth():
+    x = np.concatenate([np.linspace(-87, 0, 5003), [-0.0, -1e-30]]).astype(np.float32)
+    exact = np.exp(x.astype(np.float64))
+    got = np.array([exp_negative(v) for v in x])
+    assert (np.abs(got - exact) <= 2 * np.spacing(exact.astype(np.float32))).all()
+
+
+def test_exp_far_below_is_exactly_zero():
+    assert [float(exp_negative(np.float32(v))) for v in (-88.0, -1e30, -np.inf)] == [0, 0, 0]
+
+
+@pytest.fixture
+def threads():
+    """Puts the number of threads back."""
+    before = pool._threads
+    yield pool.set_threads
+    pool._threads = before
+
+
+def an_attention_and_a_product():
+    rng = np.random.default_rng(3)
+    x, weight = rng.standard_normal((300, 96), np.float32), rng.standard_normal((70, 96), np.float32)
+    y = numba_ops.linear(x, numba_ops.prepare_linear(weight, np.zeros(70, np.float32)))
+    starts = np.array([0, 100, 300])
+    return y, numba_ops.attention(x, x, x, starts, 4, None), numba_ops.layer_norm(x, x[0], x[1])
+
+
+@compiled_only
+def test_any_number_of_threads_gives_the_same_bits(threads):
+    threads(1)
+    alone = an_attention_and_a_product()
+    for n in (2, 3, 7):
+        threads(n)
+        for a, b in zip(alone, an_attention_and_a_product(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@compiled_only
+def test_many_callers_at_once(threads):
+    threads(2)
+    expected = an_attention_and_a_product()
+    wrong = []
+
+    def call():
+        for _ in range(10):
+            if not all(np.array_equal(a, b) for a, b in zip(expected, an_attention_and_a_product(), strict=True)):
+                wrong.append(1)
+
+    callers = [threading.Thread(target=call) for _ in range(8)]
+    for c in callers:
+        c.start()
+    for c in callers:
+        c.join()
+    assert not wrong
+
+
+@compiled_only
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_computes_too(threads):
+    threads(2)
+    an_attention_and_a_product()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if len(an_attention_and_a_product()) == 3 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_error_in_a_thread_is_raised_here(threads):
+    threads(3)
+
+    def broken(start, stop):
+        if start:
+            raise ValueError(str(start))
+
+    with pytest.raises(ValueError):
+        pool.run(broken, 30)
+
+
+def test_pool_covers_every_item_once(threads):
+    threads(4)
+    for items in (0, 1, 3, 4, 31):
+        seen = np.zeros(items, int)
+
+        def count(start, stop, seen=seen):
+            seen[start:stop] += 1
+
+        pool.run(count, items)
+        assert (seen == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("environment", "most"), [({"NANODISTIL_NUM_THREADS": "5"}, 5), ({"NUMBA_NUM_THREADS": "1"}, 1), ({"OMP_NUM_THREADS": "1"}, 1)]
+)
+def test_threads_follow_the_environment(monkeypatch, environment, most):
+    for variable in ("NANODISTIL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert pool.available_threads() == most
+
+
+CACHE_PROBE = """
+import numpy as np
+from nanodistil.kernels import jit, numba_ops
+from nanodistil.kernels.layer_norm import layer_norm_rows
+x = np.ones((2, 4), np.float32)
+numba_ops.layer_norm(x, x[0], x[0])
+print(sum(layer_norm_rows.stats.cache_hits.values()), sum(layer_norm_rows.stats.cache_misses.values()))
+"""
+
+
+def probe(**environment):
+    result = subprocess.run(
+        [sys.executable, "-c", CACHE_PROBE], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    return tuple(int(n) for n in result.stdout.split())
+
+
+@compiled_only
+def test_the_second_process_loads_what_the_first_compiled(tmp_path):
+    """And whatever happens to the files, the answer is to compile again."""
+    assert probe(NANODISTIL_CACHE_DIR=str(tmp_path)) == (0, 1)
+    assert probe(NANODISTIL_CACHE_DIR=str(tmp_path)) == (1, 0)
+    (folder,) = tmp_path.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    files = list(folder.glob("*.bin"))
+    for damage in (lambda raw: raw[: len(raw) // 2], lambda raw: b"", lambda raw: b"garbage" + raw[7:]):
+        for file in files:
+            file.write_bytes(damage(file.read_bytes()))
+        assert probe(NANODISTIL_CACHE_DIR=str(tmp_path)) == (0, 1)
+        assert probe(NANODISTIL_CACHE_DIR=str(tmp_path)) == (1, 0)
+
+
+@compiled_only
+def test_nowhere_to_write(tmp_path):
+    """A file where the folder should be: nothing is kept, everything works."""
+    (tmp_path / "file").write_text("")
+    assert probe(NANODISTIL_CACHE_DIR=str(tmp_path / "file")) == (0, 1)
+
+
+def test_a_folder_others_may_write_to_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("NANODISTIL_CACHE_DIR", str(tmp_path))
+    jit.cache_folder.cache_clear()
+    try:
+        folder = jit.cache_folder()
+        assert folder is not None
+        folder.chmod(0o777)
+        jit.cache_folder.cache_clear()
+        assert jit.cache_folder() is None
+    finally:
+        jit.cache_folder.cache_clear()

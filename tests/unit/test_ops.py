@@ -1,0 +1,155 @@
+"""Every op of every backend: by hand, against float64, and bitwise where that is promised."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nanodistil.kernels import numpy_ops
+
+RNG = np.random.default_rng(7)
+
+
+def f32(*shape, scale=1.0):
+    return (scale * RNG.standard_normal(shape)).astype(np.float32)
+
+
+def ulps(got, exact):
+    """The error in units of the last place of the exact value."""
+    return np.abs(got.astype(np.float64) - exact) / np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+
+
+def test_gelu_by_hand(ops):
+    x = np.array([[-3.0, -1.0, 0.0, 1.0, 3.0]], np.float32)
+    exact = [[v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x[0].tolist()]]
+    np.testing.assert_allclose(ops.activation(x, "gelu"), exact, rtol=2e-7, atol=1e-9)
+
+
+def test_gelu_is_not_the_tanh_one(ops):
+    x = np.array([[2.5]], np.float32)
+    tanh = 0.5 * 2.5 * (1 + math.tanh(math.sqrt(2 / math.pi) * (2.5 + 0.044715 * 2.5**3)))
+    assert abs(float(ops.activation(x, "gelu")[0, 0]) - tanh) > 1e-4
+
+
+def test_gelu_over_the_line(ops, backend):
+    """Within two roundings of the truth everywhere (measured: numpy 1.9e-7 |x|, numba 1.0e-7), finite to the ends."""
+    x = np.concatenate([np.linspace(-12, 12, 4001), [-3e38, -1e30, -1e-30, 1e-38, 3e38]]).astype(np.float32)
+    exact = np.array([v * 0.5 * math.erfc(-v / math.sqrt(2)) for v in x.astype(np.float64).tolist()])
+    error = np.abs(ops.activation(x[None], "gelu")[0] - exact)
+    assert (error <= {"numpy": 2.0e-7, "numba": 1.2e-7}[backend] * np.maximum(np.abs(x), 1e-30)).all()
+
+
+def test_gelu_in_float64_is_exact():
+    x = np.linspace(-6, 30, 2001)
+    exact = np.array([v * 0.5 * math.erfc(-v / math.sqrt(2)) for v in x.tolist()])
+    np.testing.assert_allclose(numpy_ops.gelu(x), exact, rtol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (2, 64, 32), (5, 65, 33), (130, 66, 70), (1, 200, 31)])
+def test_linear(ops, shape):
+    N, I, O = shape
+    x, weight, bias = f32(N, I), f32(O, I), f32(O)
+    got = ops.linear(x, ops.prepare_linear(weight, bias))
+    exact = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
+    size = np.abs(x).astype(np.float64) @ np.abs(weight).T.astype(np.float64) + np.abs(bias)
+    assert got.dtype == np.float32 and got.shape == (N, O)
+    assert (np.abs(got - exact) <= size * (min(I, 64) + I / 64 + 2) * 2**-24).all()
+
+
+def test_linear_activation_is_the_two_in_turn(ops):
+    x, w = f32(5, 40), ops.prepare_linear(f32(37, 40), f32(37))
+    np.testing.assert_array_equal(ops.linear_activation(x, w, "gelu"), ops.activation(ops.linear(x, w), "gelu"))
+    np.testing.assert_array_equal(ops.linear_activation(x, w, "relu"), np.maximum(ops.linear(x, w), 0))
+
+
+def test_layer_norm_uses_the_biased_variance(ops):
+    got = ops.layer_norm(np.array([[1.0, 3.0]], np.float32), *np.array([[1, 10], [0, 0.5]], np.float32))
+    np.testing.assert_allclose(got, [[-1.0, 10.5]], rtol=1e-6)
+
+
+def test_layer_norm_of_a_constant_row_is_the_bias(ops):
+    weight, bias = np.full(6, 2, np.float32), np.arange(6, dtype=np.float32)
+    np.testing.assert_array_equal(ops.layer_norm(np.full((1, 6), 7.25, np.float32), weight, bias), bias[None])
+
+
+def test_layer_norm_far_from_zero(ops):
+    """A mean a thousand times the deviation: one-pass formulas lose all digits here."""
+    x, weight, bias = 1000 + f32(4, 768), f32(768), f32(768)
+    exact = numpy_ops.layer_norm(x.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64))
+    np.testing.assert_allclose(ops.layer_norm(x, weight, bias), exact, atol=2e-6)
+
+
+def test_add_layer_norm_adds_first(ops):
+    x, r, weight, bias = f32(33, 20), f32(33, 20), f32(20), f32(20)
+    np.testing.assert_allclose(
+        ops.add_layer_norm(x, r, weight, bias), ops.layer_norm(x + r, weight, bias), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_embed_by_hand(ops):
+    words, places = np.array([[0, 1], [2, 3]], np.float32), np.array([[10, 20], [30, 40]], np.float32)
+    got = ops.embed(np.array([1, 0]), np.array([0, 1]), words, places)
+    np.testing.assert_array_equal(got, [[12, 23], [30, 41]])
+
+
+def test_softmax(ops):
+    x = np.array([[0.0, 0.0], [1000.0, -1000.0]], np.float32)
+    np.testing.assert_array_equal(ops.softmax(x), [[0.5, 0.5], [1, 0]])
+    x = f32(9, 301, scale=5)
+    exact = numpy_ops.softmax(x.astype(np.float64))
+    np.testing.assert_allclose(ops.softmax(x), exact, rtol=2e-6)
+
+
+STARTS = np.array([0, 1, 6, 17])
+
+
+def qkv(N=17, D=20):
+    """Three views into one matrix, as the model has them."""
+    both = f32(N, 3 * D)
+    return both[:, :D], both[:, D : 2 * D], both[:, 2 * D :]
+
+
+@pytest.mark.parametrize("masked", [None, [3, 6, 16], [0, 1, 2, 3]])
+def test_attention_against_float64(ops, masked):
+    q, k, v = qkv()
+    keep = None
+    if masked is not None:
+        keep = np.ones(17, np.bool_)
+        keep[masked] = False
+    wide = [np.ascontiguousarray(a, np.float64) for a in (q, k, v)]
+    exact = numpy_ops.attention(*wide, STARTS, 4, keep)
+    np.testing.assert_allclose(ops.attention(q, k, v, STARTS, 4, keep), exact, rtol=1e-5, atol=2e-6)
+
+
+def test_attention_by_parts_is_bitwise_attention(ops):
+    """What a tap sees is what the fused kernel computes."""
+    q, k, v = qkv()
+    keep = np.arange(17) % 5 != 0
+    scores = ops.attention_scores(q, k, STARTS, 4, keep)
+    probs = ops.attention_probs(scores)
+    np.testing.assert_array_equal(
+        ops.attention_context(probs, v, STARTS), ops.attention(q, k, v, STARTS, 4, keep)
+    )
+    assert [p.shape for p in probs] == [(4, 1, 1), (4, 5, 5), (4, 11, 11)]
+    for p, s in zip(probs, numpy_ops.sentences(STARTS), strict=True):
+        if keep[s].any():
+            assert (p[..., ~keep[s]] == 0).all()  # a masked key weighs exactly nothing
+
+
+def test_a_sentence_without_real_tokens_attends_to_all_alike(ops):
+    q, k, v = qkv()
+    keep = np.ones(17, np.bool_)
+    keep[1:6] = False
+    got = ops.attention(q, k, v, STARTS, 4, keep)[1:6]
+    np.testing.assert_allclose(got, np.tile(v[1:6].mean(0), (5, 1)), rtol=1e-5, atol=1e-6)
+
+
+def test_attention_stays_within_its_sentence(ops):
+    """What the first and the last sentence say does not reach the one between them."""
+    q, k, v = qkv()
+    before = ops.attention(q, k, v, STARTS, 4, None)[1:6]
+    others = np.r_[0, 6:17]
+    for a in (q, k, v):
+        a[others] = 100.0
+    after = ops.attention(q, k, v, STARTS, 4, None)[1:6]
+    np.testing.assert_array_equal(before, after)
