@@ -201,7 +201,10 @@ def attention_probs(scores: Sequence[Array]) -> list[Array]:
 
 def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64]) -> Array:
     """The values, averaged by the probabilities: B x (H, T, T), (N, D) -> (N, D)."""
-    return np.concatenate([sentence_context(p, v[s]) for p, s in zip(probs, sentences(starts), strict=True)])
+    context = np.empty(v.shape, v.dtype)
+    for p, s in zip(probs, sentences(starts), strict=True):
+        context[s] = sentence_context(p, v[s])
+    return context
 
 
 def attention(

@@ -63,11 +63,11 @@ class Packing:
         Packed(ids=array([7, 8, 9, 5, 6]), positions=array([0, 1, 2, 0, 1]), starts=array([0, 3, 5]), keep=None)
         """
         ids = rectangle(input_ids, "input_ids")
-        if ids.dtype.kind not in "iu":
-            raise InputError(f"input_ids must be integers, not {ids.dtype}")
         B, T = ids.shape
         if T == 0 and B > 0:
             raise InputError("input_ids has rows without tokens")
+        if ids.dtype.kind not in "iu":
+            raise InputError(f"input_ids must be integers, not {ids.dtype}")
         if T > config.max_position_embeddings:
             raise InputError(
                 f"{T} tokens are more than the model's {config.max_position_embeddings} positions; "

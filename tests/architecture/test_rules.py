@@ -1,0 +1,127 @@
+"""The house rules, read off the syntax tree: who may import whom, and how long the reading path may be."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROOMS = {"nanodistil": ROOT / "nanodistil", "kernels": ROOT / "kernels", "weights": ROOT / "weights"}
+READING_PATH = [
+    ROOT / "nanodistil" / "model.py",
+    ROOT / "kernels" / "numpy_ops.py",
+    ROOT / "weights" / "names.py",
+    ROOT / "nanodistil" / "tokenization" / "wordpiece.py",
+]
+
+
+def files(room):
+    """Python files of a room; nanodistil's two links to the other rooms are not followed."""
+    return [
+        p
+        for p in sorted(ROOMS[room].rglob("*.py"))
+        if not (room == "nanodistil" and p.relative_to(ROOMS[room]).parts[0] in ("kernels", "weights"))
+    ]
+
+
+def imports(path, top_level_only=False):
+    """Absolute modules a file imports; relative ones come with their dots."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("room", ["kernels", "weights"])
+def test_low_rooms_know_neither_nanodistil_nor_each_other(room):
+    other = {"kernels": "weights", "weights": "kernels"}[room]
+    for path in files(room):
+        for module in imports(path):
+            assert not module.startswith(("nanodistil", "..", f"{other}.")) and module != other, f"{path}: {module}"
+
+
+def test_only_backend_reaches_for_kernels():
+    for path in files("nanodistil"):
+        names = imports(path)
+        text = path.read_text(encoding="utf-8")
+        if path.name != "backend.py":
+            assert not any(n.startswith("nanodistil.kernels") for n in names), path
+            assert "nanodistil.kernels." not in text.replace("nanodistil.kernels.*", ""), path
+
+
+def test_model_does_not_know_its_backend():
+    names = imports(ROOMS["nanodistil"] / "model.py")
+    assert not any(n.split(".")[0] in ("numpy", "numba", "cupy") for n in names)
+    text = (ROOMS["nanodistil"] / "model.py").read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert not [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in ("numpy", "numba", "cupy")]
+
+
+def test_no_catch_all_rooms():
+    for room in ROOMS:
+        assert not [p for p in files(room) if p.stem in ("utils", "util", "common", "helpers", "misc")]
+
+
+def test_no_top_level_kernels_package_is_installed():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"nanodistil.kernels" = "kernels"' in text
+    for room in ("kernels", "weights"):
+        link = ROOT / "nanodistil" / room
+        assert link.is_symlink() and link.readlink() == Path("..") / room
+
+
+def test_every_package_is_listed():
+    """Discovery does not follow the mapping, so a folder that is not named is not installed."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for room in ROOMS:
+        for path in files(room):
+            parts = path.parent.relative_to(ROOT).parts
+            package = ".".join(parts if parts[0] == "nanodistil" else ("nanodistil", *parts))
+            assert f'"{package}"' in text, package
+
+
+def test_the_reading_path_is_one_sitting():
+    lines = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in READING_PATH}
+    assert sum(lines.values()) < 900, lines
+
+
+def test_lines_are_not_golfed():
+    """The budget above is kept by saying less, not by longer lines."""
+    for path in READING_PATH:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert len(line) <= 120 and ";" not in line.split("#")[0].split('"')[0], f"{path}: {line}"
+
+
+IMPORT_PROBE = """
+import sys
+import nanodistil
+heavy = [m for m in ("numpy", "numba", "cupy", "huggingface_hub", "safetensors", "torch") if m in sys.modules]
+assert not heavy, heavy
+nanodistil.DistilBertForMaskedLM, nanodistil.pipeline, nanodistil.DistilBertTokenizerFast
+heavy = [m for m in ("numba", "cupy", "huggingface_hub", "torch") if m in sys.modules]
+assert not heavy, heavy
+"""
+
+NO_NUMBA = """
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None  # importing either now fails
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "numba" else find(name, *a)
+import nanodistil
+print(nanodistil.pipeline("fill-mask", model="nanodistil-mini")("Hello I'm a [MASK] model.")[0]["token_str"])
+"""
+
+
+@pytest.mark.parametrize("probe", [IMPORT_PROBE, NO_NUMBA])
+def test_imports_are_lazy_and_numba_is_optional(probe):
+    result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert result.returncode == 0, result.stderr
