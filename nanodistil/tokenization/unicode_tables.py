@@ -26,6 +26,17 @@ def _member(name: str, c: str) -> bool:
     return bool(bisect_right(_tables()[name], ord(c)) & 1)
 
 
+def character_class(*names: str) -> str:
+    """The inside of a regular expression's [...] that holds the named sets.
+
+    >>> import re
+    >>> re.findall(f"[{character_class('punctuation')}]", "don't «go»")
+    ["'", '«', '»']
+    """
+    ranges = [(b[i], b[i + 1] - 1) for b in map(_tables().__getitem__, names) for i in range(0, len(b), 2)]
+    return "".join(f"\\U{start:08x}-\\U{end:08x}" for start, end in ranges)
+
+
 def is_dropped(c: str) -> bool:
     """Control, format and private-use characters, U+0000 and U+FFFD: cleaning removes them."""
     return _member("dropped", c)
@@ -46,19 +57,6 @@ def is_ideograph(c: str) -> bool:
 
 def is_nonspacing(c: str) -> bool:
     return _member("nonspacing", c)
-
-
-def is_white_space(c: str) -> bool:
-    return _member("white_space", c)
-
-
-def is_punctuation(c: str) -> bool:
-    """Every ASCII symbol counts, `$` and `~` too; elsewhere only what Unicode calls punctuation.
-
-    >>> [is_punctuation(c) for c in "!$~«€"]
-    [True, True, True, True, False]
-    """
-    return _member("punctuation", c)
 
 
 def is_word(c: str) -> bool:

@@ -26,7 +26,8 @@ vocabulary, no [UNK] for a single unknown character inside a word: the whole wor
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ from nanodistil.tokenization import unicode_tables as unicode
 Span = tuple[int, int]
 Text = tuple[str, list[Span]]  # normalized characters, and for each its [start, end) in the original string
 
-REMEMBERED = 50_000  # chunks, and characters per table: about 30 MB when full, then started afresh
+REMEMBERED = 50_000  # chunks, and characters per table: about 40 MB when full, then started afresh
 LONGEST_REMEMBERED = 40  # code points of a chunk; longer ones hardly ever come twice
 
 
@@ -129,35 +130,34 @@ class Normalizer:
         handle_chinese_chars: bool = True,
         clean_text: bool = True,
     ) -> None:
+        self.lowers = lowercase
         self.strips = lowercase if strip_accents is None else strip_accents
         steps = [(clean, clean_text), (set_apart, handle_chinese_chars), (unicode.decompose, self.strips)]
         self.before_order = Expansion(*(step for step, on in steps if on))
         self.after_order = Expansion(*([drop_mark] if self.strips else []), *([unicode.lower] if lowercase else []))
-        self.is_space = unicode.is_space_when_cleaned if clean_text else unicode.is_white_space
+        self.spaces = "cleaned_to_space" if clean_text else "white_space"
 
     def __call__(self, text: str) -> Text:
-        characters, spans = self.before_order.apply(text, pairwise(range(len(text) + 1)))
+        sources = pairwise(range(len(text) + 1))
+        if text.isascii() and text.isprintable():  # nothing to drop, set apart or decompose
+            return text.lower() if self.lowers else text, list(sources)
+        characters, spans = self.before_order.apply(text, sources)
         if self.strips and not characters.isascii():
             characters, spans = reorder(characters, spans)
         return self.after_order.apply(characters, spans)
 
 
-def words(characters: str) -> Iterator[Span]:
-    """The second step: where each word starts and ends.
+@cache
+def word_pattern() -> re.Pattern[str]:
+    """The second step: a word is one punctuation character, or a run of neither punctuation nor white space.
 
-    >>> [characters[start:end] for characters in ["don't stop"] for start, end in words(characters)]
-    ['don', "'", 't', 'stop']
+    Every ASCII symbol counts as punctuation, `$` and `~` too; elsewhere only what Unicode calls so.
+
+    >>> word_pattern().findall("don't pay $5 or 5€")
+    ['don', "'", 't', 'pay', '$', '5', 'or', '5€']
     """
-    start = 0
-    for at, c in enumerate(characters):
-        if unicode.is_white_space(c) or unicode.is_punctuation(c):
-            if start < at:
-                yield start, at
-            if not unicode.is_white_space(c):
-                yield at, at + 1
-            start = at + 1
-    if start < len(characters):
-        yield start, len(characters)
+    punctuation, space = unicode.character_class("punctuation"), unicode.character_class("white_space")
+    return re.compile(f"[{punctuation}]|[^{punctuation}{space}]+")
 
 
 class WordPiece:
@@ -181,8 +181,7 @@ class WordPiece:
         self.normalizer = normalizer or Normalizer()
         self.unknown, self.prefix, self.longest_word = unknown, prefix, longest_word
         self.longest_token = max(map(len, vocabulary), default=0)  # no need to try longer pieces
-        spaces = "".join(c for c in map(chr, range(0x3001)) if self.normalizer.is_space(c))
-        self.chunk = re.compile(f"[^{spaces}]+")
+        self.chunk = re.compile(f"[^{unicode.character_class(self.normalizer.spaces)}]+")
         self.remembered: dict[str, Pieces] = {}
 
     def pieces(self, word: str) -> list[tuple[str, int, int]]:
@@ -209,16 +208,16 @@ class WordPiece:
 
     def split(self, characters: str, spans: list[Span]) -> Pieces:
         """The second and third step, for text that is normalized already."""
-        out = Pieces([], [], [], [], 0)
-        n_words = 0
-        for start, end in words(characters):
-            for token, a, b in self.pieces(characters[start:end]):
-                out.ids.append(self.vocabulary[token])
-                out.tokens.append(token)
-                out.spans.append((spans[start + a][0], spans[start + b - 1][1]))
-                out.words.append(n_words)
-            n_words += 1
-        return out._replace(n_words=n_words)
+        tokens: list[str] = []
+        places: list[Span] = []
+        numbers: list[int] = []
+        words = list(word_pattern().finditer(characters))
+        for number, word in enumerate(words):
+            for token, start, end in self.pieces(word[0]):
+                tokens.append(token)
+                places.append((spans[word.start() + start][0], spans[word.start() + end - 1][1]))
+                numbers.append(number)
+        return Pieces([self.vocabulary[token] for token in tokens], tokens, places, numbers, len(words))
 
     def __call__(self, text: str) -> Pieces:
         ids: list[int] = []

@@ -1,0 +1,152 @@
+"""Tokens that are found in the text as they stand, before it is cut into words: [MASK], [SEP], and a user's own.
+
+Two rounds. Tokens with normalized=False, all special ones among them, are cut out of the raw text first; the others are
+matched in what the normalizer makes of the rest, themselves normalized, so that in an uncased model "NewTok" is found in
+"newtok" and "NEWTOK" and also inside words. In each round the leftmost match wins, and of those the longest.
+
+The bookkeeping follows the reference even where it is odd: a token that is added again with other flags keeps
+matching as it did, in both rounds if need be, while `single_word`, `lstrip` and `rstrip` are those given last.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nanodistil.tokenization import unicode_tables as unicode
+from nanodistil.weights.errors import CheckpointError
+
+MAX_ADDED = 10_000  # each is tried at each place of the text
+Cut = tuple[int, int, int | None]  # start, end, and the id of the token that stands there, None for ordinary text
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """One token, and how it is found.
+
+    single_word: not with a letter, digit or mark beside it. lstrip, rstrip: takes the white space on that side with
+    it. normalized: looked for in the normalized text; unless given, only ordinary tokens are. special: left out by
+    decode(skip_special_tokens=True).
+
+    >>> AddedToken("[X]", special=True).normalized, AddedToken("x").normalized
+    (False, True)
+    """
+
+    content: str
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool | None = None  # None stands for `not special`, and is replaced by it
+    special: bool = False
+
+    def __post_init__(self) -> None:
+        if self.normalized is None:
+            object.__setattr__(self, "normalized", not self.special)
+
+    def __str__(self) -> str:
+        return self.content
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "AddedToken":
+        """From an object of tokenizer.json, tokenizer_config.json or special_tokens_map.json. Raises CheckpointError."""
+        flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+        if not isinstance(value, dict) or not isinstance(value.get("content"), str):
+            raise CheckpointError(f'{where}: {str(value)[:60]!r} is not an added token, which is {{"content": "...", ...}}')
+        given = {flag: value[flag] for flag in flags if value.get(flag) is not None}
+        for flag, on in given.items():
+            if not isinstance(on, bool):
+                raise CheckpointError(f"{where}: {flag} of {value['content'][:40]!r} is {str(on)[:40]!r}, not true or false")
+        return cls(value["content"], **given)
+
+
+class AddedTokens:
+    """The added tokens of one tokenizer, in front of its vocabulary.
+
+    >>> added = AddedTokens({"[UNK]": 0, "[MASK]": 1}, normalize=str.lower)
+    >>> added.add([AddedToken("[MASK]", special=True, lstrip=True), AddedToken("NewTok")])
+    >>> added.ids, added.cut_raw("a [MASK]b"), added.cut_normalized("anewtok")
+    ({'[MASK]': 1, 'NewTok': 2}, [(0, 1, None), (1, 8, 1), (8, 9, None)], [(0, 1, None), (1, 7, 2)])
+    """
+
+    def __init__(self, vocabulary: Mapping[str, int], normalize: Callable[[str], str]) -> None:
+        self.vocabulary, self.normalize = vocabulary, normalize
+        self.ids: dict[str, int] = {}
+        self.tokens: dict[int, AddedToken] = {}  # as given last
+        self.special: dict[str, AddedToken] = {}  # as given first
+        self.ordinary: list[AddedToken] = []  # as given, each time
+        self._highest = -1
+        self._raw: _Pattern | None = None
+        self._normalized: _Pattern | None = None
+
+    def add(self, tokens: Iterable[AddedToken]) -> None:
+        """Add tokens: one the vocabulary holds keeps its id, another gets the next free one.
+
+        Raises CheckpointError for a token of which the normalizer leaves nothing: it could not be found, or anywhere.
+        """
+        for token in (token for token in tokens if token.content):
+            if token.special:
+                self.special.setdefault(token.content, token)
+            number = self.ids.get(token.content, self.vocabulary.get(token.content))
+            if number is not None and self.tokens.get(number) == token:
+                continue
+            if number is None:
+                number = max(len(self.vocabulary), self._highest + 1)
+            self._highest = max(self._highest, number)
+            self.ids[token.content] = number
+            self.tokens[number] = token
+            if token.content not in self.special:
+                self.ordinary.append(token)
+        if len(self.ids) > MAX_ADDED:
+            raise CheckpointError(f"added tokens: {len(self.ids)} of them, more than {MAX_ADDED}; put them in the vocabulary")
+        entries = [*self.special.values(), *self.ordinary]
+        raw = [(token.content, self.ids[token.content]) for token in entries if not token.normalized]
+        normalized = [(self.normalize(token.content), self.ids[token.content]) for token in entries if token.normalized]
+        if not all(content for content, _ in normalized):
+            raise CheckpointError("added tokens: one is normalized to nothing; set its `normalized` to false")
+        self._raw, self._normalized = _Pattern.of(raw), _Pattern.of(normalized)
+
+    @property
+    def any_normalized(self) -> bool:
+        return self._normalized is not None
+
+    def cut_raw(self, text: str) -> list[Cut]:
+        return self._cut(text, self._raw)
+
+    def cut_normalized(self, text: str) -> list[Cut]:
+        return self._cut(text, self._normalized)
+
+    def _cut(self, text: str, pattern: "_Pattern | None") -> list[Cut]:
+        cuts: list[Cut] = []
+        done = 0
+        for match in pattern.find.finditer(text) if pattern else ():
+            start, end = match.span()
+            number = pattern.ids[match[0]] if pattern else 0
+            token = self.tokens[number]
+            beside = text[max(start - 1, 0) : start] + text[end : end + 1]
+            if token.single_word and any(map(unicode.is_word, beside)):
+                continue
+            while token.lstrip and start > done and unicode.is_white_space(text[start - 1]):
+                start -= 1
+            while token.rstrip and end < len(text) and unicode.is_white_space(text[end]):
+                end += 1
+            if done < start:
+                cuts.append((done, start, None))
+            cuts.append((start, end, number))
+            done = end
+        if done < len(text):
+            cuts.append((done, len(text), None))
+        return cuts
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    find: re.Pattern[str]
+    ids: dict[str, int]
+
+    @classmethod
+    def of(cls, entries: list[tuple[str, int]]) -> "_Pattern | None":
+        ids: dict[str, int] = {}
+        for content, number in entries:
+            ids.setdefault(content, number)
+        longest_first = sorted(ids, key=len, reverse=True)  # `|` takes the first that fits
+        return cls(re.compile("|".join(map(re.escape, longest_first))), ids) if ids else None

@@ -1,0 +1,499 @@
+"""DistilBertTokenizer: texts in, ids out, and back; the calling surface of transformers on top of wordpiece.py.
+
+A text goes through five hands: the added tokens ([MASK], ...) are cut out, what lies between becomes pieces, the pair is
+truncated, [CLS] and [SEP] are put around, and the batch is padded. There is one class where transformers has two:
+the results are those of its fast one (4.57.6 with tokenizers 0.22.2), and DistilBertTokenizerFast is another name.
+
+What is not here yet raises instead of being ignored: stride and overflowing windows, texts given as words, and
+`text_target`. Warnings that transformers gives once per tokenizer go to the logger "nanodistil.tokenization".
+"""
+
+import logging
+import operator
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nanodistil.tokenization import decoding
+from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
+from nanodistil.tokenization.encoding import BatchEncoding, Encoding, as_arrays, truncate
+from nanodistil.tokenization.files import read_vocab_txt
+from nanodistil.tokenization.settings import SPECIAL, read_settings
+from nanodistil.tokenization.tokenizer_json import Backend, read_tokenizer_json
+from nanodistil.tokenization.wordpiece import Normalizer, Pieces, WordPiece
+from nanodistil.weights.errors import CheckpointError, InputError, ModelNotFoundError
+
+logger = logging.getLogger("nanodistil.tokenization")
+
+NO_LIMIT = 10**30  # model_max_length where no file gives one, as in transformers
+LARGE = 10**20  # at or above it there is no limit
+PADDING = {False: None, "do_not_pad": None, True: "longest", "longest": "longest", "max_length": "max_length"}
+TRUNCATION = {
+    None: None,
+    False: None,
+    "do_not_truncate": None,
+    True: "longest_first",
+    "longest_first": "longest_first",
+    "only_first": "only_first",
+    "only_second": "only_second",
+}
+CASED_SHARE = 0.05  # of the tokens out of an uncased model's reach; 0 in uncased vocabularies, over 0.3 in cased ones
+
+
+class DistilBertTokenizer:
+    """A WordPiece vocabulary with DistilBERT's conventions.
+
+    vocab_file or tokenizer_file: vocab.txt, or tokenizer.json, which wins where both are given. do_lower_case: for
+    an uncased vocabulary. strip_accents: None means as do_lower_case. clean_up_tokenization_spaces: whether `decode`
+    tidies up; None means True with a vocab.txt and False with a tokenizer.json, transformers' choice.
+
+    Raises CheckpointError for a file that is broken or not of a DistilBERT, InputError for arguments of a wrong kind.
+
+    >>> import tempfile, pathlib
+    >>> vocab = pathlib.Path(tempfile.mkdtemp()) / "vocab.txt"
+    >>> _ = vocab.write_text("\\n".join("[PAD] [UNK] [CLS] [SEP] [MASK] hello world ! un ##able".split()))
+    >>> tokenizer = DistilBertTokenizer(vocab)
+    >>> tokenizer("Hello [MASK]!", return_offsets_mapping=True)["offset_mapping"]
+    [(0, 0), (0, 5), (6, 12), (12, 13), (0, 0)]
+    >>> tokenizer(["hello", "Unable, world"], padding=True)["input_ids"]
+    [[2, 5, 3, 0, 0, 0], [2, 8, 9, 1, 6, 3]]
+    >>> tokenizer.decode([2, 5, 7, 3], skip_special_tokens=True)
+    'hello!'
+    """
+
+    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  # transformers' name, set per instance
+
+    def __init__(
+        self,
+        vocab_file: str | Path | None = None,
+        do_lower_case: bool = True,
+        *,
+        tokenizer_file: str | Path | None = None,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken = "[SEP]",
+        pad_token: str | AddedToken | None = "[PAD]",
+        cls_token: str | AddedToken = "[CLS]",
+        mask_token: str | AddedToken | None = "[MASK]",
+        bos_token: str | AddedToken | None = None,
+        eos_token: str | AddedToken | None = None,
+        additional_special_tokens: Iterable[str | AddedToken] = (),
+        added_tokens_decoder: dict[int, AddedToken] | None = None,
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        model_max_length: float | None = None,
+        clean_up_tokenization_spaces: bool | None = None,
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
+        model_input_names: list[str] | None = None,
+    ) -> None:
+        given = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
+        self._special = {name: str(token) for name, token in zip(SPECIAL, given, strict=True) if token is not None}
+        self.additional_special_tokens = [str(token) for token in additional_special_tokens]
+        self.do_lower_case = do_lower_case
+        self.model_max_length = NO_LIMIT if model_max_length is None else int(model_max_length)
+
+        if tokenizer_file is not None:
+            source = Path(tokenizer_file)
+            backend = read_tokenizer_json(source)
+        elif vocab_file is not None:
+            source = Path(vocab_file)
+            backend = self._from_vocabulary(read_vocab_txt(source), source)
+        else:
+            raise InputError("a tokenizer needs a vocab_file or a tokenizer_file; or use from_pretrained")
+        self.clean_up_tokenization_spaces = (
+            tokenizer_file is None if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        self.padding_side = _one_of("padding_side", padding_side or backend.padding_side, ("left", "right"))
+        self.truncation_side = _one_of("truncation_side", truncation_side or backend.truncation_side, ("left", "right"))
+        if model_input_names is not None:
+            self.model_input_names = list(model_input_names)
+
+        self._backend = backend
+        normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars, backend.clean_text)
+        self._wordpiece = WordPiece(
+            backend.vocabulary, normalizer, backend.unknown, backend.prefix, backend.longest_word
+        )
+        self._added = AddedTokens(backend.vocabulary, lambda text: normalizer(text)[0])
+        self._add(backend.added, source)
+        decoder = sorted((added_tokens_decoder or {}).items())
+        self._add([(number, token) for number, token in decoder if self._added.tokens.get(number) != token], source)
+        specials = [token for token in (*given, *additional_special_tokens) if token is not None]
+        self._added.add(
+            AddedToken(token, special=True)
+            if isinstance(token, str)
+            else AddedToken(token.content, token.single_word, token.lstrip, token.rstrip, token.normalized, True)
+            for token in specials
+            if not isinstance(token, str) or token not in self._added.ids
+        )
+        self._tokens = {number: token for token, number in backend.vocabulary.items()}
+        self._tokens.update((number, token.content) for number, token in self._added.tokens.items())
+        self._warned: set[str] = set()
+        if do_lower_case:
+            self._warn_if_cased(source)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **overrides: Any,
+    ) -> "DistilBertTokenizer":
+        """The tokenizer of a folder or of a model id, with the settings of its files; `overrides` win over them.
+
+        Raises ModelNotFoundError where there is none, CheckpointError where its files are broken.
+        """
+        from nanodistil.weights.hub import resolve
+
+        folder = resolve(
+            pretrained_model_name_or_path,
+            need="tokenizer",
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        settings = read_settings(folder, overrides)
+        for key, name in (("tokenizer_file", "tokenizer.json"), ("vocab_file", "vocab.txt")):
+            if (folder / name).is_file():
+                return cls(**{key: folder / name, **settings})
+        raise ModelNotFoundError(f"{folder}: holds neither tokenizer.json nor vocab.txt; get the files again")
+
+    def _from_vocabulary(self, vocabulary: dict[str, int], source: Path) -> Backend:
+        unknown = self._special["unk_token"]
+        if unknown not in vocabulary:
+            raise CheckpointError(f"{source}: lacks the unknown token {unknown!r}; this is not a DistilBERT vocabulary")
+        missing = [token for token in self._special.values() if token not in vocabulary]
+        ids = {**vocabulary, **{token: len(vocabulary) + n for n, token in enumerate(missing)}}
+        cls, sep = (self._special[name] for name in ("cls_token", "sep_token"))
+        return Backend(vocabulary, unknown, (cls, ids[cls]), (sep, ids[sep]))
+
+    def _add(self, tokens: Iterable[tuple[int, AddedToken]], source: Path) -> None:
+        tokens = list(tokens)
+        self._added.add(token for _, token in tokens)
+        for number, token in tokens:
+            if self._added.ids.get(token.content) != number:
+                raise CheckpointError(
+                    f"{source}: the added token {token.content[:40]!r} has the id {number} in the files, "
+                    f"but would get {self._added.ids.get(token.content)}; the files do not fit each other"
+                )
+
+    def _warn_if_cased(self, source: Path) -> None:
+        words = [token for token in self._backend.vocabulary if token not in self._added.ids]
+        lost = sum(token != token.lower() for token in words)
+        if lost > CASED_SHARE * len(words):
+            warnings.warn(
+                f"{source}: {lost} of {len(words)} tokens have capitals, which do_lower_case=True never reaches; "
+                "for a cased model pass do_lower_case=False",
+                stacklevel=4,
+            )
+
+    # ---- texts to ids
+
+    def __call__(
+        self,
+        text: str | list[str] | list[tuple[str, str]],
+        text_pair: str | list[str] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Encode a text, a pair, a list of texts, or a list of pairs.
+
+        padding: False, True or "longest", "max_length". truncation: None, True or "longest_first", "only_first",
+        "only_second". max_length: in tokens, specials included; the model's own where not given. return_tensors:
+        None for lists, "np" for int64 arrays, (B, T).
+
+        Returns lists of ids, T for one text and B x T for several, under "input_ids", and what else was asked for.
+        Raises InputError for texts that are no strings or hold lone surrogates, and for arguments out of range.
+        """
+        for name, value in (
+            ("stride", stride),
+            ("is_split_into_words", is_split_into_words),
+            ("return_overflowing_tokens", return_overflowing_tokens),
+        ):
+            if value:
+                raise InputError(f"{name}={value!r} is not supported yet; leave it out")
+        if return_tensors not in (None, "np"):
+            raise InputError(f"return_tensors={return_tensors!r}: only 'np' is supported; or leave it out for lists")
+        pad_to = None if pad_to_multiple_of is None else _count("pad_to_multiple_of", pad_to_multiple_of, 1)
+        side = self.padding_side if padding_side is None else _one_of("padding_side", padding_side, ("left", "right"))
+        pad, cut, limit = self._strategies(padding, truncation, max_length, pad_to, verbose)
+
+        single = isinstance(text, str)
+        encodings = []
+        for a, b in _pairs(text, text_pair):
+            first, second = self._encode(a, 0), None if b is None else self._encode(b, 1)
+            if cut:
+                room = limit - self.num_special_tokens_to_add(second is not None) * add_special_tokens
+                if room >= 0:  # below, the reference wraps around and leaves the text as it is
+                    first, second = truncate(first, second, room, cut, self.truncation_side)
+            encodings.append(self._frame(first, second, add_special_tokens))
+        if max_length is None and not cut and encodings:
+            longest = max(map(len, encodings))
+            if longest > self.model_max_length > 0 and verbose:
+                self._warn_once(
+                    f"a text of {longest} tokens is longer than the {self.model_max_length} the model takes; "
+                    "pass truncation=True, or the model will refuse it"
+                )
+        if pad and encodings:
+            length = limit if pad == "max_length" else max(map(len, encodings))
+            if pad_to:
+                length = -(-length // pad_to) * pad_to
+            number, token = self.convert_tokens_to_ids(self._special["pad_token"]), self._special["pad_token"]
+            encodings = [encoding.pad(length, number, token, side) for encoding in encodings]
+
+        lists: dict[str, list[Any]] = {"input_ids": [e.ids for e in encodings]}
+        if "token_type_ids" in self.model_input_names if return_token_type_ids is None else return_token_type_ids:
+            lists["token_type_ids"] = [e.type_ids for e in encodings]
+        if "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask:
+            lists["attention_mask"] = [e.attention_mask for e in encodings]
+        if return_special_tokens_mask:
+            lists["special_tokens_mask"] = [e.special_tokens_mask for e in encodings]
+        if return_offsets_mapping:
+            lists["offset_mapping"] = [e.offsets for e in encodings]
+        if return_length:
+            lists["length"] = [len(e) for e in encodings]
+        if return_tensors:
+            return BatchEncoding(as_arrays(lists), encodings)
+        if single:
+            return BatchEncoding({k: v if k == "length" else v[0] for k, v in lists.items()}, encodings)
+        return BatchEncoding(lists, encodings)
+
+    def encode(self, text: str, text_pair: str | None = None, **arguments: Any) -> list[int]:
+        """The ids of one text or pair; arguments as for a call."""
+        if not isinstance(text, str):
+            raise InputError(f"encode takes one text, not {type(text).__name__}; call the tokenizer for several")
+        ids: list[int] = self(text, text_pair, **arguments)["input_ids"]
+        return ids
+
+    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
+        """The pieces of one text or pair, as text."""
+        if not isinstance(text, str):
+            raise InputError(f"tokenize takes one text, not {type(text).__name__}")
+        return self(text, pair, add_special_tokens=add_special_tokens, **arguments).tokens()
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """2 for a text, 3 for a pair."""
+        return 3 if pair else 2
+
+    def _encode(self, text: str, sequence: int) -> Encoding:
+        """One text as an Encoding without special tokens: added tokens out of the raw text, pieces for the rest."""
+        ids: list[int] = []
+        tokens: list[str] = []
+        spans: list[tuple[int, int]] = []
+        words: list[int | None] = []
+        n_words = 0
+
+        def take(pieces: Pieces, at: int = 0) -> None:
+            nonlocal n_words
+            ids.extend(pieces.ids)
+            tokens.extend(pieces.tokens)
+            spans.extend([(at + start, at + end) for start, end in pieces.spans] if at else pieces.spans)
+            words.extend([n_words + word for word in pieces.words] if n_words else pieces.words)
+            n_words += pieces.n_words
+
+        for start, end, number in self._added.cut_raw(text):
+            if number is not None:
+                take(Pieces([number], [text[start:end]], [(start, end)], [0], 1))
+            elif not self._added.any_normalized:
+                take(self._wordpiece(text[start:end]), start)
+            else:
+                characters, places = self._wordpiece.normalizer(text[start:end])
+                for a, b, inner in self._added.cut_normalized(characters):
+                    if inner is not None:
+                        take(Pieces([inner], [characters[a:b]], [(places[a][0], places[b - 1][1])], [0], 1), start)
+                    else:
+                        take(self._wordpiece.split(characters[a:b], places[a:b]), start)
+        n = len(ids)
+        return Encoding(ids, [sequence] * n, tokens, spans, words, [sequence] * n, [0] * n, [1] * n)
+
+    def _frame(self, a: Encoding, b: Encoding | None, add_special_tokens: bool) -> Encoding:
+        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP]; B and the last [SEP] have type 1."""
+        if not add_special_tokens:
+            return a if b is None else a + b
+        (cls, cls_id), (sep, sep_id) = ((token, number) for token, number in (self._backend.cls, self._backend.sep))
+        framed = Encoding.inserted(cls_id, cls) + a + Encoding.inserted(sep_id, sep)
+        return framed if b is None else framed + b + Encoding.inserted(sep_id, sep, type_id=1)
+
+    def _strategies(
+        self, padding: Any, truncation: Any, max_length: int | None, pad_to: int | None, verbose: bool
+    ) -> tuple[str | None, str | None, int]:
+        """What to pad to, how to truncate, and the length for both (0 where neither needs one)."""
+        if max_length is not None:
+            max_length = _count("max_length", max_length, 0)
+            if padding is False and truncation is None:
+                self._warn_once("max_length without truncation: truncating; pass truncation=True to say so", verbose)
+                truncation = True
+            elif padding is True and not truncation:
+                self._warn_once("max_length is ignored by padding=True; padding='max_length' pads to it", verbose)
+        pad = PADDING[_one_of("padding", padding, PADDING)]
+        cut = TRUNCATION[_one_of("truncation", truncation, TRUNCATION)]
+        if max_length is None and self.model_max_length > LARGE:
+            if pad == "max_length":
+                self._warn_once("padding='max_length', but neither call nor model give a length: not padding", verbose)
+                pad = None
+            if cut:
+                self._warn_once("truncation, but neither call nor model give a length: not truncating", verbose)
+                cut = None
+        elif max_length is None and (cut or pad == "max_length"):
+            max_length = self.model_max_length
+        if pad and "pad_token" not in self._special:
+            raise InputError("padding needs a pad_token and this tokenizer has none; pass pad_token='[PAD]' on loading it")
+        if pad and cut and pad_to and max_length is not None and max_length % pad_to:
+            raise InputError(f"max_length {max_length} is not a multiple of pad_to_multiple_of {pad_to}; make it one")
+        return pad, cut, max_length or 0
+
+    def _warn_once(self, message: str, verbose: bool = True) -> None:
+        kind = message[:12]
+        if verbose and kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning(message)
+
+    # ---- ids to texts
+
+    def decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> str:
+        """The text of one id or a sequence of ids; ids the tokenizer does not know are left out.
+
+        Raises InputError for what is no id: negative, or no integer.
+        """
+        found = (self._tokens.get(number) for number in _ids(token_ids))
+        tokens = [t for t in found if t is not None and not (skip_special_tokens and t in self._added.special)]
+        text = self.convert_tokens_to_string(tokens)
+        tidy = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        return decoding.clean_up(text) if tidy else text
+
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> list[str]:
+        """`decode` for each of several sequences of ids."""
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        return decoding.join(tokens, self._backend.decoder_prefix, self._backend.decoder_cleans)
+
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        """The id of a token, or a list of ids for a list; the unknown token's id for what is not in the vocabulary."""
+        if isinstance(tokens, str):
+            number = self._added.ids.get(tokens, self._backend.vocabulary.get(tokens))
+            return self._added.ids.get(self._special["unk_token"]) if number is None else number
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, None where there is none, or a list of tokens for a sequence of ids."""
+        if isinstance(ids, int):
+            return self._tokens.get(_ids(ids)[0])
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self._tokens.get(number) for number in _ids(ids) if number not in skipped]
+
+    # ---- the vocabulary
+
+    def __len__(self) -> int:
+        """Tokens of the vocabulary and added ones: a model needs at least so many embedding rows."""
+        return len(self.get_vocab())
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary, without those added beyond it."""
+        return len(self._backend.vocabulary)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id, added tokens included."""
+        return {**self._backend.vocabulary, **self._added.ids}
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Id -> added token, special ones included."""
+        return dict(sorted(self._added.tokens.items()))
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        return list(dict.fromkeys([*self._special.values(), *self.additional_special_tokens]))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        return [self._added.ids[token] for token in self.all_special_tokens]
+
+    def __getattr__(self, name: str) -> Any:
+        """`mask_token`, `mask_token_id` and the like; None where the tokenizer has no such token."""
+        token_name = name.removesuffix("_id")
+        if token_name not in SPECIAL:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        token = self.__dict__["_special"].get(token_name)
+        return token if token is None or name == token_name else self._added.ids[token]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} tokens, do_lower_case={self.do_lower_case})"
+
+
+def _one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
+    if not isinstance(value, str | bool | None) or value not in allowed:
+        raise InputError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
+        raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
+    return operator.index(value)
+
+
+def _ids(ids: Any) -> list[int]:
+    """One id or a sequence of them (list, tuple, array) as a list. Raises InputError."""
+    if hasattr(ids, "tolist"):
+        ids = ids.tolist()
+    try:
+        numbers = [operator.index(ids)] if hasattr(ids, "__index__") else [operator.index(number) for number in ids]
+    except TypeError:
+        raise InputError(f"ids must be a whole number or a sequence of them, not {str(ids)[:60]!r}") from None
+    if min(numbers, default=0) < 0:
+        raise InputError(f"the id {min(numbers)} is negative; ids start at 0")
+    return numbers
+
+
+def _pairs(text: Any, text_pair: Any) -> list[tuple[str, str | None]]:
+    """What a call was given, as a list of (text, second text or None). Raises InputError."""
+    if isinstance(text, str):
+        if text_pair is not None and not isinstance(text_pair, str):
+            raise InputError(f"text is one string, so text_pair must be one too, not {type(text_pair).__name__}")
+        return [(_checked(text), _checked(text_pair) if text_pair else None)]  # an empty second text is none
+    if not isinstance(text, list | tuple):
+        raise InputError(f"text must be a string or a list of strings, not {type(text).__name__}")
+    if text_pair is None:
+        pairs = [item if isinstance(item, list | tuple) else (item, None) for item in text]
+        if any(len(pair) != 2 or (isinstance(item, list | tuple) and pair[1] is None) for pair, item in zip(pairs, text)):
+            raise InputError("a list within the list of texts must be a pair of strings; lists of words are not supported yet")
+        return [(_checked(a), None if b is None else _checked(b)) for a, b in pairs]
+    if not isinstance(text_pair, list | tuple) or len(text_pair) != len(text):
+        raise InputError(f"text is a list of {len(text)}, so text_pair must be a list of as many strings")
+    return [(_checked(a), _checked(b)) for a, b in zip(text, text_pair)]
+
+
+def _checked(text: Any) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"a text must be a string, not {type(text).__name__}")
+    try:
+        text.encode()  # 1 GB/s or so; a surrogate is the one code point that is no character
+    except UnicodeEncodeError as error:
+        raise InputError(f"the text holds a lone surrogate at {error.start}; read it with errors='replace'") from None
+    return text
