@@ -5,7 +5,7 @@ trade. Four things are added here.
 
 1. Offline is decided in 3 seconds. The libraries allow 10 s for a connection, and a DNS lookup has no limit of its own
    at all; so one HEAD request is sent first from a thread that is waited for 3 s and then left behind. Any answer
-   counts, 404 and 500 too: someone is there.
+   counts, 404 and 500 too: someone is there. Only redirects in a circle do not.
 2. Only the needed files are fetched, never every format of the same weights: config, tokenizer, one safetensors.
 3. The contents are hashed. The hub announces the sha256 of a large file (and git's sha1 of a small one) as its ETag;
    over plain HTTP, huggingface_hub compares sizes only. A wrong file is refused and deleted.
@@ -29,6 +29,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from .cache import COMMIT, storage
 from .errors import CheckpointError, MissingExtraError, ModelNotFoundError, NanoDistilError
@@ -51,7 +52,7 @@ def download(model_id: str, need: str, revision: str, cache: Path, token: str | 
             f'{model_id} is not in the cache {cache}; to download it: pip install "nanodistil[hub]"'
         )
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    reason = unreachable(f"{endpoint}/{model_id}/resolve/{revision}/{CONFIG}")
+    reason = unreachable(f"{endpoint}/{model_id}/resolve/{quote(revision, safe='')}/{CONFIG}")
     if reason:
         raise ModelNotFoundError(f"{model_id} is not in the cache {cache}, and {endpoint} is out of reach ({reason})")
     with _plain_errors(model_id, revision, endpoint):
@@ -77,11 +78,12 @@ def unreachable(url: str, seconds: float = OFFLINE_SECONDS) -> str:
             if any(address.startswith("socks") for address in proxies.values()):
                 answers.append("")  # urllib does not speak SOCKS: let the library try
                 return
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _NoRedirect)
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
             opener.open(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
             answers.append("")
-        except urllib.error.HTTPError:
-            answers.append("")
+        except urllib.error.HTTPError as error:
+            # Redirects are followed here, up to ten: huggingface_hub 1.0 follows them for ever.
+            answers.append("redirects in a loop" if 300 <= error.code < 400 else "")
         except urllib.error.URLError as error:
             # A certificate we do not know: the library may have been told of others (REQUESTS_CA_BUNDLE).
             answers.append("" if isinstance(error.reason, ssl.SSLError) else str(error.reason))
@@ -93,11 +95,6 @@ def unreachable(url: str, seconds: float = OFFLINE_SECONDS) -> str:
     asking.start()
     asking.join(seconds)
     return answers[0] if answers else f"no answer in {seconds:.0f} s"
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 class _Fetch:

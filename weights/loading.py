@@ -1,0 +1,137 @@
+"""A model's folder and config -> all its arrays, checked: names, shapes, types, and every number finite.
+
+The order matters. Which files: files.py. What they hold: the headers alone, renamed by names.py and compared with the
+table, before a byte of data is read; so the wrong model costs a millisecond and one message that names every array.
+Only then are the arrays taken (safetensors_reader.py, quantization.py) and looked over for NaN and infinity, which
+no format check sees and which would otherwise surface as a nonsense answer much later.
+"""
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import quantization
+from .errors import CheckpointError
+from .files import INDEX, WEIGHTS, contained, shards, weight_map
+from .names import canonical, expected, is_head
+from .safetensors_reader import FLOATS, SafetensorsFile
+
+LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken file's first ones
+
+Source = tuple[SafetensorsFile, str]  # a file and the array's name in it
+
+
+def load(folder: Path, config: Any, head: str = "base", dtype: DTypeLike = np.float32) -> dict[str, NDArray[Any]]:
+    """Canonical name (names.py) -> array of the shape `expected(config, head)` says, in float32 or float64.
+
+    Arrays stored in the wanted type are read-only views of the mapped file. Names a model has no use for are warned
+    about once (UserWarning), as transformers does; the head of another task is left aside silently by "base".
+    Raises CheckpointError naming each array that is missing, misshapen, not of a float type, or not finite.
+    """
+    wanted = expected(config, head)
+    found = _sources(folder)
+    _check(folder, wanted, found, head)
+    tensors = {}
+    for name, shape in wanted.items():
+        file, stored = found[name]
+        if quantization.is_quantized(file, stored):
+            tensors[name] = quantization.read(file, stored, dtype)
+        else:
+            tensors[name] = file.array(stored, dtype)
+        if not finite(tensors[name]):
+            raise CheckpointError(f"{file.path}: {stored} {shape} has numbers that are NaN or infinite in {dtype}")
+    return tensors
+
+
+def finite(array: NDArray[Any]) -> bool:
+    """Whether all numbers are finite.
+
+    NaN and infinity survive addition, so a finite sum proves it: one pass without the temporary of np.isfinite, 11 ms
+    instead of 21 for 66 M float32 on the development machine. Where the sum alone overflows, the slow way decides.
+
+    >>> finite(np.array([3e38, 3e38], np.float32)), finite(np.array([np.inf, -np.inf]))
+    (True, False)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+
+def _sources(folder: Path) -> dict[str, Source]:
+    """Canonical name -> where it lies, over one file or all shards. Headers only."""
+    if (folder / WEIGHTS).is_file():
+        file = SafetensorsFile(contained(folder, WEIGHTS))
+        pairs = [(name, file) for name in file.entries]
+    elif (folder / INDEX).is_file():
+        pairs = _sharded(folder)
+    else:
+        raise CheckpointError(f"{folder}: has neither {WEIGHTS} nor {INDEX}")
+    found: dict[str, Source] = {}
+    for name, file in pairs:
+        plain = canonical(name)
+        if plain is None or quantization.is_scale(file, name):
+            continue
+        if plain in found:
+            raise CheckpointError(f"{folder}: {name} and {found[plain][1]} are the same array twice")
+        found[plain] = (file, name)
+    return found
+
+
+def _sharded(folder: Path) -> list[tuple[str, SafetensorsFile]]:
+    """The tensors of all shards, after index and shards were found to tell the same story."""
+    index = folder / INDEX
+    files = {}
+    for shard in shards(index):
+        if not (folder / shard).is_file():
+            raise CheckpointError(f"{index}: the shard {shard} is not there")
+        files[shard] = SafetensorsFile(contained(folder, shard))
+    place = weight_map(index)
+    absent = [f"{name} ({shard})" for name, shard in place.items() if name not in files[shard].entries]
+    if absent:
+        raise CheckpointError(f"{index}: not in the shard it names: {_list(absent)}")
+    return [(name, file) for file in files.values() for name in file.entries]
+
+
+def _check(folder: Path, wanted: dict[str, tuple[int, ...]], found: dict[str, Source], head: str) -> None:
+    """Raise one error that names every array that is missing or misfit; warn once of all that are unexpected."""
+    missing = [f"{name} {shape}" for name, shape in wanted.items() if name not in found]
+    misfit = []
+    for name, shape in wanted.items():
+        if name not in found:
+            continue
+        file, stored = found[name]
+        entry = file.entries[stored]
+        if entry.shape != shape:
+            misfit.append(f"{stored} is {entry.shape}, the config says {shape}")
+        elif quantization.is_quantized(file, stored):
+            misfit += quantization.problems(file, stored)
+        elif entry.dtype not in FLOATS:
+            misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")
+    # A base model leaves any head aside; a tied projection is the embedding again (names.py).
+    unexpected = [
+        stored
+        for name, (_, stored) in found.items()
+        if name not in wanted and name != "vocab_projector.weight" and not (head == "base" and is_head(name))
+    ]
+    problems = []
+    if missing:
+        if head == "masked_lm" and all(is_head(name.split()[0]) for name in missing):
+            problems.append("the checkpoint has no masked-LM head")
+        problems.append(f"missing: {_list(missing)}")
+    if misfit:
+        problems.append(f"misfit: {_list(misfit)}")
+    if problems and unexpected:
+        problems.append(f"unexpected: {_list(unexpected)}")
+    if problems:
+        raise CheckpointError(f"{folder}: {'; '.join(problems)}")
+    if unexpected:
+        warnings.warn(f"{folder}: arrays this model has no use for: {_list(unexpected)}", stacklevel=4)
+
+
+def _list(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
