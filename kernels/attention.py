@@ -1,11 +1,15 @@
 """Attention over packed sentences: softmax(q k^T / sqrt(Dh)) v, one (sentence, head) at a time.
 
-A work item copies its head's keys, transposed, and values into small arrays (a head of 512 tokens is 128 KB each: second
-level cache), then takes the queries one by one: a row of T scores, its softmax, and the average of the values. Only that
-one row of scores ever exists. Keys are transposed so that scores of neighbouring keys come from neighbouring memory.
+Both products run on the register tile (tile.py), so a work item first copies its head into the order the tile reads: the
+queries, scaled; the keys as panels, transposed; the values as panels. A head of 512 tokens is 128 KB each: second-level
+cache. Then ROWS queries at a time: their scores, (ROWS, T) and never more, softmax over each row, and the average of the
+values. The full (T, T) matrix is never written.
 
-For whoever wants to look inside (a tap on scores or probs), the same three row functions run as three separate kernels;
-the numbers are bitwise the same, which a test checks.
+Rows of scores are as long as whole panels; the places beyond the sentence hold -inf, which softmax turns into exact
+zeros. So no loop has a ragged end, and each is vector code without further thought.
+
+For whoever wants to look inside (a tap on scores or probs), the same steps run as three kernels with the matrices between
+them; the numbers are bitwise the same, which a test checks.
 """
 
 from __future__ import annotations
@@ -16,88 +20,89 @@ import numpy as np
 
 from .exp import exp_negative
 from .jit import kernel
+from .tile import COLUMNS, ROWS, multiply
 
 f32 = np.float32
-LOWEST_SCORE = f32(np.finfo(np.float32).min)  # what a masked key scores: not -inf, see numpy_ops
+MASKED = f32(np.finfo(np.float32).min)  # what a masked key scores: not -inf, see numpy_ops
+BEYOND = f32(-np.inf)  # what a place beyond the sentence scores
+
+
+@kernel(inline=True)
+def scaled(q: Any, scale: Any) -> Any:
+    """(T, Dh) -> scale q, flat."""
+    T, Dh = q.shape
+    out = np.empty(T * Dh, np.float32)
+    for t in range(T):
+        for d in range(Dh):
+            out[t * Dh + d] = q[t, d] * scale
+    return out
+
+
+@kernel(inline=True)
+def panels_of_columns(x: Any) -> Any:
+    """(K, C) -> panels of its columns, (ceil(C / COLUMNS), K, COLUMNS) flat, zeros beyond C."""
+    K, C = x.shape
+    count = (C + COLUMNS - 1) // COLUMNS
+    out = np.zeros(count * K * COLUMNS, np.float32)
+    for p in range(count):
+        for k in range(K):
+            for j in range(min(COLUMNS, C - p * COLUMNS)):
+                out[(p * K + k) * COLUMNS + j] = x[k, p * COLUMNS + j]
+    return out
+
+
+@kernel(inline=True)
+def score_rows(rows: int, q: Any, q_at: int, keys: Any, Dh: int, T: int, keep: Any, out: Any, width: int) -> None:
+    """`rows` queries against all keys: out[:rows, :width], masked and beyond filled in."""
+    for p in range(width // COLUMNS):
+        multiply(rows, q, q_at, Dh, keys, p * Dh * COLUMNS, out, p * COLUMNS, width, Dh)
+    for r in range(rows):
+        if keep.shape[0] > 0:
+            for t in range(T):
+                if not keep[t]:
+                    out[r * width + t] = MASKED
+        for t in range(T, width):
+            out[r * width + t] = BEYOND
 
 
 @kernel(fastmath={"contract"}, inline=True)
-def score_row(q: Any, keys: Any, scale: Any, keep: Any, out: Any) -> None:
-    """out = scale q . keys: (Dh,), (Dh, T), (T,) or (0,) bool -> (T,)."""
-    Dh, T = keys.shape
-    for t in range(T):
-        out[t] = f32(0.0)
-    d = 0
-    while d + 4 <= Dh:
-        q0, q1, q2, q3 = q[d] * scale, q[d + 1] * scale, q[d + 2] * scale, q[d + 3] * scale
-        for t in range(T):
-            out[t] += q0 * keys[d, t] + q1 * keys[d + 1, t] + q2 * keys[d + 2, t] + q3 * keys[d + 3, t]
-        d += 4
-    while d < Dh:
-        q0 = q[d] * scale
-        for t in range(T):
-            out[t] += q0 * keys[d, t]
-        d += 1
-    if keep.shape[0] > 0:
-        for t in range(T):
-            if not keep[t]:
-                out[t] = LOWEST_SCORE
-
-
-@kernel(fastmath={"contract", "reassoc"}, inline=True)
 def softmax_row(row: Any) -> None:
-    """row = softmax(row), in place: (T,) float32."""
-    T = row.shape[0]
-    largest = row[0]
-    for t in range(1, T):
-        largest = max(largest, row[t])
-    for t in range(T):
-        row[t] = exp_negative(row[t] - largest)
+    """row = softmax(row), in place; its length is a multiple of COLUMNS.
+
+    The maximum and the sum are taken in COLUMNS lanes first: each lane is a chain of its own, so the loops vectorise
+    without leave to reorder anything, and the result is the same on every machine with the same COLUMNS.
+    """
+    lanes = np.empty(COLUMNS, np.float32)
+    lanes[:] = BEYOND
+    for first in range(0, row.shape[0], COLUMNS):
+        for j in range(COLUMNS):
+            lanes[j] = max(lanes[j], row[first + j])
+    largest = BEYOND
+    for j in range(COLUMNS):
+        largest = max(largest, lanes[j])
+    lanes[:] = f32(0.0)
+    for first in range(0, row.shape[0], COLUMNS):
+        for j in range(COLUMNS):
+            e = exp_negative(row[first + j] - largest)
+            row[first + j] = e
+            lanes[j] += e
     total = f32(0.0)
-    for t in range(T):
-        total += row[t]
+    for j in range(COLUMNS):
+        total += lanes[j]
     scale = f32(1.0) / total
-    for t in range(T):
+    for t in range(row.shape[0]):
         row[t] *= scale
 
 
-@kernel(fastmath={"contract"}, inline=True)
-def context_row(probs: Any, values: Any, out: Any) -> None:
-    """out = probs . values: (T,), (T, Dh) -> (Dh,)."""
-    T, Dh = values.shape
-    for d in range(Dh):
-        out[d] = f32(0.0)
-    t = 0
-    while t + 4 <= T:
-        p0, p1, p2, p3 = probs[t], probs[t + 1], probs[t + 2], probs[t + 3]
-        for d in range(Dh):
-            out[d] += p0 * values[t, d] + p1 * values[t + 1, d] + p2 * values[t + 2, d] + p3 * values[t + 3, d]
-        t += 4
-    while t < T:
-        p0 = probs[t]
-        for d in range(Dh):
-            out[d] += p0 * values[t, d]
-        t += 1
-
-
 @kernel(inline=True)
-def transposed(rows: Any) -> Any:
-    """(T, Dh) -> a copy, (Dh, T)."""
-    out = np.empty((rows.shape[1], rows.shape[0]), np.float32)
-    for t in range(rows.shape[0]):
-        for d in range(rows.shape[1]):
-            out[d, t] = rows[t, d]
-    return out
-
-
-@kernel(inline=True)
-def copied(rows: Any) -> Any:
-    """(T, Dh) -> a copy, contiguous."""
-    out = np.empty(rows.shape, np.float32)
-    for t in range(rows.shape[0]):
-        for d in range(rows.shape[1]):
-            out[t, d] = rows[t, d]
-    return out
+def context_rows(rows: int, probs: Any, width: int, values: Any, T: int, tile: Any, out: Any) -> None:
+    """Averaged values for `rows` queries: probs[:rows, :T] against the panels of values -> out (rows, Dh)."""
+    Dh = out.shape[1]
+    for p in range((Dh + COLUMNS - 1) // COLUMNS):
+        multiply(rows, probs, 0, width, values, p * T * COLUMNS, tile, 0, COLUMNS, T)
+        for r in range(rows):
+            for j in range(min(COLUMNS, Dh - p * COLUMNS)):
+                out[r, p * COLUMNS + j] = tile[r * COLUMNS + j]
 
 
 @kernel()
@@ -109,42 +114,60 @@ def attention_heads(
     keep: (N,) bool, False at masked keys, or (0,) where there are none. scale: 1 / sqrt(Dh).
     """
     Dh = q.shape[1] // heads
+    tile = np.empty(ROWS * COLUMNS, np.float32)
     for item in range(start, stop):
         first, last = starts[item // heads], starts[item // heads + 1]
-        left = item % heads * Dh
-        keys = transposed(k[first:last, left : left + Dh])  # (Dh, T)
-        values = copied(v[first:last, left : left + Dh])  # (T, Dh)
-        row = np.empty(last - first, np.float32)
-        for t in range(last - first):
-            score_row(q[first + t, left : left + Dh], keys, scale, keep[first:last], row)
-            softmax_row(row)
-            context_row(row, values, out[first + t, left : left + Dh])
+        left, right = item % heads * Dh, item % heads * Dh + Dh
+        T = last - first
+        width = (T + COLUMNS - 1) // COLUMNS * COLUMNS
+        queries = scaled(q[first:last, left:right], scale)
+        keys = panels_of_columns(k[first:last, left:right].T)
+        values = panels_of_columns(v[first:last, left:right])
+        scores = np.empty(ROWS * width, np.float32)
+        for t in range(0, T, ROWS):
+            rows = min(ROWS, T - t)
+            score_rows(rows, queries, t * Dh, keys, Dh, T, keep[first:last], scores, width)
+            for r in range(rows):
+                softmax_row(scores[r * width : (r + 1) * width])
+            context_rows(rows, scores, width, values, T, tile, out[first + t : first + t + rows, left:right])
 
 
 @kernel()
 def score_heads(start: int, stop: int, q: Any, k: Any, heads: int, keep: Any, scale: Any, out: Any) -> None:
     """Scores of one sentence, heads start..stop: (T, D), (T, D) float32 -> out (H, T, T)."""
-    Dh = q.shape[1] // heads
+    T, Dh = q.shape[0], q.shape[1] // heads
+    width = (T + COLUMNS - 1) // COLUMNS * COLUMNS
+    scores = np.empty(ROWS * width, np.float32)
     for h in range(start, stop):
-        left = h * Dh
-        keys = transposed(k[:, left : left + Dh])
-        for t in range(q.shape[0]):
-            score_row(q[t, left : left + Dh], keys, scale, keep, out[h, t])
+        left, right = h * Dh, h * Dh + Dh
+        queries, keys = scaled(q[:, left:right], scale), panels_of_columns(k[:, left:right].T)
+        for t in range(0, T, ROWS):
+            rows = min(ROWS, T - t)
+            score_rows(rows, queries, t * Dh, keys, Dh, T, keep, scores, width)
+            for r in range(rows):
+                out[h, t + r] = scores[r * width : r * width + T]
 
 
 @kernel()
-def softmax_rows(start: int, stop: int, x: Any) -> None:
-    """x[start:stop] = softmax over the last axis, in place: (R, T) float32."""
+def softmax_rows(start: int, stop: int, x: Any, out: Any) -> None:
+    """out[start:stop] = softmax over the last axis: (R, T) float32 -> (R, T)."""
+    T = x.shape[1]
+    row = np.empty((T + COLUMNS - 1) // COLUMNS * COLUMNS, np.float32)
     for r in range(start, stop):
-        softmax_row(x[r])
+        row[:T] = x[r]
+        row[T:] = BEYOND
+        softmax_row(row)
+        out[r] = row[:T]
 
 
 @kernel()
 def context_heads(start: int, stop: int, probs: Any, v: Any, out: Any) -> None:
     """Averaged values of one sentence, heads start..stop: (H, T, T), (T, D) float32 -> out (T, D)."""
-    Dh = v.shape[1] // probs.shape[0]
+    T, Dh = v.shape[0], v.shape[1] // probs.shape[0]
+    tile = np.empty(ROWS * COLUMNS, np.float32)
     for h in range(start, stop):
-        left = h * Dh
-        values = copied(v[:, left : left + Dh])
-        for t in range(v.shape[0]):
-            context_row(probs[h, t], values, out[t, left : left + Dh])
+        left, right = h * Dh, h * Dh + Dh
+        values = panels_of_columns(v[:, left:right])
+        for t in range(0, T, ROWS):
+            rows = min(ROWS, T - t)
+            context_rows(rows, probs[h, t : t + rows].reshape(-1), T, values, T, tile, out[t : t + rows, left:right])

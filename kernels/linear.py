@@ -1,15 +1,15 @@
 """Linear maps: x W^T + b, the op that takes nine tenths of the time.
 
-The definition is two nested dot products. Three ideas make it fast in plain Numba, and none changes what a row's result
-is, wherever the row stands and whoever computes it:
+The definition is two nested dot products. What makes it fast:
 
-1. Pack the weight once, at load, into panels of PANEL outputs: panel p holds W[p PANEL + j, i] at [i, j]. The inner loop
-   then runs over j, side by side in memory, and becomes vector code: one x[n, i] against PANEL outputs at a time.
-2. Take FOUR inputs a step: four products join a running sum in registers before it goes back to memory, so the loop is
-   bound by arithmetic instead of by storing.
-3. Keep a PIECE x PANEL stretch of the panel (8 KB) in the first-level cache while all rows of a block pass over it.
+1. Pack the weight once, at load, into panels: panel p holds W[p COLUMNS + j, i] at [i, j], some outputs side by side, so
+   that the innermost loop reads memory in the order it lies there. NumPy's BLAS packs the weight anew on every call.
+2. Multiply tile by tile, the sums of a tile in registers: tile.py.
+3. Let a block of rows pass over one panel after the other: the block stays in the second-level cache, and each panel is
+   read from memory once a block.
+4. Add the bias and apply the activation while the finished tile is still in the first-level cache.
 
-Sums run in pieces of 64 inputs that are then added up. That is for accuracy, not speed: see `linear` in numpy_ops.
+A row's result is the same chain of additions wherever it stands, so it does not depend on batch, order or threads.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .gelu import gelu_one
 from .jit import kernel
+from .tile import COLUMNS, ROWS, multiply
 
-PANEL = 32  # outputs side by side: two AVX-512 registers, four AVX2, eight NEON
-PIECE = 64  # inputs summed before they join the running total
-BLOCK = 128  # rows that share a pass over a panel
+BLOCK = ROWS * max(1, 128 // ROWS)  # rows that pass over a panel together
+IDENTITY, GELU = 0, 1
 
 
 class Panels(NamedTuple):
     """A linear map packed for `linear_blocks`."""
 
-    panels: NDArray[np.float32]  # (ceil(O / PANEL), I, PANEL), zeros beyond O
+    panels: NDArray[np.float32]  # (ceil(O / COLUMNS), I, COLUMNS), zeros beyond O
     bias: NDArray[np.float32]  # (O,)
 
 
 def pack(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Panels:
     """(O, I), (O,) -> panels. Called once, at load."""
     O, I = weight.shape
-    panels = np.zeros((-(-O // PANEL), I, PANEL), np.float32)
+    panels = np.zeros((-(-O // COLUMNS), I, COLUMNS), np.float32)
     for p in range(panels.shape[0]):
-        rows = weight[p * PANEL : (p + 1) * PANEL]
+        rows = weight[p * COLUMNS : (p + 1) * COLUMNS]
         panels[p, :, : rows.shape[0]] = rows.T
     return Panels(panels, np.ascontiguousarray(bias, np.float32))
 
@@ -48,41 +49,27 @@ def items(n: int, w: Panels) -> int:
     return -(-n // BLOCK) * w.panels.shape[0]
 
 
-@kernel(fastmath={"contract"}, inline=True)
-def add_piece(x: Any, b: Any, first: int, last: int, part: Any, total: Any) -> None:
-    """total += x[first:last] b[first:last], the sum itself taken in `part`: (I,), (I, PANEL) -> (PANEL,)."""
-    for j in range(PANEL):
-        part[j] = np.float32(0.0)
-    i = first
-    while i + 4 <= last:
-        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        for j in range(PANEL):
-            part[j] += x0 * b[i, j] + x1 * b[i + 1, j] + x2 * b[i + 2, j] + x3 * b[i + 3, j]
-        i += 4
-    while i < last:
-        x0 = x[i]
-        for j in range(PANEL):
-            part[j] += x0 * b[i, j]
-        i += 1
-    for j in range(PANEL):
-        total[j] += part[j]
-
-
 @kernel(fastmath={"contract"})
-def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, out: Any) -> None:
-    """Work items start..stop of out = x W^T + b: (N, I), (O / PANEL, I, PANEL), (O,) float32 -> (N, O)."""
+def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activation: int, out: Any) -> None:
+    """Work items start..stop of out = activation(x W^T + b): (N, I), (P, I, COLUMNS), (O,) float32 -> (N, O)."""
     N, I = x.shape
-    O = bias.shape[0]
-    part = np.empty(PANEL, np.float32)
-    total = np.empty((BLOCK, PANEL), np.float32)
+    P, O = panels.shape[0], bias.shape[0]
+    a, b = x.reshape(-1), panels.reshape(-1)
+    tile = np.empty(ROWS * COLUMNS, np.float32)
     for item in range(start, stop):
-        p = item % panels.shape[0]
-        first_row = item // panels.shape[0] * BLOCK
-        rows = min(BLOCK, N - first_row)
-        total[:rows] = np.float32(0.0)
-        for first in range(0, I, PIECE):
+        p = item % P
+        left = p * COLUMNS
+        columns = min(COLUMNS, O - left)
+        block = item // P * BLOCK
+        for row in range(block, min(block + BLOCK, N), ROWS):
+            rows = min(ROWS, N - row)
+            multiply(rows, a, row * I, I, b, p * I * COLUMNS, tile, 0, COLUMNS, I)
             for r in range(rows):
-                add_piece(x[first_row + r], panels[p], first, min(first + PIECE, I), part, total[r])
-        for r in range(rows):
-            for j in range(min(PANEL, O - p * PANEL)):
-                out[first_row + r, p * PANEL + j] = total[r, j] + bias[p * PANEL + j]
+                done = tile[r * COLUMNS : (r + 1) * COLUMNS]
+                for j in range(columns):
+                    done[j] += bias[left + j]
+                if activation == GELU:
+                    for j in range(COLUMNS):
+                        done[j] = gelu_one(done[j])
+                for j in range(columns):
+                    out[row + r, left + j] = done[j]

@@ -17,7 +17,7 @@ from . import numpy_ops
 from .attention import attention_heads, context_heads, score_heads, softmax_rows
 from .gelu import gelu_rows
 from .layer_norm import add_layer_norm_rows, layer_norm_rows
-from .linear import Panels, items, linear_blocks, pack
+from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack
 from .numpy_ops import sentences
 from .pool import run, set_threads
 
@@ -36,8 +36,12 @@ prepare_linear = pack
 
 def linear(x: Array, w: Panels) -> Array:
     """x W^T + b: (N, I) -> (N, O)."""
+    return _linear(x, w, IDENTITY)
+
+
+def _linear(x: Array, w: Panels, activation: int) -> Array:
     out = np.empty((x.shape[0], w.bias.shape[0]), np.float32)
-    run(linear_blocks, items(x.shape[0], w), np.ascontiguousarray(x), w.panels, w.bias, out)
+    run(linear_blocks, items(x.shape[0], w), np.ascontiguousarray(x), w.panels, w.bias, activation, out)
     return out
 
 
@@ -52,7 +56,7 @@ def activation(x: Array, name: str) -> Array:
 
 def linear_activation(x: Array, w: Panels, name: str) -> Array:
     """activation(linear(x)): (N, I) -> (N, O)."""
-    return activation(linear(x, w), name)
+    return _linear(x, w, GELU) if name == "gelu" else activation(linear(x, w), name)
 
 
 def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array) -> Array:
@@ -76,8 +80,8 @@ def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Arr
 
 def softmax(scores: Array) -> Array:
     """exp(s) / sum exp(s) over the last axis: (R, T) -> (R, T)."""
-    out = np.array(scores, np.float32, order="C")
-    run(softmax_rows, out.shape[0], out)
+    out = np.empty(scores.shape, np.float32)
+    run(softmax_rows, out.shape[0], np.ascontiguousarray(scores), out)
     return out
 
 

@@ -97,7 +97,8 @@ def test_softmax(ops):
     np.testing.assert_array_equal(ops.softmax(x), [[0.5, 0.5], [1, 0]])
     x = f32(9, 301, scale=5)
     exact = numpy_ops.softmax(x.astype(np.float64))
-    np.testing.assert_allclose(ops.softmax(x), exact, rtol=2e-6)
+    below = x.max(-1, keepdims=True) - x  # rounding this difference is the larger part of the error
+    assert (np.abs(ops.softmax(x) - exact) <= exact * (below * 2**-24 + 4 * 2**-23)).all()
 
 
 STARTS = np.array([0, 1, 6, 17])
