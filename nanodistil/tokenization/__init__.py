@@ -1,7 +1,8 @@
 """Texts to ids and back: WordPiece as BERT has it, identical to the fast tokenizer.
 
-Reading order: wordpiece.py is the definition; added_tokens.py, encoding.py and tokenizer.py put the interface on it; files.py,
-tokenizer_json.py and settings.py read what describes a tokenizer; unicode_tables.py holds what is frozen.
+Reading order: wordpiece.py is the definition; added_tokens.py, encoding.py, decoding.py and tokenizer.py put the
+interface on it; files.py, tokenizer_json.py and settings.py read what describes a tokenizer; unicode_tables.py holds
+what is frozen.
 """
 
 from nanodistil.tokenization.added_tokens import AddedToken

@@ -1,8 +1,8 @@
 """Tokens that are found in the text as they stand, before it is cut into words: [MASK], [SEP], and a user's own.
 
-Two rounds. Tokens with normalized=False, all special ones among them, are cut out of the raw text first; the others are
-matched in what the normalizer makes of the rest, themselves normalized, so that in an uncased model "NewTok" is found in
-"newtok" and "NEWTOK" and also inside words. In each round the leftmost match wins, and of those the longest.
+Two rounds. Tokens with normalized=False, all special ones among them, are cut out of the raw text first; the others
+are matched in what the normalizer makes of the rest, themselves normalized, so that in an uncased model "NewTok" is
+found in "newtok" and "NEWTOK" and also inside words. In each round the leftmost match wins, and of those the longest.
 
 The bookkeeping follows the reference even where it is odd: a token that is added again with other flags keeps
 matching as it did, in both rounds if need be, while `single_word`, `lstrip` and `rstrip` are those given last.
@@ -48,14 +48,15 @@ class AddedToken:
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "AddedToken":
-        """From an object of tokenizer.json, tokenizer_config.json or special_tokens_map.json. Raises CheckpointError."""
+        """From an object of one of the JSON files. Raises CheckpointError."""
         flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-            raise CheckpointError(f'{where}: {str(value)[:60]!r} is not an added token, which is {{"content": "...", ...}}')
+            raise CheckpointError(f"{where}: {str(value)[:60]!r} is no added token, which has a content; correct it")
         given = {flag: value[flag] for flag in flags if value.get(flag) is not None}
         for flag, on in given.items():
             if not isinstance(on, bool):
-                raise CheckpointError(f"{where}: {flag} of {value['content'][:40]!r} is {str(on)[:40]!r}, not true or false")
+                name = value["content"][:40]
+                raise CheckpointError(f"{where}: {flag} of {name!r} is {str(on)[:40]!r}, not true or false; correct it")
         return cls(value["content"], **given)
 
 
@@ -97,7 +98,7 @@ class AddedTokens:
             if token.content not in self.special:
                 self.ordinary.append(token)
         if len(self.ids) > MAX_ADDED:
-            raise CheckpointError(f"added tokens: {len(self.ids)} of them, more than {MAX_ADDED}; put them in the vocabulary")
+            raise CheckpointError(f"{len(self.ids)} added tokens, more than {MAX_ADDED}; put them in the vocabulary")
         entries = [*self.special.values(), *self.ordinary]
         raw = [(token.content, self.ids[token.content]) for token in entries if not token.normalized]
         normalized = [(self.normalize(token.content), self.ids[token.content]) for token in entries if token.normalized]
@@ -125,8 +126,10 @@ class AddedTokens:
             beside = text[max(start - 1, 0) : start] + text[end : end + 1]
             if token.single_word and any(map(unicode.is_word, beside)):
                 continue
-            while token.lstrip and start > done and unicode.is_white_space(text[start - 1]):
-                start -= 1
+            if token.lstrip:
+                while start > done and unicode.is_white_space(text[start - 1]):
+                    start -= 1
+                start = max(start, done)  # a token may begin with spaces that the one before took
             while token.rstrip and end < len(text) and unicode.is_white_space(text[end]):
                 end += 1
             if done < start:

@@ -26,7 +26,7 @@ def join(tokens: Iterable[str], prefix: str = "##", cleanup: bool = True) -> str
     """Tokens as one string: "##" is glued on, anything else is put after a space; the first token stays as it is.
 
     >>> join(["hello", ",", "un", "##able", "'", "m", "."])
-    "hello, unable'm."
+    "hello, unable ' m."
     >>> join(["##ing", "##ed", "x"])
     '##inged x'
     """

@@ -18,8 +18,8 @@ from nanodistil.weights.errors import InputError
 class Encoding:
     """One text or pair as tokens: lists of the same length, T.
 
-    `sequence` says which text a token is from, 0 or 1, and None where it was put in; `words` counts words within a text;
-    `offsets` are [start, end) in the text given, in code points; `special_tokens_mask` is 1 for tokens put in.
+    `sequence` says which text a token is from, 0 or 1, and None where it was put in; `words` counts words within a
+    text; `offsets` are [start, end) in the text given, in code points; `special_tokens_mask` is 1 for tokens put in.
     """
 
     ids: list[int]
@@ -95,7 +95,7 @@ def truncate(
     if target is None:
         raise InputError("truncation='only_second' needs a text_pair; pass one, or use 'longest_first'")
     if len(target) <= excess:
-        raise InputError(f"truncation={strategy!r} would leave nothing of that text; raise max_length or use 'longest_first'")
+        raise InputError(f"truncation={strategy!r} would leave nothing of that text; raise max_length")
     cut = target.cut(len(target) - excess, side)
     return (cut, b) if target is a else (a, cut)
 

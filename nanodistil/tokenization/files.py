@@ -65,4 +65,4 @@ def check_vocabulary(vocabulary: dict[str, int], where: str) -> None:
     if len(vocabulary) > MAX_TOKENS:
         raise CheckpointError(f"{where}: {len(vocabulary)} tokens, more than {MAX_TOKENS}; not a DistilBERT vocabulary")
     if max(map(len, vocabulary)) > MAX_TOKEN_LENGTH:
-        raise CheckpointError(f"{where}: a token longer than {MAX_TOKEN_LENGTH} characters; not a DistilBERT vocabulary")
+        raise CheckpointError(f"{where}: a token of over {MAX_TOKEN_LENGTH} characters; not a DistilBERT vocabulary")

@@ -1,11 +1,12 @@
 """tokenizer_config.json, special_tokens_map.json and added_tokens.json: what they say beside the vocabulary.
 
-Only the keys below are read, each with its type; the rest is ignored, never acted on. The precedence is transformers':
-an argument of the call, then special_tokens_map.json, then tokenizer_config.json, then the class's defaults. So
-`do_lower_case` is True unless a file says otherwise, whatever the normalizer in tokenizer.json says. Where the config has
-an added_tokens_decoder it is the newer kind of file, and the two legacy files are not looked at.
+Only the keys below are read, each with its type; the rest is ignored, never acted on. The precedence is that of
+transformers: an argument of the call, then special_tokens_map.json, then tokenizer_config.json, then the class's
+defaults. So `do_lower_case` is True unless a file says otherwise, whatever the normalizer in tokenizer.json says. Where
+the config has an added_tokens_decoder it is the newer kind of file, and the two legacy files are not looked at.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,20 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "truncation_side": (str,),
     "model_input_names": (list,),
 }
+_UNSUPPORTED: dict[str, Any] = {  # key -> the value with which it says nothing
+    "split_special_tokens": False,
+    "pad_token_type_id": 0,
+    "do_basic_tokenize": True,
+    "extra_special_tokens": {},
+}
 
 
-def read_settings(folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
+def read_settings(
+    folder: Path, overrides: dict[str, Any], added: Iterable[tuple[int, AddedToken]] = ()
+) -> dict[str, Any]:
     """Keyword arguments for DistilBertTokenizer from the small files of a folder; `overrides` win.
 
+    added: id and token, as tokenizer.json has them. Where a special token is named again there, it has those flags.
     Raises CheckpointError naming the file and the key.
     """
     path = folder / "tokenizer_config.json"
@@ -40,15 +50,15 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
         if key in config:
             value = config[key]
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise CheckpointError(f"{path}: {key} is {str(value)[:40]!r}, which cannot be used; correct or remove it")
+                raise CheckpointError(f"{path}: {key} cannot be {str(value)[:40]!r}; correct or remove it")
             out[key] = value
     out.setdefault("model_max_length", out.pop("max_len", None))
-    for key, harmless in (("split_special_tokens", False), ("pad_token_type_id", 0), ("extra_special_tokens", {})):
+    for key, harmless in _UNSUPPORTED.items():
         if config.get(key, harmless) not in (harmless, None):
             raise CheckpointError(f"{path}: {key} is {str(config[key])[:40]!r}, which is not supported; remove it")
     _read_special(config, out, path)
 
-    decoder: dict[int, AddedToken] = {}
+    lending: dict[int, AddedToken] = {}  # the added tokens whose flags a special token of the same name takes on
     if "added_tokens_decoder" in config:
         entries = config["added_tokens_decoder"]
         if not isinstance(entries, dict):
@@ -56,11 +66,15 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
         for number, value in entries.items():
             if not (number.isascii() and number.isdecimal() and len(number) < 8):
                 raise CheckpointError(f"{path}: added_tokens_decoder has the id {number[:40]!r}; correct or remove it")
-            decoder[int(number)] = AddedToken.from_json(value, f"{path}: added_tokens_decoder")
+            lending[int(number)] = AddedToken.from_json(value, f"{path}: added_tokens_decoder")
+        decoder = lending
     else:
-        _read_legacy(folder, out, overrides, decoder)
-    out["added_tokens_decoder"] = decoder
-    return {**out, **overrides}
+        lending = dict(added)
+        decoder = {**_read_legacy(folder, out, overrides), **lending}
+    out = {**out, **overrides, "added_tokens_decoder": decoder}
+    flags = {token.content: token for token in lending.values()}
+    out.update((key, flags.get(str(out[key]), out[key])) for key in SPECIAL if out.get(key) is not None)
+    return out
 
 
 def _read_special(source: dict[str, Any], out: dict[str, Any], path: Path, special: bool | None = None) -> None:
@@ -76,7 +90,7 @@ def _read_special(source: dict[str, Any], out: dict[str, Any], path: Path, speci
     for key in SPECIAL:
         if key in source:
             if source[key] is None and key in ("unk_token", "sep_token", "cls_token"):
-                raise CheckpointError(f"{path}: {key} is null, but DistilBERT cannot do without it; correct or remove it")
+                raise CheckpointError(f"{path}: {key} is null, but DistilBERT needs one; correct or remove it")
             out[key] = None if source[key] is None else token(key, source[key])
     more = source.get("additional_special_tokens")
     if more is not None:
@@ -86,16 +100,19 @@ def _read_special(source: dict[str, Any], out: dict[str, Any], path: Path, speci
         known += [t for t in (token("additional_special_tokens", value) for value in more) if t not in known]
 
 
-def _read_legacy(folder: Path, out: dict[str, Any], overrides: dict[str, Any], decoder: dict[int, AddedToken]) -> None:
+def _read_legacy(folder: Path, out: dict[str, Any], overrides: dict[str, Any]) -> dict[int, AddedToken]:
+    decoder: dict[int, AddedToken] = {}
     path = folder / "special_tokens_map.json"
     if path.is_file():
-        content = {key: value for key, value in read_json(path).items() if not overrides.get(key)}
-        _read_special(content, out, path, special=True)
+        named = {key: value for key, value in read_json(path).items() if not overrides.get(key)}
+        _read_special(named, out, path, special=True)
     path = folder / "added_tokens.json"
     if path.is_file():
-        names = {key: value for key, value in {**out, **overrides}.items() if key in SPECIAL and value is not None}
-        special = {*map(str, names.values()), *map(str, out.get("additional_special_tokens", ()))}
+        named = {**out, **overrides}
+        special = {str(named[key]) for key in SPECIAL if named.get(key) is not None}
+        special |= set(map(str, named.get("additional_special_tokens", ())))
         for content, number in read_json(path).items():
             if not isinstance(number, int) or isinstance(number, bool) or number < 0:
                 raise CheckpointError(f"{path}: {content[:40]!r} has the id {str(number)[:40]!r}; correct or remove it")
             decoder[number] = AddedToken(content, special=content in special)
+    return decoder

@@ -1,7 +1,7 @@
 """DistilBertTokenizer: texts in, ids out, and back; the calling surface of transformers on top of wordpiece.py.
 
-A text goes through five hands: the added tokens ([MASK], ...) are cut out, what lies between becomes pieces, the pair is
-truncated, [CLS] and [SEP] are put around, and the batch is padded. There is one class where transformers has two:
+A text goes through five hands: the added tokens ([MASK], ...) are cut out, what lies between becomes pieces, the pair
+is truncated, [CLS] and [SEP] are put around, and the batch is padded. There is one class where transformers has two:
 the results are those of its fast one (4.57.6 with tokenizers 0.22.2), and DistilBertTokenizerFast is another name.
 
 What is not here yet raises instead of being ignored: stride and overflowing windows, texts given as words, and
@@ -12,6 +12,7 @@ import logging
 import operator
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from nanodistil.weights.errors import CheckpointError, InputError, ModelNotFound
 
 logger = logging.getLogger("nanodistil.tokenization")
 
-NO_LIMIT = 10**30  # model_max_length where no file gives one, as in transformers
+NO_LIMIT = int(1e30)  # model_max_length where no file gives one, as in transformers
 LARGE = 10**20  # at or above it there is no limit
 PADDING = {False: None, "do_not_pad": None, True: "longest", "longest": "longest", "max_length": "max_length"}
 TRUNCATION = {
@@ -44,7 +45,8 @@ CASED_SHARE = 0.05  # of the tokens out of an uncased model's reach; 0 in uncase
 class DistilBertTokenizer:
     """A WordPiece vocabulary with DistilBERT's conventions.
 
-    vocab_file or tokenizer_file: vocab.txt, or tokenizer.json, which wins where both are given. do_lower_case: for
+    vocab_file or tokenizer_file: vocab.txt, or tokenizer.json (or what read_tokenizer_json made of it), which wins
+    where both are given. do_lower_case: for
     an uncased vocabulary. strip_accents: None means as do_lower_case. clean_up_tokenization_spaces: whether `decode`
     tidies up; None means True with a vocab.txt and False with a tokenizer.json, transformers' choice.
 
@@ -69,7 +71,7 @@ class DistilBertTokenizer:
         vocab_file: str | Path | None = None,
         do_lower_case: bool = True,
         *,
-        tokenizer_file: str | Path | None = None,
+        tokenizer_file: str | Path | Backend | None = None,
         unk_token: str | AddedToken = "[UNK]",
         sep_token: str | AddedToken = "[SEP]",
         pad_token: str | AddedToken | None = "[PAD]",
@@ -93,12 +95,12 @@ class DistilBertTokenizer:
         self.do_lower_case = do_lower_case
         self.model_max_length = NO_LIMIT if model_max_length is None else int(model_max_length)
 
-        if tokenizer_file is not None:
-            source = Path(tokenizer_file)
-            backend = read_tokenizer_json(source)
+        if isinstance(tokenizer_file, Backend):
+            backend = tokenizer_file
+        elif tokenizer_file is not None:
+            backend = read_tokenizer_json(Path(tokenizer_file))
         elif vocab_file is not None:
-            source = Path(vocab_file)
-            backend = self._from_vocabulary(read_vocab_txt(source), source)
+            backend = self._from_vocabulary(read_vocab_txt(Path(vocab_file)), str(vocab_file))
         else:
             raise InputError("a tokenizer needs a vocab_file or a tokenizer_file; or use from_pretrained")
         self.clean_up_tokenization_spaces = (
@@ -114,15 +116,16 @@ class DistilBertTokenizer:
         self._wordpiece = WordPiece(
             backend.vocabulary, normalizer, backend.unknown, backend.prefix, backend.longest_word
         )
-        self._added = AddedTokens(backend.vocabulary, lambda text: normalizer(text)[0])
-        self._add(backend.added, source)
-        decoder = sorted((added_tokens_decoder or {}).items())
-        self._add([(number, token) for number, token in decoder if self._added.tokens.get(number) != token], source)
+        for_added = backend.normalizer or normalizer
+        self._added = AddedTokens(backend.vocabulary, lambda text: for_added(text)[0])
+        self._add(backend.added)
+        self._add(
+            (number, replace(token, special=token.special or token.content in self.all_special_tokens))
+            for number, token in sorted((added_tokens_decoder or {}).items())
+        )
         specials = [token for token in (*given, *additional_special_tokens) if token is not None]
         self._added.add(
-            AddedToken(token, special=True)
-            if isinstance(token, str)
-            else AddedToken(token.content, token.single_word, token.lstrip, token.rstrip, token.normalized, True)
+            AddedToken(token, special=True) if isinstance(token, str) else replace(token, special=True)
             for token in specials
             if not isinstance(token, str) or token not in self._added.ids
         )
@@ -130,7 +133,7 @@ class DistilBertTokenizer:
         self._tokens.update((number, token.content) for number, token in self._added.tokens.items())
         self._warned: set[str] = set()
         if do_lower_case:
-            self._warn_if_cased(source)
+            self._warn_if_cased()
 
     @classmethod
     def from_pretrained(
@@ -157,37 +160,38 @@ class DistilBertTokenizer:
             local_files_only=local_files_only,
             token=token,
         )
-        settings = read_settings(folder, overrides)
-        for key, name in (("tokenizer_file", "tokenizer.json"), ("vocab_file", "vocab.txt")):
-            if (folder / name).is_file():
-                return cls(**{key: folder / name, **settings})
+        if (folder / "tokenizer.json").is_file():
+            backend = read_tokenizer_json(folder / "tokenizer.json")
+            return cls(tokenizer_file=backend, **read_settings(folder, overrides, backend.added))
+        if (folder / "vocab.txt").is_file():
+            return cls(folder / "vocab.txt", **read_settings(folder, overrides))
         raise ModelNotFoundError(f"{folder}: holds neither tokenizer.json nor vocab.txt; get the files again")
 
-    def _from_vocabulary(self, vocabulary: dict[str, int], source: Path) -> Backend:
+    def _from_vocabulary(self, vocabulary: dict[str, int], source: str) -> Backend:
         unknown = self._special["unk_token"]
         if unknown not in vocabulary:
             raise CheckpointError(f"{source}: lacks the unknown token {unknown!r}; this is not a DistilBERT vocabulary")
         missing = [token for token in self._special.values() if token not in vocabulary]
         ids = {**vocabulary, **{token: len(vocabulary) + n for n, token in enumerate(missing)}}
         cls, sep = (self._special[name] for name in ("cls_token", "sep_token"))
-        return Backend(vocabulary, unknown, (cls, ids[cls]), (sep, ids[sep]))
+        return Backend(source, vocabulary, unknown, (cls, ids[cls]), (sep, ids[sep]))
 
-    def _add(self, tokens: Iterable[tuple[int, AddedToken]], source: Path) -> None:
+    def _add(self, tokens: Iterable[tuple[int, AddedToken]]) -> None:
         tokens = list(tokens)
         self._added.add(token for _, token in tokens)
         for number, token in tokens:
             if self._added.ids.get(token.content) != number:
                 raise CheckpointError(
-                    f"{source}: the added token {token.content[:40]!r} has the id {number} in the files, "
+                    f"{self._backend.source}: the added token {token.content[:40]!r} has the id {number} in the files, "
                     f"but would get {self._added.ids.get(token.content)}; the files do not fit each other"
                 )
 
-    def _warn_if_cased(self, source: Path) -> None:
+    def _warn_if_cased(self) -> None:
         words = [token for token in self._backend.vocabulary if token not in self._added.ids]
         lost = sum(token != token.lower() for token in words)
         if lost > CASED_SHARE * len(words):
             warnings.warn(
-                f"{source}: {lost} of {len(words)} tokens have capitals, which do_lower_case=True never reaches; "
+                f"{self._backend.source}: {lost} of {len(words)} tokens have capitals, which do_lower_case=True never reaches; "
                 "for a cased model pass do_lower_case=False",
                 stacklevel=4,
             )
@@ -285,7 +289,9 @@ class DistilBertTokenizer:
         ids: list[int] = self(text, text_pair, **arguments)["input_ids"]
         return ids
 
-    def tokenize(self, text: str, pair: str | None = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **arguments: Any
+    ) -> list[str]:
         """The pieces of one text or pair, as text."""
         if not isinstance(text, str):
             raise InputError(f"tokenize takes one text, not {type(text).__name__}")
@@ -357,7 +363,7 @@ class DistilBertTokenizer:
         elif max_length is None and (cut or pad == "max_length"):
             max_length = self.model_max_length
         if pad and "pad_token" not in self._special:
-            raise InputError("padding needs a pad_token and this tokenizer has none; pass pad_token='[PAD]' on loading it")
+            raise InputError("padding needs a pad_token and this tokenizer has none; load it with pad_token='[PAD]'")
         if pad and cut and pad_to and max_length is not None and max_length % pad_to:
             raise InputError(f"max_length {max_length} is not a multiple of pad_to_multiple_of {pad_to}; make it one")
         return pad, cut, max_length or 0
@@ -380,8 +386,9 @@ class DistilBertTokenizer:
         found = (self._tokens.get(number) for number in _ids(token_ids))
         tokens = [t for t in found if t is not None and not (skip_special_tokens and t in self._added.special)]
         text = self.convert_tokens_to_string(tokens)
-        tidy = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
-        return decoding.clean_up(text) if tidy else text
+        if clean_up_tokenization_spaces is None:
+            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
+        return decoding.clean_up(text) if clean_up_tokenization_spaces else text
 
     def batch_decode(
         self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
@@ -480,13 +487,16 @@ def _pairs(text: Any, text_pair: Any) -> list[tuple[str, str | None]]:
     if not isinstance(text, list | tuple):
         raise InputError(f"text must be a string or a list of strings, not {type(text).__name__}")
     if text_pair is None:
-        pairs = [item if isinstance(item, list | tuple) else (item, None) for item in text]
-        if any(len(pair) != 2 or (isinstance(item, list | tuple) and pair[1] is None) for pair, item in zip(pairs, text)):
-            raise InputError("a list within the list of texts must be a pair of strings; lists of words are not supported yet")
-        return [(_checked(a), None if b is None else _checked(b)) for a, b in pairs]
+        return [_pair(item) if isinstance(item, list | tuple) else (_checked(item), None) for item in text]
     if not isinstance(text_pair, list | tuple) or len(text_pair) != len(text):
         raise InputError(f"text is a list of {len(text)}, so text_pair must be a list of as many strings")
-    return [(_checked(a), _checked(b)) for a, b in zip(text, text_pair)]
+    return [(_checked(a), _checked(b)) for a, b in zip(text, text_pair, strict=True)]
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    if len(item) != 2:
+        raise InputError("a list within the list of texts must be a pair of strings; lists of words come in a later version")
+    return _checked(item[0]), _checked(item[1])
 
 
 def _checked(text: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.files import check_vocabulary, read_json
+from nanodistil.tokenization.wordpiece import Normalizer
 from nanodistil.weights.errors import CheckpointError
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ T = TypeVar("T")
 class Backend:
     """What defines a tokenizer, from either kind of file."""
 
+    source: str  # the file, for messages
     vocabulary: dict[str, int]
     unknown: str
     cls: tuple[str, int]
@@ -32,6 +34,7 @@ class Backend:
     prefix: str = "##"
     longest_word: int = 100
     clean_text: bool = True
+    normalizer: Normalizer | None = None  # as the file has it; the class overrides it for texts, not for added tokens
     decoder_prefix: str = "##"
     decoder_cleans: bool = True
     added: tuple[tuple[int, AddedToken], ...] = ()
@@ -50,7 +53,7 @@ class _Part:
     def get(self, key: str, kind: type[T], default: T | None = None) -> T:
         value = self.value.get(key, default)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise CheckpointError(f"{self.where}.{key}: is {str(value)[:40]!r}, not a {kind.__name__}; get the file again")
+            raise CheckpointError(f"{self.where}.{key}: is {str(value)[:40]!r}, not {kind.__name__}; get it again")
         return value
 
     def part(self, key: str) -> "_Part":
@@ -75,8 +78,8 @@ def read_tokenizer_json(path: Path) -> Backend:
 
     normalizer = file.part("normalizer")
     normalizer.expect("BertNormalizer")
-    for key in ("clean_text", "handle_chinese_chars", "lowercase"):
-        normalizer.get(key, bool)
+    clean, cjk, lower = (normalizer.get(key, bool) for key in ("clean_text", "handle_chinese_chars", "lowercase"))
+    strip = None if normalizer.value.get("strip_accents") is None else normalizer.get("strip_accents", bool)
     file.part("pre_tokenizer").expect("BertPreTokenizer")
     decoder = file.part("decoder")
     decoder.expect("WordPiece")
@@ -89,17 +92,19 @@ def read_tokenizer_json(path: Path) -> Backend:
             entry.get(flag, bool)
         added.append((entry.get("id", int), AddedToken.from_json(item, entry.where)))
     for token, number in (cls, sep):
-        if vocabulary.get(token, dict((t.content, i) for i, t in added).get(token)) != number:
-            raise CheckpointError(f"{file.where}.post_processor: gives {token!r} the id {number}, the vocabulary does not")
+        if vocabulary.get(token, {t.content: i for i, t in added}.get(token)) != number:
+            raise CheckpointError(f"{file.where}.post_processor: {token!r} has the id {number} only here; get it again")
 
     return Backend(
+        source=str(path),
         vocabulary=vocabulary,
         unknown=unknown,
         cls=cls,
         sep=sep,
         prefix=model.get("continuing_subword_prefix", str),
         longest_word=model.get("max_input_chars_per_word", int),
-        clean_text=normalizer.get("clean_text", bool),
+        clean_text=clean,
+        normalizer=Normalizer(lower, strip, cjk, clean),
         decoder_prefix=decoder.get("prefix", str),
         decoder_cleans=decoder.get("cleanup", bool),
         added=tuple(added),
@@ -115,7 +120,7 @@ def _vocabulary(model: _Part) -> dict[str, int]:
     seen = bytearray(len(vocabulary))
     for token, number in vocabulary.items():
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(seen):
-            raise CheckpointError(f"{where}: {token[:40]!r} has the id {str(number)[:40]}, not one of 0..{len(seen) - 1}")
+            raise CheckpointError(f"{where}: {token[:40]!r} has the id {str(number)[:40]}, not of 0..{len(seen) - 1}")
         if seen[number]:
             raise CheckpointError(f"{where}: the id {number} is given twice, once to {token[:40]!r}")
         seen[number] = 1

@@ -6,8 +6,8 @@ heard of the punctuation U+061D, and holds 256 ideographs for no ideographs at a
 interpreter, so every fact used is in unicode_tables.json, found by asking `tokenizers` 0.22.2 about all 1,112,064 code
 points (tests/golden/tokenizer_unicode_tables.py, which also writes the file).
 
-Sets are stored as sorted boundaries [start, end, start, end, ...]: a code point is in the set exactly when an odd number
-of boundaries is at or below it. Only the composition of Hangul is computed, by the formula of the Unicode standard.
+Sets are stored as sorted boundaries [start, end, start, end, ...]: a code point is in the set exactly when an odd
+number of boundaries is at or below it. Only Hangul is computed, by the formula of the Unicode standard.
 """
 
 import json
@@ -57,6 +57,10 @@ def is_ideograph(c: str) -> bool:
 
 def is_nonspacing(c: str) -> bool:
     return _member("nonspacing", c)
+
+
+def is_white_space(c: str) -> bool:
+    return _member("white_space", c)
 
 
 def is_word(c: str) -> bool:
