@@ -9,7 +9,6 @@ What is not here yet raises instead of being ignored: stride and overflowing win
 """
 
 import logging
-import operator
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any
 
 from nanodistil.tokenization import decoding
 from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
+from nanodistil.tokenization.arguments import PADDING, TRUNCATION, id_list, one_of, text_pairs, whole_number
 from nanodistil.tokenization.encoding import BatchEncoding, Encoding, as_arrays, truncate
 from nanodistil.tokenization.files import read_vocab_txt
 from nanodistil.tokenization.settings import SPECIAL, read_settings
@@ -29,16 +29,6 @@ logger = logging.getLogger("nanodistil.tokenization")
 
 NO_LIMIT = int(1e30)  # model_max_length where no file gives one, as in transformers
 LARGE = 10**20  # at or above it there is no limit
-PADDING = {False: None, "do_not_pad": None, True: "longest", "longest": "longest", "max_length": "max_length"}
-TRUNCATION = {
-    None: None,
-    False: None,
-    "do_not_truncate": None,
-    True: "longest_first",
-    "longest_first": "longest_first",
-    "only_first": "only_first",
-    "only_second": "only_second",
-}
 CASED_SHARE = 0.05  # of the tokens out of an uncased model's reach; 0 in uncased vocabularies, over 0.3 in cased ones
 
 
@@ -106,8 +96,8 @@ class DistilBertTokenizer:
         self.clean_up_tokenization_spaces = (
             tokenizer_file is None if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
-        self.padding_side = _one_of("padding_side", padding_side or backend.padding_side, ("left", "right"))
-        self.truncation_side = _one_of("truncation_side", truncation_side or backend.truncation_side, ("left", "right"))
+        self.padding_side = one_of("padding_side", padding_side or backend.padding_side, ("left", "right"))
+        self.truncation_side = one_of("truncation_side", truncation_side or backend.truncation_side, ("left", "right"))
         if model_input_names is not None:
             self.model_input_names = list(model_input_names)
 
@@ -191,8 +181,8 @@ class DistilBertTokenizer:
         lost = sum(token != token.lower() for token in words)
         if lost > CASED_SHARE * len(words):
             warnings.warn(
-                f"{self._backend.source}: {lost} of {len(words)} tokens have capitals, which do_lower_case=True never reaches; "
-                "for a cased model pass do_lower_case=False",
+                f"{self._backend.source}: {lost} of {len(words)} tokens have capitals, which do_lower_case=True never "
+                "reaches; for a cased model pass do_lower_case=False",
                 stacklevel=4,
             )
 
@@ -238,13 +228,13 @@ class DistilBertTokenizer:
                 raise InputError(f"{name}={value!r} is not supported yet; leave it out")
         if return_tensors not in (None, "np"):
             raise InputError(f"return_tensors={return_tensors!r}: only 'np' is supported; or leave it out for lists")
-        pad_to = None if pad_to_multiple_of is None else _count("pad_to_multiple_of", pad_to_multiple_of, 1)
-        side = self.padding_side if padding_side is None else _one_of("padding_side", padding_side, ("left", "right"))
+        pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
+        side = self.padding_side if padding_side is None else one_of("padding_side", padding_side, ("left", "right"))
         pad, cut, limit = self._strategies(padding, truncation, max_length, pad_to, verbose)
 
         single = isinstance(text, str)
         encodings = []
-        for a, b in _pairs(text, text_pair):
+        for a, b in text_pairs(text, text_pair):
             first, second = self._encode(a, 0), None if b is None else self._encode(b, 1)
             if cut:
                 room = limit - self.num_special_tokens_to_add(second is not None) * add_special_tokens
@@ -345,14 +335,14 @@ class DistilBertTokenizer:
     ) -> tuple[str | None, str | None, int]:
         """What to pad to, how to truncate, and the length for both (0 where neither needs one)."""
         if max_length is not None:
-            max_length = _count("max_length", max_length, 0)
+            max_length = whole_number("max_length", max_length, 0)
             if padding is False and truncation is None:
                 self._warn_once("max_length without truncation: truncating; pass truncation=True to say so", verbose)
                 truncation = True
             elif padding is True and not truncation:
                 self._warn_once("max_length is ignored by padding=True; padding='max_length' pads to it", verbose)
-        pad = PADDING[_one_of("padding", padding, PADDING)]
-        cut = TRUNCATION[_one_of("truncation", truncation, TRUNCATION)]
+        pad = PADDING[one_of("padding", padding, PADDING)]
+        cut = TRUNCATION[one_of("truncation", truncation, TRUNCATION)]
         if max_length is None and self.model_max_length > LARGE:
             if pad == "max_length":
                 self._warn_once("padding='max_length', but neither call nor model give a length: not padding", verbose)
@@ -383,7 +373,7 @@ class DistilBertTokenizer:
 
         Raises InputError for what is no id: negative, or no integer.
         """
-        found = (self._tokens.get(number) for number in _ids(token_ids))
+        found = (self._tokens.get(number) for number in id_list(token_ids))
         tokens = [t for t in found if t is not None and not (skip_special_tokens and t in self._added.special)]
         text = self.convert_tokens_to_string(tokens)
         if clean_up_tokenization_spaces is None:
@@ -409,9 +399,9 @@ class DistilBertTokenizer:
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """The token of an id, None where there is none, or a list of tokens for a sequence of ids."""
         if isinstance(ids, int):
-            return self._tokens.get(_ids(ids)[0])
+            return self._tokens.get(id_list(ids)[0])
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self._tokens.get(number) for number in _ids(ids) if number not in skipped]
+        return [self._tokens.get(number) for number in id_list(ids) if number not in skipped]
 
     # ---- the vocabulary
 
@@ -451,59 +441,3 @@ class DistilBertTokenizer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} tokens, do_lower_case={self.do_lower_case})"
-
-
-def _one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
-    if not isinstance(value, str | bool | None) or value not in allowed:
-        raise InputError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
-    return value
-
-
-def _count(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
-        raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
-    return operator.index(value)
-
-
-def _ids(ids: Any) -> list[int]:
-    """One id or a sequence of them (list, tuple, array) as a list. Raises InputError."""
-    if hasattr(ids, "tolist"):
-        ids = ids.tolist()
-    try:
-        numbers = [operator.index(ids)] if hasattr(ids, "__index__") else [operator.index(number) for number in ids]
-    except TypeError:
-        raise InputError(f"ids must be a whole number or a sequence of them, not {str(ids)[:60]!r}") from None
-    if min(numbers, default=0) < 0:
-        raise InputError(f"the id {min(numbers)} is negative; ids start at 0")
-    return numbers
-
-
-def _pairs(text: Any, text_pair: Any) -> list[tuple[str, str | None]]:
-    """What a call was given, as a list of (text, second text or None). Raises InputError."""
-    if isinstance(text, str):
-        if text_pair is not None and not isinstance(text_pair, str):
-            raise InputError(f"text is one string, so text_pair must be one too, not {type(text_pair).__name__}")
-        return [(_checked(text), _checked(text_pair) if text_pair else None)]  # an empty second text is none
-    if not isinstance(text, list | tuple):
-        raise InputError(f"text must be a string or a list of strings, not {type(text).__name__}")
-    if text_pair is None:
-        return [_pair(item) if isinstance(item, list | tuple) else (_checked(item), None) for item in text]
-    if not isinstance(text_pair, list | tuple) or len(text_pair) != len(text):
-        raise InputError(f"text is a list of {len(text)}, so text_pair must be a list of as many strings")
-    return [(_checked(a), _checked(b)) for a, b in zip(text, text_pair, strict=True)]
-
-
-def _pair(item: Any) -> tuple[str, str]:
-    if len(item) != 2:
-        raise InputError("a list within the list of texts must be a pair of strings; lists of words come in a later version")
-    return _checked(item[0]), _checked(item[1])
-
-
-def _checked(text: Any) -> str:
-    if not isinstance(text, str):
-        raise InputError(f"a text must be a string, not {type(text).__name__}")
-    try:
-        text.encode()  # 1 GB/s or so; a surrogate is the one code point that is no character
-    except UnicodeEncodeError as error:
-        raise InputError(f"the text holds a lone surrogate at {error.start}; read it with errors='replace'") from None
-    return text
