@@ -70,7 +70,8 @@ def softmax_row(row: Any) -> None:
     """row = softmax(row), in place; its length is a multiple of COLUMNS.
 
     The maximum and the sum are taken in COLUMNS lanes first: each lane is a chain of its own, so the loops vectorise
-    without leave to reorder anything, and the result is the same on every machine with the same COLUMNS.
+    without leave to reorder anything. The sum is in float64: over a vocabulary of 30522, float32 lanes were off by
+    5e-6 of the largest probability, ten times the error of everything else together.
     """
     lanes = np.empty(COLUMNS, np.float32)
     lanes[:] = BEYOND
@@ -80,16 +81,16 @@ def softmax_row(row: Any) -> None:
     largest = BEYOND
     for j in range(COLUMNS):
         largest = max(largest, lanes[j])
-    lanes[:] = f32(0.0)
+    sums = np.zeros(COLUMNS, np.float64)
     for first in range(0, row.shape[0], COLUMNS):
         for j in range(COLUMNS):
             e = exp_negative(row[first + j] - largest)
             row[first + j] = e
-            lanes[j] += e
-    total = f32(0.0)
+            sums[j] += np.float64(e)
+    total = 0.0
     for j in range(COLUMNS):
-        total += lanes[j]
-    scale = f32(1.0) / total
+        total += sums[j]
+    scale = f32(1.0 / total)
     for t in range(row.shape[0]):
         row[t] *= scale
 

@@ -66,7 +66,8 @@ def word_characters() -> list[str]:
     found = []
     for start in range(0, len(CHARACTERS), 50_000):
         batch = CHARACTERS[start : start + 50_000]
-        found += [c for c, e in zip(batch, tokenizer.encode_batch(["@" + c for c in batch]), strict=True) if 1 not in e.ids]
+        encodings = tokenizer.encode_batch(["@" + c for c in batch])
+        found += [c for c, encoding in zip(batch, encodings, strict=True) if 1 not in encoding.ids]
     return found
 
 

@@ -1,0 +1,67 @@
+"""Writes the README's exactness table: measured here and now against PyTorch, not claimed.
+
+    python tests/parity/exactness.py        (needs the [parity] extra; a minute or two)
+"""
+
+import platform
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from full_size import SHAPES, batch, errors, our_run, save_random_model
+
+from nanodistil import DistilBertForMaskedLM
+
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+BEGIN, END = "<!-- exactness -->", "<!-- /exactness -->"
+COLUMNS = ["torch float32", "numpy float32", "numba float32", "numpy float64"]
+
+
+def spread(folder, backend):
+    """Largest difference of a sentence's logits alone and in a batch of 8."""
+    model = DistilBertForMaskedLM.from_pretrained(folder, backend=backend)
+    ids, mask = batch((8, 100), model.config.vocab_size)
+    together = our_run(model, ids, mask)[1]
+    return max(
+        float(np.abs(our_run(model, ids[b : b + 1], mask[b : b + 1])[1][0] - together[b]).max()) for b in range(8)
+    )
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = save_random_model(Path(name))
+        table = errors(folder)
+        spreads = {backend: spread(folder, backend) for backend in ("numpy", "numba")}
+    lines = [
+        BEGIN,
+        "Largest error of the logits against PyTorch in float64, full-size random model, padding and masked positions",
+        f"included (transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, "
+        f"numpy {np.__version__}, {platform.machine()}):",
+        "",
+        "| sentences x tokens | " + " | ".join(COLUMNS) + " |",
+        "|---|" + "---|" * len(COLUMNS),
+    ]
+    for shape in SHAPES:
+        row = table[shape]
+        cells = []
+        for column in COLUMNS:
+            error = row[column][1]
+            ratio = "" if column in ("torch float32", "numpy float64") else f" ({error / row['torch float32'][1]:.2f} x)"
+            cells.append(f"{error:.1e}{ratio}")
+        lines.append(f"| {shape[0]} x {shape[1]} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"A sentence alone and in a batch of eight: numba {'bitwise equal' if spreads['numba'] == 0 else spreads['numba']}; "
+        f"numpy, whose BLAS promises nothing, up to {spreads['numpy']:.1e} apart.",
+        END,
+    ]
+    text = README.read_text(encoding="utf-8")
+    before, after = text.index(BEGIN), text.index(END) + len(END)
+    README.write_text(text[:before] + "\n".join(lines) + text[after:], encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

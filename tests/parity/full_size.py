@@ -1,0 +1,76 @@
+"""A full-size random model in transformers and here: whose float32 is closer to float64?
+
+Used by test_model_parity.py, which judges, and by exactness.py, which writes the README's table.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from nanodistil import DistilBertForMaskedLM
+
+SHAPES = [(1, 1), (1, 5), (2, 64), (4, 17), (8, 100), (1, 512)]  # sentences x tokens
+CANDIDATES = [("numpy", "float64"), ("numpy", "float32"), ("numba", "float32")]
+
+
+def save_random_model(folder: Path, **config) -> Path:
+    """A DistilBertForMaskedLM as transformers initialises it, but with biases and norms that are not 0 and 1."""
+    torch.manual_seed(0)
+    model = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**config)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return folder
+
+
+def batch(shape, vocabulary, seed=0):
+    """Ids and mask (B, T): sentences of random lengths, every other one with position 0 masked."""
+    B, T = shape
+    rng = np.random.default_rng((seed, B, T))
+    ids, mask = rng.integers(0, vocabulary, shape), np.ones(shape, np.int64)
+    for b in range(1, B):
+        mask[b, rng.integers(2, T + 1) :] = 0
+        mask[b, 0] = b % 2 == 0
+    return ids, mask
+
+
+def torch_run(model, ids, mask):
+    """All hidden states (L + 1, B, T, D) and logits (B, T, V)."""
+    with torch.no_grad():
+        out = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask), output_hidden_states=True)
+    return np.stack([h.numpy() for h in out.hidden_states]), out.logits.numpy()
+
+
+def our_run(model, ids, mask):
+    out = model(ids, mask, output_hidden_states=True)
+    return np.stack(out.hidden_states), out.logits
+
+
+def errors(folder: Path, shapes=SHAPES, seed=0):
+    """{(B, T): {"torch": (hidden, logits), "numpy float64": ...}}: largest errors against torch float64, real tokens."""
+    load = transformers.DistilBertForMaskedLM.from_pretrained
+    exact, rounded = (load(folder, dtype=d).eval() for d in (torch.float64, torch.float32))
+    ours = {
+        f"{backend} {dtype}": DistilBertForMaskedLM.from_pretrained(folder, backend=backend, dtype=dtype)
+        for backend, dtype in CANDIDATES
+    }
+    table = {}
+    for shape in shapes:
+        ids, mask = batch(shape, exact.config.vocab_size, seed)
+        real = mask != 0
+        hidden, logits = torch_run(exact, ids, mask)
+
+        def distance(result, hidden=hidden, logits=logits, real=real):
+            return (
+                float(np.abs(result[0] - hidden)[:, real].max()),
+                float(np.abs(result[1] - logits)[real].max()),
+            )
+
+        row = {"torch float32": distance(torch_run(rounded, ids, mask))}
+        row |= {name: distance(our_run(model, ids, mask)) for name, model in ours.items()}
+        table[shape] = row
+    return table

@@ -1,0 +1,118 @@
+"""The command: output forms, exit codes, one line an error, never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nanodistil.cli import main
+
+MINI = ["--model", "nanodistil-mini", "--backend", "numpy"]
+TEXT = "Hello I'm a [MASK] model."
+
+
+def call(capsys, *argv):
+    code = main(list(argv))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_table(capsys):
+    code, out, err = call(capsys, "fill-mask", TEXT, *MINI)
+    lines = out.splitlines()
+    assert code == 0 and err == "" and lines[0] == TEXT and len(lines) == 6
+    assert lines[1].split()[1] == "new" and lines[1].endswith("hello i'm a new model.")
+
+
+def test_json_is_what_the_pipeline_returns(capsys):
+    code, out, _ = call(capsys, "fill-mask", TEXT, *MINI, "--json", "--top-k", "2")
+    assert code == 0 and [f["token_str"] for f in json.loads(out)] == ["new", "good"]
+    code, out, _ = call(capsys, "fill-mask", TEXT, "[MASK] [MASK]", *MINI, "--json")
+    one, two = json.loads(out)
+    assert len(one) == 5 and len(two) == 2 and len(two[0]) == 5
+
+
+def test_jsonl_is_a_line_a_text(capsys):
+    code, out, _ = call(capsys, "fill-mask", TEXT, "A [MASK].", *MINI, "--jsonl", "--top-k", "1")
+    assert code == 0 and [len(json.loads(line)) for line in out.splitlines()] == [1, 1]
+
+
+def test_raw_targets_and_truth(capsys):
+    code, out, err = call(capsys, "fill-mask", TEXT, *MINI, "--raw", "--truth", "--targets", "role", "fashion")
+    assert code == 0 and "i ' m" in out and "largest difference of 2 scores from float64" in err
+
+
+def test_a_bad_line_of_many_is_named(capsys):
+    code, out, err = call(capsys, "fill-mask", TEXT, "none", *MINI)
+    assert code == 2 and "text 2" in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["fill-mask", "no mask", *MINI],
+        ["fill-mask", TEXT, "--model", "./nowhere"],
+        ["fill-mask", TEXT, "--model", "../../etc/passwd"],
+        ["fill-mask", TEXT, *MINI, "--threads", "0"],
+        ["fill-mask", TEXT, *MINI, "--top-k", "-3"],
+        ["fill-mask", TEXT, *MINI[:2], "--backend", "numba", "--dtype", "float64"],
+        ["tokenize", "a", "--model", "./nowhere"],
+        ["download", "./nowhere"],
+    ],
+)
+def test_user_errors_are_one_line_and_exit_2(capsys, argv):
+    code, _, err = call(capsys, *argv)
+    assert code == 2 and err.startswith("nanodistil: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+def spawn(*argv, stdin="", **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "nanodistil", *argv],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def test_standard_input_and_a_reader_that_leaves():
+    result = spawn("fill-mask", "-", *MINI, "--jsonl", "--top-k", "1", stdin="A [MASK].\nThe [MASK] is red.\r\n")
+    assert result.returncode == 0 and len(result.stdout.splitlines()) == 2
+    command = f"{sys.executable} -m nanodistil fill-mask - {' '.join(MINI)} --jsonl --top-k 1 | head -1"
+    piped = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; yes 'A [MASK].' | head -600 | {command}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert len(piped.stdout.splitlines()) == 1 and "Traceback" not in piped.stderr
+
+
+def test_not_utf8():
+    result = subprocess.run(
+        [sys.executable, "-m", "nanodistil", "fill-mask", "-", *MINI], input=b"\xff\xfe", capture_output=True, timeout=60
+    )
+    assert result.returncode == 2 and b"not UTF-8" in result.stderr and b"Traceback" not in result.stderr
+
+
+def test_without_network_or_cache_the_embedded_model_answers(tmp_path):
+    """And says so in one line on stderr."""
+    result = spawn("fill-mask", TEXT, "--backend", "numpy", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert result.returncode == 0 and "hello i'm a new model." in result.stdout
+    assert result.stderr.count("\n") == 1 and "nanodistil-mini" in result.stderr
+
+
+def test_a_gpt2_folder_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "vocab.txt").write_text("[PAD]\n")
+    result = spawn("fill-mask", TEXT, "--model", str(tmp_path))
+    assert result.returncode == 2 and "gpt2" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_help_lists_the_verbs():
+    result = spawn("--help")
+    assert result.returncode == 0 and all(v in result.stdout for v in ("fill-mask", "tokenize", "download", "models"))
