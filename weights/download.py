@@ -28,7 +28,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from .cache import COMMIT, storage

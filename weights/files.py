@@ -66,7 +66,7 @@ def weight_map(index: Path) -> dict[str, str]:
         raise CheckpointError(f"{index}: has no weight_map")
     for shard in tensors.values():
         if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or ".." in shard:
-            raise CheckpointError(f"{index}: {shard!r} is not the plain name of a .safetensors file")
+            raise CheckpointError(f"{index}: {str(shard)[:200]!r} is not the plain name of a .safetensors file")
     return tensors
 
 

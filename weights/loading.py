@@ -75,7 +75,7 @@ def _sources(folder: Path) -> dict[str, Source]:
         if plain is None or quantization.is_scale(file, name):
             continue
         if plain in found:
-            raise CheckpointError(f"{folder}: {name} and {found[plain][1]} are the same array twice")
+            raise CheckpointError(f"{folder}: {_shown(name)} and {_shown(found[plain][1])} are the same array twice")
         found[plain] = (file, name)
     return found
 
@@ -132,6 +132,11 @@ def _check(folder: Path, wanted: dict[str, tuple[int, ...]], found: dict[str, So
 
 
 def _list(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    shown = [_shown(name) for name in names]
+    return ", ".join(shown[:LISTED]) + (f" and {len(shown) - LISTED} more" if len(shown) > LISTED else "")
+
+
+def _shown(name: str) -> str:
+    """A name from a file, fit for a message of one line: it may hold line breaks, or megabytes."""
+    name = name if len(name) <= 200 else f"{name[:200]}..."
+    return name if name.isprintable() else repr(name)

@@ -32,7 +32,7 @@ from .errors import CheckpointError
 from .files import WEIGHTS
 from .safetensors_reader import SafetensorsFile
 
-FORMAT = {"format": "nanodistil-int8", "version": "1"}
+FORMAT = {"format": "nanodistil-int8/1"}  # one entry, as the library writes several in random order; /1: the version
 SCALE = ".scale"
 GROUP = 32  # numbers that share a scale in the files written here; files may differ
 FLOAT16 = ("position_embeddings", "vocab_transform")  # matrices written as float16
@@ -75,7 +75,7 @@ def dequantize_rows(
 
 def is_quantized(file: SafetensorsFile, name: str) -> bool:
     """Whether an array of a file is int8 with scales: the file says so in its metadata, and the array is I8."""
-    return file.metadata.get("format") == FORMAT["format"] and file.entries[name].dtype == "I8"
+    return _format(file).startswith("nanodistil-int8") and file.entries[name].dtype == "I8"
 
 
 def is_scale(file: SafetensorsFile, name: str) -> bool:
@@ -86,8 +86,8 @@ def is_scale(file: SafetensorsFile, name: str) -> bool:
 
 def problems(file: SafetensorsFile, name: str) -> list[str]:
     """What is wrong with a quantised array and its scales, judged by the header alone; empty where nothing is."""
-    if file.metadata.get("version") != FORMAT["version"]:
-        return [f"{name} is int8 of version {file.metadata.get('version')}, this package reads {FORMAT['version']}"]
+    if _format(file) != FORMAT["format"]:
+        return [f"{name} is {_format(file)!r}, this package reads {FORMAT['format']!r}"]
     scale = file.entries.get(name + SCALE)
     shape = file.entries[name].shape
     fits = (
@@ -99,6 +99,10 @@ def problems(file: SafetensorsFile, name: str) -> list[str]:
         and shape[1] % scale.shape[1] == 0
     )
     return [] if fits else [f"{name + SCALE} is {scale and (scale.dtype, scale.shape)}, which does not fit {shape}"]
+
+
+def _format(file: SafetensorsFile) -> str:
+    return str(file.metadata.get("format"))
 
 
 def read(file: SafetensorsFile, name: str, dtype: DTypeLike) -> NDArray[Any]:

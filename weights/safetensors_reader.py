@@ -30,6 +30,9 @@ from .errors import CheckpointError
 
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # BF16: the bits
 _BYTES = FLOATS | {"I8": "|i1"}
+MAX_HEADER = (
+    4 << 20
+)  # the library allows 100 MB, a second's work and several times that in memory; DistilBERT's has 12 kB
 
 
 class Entry(NamedTuple):
@@ -50,6 +53,9 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            with path.open("rb") as file:
+                if int.from_bytes(file.read(8), "little") > MAX_HEADER:
+                    raise CheckpointError(f"{path}: not safetensors, or its header is longer than {MAX_HEADER} bytes")
             with safe_open(str(path), framework="numpy"):  # checks the header, touches no data
                 pass
             with path.open("rb") as file:
@@ -61,9 +67,12 @@ class SafetensorsFile:
                 name: Entry(row["dtype"], tuple(row["shape"]), *(start + offset for offset in row["data_offsets"]))
                 for name, row in header.items()
             }
+        except CheckpointError:
+            raise
         # What is not SafetensorError or OSError comes from the second look, at a header the library let pass.
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
+            reason = " ".join(str(error).split())[:300]  # it may quote the file
+            raise CheckpointError(f"{path}: not a readable safetensors file ({reason})") from None
 
     def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """The array in float32 or float64, a read-only view where the file holds that type aligned, else a copy.
