@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import quantization
 from .errors import CheckpointError
 from .files import INDEX, WEIGHTS, contained, shards, weight_map
 from .names import canonical, expected, is_head
+from .quantization import is_quantized, is_scale, misfits, read_quantized
 from .safetensors_reader import FLOATS, SafetensorsFile
 
 LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken file's first ones
@@ -38,8 +38,8 @@ def load(folder: Path, config: Any, head: str = "base", dtype: DTypeLike = np.fl
     tensors = {}
     for name, shape in wanted.items():
         file, stored = found[name]
-        if quantization.is_quantized(file, stored):
-            tensors[name] = quantization.read(file, stored, dtype)
+        if is_quantized(file, stored):
+            tensors[name] = read_quantized(file, stored, dtype)
         else:
             tensors[name] = file.array(stored, dtype)
         if not finite(tensors[name]):
@@ -72,7 +72,7 @@ def _sources(folder: Path) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for name, file in pairs:
         plain = canonical(name)
-        if plain is None or quantization.is_scale(file, name):
+        if plain is None or is_scale(file, name):
             continue
         if plain in found:
             raise CheckpointError(f"{folder}: {_shown(name)} and {_shown(found[plain][1])} are the same array twice")
@@ -106,8 +106,8 @@ def _check(folder: Path, wanted: dict[str, tuple[int, ...]], found: dict[str, So
         entry = file.entries[stored]
         if entry.shape != shape:
             misfit.append(f"{stored} is {entry.shape}, the config says {shape}")
-        elif quantization.is_quantized(file, stored):
-            misfit += quantization.problems(file, stored)
+        elif is_quantized(file, stored):
+            misfit += misfits(file, stored)
         elif entry.dtype not in FLOATS:
             misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")
     # A base model leaves any head aside; a tied projection is the embedding again (names.py).

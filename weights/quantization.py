@@ -84,7 +84,7 @@ def is_scale(file: SafetensorsFile, name: str) -> bool:
     return owner != name and owner in file.entries and is_quantized(file, owner)
 
 
-def problems(file: SafetensorsFile, name: str) -> list[str]:
+def misfits(file: SafetensorsFile, name: str) -> list[str]:
     """What is wrong with a quantised array and its scales, judged by the header alone; empty where nothing is."""
     if _format(file) != FORMAT["format"]:
         return [f"{name} is {_format(file)!r}, this package reads {FORMAT['format']!r}"]
@@ -105,8 +105,8 @@ def _format(file: SafetensorsFile) -> str:
     return str(file.metadata.get("format"))
 
 
-def read(file: SafetensorsFile, name: str, dtype: DTypeLike) -> NDArray[Any]:
-    """The array `name` and its scales -> the weights, in dtype. `problems` has found none."""
+def read_quantized(file: SafetensorsFile, name: str, dtype: DTypeLike) -> NDArray[Any]:
+    """The array `name` and its scales -> the weights, in dtype. `misfits` has found none."""
     return dequantize_rows(file.raw(name), file.array(name + SCALE, dtype), dtype)
 
 

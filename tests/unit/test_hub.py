@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,13 @@ def test_broken_index_in_a_folder(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(CheckpointError, match="weight_map"):
         hub.resolve(tmp_path)
+
+
+def test_nothing_heavy_is_imported():
+    code = "import sys, nanodistil.weights.hub as h; h.cached_models(); print(*sys.modules)"
+    root = Path(__file__).resolve().parents[2]
+    env = {"PYTHONPATH": str(root), "HOME": str(root), "PATH": ""}
+    loaded = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert not {"numpy", "safetensors", "huggingface_hub", "requests", "httpx", "nanodistil.weights.download"} & set(
+        loaded.split()
+    )

@@ -262,13 +262,14 @@ def test_proxies_are_asked(server, monkeypatch):
 # In a process of its own
 
 
-def start(tmp_path, server, *arguments):
+def start(tmp_path, server, *arguments, stderr=subprocess.PIPE):
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HF_ENDPOINT": server.url}
+    env |= {name: value for name, value in os.environ.items() if name == "HF_HUB_DISABLE_PROGRESS_BARS"}
     env |= {"HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
     verb = "import sys,argparse; from nanodistil.cli import download as v; p=argparse.ArgumentParser()"
     command = f"{verb}; v.add_arguments(p); sys.exit(v.run(p.parse_args(sys.argv[1:])))"
     return subprocess.Popen(
-        [sys.executable, "-c", command, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", command, *arguments], env=env, stdout=subprocess.PIPE, stderr=stderr, text=True
     )
 
 
@@ -311,3 +312,28 @@ def test_download_verb_offline(server, tmp_path, capsys, monkeypatch):
     assert out.out.strip() == str(folder) and "not asked whether it is the newest" in out.err
     with pytest.raises(ModelNotFoundError, match="out of reach"):
         verb.run(argparse.Namespace(id="org/other", revision=None))
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_shown_on_a_terminal(server, tmp_path, quiet, monkeypatch):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    if quiet:
+        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    process = start(tmp_path, server, "org/model", stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while more := os.read(ours, 65536):
+            seen += more
+    except OSError:  # Linux's way of saying that the other side is closed
+        pass
+    os.close(ours)
+    assert process.communicate(timeout=60)[0].strip().endswith(COMMIT)
+    assert (b"100%" in seen) is not quiet, seen
+
+
+def test_no_progress_in_a_pipe(server, tmp_path):
+    out, err = start(tmp_path, server, "org/model").communicate(timeout=60)
+    assert out.strip().endswith(COMMIT) and "%" not in err
