@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -337,3 +339,24 @@ def test_progress_is_shown_on_a_terminal(server, tmp_path, quiet, monkeypatch):
 def test_no_progress_in_a_pipe(server, tmp_path):
     out, err = start(tmp_path, server, "org/model").communicate(timeout=60)
     assert out.strip().endswith(COMMIT) and "%" not in err
+
+
+@pytest.mark.sweep
+def test_killed_at_any_moment(server, tmp_path):
+    """The file in the cache is absent, or right; and whatever the kill left behind, the next download succeeds."""
+    random = Random(0)
+    target = cache(tmp_path) / "models--org--model/snapshots" / COMMIT / "model.safetensors"
+    finished = 0
+    for _ in range(40):
+        server.faults["cdn"] = random.choice(["trickle", "none"])
+        process = start(tmp_path, server, "org/model")
+        time.sleep(random.uniform(0.1, 1.2))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if target.exists():
+            assert target.read_bytes() == WEIGHTS
+            finished += 1
+            shutil.rmtree(target.parents[2])
+    server.faults.clear()
+    assert 0 < finished < 40
+    assert (hub.resolve("org/model") / "model.safetensors").read_bytes() == WEIGHTS
