@@ -63,5 +63,6 @@ def table(encoding: Encoding, text: str, pair: str | None = None) -> str:
             rows.append((str(number), token, str(start), str(end), repr(source[start:end])))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return "\n".join(
-        f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}".rstrip() for a, b, c, d, e in rows
+        f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}".rstrip()
+        for a, b, c, d, e in rows
     )

@@ -6,7 +6,7 @@ defaults. So `do_lower_case` is True unless a file says otherwise, whatever the 
 the config has an added_tokens_decoder it is the newer kind of file, and the two legacy files are not looked at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,24 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "truncation_side": (str,),
     "model_input_names": (list,),
 }
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "model_max_length": lambda value: value is None or 0 <= value < float("inf"),
+    "max_len": lambda value: 0 <= value < float("inf"),
+    "padding_side": ("left", "right").__contains__,
+    "truncation_side": ("left", "right").__contains__,
+    "model_input_names": lambda value: all(isinstance(name, str) and name in _INPUTS for name in value),
+}
 _UNSUPPORTED: dict[str, Any] = {  # key -> the value with which it says nothing
     "split_special_tokens": False,
     "pad_token_type_id": 0,
     "do_basic_tokenize": True,
     "extra_special_tokens": {},
 }
+
+
+def _anything(_: Any) -> bool:
+    return True
 
 
 def read_settings(
@@ -49,7 +61,8 @@ def read_settings(
     for key, kinds in _KINDS.items():
         if key in config:
             value = config[key]
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+            if not fits or not _CHECKS.get(key, _anything)(value):
                 raise CheckpointError(f"{path}: {key} cannot be {str(value)[:40]!r}; correct or remove it")
             out[key] = value
     out.setdefault("model_max_length", out.pop("max_len", None))

@@ -83,6 +83,8 @@ class DistilBertTokenizer:
         self._special = {name: str(token) for name, token in zip(SPECIAL, given, strict=True) if token is not None}
         self.additional_special_tokens = [str(token) for token in additional_special_tokens]
         self.do_lower_case = do_lower_case
+        if model_max_length is not None and not 0 <= model_max_length < float("inf"):
+            raise InputError(f"model_max_length={model_max_length!r}: must be a number of tokens, or left out")
         self.model_max_length = NO_LIMIT if model_max_length is None else int(model_max_length)
 
         if isinstance(tokenizer_file, Backend):
@@ -177,13 +179,13 @@ class DistilBertTokenizer:
                 )
 
     def _warn_if_cased(self) -> None:
-        words = [token for token in self._backend.vocabulary if token not in self._added.ids]
+        words = [token for token in self._backend.vocabulary if not token.startswith("[")]
         lost = sum(token != token.lower() for token in words)
         if lost > CASED_SHARE * len(words):
             warnings.warn(
                 f"{self._backend.source}: {lost} of {len(words)} tokens have capitals, which do_lower_case=True never "
                 "reaches; for a cased model pass do_lower_case=False",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     # ---- texts to ids

@@ -73,7 +73,9 @@ def recorded(tokenizer: Any) -> Iterator[dict[str, Any]]:
     for text, pair, arguments in CALLS:
         result = tokenizer(text, pair, **ALL, **arguments)
         rows = 1 if isinstance(text, str) else len(text)
-        views = {name: [getattr(result, name)(i) for i in range(rows)] for name in ("tokens", "word_ids", "sequence_ids")}
+        views = {
+            name: [getattr(result, name)(i) for i in range(rows)] for name in ("tokens", "word_ids", "sequence_ids")
+        }
         yield {"text": text, "pair": pair, "arguments": arguments, "result": dict(result), **views}
 
 
