@@ -45,15 +45,13 @@ def download(model_id: str, need: str, revision: str, cache: Path, token: str | 
     ModelNotFoundError where the model cannot be had, CheckpointError where what came is not what was announced.
     """
     if offline_by_choice():
-        raise ModelNotFoundError(f"{model_id} is not in the cache {cache}, and HF_HUB_OFFLINE forbids to download it")
+        raise ModelNotFoundError(f"{model_id} cannot be downloaded: HF_HUB_OFFLINE forbids it")
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise MissingExtraError(
-            f'{model_id} is not in the cache {cache}; to download it: pip install "nanodistil[hub]"'
-        )
+        raise MissingExtraError(f'to download {model_id}: pip install "nanodistil[hub]"')
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     reason = unreachable(f"{endpoint}/{model_id}/resolve/{quote(revision, safe='')}/{CONFIG}")
     if reason:
-        raise ModelNotFoundError(f"{model_id} is not in the cache {cache}, and {endpoint} is out of reach ({reason})")
+        raise ModelNotFoundError(f"{model_id} cannot be downloaded: {endpoint} is out of reach ({reason})")
     with _plain_errors(model_id, revision, endpoint):
         return _Fetch(model_id, revision, cache, endpoint, token).run(need)
 
@@ -107,7 +105,7 @@ class _Fetch:
 
     def run(self, need: str) -> Path:
         self.aside.parent.mkdir(parents=True, exist_ok=True)
-        with import_module("huggingface_hub.utils").WeakFileLock(self.aside.with_suffix(".lock")):
+        with import_module("huggingface_hub.utils").WeakFileLock(f"{self.aside}.lock"):
             try:
                 self.file(CONFIG)
                 if need in ("tokenizer", "all"):

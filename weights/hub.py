@@ -62,7 +62,10 @@ def resolve(
         raise ModelNotFoundError(f"{model_id} is not in the cache {cache}, and local_files_only forbids to download it")
     from .download import download as fetch
 
-    return fetch(model_id, need, wanted, cache, token)
+    try:
+        return fetch(model_id, need, wanted, cache, token)
+    except (ModelNotFoundError, MissingExtraError) as error:
+        raise type(error)(f"{error} (looked in the cache first: {cache})") from None
 
 
 def download(
