@@ -37,26 +37,27 @@ def character_class(*names: str) -> str:
     return "".join(f"\\U{start:08x}-\\U{end:08x}" for start, end in ranges)
 
 
-def is_dropped(c: str) -> bool:
-    """Control, format and private-use characters, U+0000 and U+FFFD: cleaning removes them."""
-    return _member("dropped", c)
+def clean(c: str) -> str:
+    """Nothing for control, format and private-use characters, U+0000 and U+FFFD; a space for white space.
 
-
-def is_space_when_cleaned(c: str) -> bool:
-    return _member("cleaned_to_space", c)
-
-
-def is_ideograph(c: str) -> bool:
-    """Chinese characters as BERT counts them; kana and Hangul are not among them.
-
-    >>> [is_ideograph(c) for c in "語ご한"], is_ideograph(chr(0x2B820))  # the last: a hole the fast tokenizer has
-    ([True, False, False], False)
+    >>> clean("\u200d"), clean("\u3000"), clean("x")
+    ('', ' ', 'x')
     """
-    return _member("ideographs", c)
+    return "" if _member("dropped", c) else " " if _member("cleaned_to_space", c) else c
 
 
-def is_nonspacing(c: str) -> bool:
-    return _member("nonspacing", c)
+def set_apart(c: str) -> str:
+    """Spaces around Chinese characters as BERT counts them; kana and Hangul are not among them.
+
+    >>> [set_apart(c) for c in "語ご한"], len(set_apart(chr(0x2B820)))  # the last: a hole the fast tokenizer has
+    ([' 語 ', 'ご', '한'], 1)
+    """
+    return f" {c} " if _member("ideographs", c) else c
+
+
+def drop_mark(c: str) -> str:
+    """Nothing for a nonspacing mark, such as an accent that stands by itself after decomposition."""
+    return "" if _member("nonspacing", c) else c
 
 
 def is_white_space(c: str) -> bool:

@@ -11,9 +11,6 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import tokenizers
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
-
 OUT = Path(__file__).parents[2] / "nanodistil" / "tokenization" / "unicode_tables.json"
 CHARACTERS = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 HANGUL = range(0xAC00, 0xD7A4)
@@ -35,6 +32,8 @@ def boundaries(characters: Iterable[str]) -> list[int]:
 
 
 def normalizer(**on: bool) -> Callable[[str], str]:
+    from tokenizers import normalizers
+
     off = dict.fromkeys(("clean_text", "handle_chinese_chars", "strip_accents", "lowercase"), False)
     answer: Callable[[str], str] = normalizers.BertNormalizer(**{**off, **on}).normalize_str
     return answer
@@ -61,6 +60,8 @@ def combining_classes(nfd: Callable[[str], str]) -> dict[int, list[str]]:
 
 def word_characters() -> list[str]:
     """What counts as part of a word when an added token asks to stand alone (`single_word`)."""
+    from tokenizers import AddedToken, Tokenizer, models
+
     tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "@": 1}, unk_token="[UNK]"))
     tokenizer.add_tokens([AddedToken("@", single_word=True, normalized=False)])
     found = []
@@ -72,6 +73,9 @@ def word_characters() -> list[str]:
 
 
 def main() -> None:
+    import tokenizers
+    from tokenizers import normalizers, pre_tokenizers
+
     clean, cjk = normalizer(clean_text=True), normalizer(handle_chinese_chars=True)
     strip, lower = normalizer(strip_accents=True), normalizer(lowercase=True)
     nfd = normalizers.NFD().normalize_str
