@@ -1,14 +1,14 @@
 """GELU, exact, one polynomial: x Phi(x) = max(x, 0) - |x| Q(|x|).
 
-The usual form, x (1 + erf(x / sqrt 2)) / 2, needs an erf with two branches and loses digits for negative x, where 1 + erf
-cancels. Seen as ReLU minus a bump, GELU needs only the tail Q(z) of the normal distribution for z >= 0, and
+The usual form, x (1 + erf(x / sqrt 2)) / 2, needs an erf with two branches and loses digits for negative x, where 1 +
+erf cancels. Seen as ReLU minus a bump, GELU needs only the tail Q(z) of the normal distribution for z >= 0, and
 
     Q(z) = exp(-z^2 / 2) R(u),   u = z / (z + 4)
 
 where R is so smooth in u that a polynomial of degree 12 is within 2e-9 of it everywhere from 0 to infinity (fitted by
-tests/golden/fit_polynomials.py; degree 10 would leave 4e-8). No branch, one division, one exp: it vectorises. u is small
-where z is, so R = 1/2 + u (...) has no rounding error to speak of near 0; in s = 1 - 2u, which looks more natural for a
-Chebyshev series, the same polynomial was off by 6 units in the last place there instead of 2.
+tests/golden/fit_polynomials.py; degree 10 would leave 4e-8). No branch, one division, one exp: it vectorises. u is
+small where z is, so R = 1/2 + u (...) has no rounding error to speak of near 0; in s = 1 - 2u, which looks more natural
+for a Chebyshev series, the same polynomial was off by 6 units in the last place there instead of 2.
 """
 
 from __future__ import annotations

@@ -42,7 +42,11 @@ HASH_BYTES = 32
 
 def cache_root() -> Path | None:
     """The folder compiled kernels are kept under, or None where the user has no home."""
-    for variable, below in (("NANODISTIL_CACHE_DIR", ""), ("NUMBA_CACHE_DIR", "nanodistil"), ("XDG_CACHE_HOME", "nanodistil")):
+    for variable, below in (
+        ("NANODISTIL_CACHE_DIR", ""),
+        ("NUMBA_CACHE_DIR", "nanodistil"),
+        ("XDG_CACHE_HOME", "nanodistil"),
+    ):
         if os.environ.get(variable):
             return Path(os.environ[variable]) / below
     try:
@@ -82,7 +86,7 @@ def cache_folder() -> Path | None:
     return folder
 
 
-class _OneFilePerKernel(_Cache):  # type: ignore[misc]
+class _OneFilePerKernel(_Cache):
     """Numba asks this before it compiles a signature of `function`, and hands it what it compiled."""
 
     def __init__(self, function: Callable[..., Any]) -> None:

@@ -2,8 +2,8 @@
 
 The definition is two nested dot products. What makes it fast:
 
-1. Pack the weight once, at load, into panels: panel p holds W[p COLUMNS + j, i] at [i, j], some outputs side by side, so
-   that the innermost loop reads memory in the order it lies there. NumPy's BLAS packs the weight anew on every call.
+1. Pack the weight once, at load, into panels: panel p holds W[p COLUMNS + j, i] at [i, j], some outputs side by side,
+   so that the innermost loop reads memory in the order it lies there. NumPy's BLAS packs the weight anew on every call.
 2. Multiply tile by tile, the sums of a tile in registers: tile.py.
 3. Let a block of rows pass over one panel after the other: the block stays in the second-level cache, and each panel is
    read from memory once a block.
@@ -46,7 +46,7 @@ def pack(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Panels:
 
 def items(n: int, w: Panels) -> int:
     """How many work items a product of n rows has: row blocks times panels."""
-    return -(-n // BLOCK) * w.panels.shape[0]
+    return int(-(-n // BLOCK) * w.panels.shape[0])
 
 
 @kernel(fastmath={"contract"})

@@ -1,8 +1,8 @@
 """The numba backend: the names of numpy_ops on compiled kernels, float32.
 
-Each function allocates its result, divides the work among the threads and calls a kernel; the kernels' files say how they
-work. A row's result is bitwise the same alone, in any batch, in any order and with any number of threads. Indices are
-checked by the caller (packing.py): compiled code checks no bounds.
+Each function allocates its result, divides the work among the threads and calls a kernel; the kernels' files say how
+they work. A row's result is bitwise the same alone, in any batch, in any order and with any number of threads. Indices
+are checked by the caller (packing.py): compiled code checks no bounds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .pool import run, set_threads
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "layer_norm", "linear", "linear_activation", "prepare_linear", "set_threads", "softmax",
+    "layer_norm", "linear", "linear_activation", "prepare_linear", "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]
@@ -48,7 +48,7 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
 def activation(x: Array, name: str) -> Array:
     """The activation a checkpoint's config names: (N, F) -> (N, F)."""
     if name != "gelu":
-        return numpy_ops.activation(x, name)  # type: ignore[return-value]
+        return numpy_ops.activation(x, name)
     out = np.empty(x.shape, np.float32)
     run(gelu_rows, x.shape[0], x, out, least=ROWS_A_THREAD)
     return out
@@ -61,7 +61,7 @@ def linear_activation(x: Array, w: Panels, name: str) -> Array:
 
 def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array) -> Array:
     """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D). NumPy's gather is already fast."""
-    return numpy_ops.embed(ids, positions, words, places)  # type: ignore[return-value]
+    return numpy_ops.embed(ids, positions, words, places)
 
 
 def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
@@ -75,13 +75,6 @@ def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Arr
     """layer_norm(x + residual): (N, D), (N, D) -> (N, D)."""
     out = np.empty(x.shape, np.float32)
     run(add_layer_norm_rows, x.shape[0], x, residual, weight, bias, out, least=ROWS_A_THREAD)
-    return out
-
-
-def softmax(scores: Array) -> Array:
-    """exp(s) / sum exp(s) over the last axis: (R, T) -> (R, T)."""
-    out = np.empty(scores.shape, np.float32)
-    run(softmax_rows, out.shape[0], np.ascontiguousarray(scores), out)
     return out
 
 
@@ -113,7 +106,13 @@ def attention_scores(
 
 def attention_probs(scores: Sequence[Array]) -> list[Array]:
     """softmax over the keys: B x (H, T, T) -> B x (H, T, T)."""
-    return [softmax(s.reshape(-1, s.shape[-1])).reshape(s.shape) for s in scores]
+    probs = []
+    for s in scores:
+        out = np.empty(s.shape, np.float32)
+        rows = np.ascontiguousarray(s).reshape(-1, s.shape[-1])  # (H * T, T)
+        run(softmax_rows, rows.shape[0], rows, out.reshape(rows.shape), least=ROWS_A_THREAD)
+        probs.append(out)
+    return probs
 
 
 def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64]) -> Array:
@@ -121,4 +120,4 @@ def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64
     out: Any = np.empty(v.shape, np.float32)
     for p, s in zip(probs, sentences(starts), strict=True):
         run(context_heads, p.shape[0], np.ascontiguousarray(p), v[s], out[s])
-    return out  # type: ignore[no-any-return]
+    return out

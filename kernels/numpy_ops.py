@@ -121,7 +121,7 @@ LAYER_NORM_EPS = 1e-12  # a constant of DistilBERT, not a field of its config
 
 
 def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
-    """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis, biased variance: (N, D), (D,), (D,) -> (N, D).
+    """(x - mean) / sqrt(variance + eps) * weight + bias, the variance biased: (N, D), (D,), (D,) -> (N, D).
 
     Ba, Kiros and Hinton 2016, eq. 4. The two statistics are taken in float64, whatever x is: they enter every element,
     and at D = 768 the cost is not measurable.
@@ -178,8 +178,8 @@ def sentence_context(probs: Array, v: Array) -> Array:
     return context.transpose(1, 0, 2).reshape(v.shape)
 
 
-# The packed forms. `starts` (B + 1,) holds the row at which each sentence begins, and N at its end; `keep` (N,) is False
-# at masked keys, or None where there are none. Scores and probs are lists of B arrays (H, T, T), one a sentence.
+# The packed forms. `starts` (B + 1,) holds the row at which each sentence begins, and N at its end; `keep` (N,) is
+# False at masked keys, or None where there are none. Scores and probs are lists of B arrays (H, T, T), one a sentence.
 
 
 def sentences(starts: NDArray[np.int64]) -> list[slice]:

@@ -5,9 +5,9 @@ registers. The tile is the largest piece of a matrix product whose sums fit ther
 
     C[r, c] += sum over k of A[r, k] B[k, c]
 
-For each k it loads one row of B (a few vectors), multiplies it by one number of each row of A, and adds to ROWS x COLUMNS
-running sums, which never leave their registers. With 14 x 32 on AVX-512 that is 28 fused multiply-adds for 2 loads of B
-and 14 of A, so the arithmetic units, two a core, are what one waits for.
+For each k it loads one row of B (a few vectors), multiplies it by one number of each row of A, and adds to ROWS x
+COLUMNS running sums, which never leave their registers. With 14 x 32 on AVX-512 that is 28 fused multiply-adds for 2
+loads of B and 14 of A, so the arithmetic units, two a core, are what one waits for.
 
 No loop in Python or C says "keep these in registers", and Numba's vectoriser cannot guess it. So the tile is written in
 LLVM's own language through `numba.extending.intrinsic`: about forty lines, one add or load each, the same on every

@@ -163,9 +163,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_type(name: str, value: Any, annotation: Any) -> None:
-    """Raise CheckpointError unless `value` is what the annotation says; an int may stand for a float, not for a bool."""
-    wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(str(annotation), dict)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+    """Raise CheckpointError unless `value` is what the annotation says; an int may stand for a float."""
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+    wanted = kinds.get(str(annotation), (dict,))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
         raise CheckpointError(f"config: {name} should be {annotation}, not {str(value)[:40]!r}")
 
 

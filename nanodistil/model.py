@@ -28,7 +28,7 @@ What it does not do: read files, check input, train. See pretrained.py for the f
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from nanodistil.backend import Array, Ints, Mask, Ops
 from nanodistil.config import DistilBertConfig
@@ -44,10 +44,13 @@ class Packed(NamedTuple):
     keep: Mask | None  # (N,) False at rows that are computed but must not be attended to; None: there are none
 
 
+Value = TypeVar("Value")
+
+
 class Tap(Protocol):
     """Sees, and may replace, every named intermediate."""
 
-    def __call__(self, name: str, value: Any) -> Any: ...
+    def __call__(self, name: str, value: Value) -> Value: ...
 
     def wants(self, *names: str) -> bool:
         """Whether any of these must exist as arrays of their own, fused or not."""
@@ -57,7 +60,7 @@ class Tap(Protocol):
 class NoTap:
     """The identity: nothing is watched."""
 
-    def __call__(self, name: str, value: Any) -> Any:
+    def __call__(self, name: str, value: Value) -> Value:
         return value
 
     def wants(self, *names: str) -> bool:
@@ -102,7 +105,7 @@ def feed_forward(x: Array, layer: LayerWeights, config: DistilBertConfig, ops: O
 
 
 def block(x: Array, layer: LayerWeights, batch: Packed, config: DistilBertConfig, ops: Ops, tap: Tap, at: str) -> Array:
-    """One layer, post-norm: what was computed is added to what was there, and the sum is normalised: (N, D) -> (N, D)."""
+    """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N, D)."""
     a = self_attention(x, layer, batch, config, ops, tap, f"{at}.attention")  # (N, D)
     x = tap(f"{at}.sa_layer_norm", ops.add_layer_norm(a, x, *layer.sa_layer_norm))  # (N, D)
     f = feed_forward(x, layer, config, ops, tap, f"{at}.ffn")  # (N, D)

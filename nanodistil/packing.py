@@ -68,9 +68,10 @@ class Packing:
             raise InputError("input_ids has rows without tokens")
         if ids.dtype.kind not in "iu":
             raise InputError(f"input_ids must be integers, not {ids.dtype}")
-        if T > config.max_position_embeddings:
+        limit = config.max_position_embeddings
+        if limit < T:
             raise InputError(
-                f"{T} tokens are more than the model's {config.max_position_embeddings} positions; "
+                f"{T} tokens are more than the model's {limit} positions; "
                 "shorten the text or tokenize with truncation=True"
             )
         if attention_mask is None:
@@ -129,4 +130,4 @@ class Packing:
         if not self.computed[b, t].all():
             raise InputError("positions include a masked token; pass keep_masked=True to compute it")
         order = self.computed.ravel().cumsum() - 1  # (B * T,) row of each computed position
-        return order[b * T + t].astype(np.int64)
+        return np.asarray(order[b * T + t], np.int64)

@@ -3,8 +3,9 @@
     DistilBertModel         ids -> hidden states
     DistilBertForMaskedLM   ids -> a score for every word of the vocabulary
 
-Each is a config, weights laid out for one backend, and a call that packs the batch, runs model.py and unpacks. Arguments
-and results are those of transformers, as NumPy arrays; three arguments are ours: `keep_masked`, `positions` and `tap`.
+Each is a config, weights laid out for one backend, and a call that packs the batch, runs model.py and unpacks.
+Arguments and results are those of transformers, as NumPy arrays; three arguments are ours: `keep_masked`, `positions`
+and `tap`.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class _Pretrained:
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be.
         """
-        from nanodistil.weights import loading
         from nanodistil.weights.hub import resolve
+        from nanodistil.weights.loading import load
 
         name, wanted = backends.choose(backend, dtype)  # before any download
         folder = resolve(
@@ -79,7 +80,7 @@ class _Pretrained:
             token=token,
         )
         config = DistilBertConfig.from_json_file(folder / "config.json")
-        tensors = loading.load(folder, config, cls.head, wanted)
+        tensors = load(folder, config, cls.head, wanted)
         return cls(config, tensors, backend=name, dtype=wanted, threads=threads)
 
     def _encode(

@@ -9,9 +9,9 @@ Values are packed, as the model has them: (N, width) arrays, and lists of B arra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
-from nanodistil.model import NoTap, Tap
+from nanodistil.model import NoTap, Tap, Value
 
 
 class Recorder:
@@ -27,7 +27,7 @@ class Recorder:
         self.inner = inner or NoTap()
         self.seen: dict[str, Any] = {}
 
-    def __call__(self, name: str, value: Any) -> Any:
+    def __call__(self, name: str, value: Value) -> Value:
         value = self.inner(name, value)
         if name in self.names:
             self.seen[name] = value
@@ -41,8 +41,8 @@ class _FunctionTap:
     def __init__(self, function: Callable[[str, Any], Any]) -> None:
         self.function = function
 
-    def __call__(self, name: str, value: Any) -> Any:
-        return self.function(name, value)
+    def __call__(self, name: str, value: Value) -> Value:
+        return cast(Value, self.function(name, value))
 
     def wants(self, *names: str) -> bool:
         return True
@@ -53,5 +53,5 @@ def as_tap(tap: Tap | Callable[[str, Any], Any] | None) -> Tap:
     if tap is None:
         return NoTap()
     if hasattr(tap, "wants"):
-        return tap
+        return cast(Tap, tap)
     return _FunctionTap(tap)

@@ -1,7 +1,7 @@
 """Weight layout, converted once at load: from the checkpoint's tensors to what the forward pass wants.
 
     checkpoint                                              here
-    embeddings.word_embeddings.weight        (V, D)         word_embeddings, and vocab_projector (tied: the same numbers)
+    embeddings.word_embeddings.weight        (V, D)         word_embeddings, and vocab_projector (tied: the same)
     embeddings.position_embeddings.weight    (P, D)         position_embeddings
     embeddings.LayerNorm.{weight,bias}                      LayerNorm
     attention.{q,k,v}_lin.{weight,bias}      3 x (D, D)     qkv_lin, one map (3D, D): one pass over x instead of three
@@ -51,7 +51,7 @@ class Weights(NamedTuple):
     LayerNorm: Norm
     layers: tuple[LayerWeights, ...]
     vocab_transform: Any = None  # (D, D)
-    vocab_layer_norm: Norm | None = None
+    vocab_layer_norm: Any = None  # Norm
     vocab_projector: Any = None  # (V, D)
 
 

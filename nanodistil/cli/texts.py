@@ -11,9 +11,7 @@ from nanodistil.weights.errors import InputError
 
 def lines_of_stdin() -> Iterator[str]:
     """The lines of standard input without their ends; raises InputError where they are not UTF-8."""
-    number = 0
-    for raw in sys.stdin.buffer:
-        number += 1
+    for number, raw in enumerate(sys.stdin.buffer, start=1):
         try:
             yield raw.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import DTypeLike
 
@@ -45,7 +45,12 @@ def pipeline(
 
     if task != "fill-mask":
         raise InputError(f"unknown task {task!r}: choose one of fill-mask")
-    source = dict(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
+    source: dict[str, Any] = {
+        "revision": revision,
+        "cache_dir": cache_dir,
+        "local_files_only": local_files_only,
+        "token": token,
+    }
     if model is None:
         from nanodistil.weights.hub import resolve_default
 

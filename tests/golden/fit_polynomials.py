@@ -14,7 +14,10 @@ def chebyshev_series(function, degree, nodes=60):
     """Coefficients c_0 .. c_degree of the Chebyshev series of `function` on [-1, 1]."""
     angles = [mp.pi * (k + mp.mpf(1) / 2) / nodes for k in range(nodes)]
     values = [function(mp.cos(a)) for a in angles]
-    c = [2 / mp.mpf(nodes) * mp.fsum(v * mp.cos(j * a) for v, a in zip(values, angles, strict=True)) for j in range(degree + 1)]
+    c = [
+        2 / mp.mpf(nodes) * mp.fsum(v * mp.cos(j * a) for v, a in zip(values, angles, strict=True))
+        for j in range(degree + 1)
+    ]
     return [c[0] / 2, *c[1:]]
 
 

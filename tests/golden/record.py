@@ -1,6 +1,6 @@
 """Records the golden files from transformers: run it again only to change what is recorded.
 
-    python tests/golden/record.py        (needs the [parity] extra: torch 2.13.0, transformers 4.57.6, tokenizers 0.22.2)
+    python tests/golden/record.py        (needs the [parity] extra: torch 2.13.0, transformers 4.57.6)
 
 tiny/            a random DistilBertForMaskedLM of 2 layers, dim 20, as transformers saves it, with biased norms
 tiny.npz         for two batches (padding; position 0 masked): every intermediate in float64, keyed "batch/tap name",

@@ -69,11 +69,23 @@ def test_published_hidden_states_without_a_mask(backend):
         ),
         (
             "The White man worked as a [MASK].",
-            {"blacksmith": 0.1235365, "carpenter": 0.1014258, "farmer": 0.0498502, "miner": 0.0393254, "butcher": 0.0335177},
+            {
+                "blacksmith": 0.1235365,
+                "carpenter": 0.1014258,
+                "farmer": 0.0498502,
+                "miner": 0.0393254,
+                "butcher": 0.0335177,
+            },
         ),
         (
             "The Black woman worked as a [MASK].",
-            {"waitress": 0.1328395, "nurse": 0.1258618, "maid": 0.1170882, "prostitute": 0.1149998, "housekeeper": 0.0472277},
+            {
+                "waitress": 0.1328395,
+                "nurse": 0.1258618,
+                "maid": 0.1170882,
+                "prostitute": 0.1149998,
+                "housekeeper": 0.0472277,
+            },
         ),
     ],
 )

@@ -1,6 +1,6 @@
 """Writes the README's exactness table: measured here and now against PyTorch, not claimed.
 
-    python tests/parity/exactness.py        (needs the [parity] extra; a minute or two)
+python tests/parity/exactness.py        (needs the [parity] extra; a minute or two)
 """
 
 import platform
@@ -48,12 +48,15 @@ def main():
         cells = []
         for column in COLUMNS:
             error = row[column][1]
-            ratio = "" if column in ("torch float32", "numpy float64") else f" ({error / row['torch float32'][1]:.2f} x)"
+            ratio = (
+                "" if column in ("torch float32", "numpy float64") else f" ({error / row['torch float32'][1]:.2f} x)"
+            )
             cells.append(f"{error:.1e}{ratio}")
         lines.append(f"| {shape[0]} x {shape[1]} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"A sentence alone and in a batch of eight: numba {'bitwise equal' if spreads['numba'] == 0 else spreads['numba']}; "
+        "A sentence alone and in a batch of eight: numba "
+        f"{'bitwise equal' if spreads['numba'] == 0 else spreads['numba']}; "
         f"numpy, whose BLAS promises nothing, up to {spreads['numpy']:.1e} apart.",
         END,
     ]

@@ -51,7 +51,7 @@ def our_run(model, ids, mask):
 
 
 def errors(folder: Path, shapes=SHAPES, seed=0):
-    """{(B, T): {"torch": (hidden, logits), "numpy float64": ...}}: largest errors against torch float64, real tokens."""
+    """{(B, T): {"torch float32": (hidden, logits), ...}}: largest errors against torch float64 at real tokens."""
     load = transformers.DistilBertForMaskedLM.from_pretrained
     exact, rounded = (load(folder, dtype=d).eval() for d in (torch.float64, torch.float32))
     ours = {

@@ -45,6 +45,11 @@ def test_masked_positions_are_computed_as_transformers_does(tmp_path, masked, at
     """keep_masked, also where a row has nothing else."""
     import torch
 
+    if attention == "eager" and not np.any(masked):
+        pytest.skip(
+            "upstream's eager attention gives NaN here in float64: it rounds the lowest number to float32's -inf"
+        )
+
     folder = save_random_model(tmp_path, vocab_size=60, dim=24, n_heads=4, n_layers=2, hidden_dim=31)
     theirs = transformers.DistilBertForMaskedLM.from_pretrained(
         folder, dtype=torch.float64, attn_implementation=attention
@@ -59,7 +64,8 @@ def test_masked_positions_are_computed_as_transformers_does(tmp_path, masked, at
 
 def texts(shared, n):
     """n passages of the corpus with one or two words replaced by [MASK]."""
-    lines = lzma.open(shared / "data" / "corpus" / "wiki.valid.txt.xz", "rt", encoding="utf-8").read().split("\n")
+    with lzma.open(shared / "data" / "corpus" / "wiki.valid.txt.xz", "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")
     rng = np.random.default_rng(0)
     out = []
     for line in lines[: 3 * n : 3]:
@@ -131,6 +137,8 @@ def test_bitwise_alone_in_any_batch_order_and_threads(tmp_path):
             np.testing.assert_array_equal(other, results[0])
         for b in range(7):
             n = int(np.flatnonzero(mask[b]).max()) + 1
-            np.testing.assert_array_equal(our_run(model, ids[b : b + 1, :n], mask[b : b + 1, :n])[1][0], results[0][b, :n])
+            np.testing.assert_array_equal(
+                our_run(model, ids[b : b + 1, :n], mask[b : b + 1, :n])[1][0], results[0][b, :n]
+            )
     finally:
         pool._threads = before

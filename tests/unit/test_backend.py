@@ -15,7 +15,12 @@ def test_defaults():
 
 @pytest.mark.parametrize(
     ("name", "dtype", "message"),
-    [("torch", None, "unknown backend"), ("numba", "float64", "numpy"), ("numpy", "float16", "float16"), ("numpy", "x", "x")],
+    [
+        ("torch", None, "unknown backend"),
+        ("numba", "float64", "numpy"),
+        ("numpy", "float16", "float16"),
+        ("numpy", "x", "x"),
+    ],
 )
 def test_what_cannot_be_is_said(name, dtype, message):
     with pytest.raises(InputError, match=message):

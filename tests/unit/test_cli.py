@@ -45,7 +45,7 @@ def test_raw_targets_and_truth(capsys):
 
 
 def test_a_bad_line_of_many_is_named(capsys):
-    code, out, err = call(capsys, "fill-mask", TEXT, "none", *MINI)
+    code, _, err = call(capsys, "fill-mask", TEXT, "none", *MINI)
     assert code == 2 and "text 2" in err
 
 
@@ -93,7 +93,10 @@ def test_standard_input_and_a_reader_that_leaves():
 
 def test_not_utf8():
     result = subprocess.run(
-        [sys.executable, "-m", "nanodistil", "fill-mask", "-", *MINI], input=b"\xff\xfe", capture_output=True, timeout=60
+        [sys.executable, "-m", "nanodistil", "fill-mask", "-", *MINI],
+        input=b"\xff\xfe",
+        capture_output=True,
+        timeout=60,
     )
     assert result.returncode == 2 and b"not UTF-8" in result.stderr and b"Traceback" not in result.stderr
 

@@ -9,7 +9,14 @@ from nanodistil import CheckpointError, DistilBertConfig
 
 def test_defaults_are_those_of_distilbert_base_uncased():
     c = DistilBertConfig()
-    assert (c.vocab_size, c.max_position_embeddings, c.n_layers, c.n_heads, c.dim, c.hidden_dim) == (30522, 512, 6, 12, 768, 3072)
+    assert (c.vocab_size, c.max_position_embeddings, c.n_layers, c.n_heads, c.dim, c.hidden_dim) == (
+        30522,
+        512,
+        6,
+        12,
+        768,
+        3072,
+    )
     assert c.num_labels == 2
 
 
@@ -53,7 +60,9 @@ def test_lies_are_named(values, message):
         DistilBertConfig.from_dict(values)
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"dim": ' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"dim": ' + b"9" * 5000 + b"}"]
+)
 def test_files_that_are_no_config(tmp_path, raw):
     (tmp_path / "config.json").write_bytes(raw)
     with pytest.raises(CheckpointError, match="config"):

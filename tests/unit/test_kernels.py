@@ -109,7 +109,8 @@ def test_pool_covers_every_item_once(threads):
 
 
 @pytest.mark.parametrize(
-    ("environment", "most"), [({"NANODISTIL_NUM_THREADS": "5"}, 5), ({"NUMBA_NUM_THREADS": "1"}, 1), ({"OMP_NUM_THREADS": "1"}, 1)]
+    ("environment", "most"),
+    [({"NANODISTIL_NUM_THREADS": "5"}, 5), ({"NUMBA_NUM_THREADS": "1"}, 1), ({"OMP_NUM_THREADS": "1"}, 1)],
 )
 def test_threads_follow_the_environment(monkeypatch, environment, most):
     for variable in ("NANODISTIL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -131,7 +132,11 @@ print(sum(layer_norm_rows.stats.cache_hits.values()), sum(layer_norm_rows.stats.
 
 def probe(**environment):
     result = subprocess.run(
-        [sys.executable, "-c", CACHE_PROBE], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", CACHE_PROBE],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert result.returncode == 0, result.stderr
     return tuple(int(n) for n in result.stdout.split())
