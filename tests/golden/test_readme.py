@@ -1,0 +1,16 @@
+"""The README shows what the program prints."""
+
+from pathlib import Path
+
+import pytest
+
+from nanodistil.cli import main
+
+README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_output_under_the_first_command(capsys):
+    pytest.importorskip("numba")
+    shown = README.split("<!-- output -->")[1].split("```")[1].strip("\n")
+    assert main(["fill-mask", "Hello I'm a [MASK] model.", "--model", "nanodistil-mini"]) == 0
+    assert capsys.readouterr().out.strip("\n") == shown
