@@ -46,9 +46,9 @@ def test_masked_positions_are_computed_as_transformers_does(tmp_path, masked, at
     import torch
 
     if attention == "eager" and not np.any(masked):
-        pytest.skip(
-            "upstream's eager attention gives NaN here in float64: it rounds the lowest number to float32's -inf"
-        )
+        pytest.skip("upstream's eager attention gives NaN here in float64: its lowest number becomes float32's -inf")
+    if attention == "sdpa" and not np.any(masked) and transformers.__version__ >= "5":
+        pytest.skip("upstream's sdpa gives a row without real tokens no context at all since 5.0")
 
     folder = save_random_model(tmp_path, vocab_size=60, dim=24, n_heads=4, n_layers=2, hidden_dim=31)
     theirs = transformers.DistilBertForMaskedLM.from_pretrained(
@@ -96,7 +96,8 @@ def test_fill_mask_on_two_hundred_texts(their_fill, shared, backend):
     """The same words in the same order with the same sequences, scores within 1e-5."""
     ours = pipeline("fill-mask", model="nanodistil-mini", backend=backend)
     several = texts(shared, 200)
-    for text, mine in zip(several, ours(several), strict=True):
+    clean_up = their_fill.tokenizer.clean_up_tokenization_spaces  # True in 4.x here, False in 5.x
+    for text, mine in zip(several, ours(several, clean_up_tokenization_spaces=clean_up), strict=True):
         theirs = their_fill(text)
         if isinstance(theirs[0], dict):
             theirs, mine = [theirs], [mine]
