@@ -94,6 +94,8 @@ def _read_special(source: dict[str, Any], out: dict[str, Any], path: Path, speci
     """Special tokens named in `source`, as str or AddedToken (whose `special` flag is `special`, unless None)."""
 
     def token(key: str, value: Any) -> str | AddedToken:
+        if value == "":
+            raise CheckpointError(f"{path}: {key} is empty; correct or remove it")
         if isinstance(value, str):
             return value
         if isinstance(value, dict) and special is not None:

@@ -80,6 +80,8 @@ class DistilBertTokenizer:
         model_input_names: list[str] | None = None,
     ) -> None:
         given = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
+        if "" in map(str, given):
+            raise InputError("a special token is empty; name it, or pass None where the tokenizer has none")
         self._special = {name: str(token) for name, token in zip(SPECIAL, given, strict=True) if token is not None}
         self.additional_special_tokens = [str(token) for token in additional_special_tokens]
         self.do_lower_case = do_lower_case

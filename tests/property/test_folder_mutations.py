@@ -1,8 +1,8 @@
 """Broken config and vocabulary files, by the thousand, in a whole model folder: each answers, or ends in our own error.
 
 The folder is the tiny golden model with a vocabulary of its size. One file of it (config.json, vocab.txt,
-tokenizer_config.json) is broken, then everything a user would do is done: load, tokenize, fill a mask. Weight files have
-their own sweep in test_weights_mutations.py.
+tokenizer_config.json) is broken, then everything a user would do is done: load, tokenize, fill a mask. Weight files
+have their own sweep in test_weights_mutations.py.
 """
 
 import json
