@@ -107,45 +107,59 @@ def context_rows(rows: int, probs: Any, width: int, values: Any, T: int, tile: A
 
 @kernel()
 def attention_heads(
-    start: int, stop: int, q: Any, k: Any, v: Any, starts: Any, heads: int, keep: Any, scale: Any, out: Any
+    start: int,
+    stop: int,
+    q: Any,
+    k: Any,
+    v: Any,
+    asking: Any,
+    starts: Any,
+    heads: int,
+    keep: Any,
+    scale: Any,
+    out: Any,
 ) -> None:
-    """Work items start..stop, item = sentence * heads + head: 3 x (N, D) float32, starts (B + 1,) -> out (N, D).
+    """Work items start..stop, item = sentence * heads + head: q (M, D), k, v (N, D) float32 -> out (M, D).
 
-    keep: (N,) bool, False at masked keys, or (0,) where there are none. scale: 1 / sqrt(Dh).
+    asking, starts: (B + 1,) first query and first key of each sentence. keep: (N,) bool, False at masked keys, or (0,)
+    where there are none. scale: 1 / sqrt(Dh).
     """
     Dh = q.shape[1] // heads
     tile = np.empty(ROWS * COLUMNS, np.float32)
     for item in range(start, stop):
         first, last = starts[item // heads], starts[item // heads + 1]
+        first_query, last_query = asking[item // heads], asking[item // heads + 1]
+        if first_query == last_query:
+            continue
         left, right = item % heads * Dh, item % heads * Dh + Dh
         T = last - first
         width = (T + COLUMNS - 1) // COLUMNS * COLUMNS
-        queries = scaled(q[first:last, left:right], scale)
+        queries = scaled(q[first_query:last_query, left:right], scale)
         keys = panels_of_columns(k[first:last, left:right].T)
         values = panels_of_columns(v[first:last, left:right])
         scores = np.empty(ROWS * width, np.float32)
-        for t in range(0, T, ROWS):
-            rows = min(ROWS, T - t)
-            score_rows(rows, queries, t * Dh, keys, Dh, T, keep[first:last], scores, width)
+        for row in range(first_query, last_query, ROWS):
+            rows = min(ROWS, last_query - row)
+            score_rows(rows, queries, (row - first_query) * Dh, keys, Dh, T, keep[first:last], scores, width)
             for r in range(rows):
                 softmax_row(scores[r * width : (r + 1) * width])
-            context_rows(rows, scores, width, values, T, tile, out[first + t : first + t + rows, left:right])
+            context_rows(rows, scores, width, values, T, tile, out[row : row + rows, left:right])
 
 
 @kernel()
 def score_heads(start: int, stop: int, q: Any, k: Any, heads: int, keep: Any, scale: Any, out: Any) -> None:
-    """Scores of one sentence, heads start..stop: (T, D), (T, D) float32 -> out (H, T, T)."""
-    T, Dh = q.shape[0], q.shape[1] // heads
+    """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32 -> out (H, Q, T)."""
+    T, Dh = k.shape[0], q.shape[1] // heads
     width = (T + COLUMNS - 1) // COLUMNS * COLUMNS
     scores = np.empty(ROWS * width, np.float32)
     for h in range(start, stop):
         left, right = h * Dh, h * Dh + Dh
         queries, keys = scaled(q[:, left:right], scale), panels_of_columns(k[:, left:right].T)
-        for t in range(0, T, ROWS):
-            rows = min(ROWS, T - t)
-            score_rows(rows, queries, t * Dh, keys, Dh, T, keep, scores, width)
+        for row in range(0, q.shape[0], ROWS):
+            rows = min(ROWS, q.shape[0] - row)
+            score_rows(rows, queries, row * Dh, keys, Dh, T, keep, scores, width)
             for r in range(rows):
-                out[h, t + r] = scores[r * width : r * width + T]
+                out[h, row + r] = scores[r * width : r * width + T]
 
 
 @kernel()
@@ -162,12 +176,13 @@ def softmax_rows(start: int, stop: int, x: Any, out: Any) -> None:
 
 @kernel()
 def context_heads(start: int, stop: int, probs: Any, v: Any, out: Any) -> None:
-    """Averaged values of one sentence, heads start..stop: (H, T, T), (T, D) float32 -> out (T, D)."""
+    """Averaged values of one sentence, heads start..stop: (H, Q, T), (T, D) float32 -> out (Q, D)."""
     T, Dh = v.shape[0], v.shape[1] // probs.shape[0]
     tile = np.empty(ROWS * COLUMNS, np.float32)
     for h in range(start, stop):
         left, right = h * Dh, h * Dh + Dh
         values = panels_of_columns(v[:, left:right])
-        for t in range(0, T, ROWS):
-            rows = min(ROWS, T - t)
-            context_rows(rows, probs[h, t : t + rows].reshape(-1), T, values, T, tile, out[t : t + rows, left:right])
+        for row in range(0, probs.shape[1], ROWS):
+            rows = min(ROWS, probs.shape[1] - row)
+            at = probs[h, row : row + rows].reshape(-1)
+            context_rows(rows, at, T, values, T, tile, out[row : row + rows, left:right])

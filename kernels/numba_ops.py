@@ -83,29 +83,40 @@ def _scale(q: Array, heads: int) -> np.float32:
 
 
 def attention(
-    q: Array, k: Array, v: Array, starts: NDArray[np.int64], heads: int, keep: NDArray[np.bool_] | None
+    q: Array,
+    k: Array,
+    v: Array,
+    asking: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    heads: int,
+    keep: NDArray[np.bool_] | None,
 ) -> Array:
-    """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: 3 x (N, D) -> (N, D)."""
+    """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D)."""
     out = np.empty(q.shape, np.float32)
     mask = NOTHING_MASKED if keep is None else keep
-    run(attention_heads, (len(starts) - 1) * heads, q, k, v, starts, heads, mask, _scale(q, heads), out)
+    run(attention_heads, (len(starts) - 1) * heads, q, k, v, asking, starts, heads, mask, _scale(q, heads), out)
     return out
 
 
 def attention_scores(
-    q: Array, k: Array, starts: NDArray[np.int64], heads: int, keep: NDArray[np.bool_] | None
+    q: Array,
+    k: Array,
+    asking: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    heads: int,
+    keep: NDArray[np.bool_] | None,
 ) -> list[Array]:
-    """Scaled dot products of every sentence with itself: (N, D), (N, D) -> B x (H, T, T)."""
+    """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
     scores = []
-    for s in sentences(starts):
-        out = np.empty((heads, s.stop - s.start, s.stop - s.start), np.float32)
-        run(score_heads, heads, q[s], k[s], heads, NOTHING_MASKED if keep is None else keep[s], _scale(q, heads), out)
+    for a, s in zip(sentences(asking), sentences(starts), strict=True):
+        out = np.empty((heads, a.stop - a.start, s.stop - s.start), np.float32)
+        run(score_heads, heads, q[a], k[s], heads, NOTHING_MASKED if keep is None else keep[s], _scale(q, heads), out)
         scores.append(out)
     return scores
 
 
 def attention_probs(scores: Sequence[Array]) -> list[Array]:
-    """softmax over the keys: B x (H, T, T) -> B x (H, T, T)."""
+    """softmax over the keys: B x (H, Q, T) -> B x (H, Q, T)."""
     probs = []
     for s in scores:
         out = np.empty(s.shape, np.float32)
@@ -116,8 +127,10 @@ def attention_probs(scores: Sequence[Array]) -> list[Array]:
 
 
 def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64]) -> Array:
-    """The values, averaged by the probabilities: B x (H, T, T), (N, D) -> (N, D)."""
-    out: Any = np.empty(v.shape, np.float32)
+    """The values, averaged by the probabilities: B x (H, Q, T), (N, D) -> (M, D)."""
+    out: Any = np.empty((sum(p.shape[1] for p in probs), v.shape[1]), np.float32)
+    row = 0
     for p, s in zip(probs, sentences(starts), strict=True):
-        run(context_heads, p.shape[0], np.ascontiguousarray(p), v[s], out[s])
+        run(context_heads, p.shape[0], np.ascontiguousarray(p), v[s], out[row : row + p.shape[1]])
+        row += p.shape[1]
     return out

@@ -150,7 +150,7 @@ def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, pl
 
 def split_heads(x: Array, heads: int) -> Array:
     """(T, D) -> (H, T, Dh)."""
-    return x.reshape(x.shape[0], heads, -1).transpose(1, 0, 2)
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads).transpose(1, 0, 2)
 
 
 def softmax(scores: Array) -> Array:
@@ -164,22 +164,23 @@ def softmax(scores: Array) -> Array:
 
 
 def sentence_scores(q: Array, k: Array, heads: int, keep: NDArray[np.bool_] | None) -> Array:
-    """q k^T / sqrt(Dh) of one sentence: (T, D), (T, D) -> (H, T, T). `keep` (T,) is False where a key is masked."""
+    """q k^T / sqrt(Dh) of one sentence: (Q, D), (T, D) -> (H, Q, T). `keep` (T,) is False where a key is masked."""
     qh, kh = split_heads(q, heads), split_heads(k, heads)  # (H, T, Dh)
-    scores = (qh / qh.dtype.type(np.sqrt(qh.shape[2]))) @ kh.transpose(0, 2, 1)  # (H, T, T)
+    scores = (qh / qh.dtype.type(np.sqrt(qh.shape[2]))) @ kh.transpose(0, 2, 1)  # (H, Q, T)
     if keep is not None:
         scores = np.where(keep, scores, np.finfo(scores.dtype).min)
     return scores
 
 
 def sentence_context(probs: Array, v: Array) -> Array:
-    """probs v of one sentence, heads side by side again: (H, T, T), (T, D) -> (T, D)."""
-    context = probs @ split_heads(v, probs.shape[0])  # (H, T, Dh)
-    return context.transpose(1, 0, 2).reshape(v.shape)
+    """probs v of one sentence, heads side by side again: (H, Q, T), (T, D) -> (Q, D)."""
+    context = probs @ split_heads(v, probs.shape[0])  # (H, Q, Dh)
+    return context.transpose(1, 0, 2).reshape(probs.shape[1], v.shape[1])
 
 
-# The packed forms. `starts` (B + 1,) holds the row at which each sentence begins, and N at its end; `keep` (N,) is
-# False at masked keys, or None where there are none. Scores and probs are lists of B arrays (H, T, T), one a sentence.
+# The packed forms. `starts` (B + 1,) holds the row at which each sentence begins, and N at its end; `asking` the same
+# for the queries, which are all tokens (Q = T, asking = starts) or, in the last layer, those a head needs. `keep` (N,) is
+# False at masked keys, or None where there are none. Scores and probs are B arrays (H, Q, T).
 
 
 def sentences(starts: NDArray[np.int64]) -> list[slice]:
@@ -188,27 +189,37 @@ def sentences(starts: NDArray[np.int64]) -> list[slice]:
 
 
 def attention_scores(
-    q: Array, k: Array, starts: NDArray[np.int64], heads: int, keep: NDArray[np.bool_] | None
+    q: Array,
+    k: Array,
+    asking: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    heads: int,
+    keep: NDArray[np.bool_] | None,
 ) -> list[Array]:
-    """Scaled dot products of every sentence with itself: (N, D), (N, D) -> B x (H, T, T)."""
-    return [sentence_scores(q[s], k[s], heads, None if keep is None else keep[s]) for s in sentences(starts)]
+    """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
+    pairs = zip(sentences(asking), sentences(starts), strict=True)
+    return [sentence_scores(q[a], k[s], heads, None if keep is None else keep[s]) for a, s in pairs]
 
 
 def attention_probs(scores: Sequence[Array]) -> list[Array]:
-    """softmax over the keys: B x (H, T, T) -> B x (H, T, T)."""
+    """softmax over the keys: B x (H, Q, T) -> B x (H, Q, T)."""
     return [softmax(s) for s in scores]
 
 
 def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64]) -> Array:
-    """The values, averaged by the probabilities: B x (H, T, T), (N, D) -> (N, D)."""
-    context = np.empty(v.shape, v.dtype)
-    for p, s in zip(probs, sentences(starts), strict=True):
-        context[s] = sentence_context(p, v[s])
-    return context
+    """The values, averaged by the probabilities: B x (H, Q, T), (N, D) -> (M, D)."""
+    parts = [sentence_context(p, v[s]) for p, s in zip(probs, sentences(starts), strict=True)]
+    return np.concatenate([np.empty((0, v.shape[1]), v.dtype), *parts])
 
 
 def attention(
-    q: Array, k: Array, v: Array, starts: NDArray[np.int64], heads: int, keep: NDArray[np.bool_] | None
+    q: Array,
+    k: Array,
+    v: Array,
+    asking: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    heads: int,
+    keep: NDArray[np.bool_] | None,
 ) -> Array:
-    """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: 3 x (N, D) -> (N, D) (Vaswani et al. 2017, eq. 1)."""
-    return attention_context(attention_probs(attention_scores(q, k, starts, heads, keep)), v, starts)
+    """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D) (Vaswani 2017, eq. 1)."""
+    return attention_context(attention_probs(attention_scores(q, k, asking, starts, heads, keep)), v, starts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -33,8 +34,12 @@ class Ops(Protocol):
     def embed(self, ids: Ints, positions: Ints, words: Array, places: Array) -> Array: ...
     def layer_norm(self, x: Array, weight: Array, bias: Array) -> Array: ...
     def add_layer_norm(self, x: Array, residual: Array, weight: Array, bias: Array) -> Array: ...
-    def attention(self, q: Array, k: Array, v: Array, starts: Ints, heads: int, keep: Mask | None) -> Array: ...
-    def attention_scores(self, q: Array, k: Array, starts: Ints, heads: int, keep: Mask | None) -> list[Array]: ...
+    def attention(
+        self, q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None
+    ) -> Array: ...
+    def attention_scores(
+        self, q: Array, k: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None
+    ) -> list[Array]: ...
     def attention_probs(self, scores: Sequence[Array]) -> list[Array]: ...
     def attention_context(self, probs: Sequence[Array], v: Array, starts: Ints) -> Array: ...
 
@@ -82,3 +87,13 @@ def load(name: str, threads: int | None = None) -> Ops:
     if threads is not None:
         module.set_threads(threads)
     return cast(Ops, module)
+
+
+def instrument(name: str) -> ModuleType:
+    """A module of kernels/ that measures or examines instead of serving the model: "diagnosis", "peak" or "ladder".
+
+    Raises MissingExtraError where Numba is not installed.
+    """
+    if find_spec("numba") is None:
+        raise MissingExtraError("there are no kernels to examine without numba: pip install numba")
+    return import_module(f"nanodistil.kernels.{name}")

@@ -47,6 +47,13 @@ class Packed(NamedTuple):
 Value = TypeVar("Value")
 
 
+class Look(NamedTuple):
+    """The rows a head will look at, where it does not need all: the last layer computes no others."""
+
+    rows: Ints  # (M,) ascending rows of the packed matrix
+    starts: Ints  # (B + 1,) which of them belong to sentence b: rows[starts[b] : starts[b + 1]]
+
+
 class Tap(Protocol):
     """Sees, and may replace, every named intermediate."""
 
@@ -75,21 +82,33 @@ def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
 
 
 def self_attention(
-    x: Array, layer: LayerWeights, batch: Packed, config: DistilBertConfig, ops: Ops, tap: Tap, at: str
+    x: Array,
+    layer: LayerWeights,
+    batch: Packed,
+    config: DistilBertConfig,
+    ops: Ops,
+    tap: Tap,
+    at: str,
+    look: Look | None,
 ) -> Array:
-    """Every token gathers from the tokens of its own sentence: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.2)."""
+    """Every token gathers from the tokens of its own sentence: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.2).
+
+    With `look` only its M rows gather, from all: -> (M, D).
+    """
     qkv = ops.linear(x, layer.qkv_lin)  # (N, 3D): q_lin, k_lin and v_lin in one product
     D = qkv.shape[1] // 3
     q = tap(f"{at}.q_lin", qkv[:, :D])  # (N, D)
     k = tap(f"{at}.k_lin", qkv[:, D : 2 * D])  # (N, D)
     v = tap(f"{at}.v_lin", qkv[:, 2 * D :])  # (N, D)
-    H = config.n_heads
+    H, asking = config.n_heads, batch.starts
+    if look is not None:
+        q, asking = q[look.rows], look.starts  # (M, D)
     if tap.wants(f"{at}.scores", f"{at}.probs"):
-        scores = tap(f"{at}.scores", ops.attention_scores(q, k, batch.starts, H, batch.keep))  # B x (H, T, T)
+        scores = tap(f"{at}.scores", ops.attention_scores(q, k, asking, batch.starts, H, batch.keep))  # B x (H, T, T)
         probs = tap(f"{at}.probs", ops.attention_probs(scores))  # B x (H, T, T)
         context = ops.attention_context(probs, v, batch.starts)  # (N, D)
     else:
-        context = ops.attention(q, k, v, batch.starts, H, batch.keep)  # (N, D)
+        context = ops.attention(q, k, v, asking, batch.starts, H, batch.keep)  # (N, D)
     context = tap(f"{at}.context", context)
     return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N, D)
 
@@ -104,19 +123,31 @@ def feed_forward(x: Array, layer: LayerWeights, config: DistilBertConfig, ops: O
     return tap(f"{at}.lin2", ops.linear(h, layer.lin2))  # (N, D)
 
 
-def block(x: Array, layer: LayerWeights, batch: Packed, config: DistilBertConfig, ops: Ops, tap: Tap, at: str) -> Array:
-    """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N, D)."""
-    a = self_attention(x, layer, batch, config, ops, tap, f"{at}.attention")  # (N, D)
+def block(
+    x: Array,
+    layer: LayerWeights,
+    batch: Packed,
+    config: DistilBertConfig,
+    ops: Ops,
+    tap: Tap,
+    at: str,
+    look: Look | None,
+) -> Array:
+    """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N or M, D)."""
+    a = self_attention(x, layer, batch, config, ops, tap, f"{at}.attention", look)  # (N, D)
+    if look is not None:
+        x = x[look.rows]  # (M, D), and so from here on
     x = tap(f"{at}.sa_layer_norm", ops.add_layer_norm(a, x, *layer.sa_layer_norm))  # (N, D)
     f = feed_forward(x, layer, config, ops, tap, f"{at}.ffn")  # (N, D)
     return tap(f"{at}.output_layer_norm", ops.add_layer_norm(f, x, *layer.output_layer_norm))  # (N, D)
 
 
-def encoder(batch: Packed, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap) -> Array:
-    """Token ids to hidden states: (N,) -> (N, D)."""
+def encoder(batch: Packed, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap, look: Look | None = None) -> Array:
+    """Token ids to hidden states: (N,) -> (N, D), or (M, D) at the rows of `look`."""
     x = embeddings(batch, w, ops, tap)  # (N, D)
+    last = len(w.layers) - 1
     for i, layer in enumerate(w.layers):
-        x = block(x, layer, batch, config, ops, tap, f"layer.{i}")  # (N, D)
+        x = block(x, layer, batch, config, ops, tap, f"layer.{i}", look if i == last else None)  # (N, D)
     return x
 
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
-from nanodistil.model import Packed
+from nanodistil.model import Look, Packed
 from nanodistil.weights.errors import InputError
 
 
@@ -131,3 +131,8 @@ class Packing:
             raise InputError("positions include a masked token; pass keep_masked=True to compute it")
         order = self.computed.ravel().cumsum() - 1  # (B * T,) row of each computed position
         return np.asarray(order[b * T + t], np.int64)
+
+    def look(self, rows: Ints) -> tuple[Look, Ints]:
+        """The rows of interest, each once and ascending, and where among them each of `rows` (M,) is."""
+        ascending, places = np.unique(rows, return_inverse=True)
+        return Look(ascending, np.searchsorted(ascending, self.batch.starts)), places

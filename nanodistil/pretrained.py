@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nanodistil import backend as backends
 from nanodistil import model
-from nanodistil.backend import Array, Ints
+from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig
 from nanodistil.outputs import BaseModelOutput, MaskedLMOutput
 from nanodistil.packing import Packing
@@ -91,8 +91,12 @@ class _Pretrained:
         output_hidden_states: bool | None,
         keep_masked: bool,
         tap: model.Tap | Callable[[str, Any], Any] | None,
+        positions: ArrayLike | None = None,
     ) -> tuple[Packing, Array, Recorder]:
-        """Pack and run the encoder: the packing, the last hidden states (N, D), and what the outputs need recorded."""
+        """Pack and run the encoder: the packing, the last hidden states, and what the outputs need recorded.
+
+        The hidden states are (N, D), or (M, D) at `positions`. Where nobody looks at the rest, it is not computed.
+        """
         if input_ids is None:
             raise InputError("input_ids is needed: the (batch, tokens) array a tokenizer gives")
         packing = Packing.of(input_ids, attention_mask, self.config, keep_masked)
@@ -103,7 +107,13 @@ class _Pretrained:
         if self.config.output_attentions if output_attentions is None else output_attentions:
             names += [f"layer.{i}.attention.probs" for i in range(L)]
         recorder = Recorder(names, as_tap(tap))
-        return packing, model.encoder(packing.batch, self.weights, self.config, self.ops, recorder), recorder
+        look, places = None, None
+        if positions is not None:
+            places = packing.rows(positions)
+            if tap is None and not names:
+                look, places = packing.look(places)
+        x = model.encoder(packing.batch, self.weights, self.config, self.ops, recorder, look)
+        return packing, x if places is None else x[places], recorder
 
     def _recorded(self, packing: Packing, recorder: Recorder) -> dict[str, tuple[Array, ...] | None]:
         """hidden_states and attentions, unpacked, as far as they were asked for."""
@@ -169,10 +179,9 @@ class DistilBertForMaskedLM(_Pretrained):
         the numbers are bitwise those of the full projection. keep_masked, tap, errors: as DistilBertModel.
         """
         packing, x, recorder = self._encode(
-            input_ids, attention_mask, output_attentions, output_hidden_states, keep_masked, tap
+            input_ids, attention_mask, output_attentions, output_hidden_states, keep_masked, tap, positions
         )
-        rows: Ints | slice = slice(None) if positions is None else packing.rows(positions)
-        logits = model.masked_lm(x[rows], self.weights, self.config, self.ops, recorder)  # (N or M, V)
+        logits = model.masked_lm(x, self.weights, self.config, self.ops, recorder)  # (N or M, V)
         return MaskedLMOutput(
             packing.unpack(logits) if positions is None else logits, **self._recorded(packing, recorder)
         )

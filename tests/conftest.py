@@ -14,6 +14,11 @@ from nanodistil.weights.names import expected
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # data sets and official tokenizers, where someone has put them
 
+# Scripts beside the tests (recorders, benchmarks) need extras that the test command does not install.
+collect_ignore = [
+    str(p) for p in Path(__file__).parent.rglob("*.py") if not p.name.startswith("test_") and p.name != "conftest.py"
+]
+
 TINY = DistilBertConfig(vocab_size=50, max_position_embeddings=24, n_layers=2, n_heads=4, dim=20, hidden_dim=37)
 
 

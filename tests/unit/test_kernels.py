@@ -41,7 +41,7 @@ def an_attention_and_a_product():
     x, weight = rng.standard_normal((300, 96), np.float32), rng.standard_normal((70, 96), np.float32)
     y = numba_ops.linear(x, numba_ops.prepare_linear(weight, np.zeros(70, np.float32)))
     starts = np.array([0, 100, 300])
-    return y, numba_ops.attention(x, x, x, starts, 4, None), numba_ops.layer_norm(x, x[0], x[1])
+    return y, numba_ops.attention(x, x, x, starts, starts, 4, None), numba_ops.layer_norm(x, x[0], x[1])
 
 
 @compiled_only
