@@ -18,6 +18,7 @@ from .attention import attention_heads, context_heads, score_heads, softmax_rows
 from .gelu import gelu_rows
 from .layer_norm import add_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack
+from .memory import empty
 from .numpy_ops import sentences
 from .pool import run, set_threads
 
@@ -40,7 +41,7 @@ def linear(x: Array, w: Panels) -> Array:
 
 
 def _linear(x: Array, w: Panels, activation: int) -> Array:
-    out = np.empty((x.shape[0], w.bias.shape[0]), np.float32)
+    out = empty(x.shape[0], w.bias.shape[0])
     run(linear_blocks, items(x.shape[0], w), np.ascontiguousarray(x), w.panels, w.bias, activation, out)
     return out
 
@@ -49,7 +50,7 @@ def activation(x: Array, name: str) -> Array:
     """The activation a checkpoint's config names: (N, F) -> (N, F)."""
     if name != "gelu":
         return numpy_ops.activation(x, name)
-    out = np.empty(x.shape, np.float32)
+    out = empty(*x.shape)
     run(gelu_rows, x.shape[0], x, out, least=ROWS_A_THREAD)
     return out
 
@@ -66,14 +67,14 @@ def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, pl
 
 def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
     """LayerNorm over the last axis: (N, D), (D,), (D,) -> (N, D)."""
-    out = np.empty(x.shape, np.float32)
+    out = empty(*x.shape)
     run(layer_norm_rows, x.shape[0], x, weight, bias, out, least=ROWS_A_THREAD)
     return out
 
 
 def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Array:
     """layer_norm(x + residual): (N, D), (N, D) -> (N, D)."""
-    out = np.empty(x.shape, np.float32)
+    out = empty(*x.shape)
     run(add_layer_norm_rows, x.shape[0], x, residual, weight, bias, out, least=ROWS_A_THREAD)
     return out
 
@@ -92,7 +93,7 @@ def attention(
     keep: NDArray[np.bool_] | None,
 ) -> Array:
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D)."""
-    out = np.empty(q.shape, np.float32)
+    out = empty(*q.shape)
     mask = NOTHING_MASKED if keep is None else keep
     run(attention_heads, (len(starts) - 1) * heads, q, k, v, asking, starts, heads, mask, _scale(q, heads), out)
     return out

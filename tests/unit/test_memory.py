@@ -1,0 +1,48 @@
+"""Buffers are handed out again when, and only when, nobody can see them."""
+
+import numpy as np
+
+from nanodistil.kernels import memory
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_a_dropped_array_is_reused():
+    first = memory.empty(200, 300)
+    at = address(first)
+    del first
+    assert address(memory.empty(300, 200)) == at
+
+
+def test_a_held_array_is_not():
+    first = memory.empty(200, 300)
+    assert address(memory.empty(200, 300)) != address(first)
+
+
+def test_a_view_holds_its_buffer():
+    whole = memory.empty(200, 300)
+    part = whole[3:7, ::2].T
+    at = address(whole)
+    part[:] = 7
+    del whole
+    second = memory.empty(200, 300)
+    assert address(second) != at
+    second[:] = 0
+    assert (part == 7).all()
+
+
+def test_small_and_huge_arrays_are_plain():
+    assert memory.empty(3, 4).base is None
+    memory._buffers.free.clear()
+    held = [memory.empty(1 << 20) for _ in range(80)]  # 4 MB each: more than may be kept
+    assert sum(b.nbytes for b in memory._buffers.free) <= memory.KEPT
+    for i, array in enumerate(held):
+        array[:] = i
+    assert all((array == i).all() for i, array in enumerate(held))
+    memory._buffers.free.clear()
+
+
+def test_zero_rows():
+    assert memory.empty(0, 768).shape == (0, 768) and memory.empty(5, 0).dtype == np.float32
