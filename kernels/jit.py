@@ -14,6 +14,10 @@ this one has neither: one file per kernel and signature, under a folder named by
 and the versions. A file that is truncated, foreign or garbage is not unpickled (its SHA-256 stands in front) and is
 simply compiled again; where nothing can be written, nothing is kept and everything still works.
 
+Seconds of silence look like a hang, so each compilation is announced, and its end, on the logger of this package
+(`logging`, level INFO): a channel that whoever runs the program may listen to, as the command line does, without our
+knowing of them. Loading from the cache is not announced.
+
     NANODISTIL_CACHE_DIR, else NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/nanodistil, else ~/.cache/nanodistil
 """
 
@@ -21,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import pickle
 import platform
@@ -38,6 +43,8 @@ import numpy as np
 from numba.core.caching import CompileResultCacheImpl, _Cache
 
 HASH_BYTES = 32
+COMPILING, COMPILED = "compiling %s", "compiled %s"  # what the logger says, with a kernel's name
+log = logging.getLogger(__package__)
 
 
 def cache_root() -> Path | None:
@@ -66,24 +73,34 @@ def source_key() -> str:
     return digest.hexdigest()[:16]
 
 
-@cache
-def cache_folder() -> Path | None:
-    """A folder that is ours alone (mode 0700) and writable, made if need be; None where there is none."""
+def cache_place() -> tuple[Path | None, str]:
+    """Where compiled kernels belong, and why nothing can be kept there ("" where it can). Makes the folder if need be.
+
+    The files are pickles: never load them from a folder that someone else could have written to.
+    """
     root = cache_root()
     if root is None:
-        return None
+        return None, "the user has no home folder; set NANODISTIL_CACHE_DIR"
     folder = root / f"kernels-{source_key()}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = folder.stat()
-        # The files are pickles: never load them from a folder that someone else could have written to.
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022):
-            return None
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
+            return folder, "it belongs to another user"
+        if hasattr(os, "getuid") and stat.S_IMODE(status.st_mode) & 0o022:
+            return folder, "others may write to it; remove it, or chmod 700"
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError:
-        return None
-    return folder
+    except OSError as error:
+        return folder, error.strerror or str(error)
+    return folder, ""
+
+
+@cache
+def cache_folder() -> Path | None:
+    """A folder that is ours alone (mode 0700) and writable, made if need be; None where there is none."""
+    folder, why_not = cache_place()
+    return None if why_not else folder
 
 
 class _OneFilePerKernel(_Cache):
@@ -103,6 +120,12 @@ class _OneFilePerKernel(_Cache):
         return folder / f"{self.name}-{key}.bin" if folder else None
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
+        loaded = self._read(signature, target_context)
+        if loaded is None:
+            log.info(COMPILING, self.name)
+        return loaded
+
+    def _read(self, signature: Any, target_context: Any) -> Any:
         target_context.refresh()
         path = self.path(signature, target_context.codegen())
         try:
@@ -114,6 +137,7 @@ class _OneFilePerKernel(_Cache):
             return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
+        log.info(COMPILED, self.name)
         path = self.path(signature, compiled.library.codegen)
         if path is None or not self.impl.check_cachable(compiled):
             return

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from nanodistil import __version__
+from nanodistil.cli.compiling import announced
 from nanodistil.weights.errors import NanoDistilError
 
 VERBS = {
@@ -24,6 +25,8 @@ VERBS = {
     "tokenize": "nanodistil.cli.tokenize",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
+    "doctor": "nanodistil.cli.doctor",
+    "warmup": "nanodistil.cli.warmup",
 }
 
 
@@ -47,7 +50,7 @@ def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (sys.argv by default) and return its exit code."""
     args = parser().parse_args(argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), announced(sys.stderr):
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _one_line_warning
         try:

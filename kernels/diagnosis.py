@@ -1,0 +1,115 @@
+"""What the kernels find on this machine, as plain facts: the processor, the tile, threads, the cache, and a self-test.
+
+The self-test is for the case nobody can rule out: a processor, a hypervisor or a version of LLVM that gets vector code
+wrong. It multiplies matrices of awkward sizes, small enough to take milliseconds, and compares with NumPy in float64.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+
+from . import jit, pool, tile
+from .numba_ops import linear, prepare_linear
+
+# Of LLVM's names, those that decide about the speed of a matrix product, here or in the lower precisions.
+TELLING = (
+    "avx", "avx2", "fma", "f16c", "avxvnni", "avx512f", "avx512vl", "avx512bw", "avx512vnni", "avx512bf16",
+    "amx-bf16", "amx-int8", "neon", "dotprod", "i8mm", "bf16", "sve", "sve2",
+)  # fmt: skip
+SIZES = ((1, 1, 1), (1, 64, 40), (13, 65, 33), (14, 128, 32), (15, 7, 31), (29, 200, 97))  # N, I, O
+
+
+def cpu_model() -> str:
+    """The processor as it calls itself."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def features() -> list[str]:
+    """What the processor can do, as far as it matters here."""
+    try:
+        host = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this system
+        return []
+    return [name for name in TELLING if host.get(name)]
+
+
+def cpu() -> dict[str, Any]:
+    """Name, LLVM's name for its kind, and features."""
+    asked = {v: os.environ[v] for v in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DISABLE_JIT") if v in os.environ}
+    return {
+        "name": cpu_model(),
+        "architecture": platform.machine(),
+        "llvm": llvm.get_host_cpu_name(),
+        "features": features(),
+        "overridden": asked,
+    }
+
+
+def register_tile() -> dict[str, Any]:
+    """The tile's sizes; vector_bits is 0 where it is plain loops."""
+    return {
+        "rows": tile.ROWS,
+        "columns": tile.COLUMNS,
+        "vector_bits": 32 * tile.SHAPE.vector,
+        "compiled": not numba.config.DISABLE_JIT,
+    }
+
+
+def self_test() -> str:
+    """ "" where the kernels multiply as NumPy does, else which sizes (rows, inner, columns) they get wrong."""
+    wrong = []
+    random = np.random.default_rng(0)
+    for N, I, O in SIZES:
+        x, weight, bias = (random.standard_normal(s, np.float32) for s in ((N, I), (O, I), (O,)))
+        exact = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
+        bound = np.abs(x).astype(np.float64) @ np.abs(weight).T.astype(np.float64) + np.abs(bias)
+        error = np.abs(linear(x, prepare_linear(weight, bias)) - exact)
+        if not (error <= bound * (min(I, tile.PIECE) + I / tile.PIECE + 2) * 2**-24).all():  # False for NaN too
+            wrong.append(f"{N} x {I} x {O}")
+    return ", ".join(wrong)
+
+
+def thread_limits() -> dict[str, int]:
+    """Everything that bears on the number of threads, as it is found: name -> threads."""
+    found = {"cpus": os.cpu_count() or 1}
+    if hasattr(os, "sched_getaffinity"):
+        found["affinity"] = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        found["cgroup"] = -(-int(quota) // int(period))
+    except (OSError, ValueError):
+        pass  # no cgroup v2, or no limit in it
+    for variable in ("NANODISTIL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(variable, "").isdigit():
+            found[variable] = int(os.environ[variable])
+    return found
+
+
+def threads() -> dict[str, Any]:
+    """How many threads kernels use, and what was found that limits them."""
+    return {"used": pool.threads(), "limits": thread_limits()}
+
+
+def cache() -> dict[str, Any]:
+    """The folder of compiled kernels: where, how many, how large, and why nothing can be kept ("" where it can)."""
+    folder, why_not = jit.cache_place()
+    sizes = []
+    if folder is not None and folder.is_dir():
+        for file in folder.glob("*.bin"):
+            with contextlib.suppress(OSError):  # another process has just replaced or removed it
+                sizes.append(file.stat().st_size)
+    return {"folder": folder and str(folder), "files": len(sizes), "bytes": sum(sizes), "why_not_writable": why_not}

@@ -1,0 +1,58 @@
+"""One line on a terminal while kernels are being compiled: the first run of a machine takes seconds, silently else.
+
+It listens to the logger that kernels/jit.py announces each compilation on, so it works for every verb and whichever
+part of the library asks first, and nothing that a verb does not need is imported for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+LOGGER = "nanodistil.kernels"
+ERASE = "\r\x1b[K"
+
+
+class CompileLine(logging.Handler):
+    """Keeps one line about what is being compiled; erases it when nothing is. `count`: how many were."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        super().__init__(logging.INFO)
+        self.out = out
+        self.count = 0
+        self.going: list[str] = []  # a kernel may need another one compiled first
+
+    def emit(self, record: logging.LogRecord) -> None:
+        what, _, name = record.getMessage().partition(" ")
+        if what == "compiling":
+            self.count += 1
+            self.going.append(name)
+        elif name in self.going:
+            self.going.remove(name)
+        self.show()
+
+    def show(self) -> None:
+        if self.out is not None:
+            text = "nanodistil: compiling kernels, once for this machine: {}, {} ..."
+            self.out.write(ERASE + (text.format(self.count, self.going[-1]) if self.going else ""))
+            self.out.flush()
+
+
+@contextmanager
+def announced(out: TextIO | None) -> Iterator[CompileLine]:
+    """Count what is compiled in this context, and announce it on `out` where that is a terminal."""
+    line = CompileLine(out if out is not None and out.isatty() else None)
+    logger = logging.getLogger(LOGGER)
+    before = logger.level
+    logger.addHandler(line)
+    logger.setLevel(logging.INFO)
+    try:
+        yield line
+    finally:
+        logger.removeHandler(line)
+        logger.setLevel(before)
+        if line.going:
+            line.going.clear()
+            line.show()

@@ -1,0 +1,28 @@
+"""`nanodistil warmup`: compile now what would otherwise be compiled on first use, as when building an image."""
+
+import argparse
+import json
+
+HELP = "compile all kernels now, so that later starts are fast"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print how long it took and where the compiled code is kept."""
+    from nanodistil.cli.compiling import announced
+    from nanodistil.warmup import warm_up
+
+    with announced(None) as line:  # to count; `main` shows them
+        warmth = warm_up()
+    if args.json:
+        print(json.dumps({"seconds": round(warmth.seconds, 2), "compiled": line.count, "cache": warmth.cache}))
+        return 0
+    cache = warmth.cache
+    kept = f"{cache['files']} in {cache['folder']}, {cache['bytes'] / 1e6:.1f} MB"
+    if cache["why_not_writable"]:
+        kept = f"not kept, for {cache['folder'] or 'the cache'} cannot be used: {cache['why_not_writable']}"
+    print(f"{line.count} kernels compiled in {warmth.seconds:.1f} s; {kept}")
+    return 0

@@ -1,0 +1,73 @@
+"""What nanodistil finds on this machine: the facts behind `nanodistil doctor`, as one dictionary.
+
+Each part stands for a question that a slow or failing installation raises: which versions, which processor, which
+register tile and does it multiply correctly, how many threads and why, where compiled code is kept, how fast this
+machine is at all, and where models are looked for. Works without Numba, whose parts are then None.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from nanodistil import __version__
+from nanodistil.backend import choose, instrument
+from nanodistil.weights.cache import cache_folder, cached_models
+from nanodistil.weights.errors import MissingExtraError
+
+PACKAGES = ("numpy", "numba", "llvmlite", "safetensors", "regex", "huggingface_hub")
+
+
+def versions() -> dict[str, str | None]:
+    """Name -> version, None where it is absent."""
+    found: dict[str, str | None] = {"nanodistil": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def blas() -> str:
+    """NumPy's matrix library, which the numpy backend multiplies with."""
+    import numpy as np
+
+    try:
+        built: Any = np.show_config(mode="dicts")
+        return "{name} {version}".format(**built["Build Dependencies"]["blas"])
+    except (KeyError, TypeError):
+        return "unknown"
+
+
+def hub() -> dict[str, Any]:
+    """The Hugging Face cache in use, and the models in it that are ready."""
+    folder = cache_folder()
+    ready = [m.id for m in cached_models(folder) if not m.lacks]
+    return {"folder": str(folder), "exists": folder.is_dir(), "ready": ready}
+
+
+def examine(measure: bool = True) -> dict[str, Any]:
+    """Everything. `measure` takes half a second for the processor's peak and the memory's bandwidth."""
+    found: dict[str, Any] = {
+        "versions": versions(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "blas": blas(),
+        "backend": choose(None, None)[0],
+        "hub": hub(),
+    }
+    parts: dict[str, Any] = dict.fromkeys(("cpu", "tile", "self_test", "threads", "cache", "limits"))
+    try:
+        diagnosis = instrument("diagnosis")
+    except MissingExtraError as error:
+        return found | parts | {"without_numba": str(error)}
+    parts["cpu"] = diagnosis.cpu()
+    parts["tile"] = diagnosis.register_tile()
+    wrong = diagnosis.self_test()
+    parts["self_test"] = {"passed": not wrong, "wrong": wrong}
+    parts["threads"] = diagnosis.threads()
+    parts["cache"] = diagnosis.cache()  # after the self-test, which may have filled it
+    if measure and parts["tile"]["compiled"]:
+        parts["limits"] = instrument("peak").limits()._asdict()
+    return found | parts

@@ -1,0 +1,123 @@
+"""doctor and warmup, and the line about compiling: what they say, with Numba and without."""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nanodistil import machine
+from nanodistil.cli import main
+from nanodistil.cli.compiling import ERASE, LOGGER, announced
+from nanodistil.weights.errors import MissingExtraError
+
+
+def test_doctor_as_json(capsys):
+    pytest.importorskip("numba")
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["self_test"] == {"passed": True, "wrong": ""} and found["backend"] == "numba"
+    assert found["tile"]["rows"] >= 1 and found["threads"]["used"] >= 1
+    assert min(found["threads"]["limits"].values()) <= found["threads"]["limits"]["cpus"]
+    assert found["cache"]["folder"].startswith(os.environ["NANODISTIL_CACHE_DIR"])
+    if found["tile"]["compiled"]:
+        assert found["limits"]["flops"] > 1e8 and found["limits"]["bandwidth"] > 1e7
+
+
+def test_doctor_in_lines(capsys):
+    pytest.importorskip("numba")
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "self-test  PASS" in out and "tile" in out and f"numpy {np.__version__}" in out and "hub cache" in out
+
+
+def test_doctor_without_numba(capsys, monkeypatch):
+    def absent(name):
+        raise MissingExtraError("pip install numba")
+
+    monkeypatch.setattr(machine, "instrument", absent)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "pip install numba" in out and "self-test" not in out
+
+
+def test_a_tile_that_multiplies_wrongly_is_reported(capsys, monkeypatch):
+    pytest.importorskip("numba")
+    from nanodistil.kernels import diagnosis
+
+    monkeypatch.setattr(diagnosis, "linear", lambda x, w: np.zeros((x.shape[0], w.bias.shape[0]), np.float32))
+    assert diagnosis.self_test().startswith("1 x 1 x 1, ")
+    monkeypatch.setattr(machine, "instrument", lambda name: diagnosis)
+    monkeypatch.setattr(diagnosis, "limits", lambda: pytest.skip(), raising=False)
+    found = machine.examine(measure=False)
+    assert not found["self_test"]["passed"]
+    monkeypatch.setattr(machine, "examine", lambda: found)
+    assert main(["doctor"]) == 1 and "FAIL at 1 x 1 x 1" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners and modes here")
+def test_why_nothing_can_be_kept(tmp_path, monkeypatch):
+    jit = pytest.importorskip("nanodistil.kernels.jit")
+    monkeypatch.setenv("NANODISTIL_CACHE_DIR", str(tmp_path))
+    folder, why_not = jit.cache_place()
+    assert folder.parent == tmp_path and why_not == ""
+    folder.chmod(0o777)
+    assert "others may write" in jit.cache_place()[1]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NANODISTIL_CACHE_DIR", str(tmp_path / "file"))
+    assert jit.cache_place()[1] != ""
+    for variable in ("NANODISTIL_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(jit.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError()))
+    assert jit.cache_place() == (None, "the user has no home folder; set NANODISTIL_CACHE_DIR")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_line_shows_what_is_compiled_and_goes_away():
+    log, out = logging.getLogger(LOGGER), Terminal()
+    with announced(out) as line:
+        log.info("compiling %s", "a")
+        log.info("compiling %s", "b")  # needed by a
+        log.info("compiled %s", "b")
+        assert out.getvalue().endswith("machine: 2, a ...")
+        log.info("compiled %s", "a")
+        assert out.getvalue().endswith(ERASE)
+        log.info("compiling %s", "c")  # and fails
+    assert line.count == 3 and out.getvalue().endswith(ERASE) and not log.handlers
+
+
+def test_no_line_where_nobody_looks():
+    out = io.StringIO()
+    with announced(out) as line:
+        logging.getLogger(LOGGER).info("compiling %s", "a")
+    assert out.getvalue() == "" and line.count == 1
+
+
+def test_after_a_warmup_nothing_is_compiled():
+    numba = pytest.importorskip("numba")
+    if numba.config.DISABLE_JIT:
+        pytest.skip("is about compiled code")
+
+    def spawn(*argv):
+        result = subprocess.run(
+            [sys.executable, "-m", "nanodistil", *argv],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0 and result.stderr == "", result.stderr
+        return result.stdout
+
+    first, second = (json.loads(spawn("warmup", "--json")) for _ in range(2))
+    assert first["cache"]["files"] > 3
+    assert second["compiled"] == 0 and second["cache"] == first["cache"]
+    spawn("fill-mask", "A [MASK].", "--model", "nanodistil-mini")
+    assert json.loads(spawn("warmup", "--json"))["cache"] == first["cache"]
