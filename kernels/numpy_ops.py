@@ -178,9 +178,9 @@ def sentence_context(probs: Array, v: Array) -> Array:
     return context.transpose(1, 0, 2).reshape(probs.shape[1], v.shape[1])
 
 
-# The packed forms. `starts` (B + 1,) holds the row at which each sentence begins, and N at its end; `asking` is the same
-# for the queries, which are all tokens (Q = T, asking = starts) or, in the last layer, those a head needs. `keep` (N,)
-# is False at masked keys, or None where there are none. Scores and probs are B arrays (H, Q, T).
+# The packed forms. `starts` (B + 1,) holds the row at which each sentence begins, then N; `asking` the same for the
+# queries, which are all tokens (Q = T, asking = starts) or, in the last layer, those a head needs. `keep` (N,) is
+# False at masked keys, or None where there are none. Scores and probs are B arrays (H, Q, T).
 
 
 def sentences(starts: NDArray[np.int64]) -> list[slice]:

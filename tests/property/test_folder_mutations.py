@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_weights_mutations import flip, lie
+from test_weights_mutations import WATCHDOG, flip, lie
 
 from nanodistil import CheckpointError, InputError, pipeline
 
@@ -55,7 +55,7 @@ def check(folder, seed):
     path = folder / ("config.json", "vocab.txt", "tokenizer_config.json")[seed % 3]
     whole = path.read_bytes()
     path.write_bytes(mutate(rng, whole, path.suffix == ".json"))
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         fill = pipeline("fill-mask", model=folder, backend="numpy")
         fill("the cats [MASK] a.", top_k=2)
@@ -64,7 +64,7 @@ def check(folder, seed):
         assert "\n" not in str(error), seed
         return False
     finally:
-        assert time.perf_counter() - start < 1, seed
+        assert time.process_time() - start < WATCHDOG, seed
         path.write_bytes(whole)
 
 
