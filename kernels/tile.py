@@ -51,16 +51,20 @@ class Shape(NamedTuple):
 AVX512, AVX2, NEON, PLAIN = Shape(14, 2, 16), Shape(6, 2, 8), Shape(6, 4, 4), Shape(8, 32, 0)
 
 
-def choose_shape() -> Shape:
-    """The tile for the machine Numba compiles for: the host, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say."""
+def cpu_features() -> set[str]:
+    """Of the machine Numba compiles for: the host, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say. Empty: no
+    tile."""
     if numba.config.DISABLE_JIT:
-        return PLAIN
+        return set()
     if numba.config.CPU_FEATURES is not None:
-        features = {f[1:] for f in numba.config.CPU_FEATURES.split(",") if f.startswith("+")}
-    elif numba.config.CPU_NAME:
-        return PLAIN  # a named processor without its features: nothing is promised
-    else:
-        features = {f for f, present in llvm.get_host_cpu_features().items() if present}
+        return {f[1:] for f in numba.config.CPU_FEATURES.split(",") if f.startswith("+")}
+    if numba.config.CPU_NAME:
+        return set()  # a named processor without its features: nothing is promised
+    return {f for f, present in llvm.get_host_cpu_features().items() if present}
+
+
+def choose_shape(features: set[str]) -> Shape:
+    """The tile for a machine with these features."""
     if "avx512f" in features:
         return AVX512
     if {"avx2", "fma"} <= features:
@@ -70,38 +74,66 @@ def choose_shape() -> Shape:
     return PLAIN
 
 
-SHAPE = choose_shape()
+FEATURES = cpu_features()
+SHAPE = choose_shape(FEATURES)
 ROWS = SHAPE.rows
 COLUMNS = SHAPE.vectors * max(SHAPE.vector, 1)  # of a tile, and so of a packed panel
 
-_f32, _i32, _i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_f32, _i16, _i32, _i64 = ir.FloatType(), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
-def _emit_tile(builder: Any, shape: Shape, rows: int, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> None:
-    """Emit C[:rows] = A[:rows] B, sums in pieces; a, b, c are float pointers, lda and ldc row strides in floats."""
-    vec = ir.VectorType(_f32, shape.vector)
-    zero = ir.Constant(vec, [0.0] * shape.vector)
-    fma_type = ir.FunctionType(vec, [vec] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, fma_type, f"llvm.fma.v{shape.vector}f32")
-    everywhere = ir.Constant(ir.VectorType(_i32, shape.vector), [0] * shape.vector)
-    undefined = ir.Constant(vec, ir.Undefined)
+class Dot(NamedTuple):
+    """How the tile multiplies: what a 32-bit word of A and B holds, and the instruction that adds products to a sum."""
 
-    def vector_at(base: Any, j: int) -> Any:
-        return builder.bitcast(builder.gep(base, [_i64(j * shape.vector)]), vec.as_pointer())
+    word: Any  # LLVM type of a word
+    total: Any  # LLVM type of a sum
+    instruction: str  # sum' = instruction(...) on vectors
+    sum_first: bool  # whether the sum is its first argument, or its last
+    halves: bool = False  # whether B holds the upper halves of its words only
 
-    def load(base: Any, j: int) -> Any:
-        value = builder.load(vector_at(base, j))
-        value.align = 4
+
+FLOAT32 = Dot(_f32, _f32, f"llvm.fma.v{SHAPE.vector}f32", sum_first=False)  # one float32 a word
+BFLOAT16 = Dot(_i32, _f32, "llvm.x86.avx512bf16.dpbf16ps.512", sum_first=True)  # two bfloat16
+BFLOAT16_STORED = FLOAT32._replace(halves=True)  # B in bfloat16, widened on the way; for all other machines
+INT8 = Dot(_i32, _i32, "llvm.x86.avx512.vpdpbusd.512", sum_first=True)  # four: unsigned in A, signed in B
+
+
+def _emit_tile(builder: Any, dot: Dot, rows: int, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> None:
+    """Emit C[:rows] = A[:rows] B, sums in pieces; a, b, c are pointers to words, lda and ldc row strides in words."""
+    words, sums_type = ir.VectorType(dot.word, SHAPE.vector), ir.VectorType(dot.total, SHAPE.vector)
+    function_type = ir.FunctionType(
+        sums_type, [sums_type, words, words] if dot.sum_first else [words, words, sums_type]
+    )
+    instruction = cgutils.get_or_insert_function(builder.module, function_type, dot.instruction)
+    zero = ir.Constant(sums_type, [0] * SHAPE.vector)
+    everywhere = ir.Constant(ir.VectorType(_i32, SHAPE.vector), [0] * SHAPE.vector)
+    undefined = ir.Constant(words, ir.Undefined)
+    add = builder.fadd if dot.total == _f32 else builder.add
+
+    def vector_at(base: Any, j: int, kind: Any) -> Any:
+        return builder.bitcast(builder.gep(base, [_i64(j * SHAPE.vector)]), kind.as_pointer())
+
+    def load(base: Any, j: int, kind: Any) -> Any:
+        value = builder.load(vector_at(base, j, kind))
+        value.align = 2
         return value
 
     def store(value: Any, base: Any, j: int) -> None:
-        builder.store(value, vector_at(base, j)).align = 4
+        builder.store(value, vector_at(base, j, sums_type)).align = 4
 
+    def load_b(base: Any, j: int) -> Any:
+        if not dot.halves:
+            return load(base, j, words)
+        wide = ir.VectorType(_i32, SHAPE.vector)
+        value = builder.zext(load(base, j, ir.VectorType(_i16, SHAPE.vector)), wide)
+        return builder.bitcast(builder.shl(value, ir.Constant(wide, [16] * SHAPE.vector)), words)
+
+    columns = range(SHAPE.vectors)
     a_rows = [builder.gep(a, [builder.mul(lda, _i64(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
-    sums = [[cgutils.alloca_once(builder, vec) for _ in range(shape.vectors)] for _ in range(rows)]
+    sums = [[cgutils.alloca_once(builder, sums_type) for _ in columns] for _ in range(rows)]
     for r in range(rows):
-        for j in range(shape.vectors):
+        for j in columns:
             store(zero, c_rows[r], j)
     pieces = builder.udiv(builder.add(depth, _i64(PIECE - 1)), _i64(PIECE))
     with cgutils.for_range(builder, pieces) as piece:
@@ -109,56 +141,61 @@ def _emit_tile(builder: Any, shape: Shape, rows: int, a: Any, lda: Any, b: Any, 
         left = builder.sub(depth, first)
         count = builder.select(builder.icmp_unsigned("<", left, _i64(PIECE)), left, _i64(PIECE))
         for r in range(rows):
-            for j in range(shape.vectors):
+            for j in columns:
                 builder.store(zero, sums[r][j])
         with cgutils.for_range(builder, count) as loop:
             k = builder.add(first, loop.index)
             b_row = builder.gep(b, [builder.mul(k, _i64(COLUMNS))])
-            b_vectors = [load(b_row, j) for j in range(shape.vectors)]
+            b_vectors = [load_b(b_row, j) for j in columns]
             for r in range(rows):
-                number = builder.load(builder.gep(a_rows[r], [k]))
-                spread = builder.shuffle_vector(
-                    builder.insert_element(undefined, number, _i32(0)), undefined, everywhere
-                )
-                for j in range(shape.vectors):
-                    builder.store(builder.call(fma, [spread, b_vectors[j], builder.load(sums[r][j])]), sums[r][j])
+                word = builder.load(builder.gep(a_rows[r], [k]))
+                spread = builder.shuffle_vector(builder.insert_element(undefined, word, _i32(0)), undefined, everywhere)
+                for j in columns:
+                    total = builder.load(sums[r][j])
+                    order = [total, spread, b_vectors[j]] if dot.sum_first else [spread, b_vectors[j], total]
+                    builder.store(builder.call(instruction, order), sums[r][j])
         for r in range(rows):
-            for j in range(shape.vectors):
-                store(builder.fadd(load(c_rows[r], j), builder.load(sums[r][j])), c_rows[r], j)
+            for j in columns:
+                store(add(load(c_rows[r], j, sums_type), builder.load(sums[r][j])), c_rows[r], j)
 
 
-@intrinsic
-def _multiply_tile(typing_context, rows, a, a_at, lda, b, b_at, c, c_at, ldc, depth):  # type: ignore[no-untyped-def]
-    """A switch on the number of rows, each case a tile of exactly so many: no scalar loops at the edges."""
-    whole = types.int64
-    signature = types.void(whole, a, whole, whole, b, whole, c, whole, whole, whole)
+def tile_intrinsic(dot: Dot) -> Any:
+    """The tile for `dot` as an intrinsic: a switch on the number of rows, each case a tile of exactly so many."""
 
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        rows, a, a_at, lda, b, b_at, c, c_at, ldc, depth = arguments
-        _, a_type, _, _, b_type, _, c_type, *_ = signature.args
+    @intrinsic
+    def multiply_tile(typing_context, rows, a, a_at, lda, b, b_at, c, c_at, ldc, depth):  # type: ignore[no-untyped-def]
+        whole = types.int64
+        signature = types.void(whole, a, whole, whole, b, whole, c, whole, whole, whole)
 
-        def pointer(array_type: Any, array: Any, at: Any) -> Any:
-            return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            rows, a, a_at, lda, b, b_at, c, c_at, ldc, depth = arguments
+            _, a_type, _, _, b_type, _, c_type, *_ = signature.args
 
-        a, b, c = pointer(a_type, a, a_at), pointer(b_type, b, b_at), pointer(c_type, c, c_at)
-        done = builder.append_basic_block("tile.done")
-        switch = builder.switch(rows, done)
-        for n in range(1, ROWS + 1):
-            block = builder.append_basic_block(f"tile.{n}")
-            switch.add_case(_i64(n), block)
-            builder.position_at_end(block)
-            _emit_tile(builder, SHAPE, n, a, lda, b, c, ldc, depth)
-            builder.branch(done)
-        builder.position_at_end(done)
-        return context.get_dummy_value()
+            def pointer(array_type: Any, array: Any, at: Any) -> Any:
+                return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
 
-    return signature, codegen
+            a, b, c = pointer(a_type, a, a_at), pointer(b_type, b, b_at), pointer(c_type, c, c_at)
+            done = builder.append_basic_block("tile.done")
+            switch = builder.switch(rows, done)
+            for n in range(1, ROWS + 1):
+                block = builder.append_basic_block(f"tile.{n}")
+                switch.add_case(_i64(n), block)
+                builder.position_at_end(block)
+                _emit_tile(builder, dot, n, a, lda, b, c, ldc, depth)
+                builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return multiply_tile
 
 
 # One product of a tile, C[:rows] = A[:rows] B with 1 <= rows <= ROWS. a, b, c are one-dimensional float32 arrays, a_at,
 # b_at, c_at the places in them where the tile begins, lda and ldc the steps from row to row; b holds a packed panel
 # (depth, COLUMNS). All COLUMNS columns of C are written, so they must exist.
 if SHAPE.vector:
+    _multiply_tile = tile_intrinsic(FLOAT32)
 
     @kernel(inline=True)
     def multiply(

@@ -21,7 +21,8 @@ Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-BACKENDS = {"numpy": ("float32", "float64"), "numba": ("float32",)}  # name -> the dtypes it computes in
+BACKENDS = {"numpy": ("float32", "float64"), "numba": ("float32", "bfloat16", "int8")}  # name -> what it computes in
+MODULES = {"bfloat16": "bfloat16_ops", "int8": "int8_ops"}  # linear maps in lower precision have a module of their own
 
 
 class Ops(Protocol):
@@ -44,33 +45,33 @@ class Ops(Protocol):
     def attention_context(self, probs: Sequence[Array], v: Array, starts: Ints) -> Array: ...
 
 
-def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, np.dtype[Any]]:
-    """The backend and dtype to use: by default numba where it is installed, and float32.
+def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
+    """The backend and the name of the dtype to use: by default numba where it is installed, and float32.
 
     Raises InputError for an unknown name or a dtype the backend does not compute in.
 
     >>> choose("numpy", "float64")
-    ('numpy', dtype('float64'))
+    ('numpy', 'float64')
     """
-    try:
-        wanted = np.dtype(dtype or "float32")
-    except TypeError:
-        raise InputError(f"dtype {dtype!r} is not one of float32, float64") from None
+    known = [d for dtypes in BACKENDS.values() for d in dtypes]
+    wanted = dtype if isinstance(dtype, str) else np.dtype(dtype or "float32").name
+    if wanted not in known:
+        raise InputError(f"dtype {wanted!r} is not one of {', '.join(dict.fromkeys(known))}")
     if name is None:
-        name = "numba" if wanted.name in BACKENDS["numba"] and find_spec("numba") else "numpy"
+        numba_can = wanted in BACKENDS["numba"]
+        name = "numba" if numba_can and (find_spec("numba") or wanted not in BACKENDS["numpy"]) else "numpy"
     if name not in BACKENDS:
         raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
-    if wanted.name not in BACKENDS[name]:
-        able = [f"backend={b!r}" for b, dtypes in BACKENDS.items() if wanted.name in dtypes]
+    if wanted not in BACKENDS[name]:
+        able = [f"backend={b!r}" for b, dtypes in BACKENDS.items() if wanted in dtypes]
         raise InputError(
-            f"the {name} backend computes in {' or '.join(BACKENDS[name])}, not {wanted.name}"
-            + (f"; use {' or '.join(able)}" if able else "")
+            f"the {name} backend computes in {' or '.join(BACKENDS[name])}, not {wanted}; use {' or '.join(able)}"
         )
     return name, wanted
 
 
-def load(name: str, threads: int | None = None) -> Ops:
-    """Import the backend `name`; `threads` sets how many it may use from now on (None: leave as it is).
+def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
+    """Import the backend `name` for `dtype`; `threads` sets how many it may use from now on (None: leave as it is).
 
     Raises MissingExtraError where Numba is not installed, InputError for threads below 1 or on the numpy backend,
     whose BLAS reads its number of threads from the environment before Python starts.
@@ -83,7 +84,7 @@ def load(name: str, threads: int | None = None) -> Ops:
         raise InputError(
             "threads is for the numba backend; NumPy's BLAS takes OPENBLAS_NUM_THREADS from the environment at start"
         )
-    module = import_module(f"nanodistil.kernels.{name}_ops")
+    module = import_module(f"nanodistil.kernels.{MODULES.get(dtype, name + '_ops')}")
     if threads is not None:
         module.set_threads(threads)
     return cast(Ops, module)

@@ -43,7 +43,7 @@ class _Pretrained:
     ) -> None:
         """config and its tensors under the names of weights/names.py; from_pretrained is the usual way in."""
         self.backend, self.dtype = backends.choose(backend, dtype)
-        self.ops = backends.load(self.backend, threads)
+        self.ops = backends.load(self.backend, threads, self.dtype)
         self.config = config
         self.weights = lay_out(tensors, config.n_layers, self.ops.prepare_linear)
 
@@ -62,7 +62,8 @@ class _Pretrained:
     ) -> Self:
         """Load a folder, a hub id (from the Hugging Face cache, else downloaded), or "nanodistil-mini".
 
-        backend: "numba" (default where installed) or "numpy". dtype: "float32" (default) or "float64" (numpy only).
+        backend: "numba" (default where installed) or "numpy". dtype: "float32" (default); "float64" (numpy only); for
+        the linear maps alone, to save memory and time at some accuracy, "bfloat16" or "int8" (numba only).
         threads: how many the numba backend may use.
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be.
@@ -80,7 +81,7 @@ class _Pretrained:
             token=token,
         )
         config = DistilBertConfig.from_json_file(folder / "config.json")
-        tensors = load(folder, config, cls.head, wanted)
+        tensors = load(folder, config, cls.head, "float64" if wanted == "float64" else "float32")
         return cls(config, tensors, backend=name, dtype=wanted, threads=threads)
 
     def _encode(

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", nargs="+", metavar="WORD", help="rank only these words; put -- before the texts")
     parser.add_argument("--model", metavar="M", help="folder, hub id or nanodistil-mini (default: the official model)")
     parser.add_argument("--backend", choices=["numpy", "numba"], help="default: numba where it is installed")
-    parser.add_argument("--dtype", choices=["float32", "float64"], help="default float32; float64 runs on numpy")
+    parser.add_argument("--dtype", choices=["float32", "float64", "bfloat16", "int8"], help="default float32")
     parser.add_argument("--threads", type=int, metavar="N", help="how many threads to use")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
     parser.add_argument("--raw", action="store_true", help="sequences as transformers decodes them: i ' m, not i'm")

@@ -9,7 +9,7 @@ from nanodistil.kernels import numpy_ops
 
 
 def test_defaults():
-    assert backend.choose("numpy", None)[1].name == "float32"
+    assert backend.choose("numpy", None)[1] == "float32"
     assert backend.choose(None, "float64")[0] == "numpy"  # the only one that computes in it
 
 

@@ -1,0 +1,87 @@
+"""bfloat16 and int8 linear maps: against definitions of their own rounding, and close enough to float32 to be of use."""
+
+import numpy as np
+import pytest
+from conftest import TINY, random_tensors
+
+pytest.importorskip("numba")
+
+from nanodistil import DistilBertForMaskedLM, backend  # noqa: E402
+from nanodistil.kernels import bfloat16_ops, int8_ops  # noqa: E402
+
+SHAPES = [(1, 1, 1), (3, 37, 5), (17, 64, 33), (31, 66, 70)]
+RNG = np.random.default_rng(5)
+
+
+def some(N, I, O):
+    return tuple(RNG.standard_normal(s).astype(np.float32) for s in ((N, I), (O, I), (O,)))
+
+
+def widened(x):
+    return (bfloat16_ops.rounded(x).astype(np.uint32) << 16).view(np.float32)
+
+
+def test_rounding_to_bfloat16_is_to_nearest_even():
+    x = np.array([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-7, -(1 + 2**-9), 0.0, np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(widened(x), [1.0, 1 + 2**-6, 1 + 2**-7, -1.0, 0.0, np.inf, np.nan])
+
+
+def test_rounding_compiled_is_rounding():
+    x = RNG.standard_normal((5, 8)).astype(np.float32)
+    x[0, :3] = [np.nan, np.inf, -0.0]
+    out = np.empty(x.shape, np.uint16)
+    bfloat16_ops.round_rows(0, 5, x.view(np.uint32), out)
+    np.testing.assert_array_equal(out, bfloat16_ops.rounded(x))
+
+
+@pytest.mark.skipif(not bfloat16_ops.SHAPE.vector, reason="no register tile on this machine")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bfloat16_linear(shape):
+    """Exact products of the rounded factors, summed in float32."""
+    x, weight, bias = some(*shape)
+    got = bfloat16_ops.linear(x, bfloat16_ops.prepare_linear(weight, bias))
+    a = widened(x) if bfloat16_ops.PAIRS else x
+    exact = a.astype(np.float64) @ widened(weight).T.astype(np.float64) + bias
+    size = np.abs(a).astype(np.float64) @ np.abs(weight).T.astype(np.float64) + np.abs(bias)
+    assert (np.abs(got - exact) <= size * (shape[1] + 2) * 2**-24).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_int8_linear(shape):
+    """Whole numbers exactly, then two scales and a bias."""
+    x, weight, bias = some(*shape)
+    got = int8_ops.linear(x, int8_ops.prepare_linear(weight, bias))
+    x_scale = np.abs(x).max(1, keepdims=True) / np.float32(127)
+    w_scale = np.abs(weight).max(1) / np.float32(127)
+    xq = np.floor(x * (np.float32(1) / x_scale) + np.float32(128.5)).astype(np.int64) - 128
+    wq = np.rint(weight / w_scale[:, None]).astype(np.int64)
+    expected = (xq @ wq.T).astype(np.float32) * (x_scale * w_scale) + bias
+    np.testing.assert_allclose(got, expected, rtol=3e-7, atol=1e-6)
+    assert np.abs(got - (x @ weight.T + bias)).max() <= 0.06 * np.sqrt(shape[1])
+
+
+def test_zeros_and_constant_rows():
+    for ops in (bfloat16_ops, int8_ops):
+        if ops is bfloat16_ops and not ops.SHAPE.vector:
+            continue
+        w = ops.prepare_linear(np.zeros((4, 6), np.float32), np.arange(4, dtype=np.float32))
+        np.testing.assert_array_equal(ops.linear(np.zeros((2, 6), np.float32), w), [[0, 1, 2, 3]] * 2)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_a_model_in_low_precision(dtype):
+    if dtype == "bfloat16" and not bfloat16_ops.SHAPE.vector:
+        pytest.skip("no register tile on this machine")
+    tensors = random_tensors(TINY, scale=0.1)
+    ids = np.arange(20).reshape(2, 10)
+    exact = DistilBertForMaskedLM(TINY, tensors, backend="numpy")(ids).logits
+    rough = DistilBertForMaskedLM(TINY, tensors, dtype=dtype)(ids).logits
+    cosine = (exact * rough).sum() / np.sqrt((exact**2).sum() * (rough**2).sum())
+    assert cosine > 0.999 and not np.array_equal(exact, rough)
+    alone = DistilBertForMaskedLM(TINY, tensors, dtype=dtype)(ids[1:]).logits[0]
+    np.testing.assert_array_equal(alone, rough[1])
+
+
+def test_the_choice():
+    assert backend.choose(None, "int8") == ("numba", "int8")
+    assert backend.load("numba", dtype="bfloat16").__name__.endswith("bfloat16_ops")
