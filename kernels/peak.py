@@ -15,9 +15,11 @@ the kernels use. On a shared machine they move from minute to minute, so compare
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -115,12 +117,20 @@ def best(call: Any, seconds: float, least: int = 3) -> float:
     return shortest
 
 
-def peak(seconds: float = 0.1) -> float:
+def compiled() -> bool:
+    """Whether kernels are compiled; as plain Python (NUMBA_DISABLE_JIT) nothing here means anything."""
+    return not numba.config.DISABLE_JIT
+
+
+def peak(seconds: float = 0.1, threads: int | None = None) -> float:
     """Floating-point operations a second, a fused multiply-add counted as two, as everywhere."""
-    items = pool.threads() * 8
+    threads = threads or pool.threads()
+    items = 8 * threads
     out = np.zeros(items, np.float32)
     factor, term = np.float32(0.5), np.float32(1.0)  # converges to 2: no overflow, no subnormal numbers
-    shortest = best(lambda: pool.run(multiply_items, items, ROUNDS, factor, term, out), seconds)
+    # `least` keeps pool.run from using more threads than asked for
+    call = partial(pool.run, multiply_items, items, ROUNDS, factor, term, out, least=8)
+    shortest = best(call, seconds)
     return items * ROUNDS * CHAINS * LANES * 2 / shortest
 
 

@@ -27,6 +27,7 @@ VERBS = {
     "models": "nanodistil.cli.models",
     "doctor": "nanodistil.cli.doctor",
     "warmup": "nanodistil.cli.warmup",
+    "bench": "nanodistil.cli.bench",
 }
 
 

@@ -1,0 +1,137 @@
+"""`nanodistil bench`: this model on this machine, op by op, each beside what the machine could do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nanodistil.weights.errors import InputError
+
+if TYPE_CHECKING:
+    from nanodistil.benchmark import Profile, Rung
+
+HELP = "time a model op by op, or the ladder from the formula to the kernel"
+SHAPES = ["1x16", "8x128"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="M", help="folder, hub id or nanodistil-mini (default: the official model)")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        metavar="BxT",
+        help=f"sentences x tokens, repeatable (default {' and '.join(SHAPES)})",
+    )
+    parser.add_argument("--backend", choices=["numpy", "numba"], help="default: numba where it is installed")
+    parser.add_argument("--dtype", metavar="D", help="what the backend computes in (default float32)")
+    parser.add_argument("--threads", type=int, metavar="N", help="how many threads to use")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, metavar="S", help="about so long a shape, twice (default 1)"
+    )
+    parser.add_argument(
+        "--ladder", action="store_true", help="the steps from the formula to the kernel of a linear map"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print tables, or JSON."""
+    if args.threads is not None and args.threads < 1:
+        raise InputError(f"--threads must be at least 1, not {args.threads}")
+    blas = 1 if args.ladder else args.threads  # the ladder's first steps are for one thread
+    if blas is not None:  # NumPy's BLAS reads these when it is imported, which is below
+        for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+            os.environ.setdefault(variable, str(blas))
+    return _ladder(args) if args.ladder else _model(args)
+
+
+def _ladder(args: argparse.Namespace) -> int:
+    from nanodistil.backend import load
+    from nanodistil.benchmark import LADDER_SHAPE, ladder
+
+    load("numba", args.threads)
+    rungs = ladder(args.seconds / 3)
+    if args.json:
+        print(json.dumps([vars(rung) for rung in rungs], indent=1))
+    else:
+        print(rung_table(rungs, LADDER_SHAPE))
+    return 0
+
+
+def _model(args: argparse.Namespace) -> int:
+    from nanodistil.backend import choose
+    from nanodistil.benchmark import limits, profile, shape_of
+    from nanodistil.pretrained import DistilBertModel
+    from nanodistil.weights.hub import resolve_default
+
+    shapes = args.shape or SHAPES
+    for shape in shapes:
+        shape_of(shape)  # before a model is loaded
+    backend, dtype = choose(args.backend, args.dtype)
+    name = args.model
+    if name is None:
+        name, note = resolve_default(need="model")
+        if note:
+            print(f"nanodistil: {note}", file=sys.stderr)
+    threads = None if backend == "numpy" else args.threads
+    model = DistilBertModel.from_pretrained(name, backend=backend, dtype=dtype, threads=threads)
+    machine = limits()
+    profiles = [profile(model, shape, args.seconds, machine) for shape in shapes]
+    if args.json:
+        found = {"model": str(name), "backend": backend, "dtype": dtype.name, "limits": machine and machine._asdict()}
+        print(json.dumps(found | {"shapes": [p.as_dict() for p in profiles]}, indent=1))
+        return 0
+    print(f"{name}, {backend} {dtype.name}")
+    if machine:
+        measured = f"{machine.flops / 1e9:.0f} GFLOP/s in float32 and {machine.bandwidth / 1e9:.1f} GB/s"
+        print(f"this machine: {measured} with {machine.threads} threads, measured just now")
+    for p in profiles:
+        print("\n" + op_table(p, machine))
+    return 0
+
+
+def op_table(p: Profile, machine: Any) -> str:
+    """Op by op: calls, time and its share, operations or bytes a second, and the share of the limit reached."""
+    rows = [("sentences x tokens " + p.shape, "calls", "ms", "share", "GFLOP", "GFLOP/s", "GB/s", "reached")]
+    for op in p.ops:
+        rows.append(
+            (
+                op.name,
+                str(op.calls),
+                f"{op.seconds * 1e3:.2f}",
+                f"{op.seconds / p.seconds:.0%}",
+                f"{op.flops / 1e9:.2f}" if op.flops else "",
+                f"{op.flops / op.seconds / 1e9:.0f}" if op.flops else "",
+                f"{op.bytes / op.seconds / 1e9:.1f}",
+                f"{op.reached():.0%} of {op.bound}" if op.bound else "",
+            )
+        )
+    whole = f"{p.flops / p.seconds / machine.flops:.0%} of peak" if machine else ""
+    rate = f"{p.flops / p.seconds / 1e9:.0f}"
+    rows.append(("all, timed apart", "", f"{p.seconds * 1e3:.2f}", "", f"{p.flops / 1e9:.2f}", rate, "", whole))
+    return columns(rows)
+
+
+def rung_table(rungs: list[Rung], shape: tuple[int, int, int]) -> str:
+    """The ladder: step, threads, time, operations a second, share of the peak, largest error, idea."""
+    N, I, O = shape
+    rows = [(f"{N} rows, {I} -> {O}", "threads", "ms", "GFLOP/s", "of peak", "error", "  what it adds")]
+    for r in rungs:
+        share = f"{r.reached:.0%}" if r.reached else ""
+        rate = f"{r.gflops:.1f}"
+        rows.append((r.name, str(r.threads), f"{r.seconds * 1e3:.2f}", rate, share, f"{r.error:.1%}", "  " + r.adds))
+    return columns(rows, left=(0, 6)) + "\nerror: the largest against float64, relative to the bound I 2^-24 sum |x w|"
+
+
+def columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...] = (0, 7)) -> str:
+    """Rows of cells, aligned: to the right but for the columns in `left`."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = (
+        "  ".join(f"{c:<{w}}" if i in left else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

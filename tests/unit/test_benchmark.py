@@ -1,0 +1,97 @@
+"""bench: what is counted, what is printed; never how fast anything is."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from conftest import TINY, random_tensors
+
+from nanodistil import benchmark
+from nanodistil.cli import main
+from nanodistil.pretrained import DistilBertModel
+
+
+def test_operations_and_bytes_by_hand():
+    model = DistilBertModel(TINY, random_tensors(TINY, "base"), backend="numpy")
+    profile = benchmark.profile(model, "3x5", seconds=0)
+    ops = {op.name: op for op in profile.ops}
+    N, D, F, L = 15, TINY.dim, TINY.hidden_dim, TINY.n_layers
+    assert ops["qkv_lin linear"].flops == L * 2 * N * D * 3 * D
+    assert ops["lin1 linear_activation"].flops == ops["lin2 linear"].flops == L * 2 * N * D * F
+    assert ops["attention"].flops == L * 3 * (2 * 5 * 5 * D) * 2  # scores and averaged values, heads together
+    assert ops["out_lin linear"].bytes == 4 * L * (N * D + D * D + D + N * D)
+    assert ops["LayerNorm layer_norm"].bytes == 4 * (N * D + 2 * D + N * D)
+    assert ops["word_embeddings embed"].bytes == 4 * 3 * N * D
+    assert {"sa_layer_norm add_layer_norm", "output_layer_norm add_layer_norm"} <= ops.keys()
+    assert profile.flops == sum(op.flops for op in profile.ops)
+    assert not isinstance(model.ops, benchmark.Timed)  # put back
+
+
+def test_the_limit_is_the_slower_of_arithmetic_and_memory():
+    class Ops:
+        @staticmethod
+        def linear(x, w):
+            return np.zeros((x.shape[0], 8), np.float32)
+
+    class Machine:
+        flops, bandwidth = 1e9, 1e9
+
+    timed = benchmark.Timed(Ops, {}, Machine)
+    timed.linear(np.zeros((1, 4), np.float32), np.zeros((8, 4), np.float32))
+    (row,) = timed.seen.values()
+    assert (row.flops, row.bytes, row.bound) == (64, 4 * (4 + 32 + 8), "bandwidth")
+    assert row.floor == pytest.approx(176e-9) and row.reached() == row.floor / row.seconds
+    timed.linear(np.zeros((100, 4), np.float32), np.zeros((8, 4), np.float32))
+    assert row.bound == "peak" and row.calls == 2
+
+
+@pytest.mark.parametrize("shape", ["", "8", "8x", "0x4", "8x128x2", "ax3", "-1x-2"])
+def test_shapes_that_are_none(shape, capsys):
+    assert main(["bench", f"--shape={shape}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_bench(capsys, backend):
+    if backend == "numba" and os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        pytest.skip("minutes as plain Python")
+    argv = ["bench", "--model", "nanodistil-mini", "--backend", backend, "--shape", "1x2", "--seconds", "0"]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert "qkv_lin linear" in out and "all, timed apart" in out and "1x2" in out
+    assert main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["backend"] == backend and found["shapes"][0]["shape"] == "1x2"
+
+
+def test_too_long_for_the_model(capsys):
+    argv = ["bench", "--model", "nanodistil-mini", "--backend", "numpy", "--shape", "1x4096", "--seconds", "0"]
+    assert main(argv) == 2 and "positions" in capsys.readouterr().err
+
+
+def test_the_ladder_is_verified_step_by_step():
+    pytest.importorskip("numba")
+    rungs = benchmark.ladder(seconds=0, shape=(17, 70, 45))
+    assert rungs[0].name == "three loops" and rungs[-1].name == "threads"
+    assert all(0 < r.error <= 1 and r.gflops > 0 for r in rungs)
+
+
+def test_a_wrong_step_is_not_timed(monkeypatch):
+    pytest.importorskip("numba")
+    from nanodistil.kernels import ladder
+
+    monkeypatch.setattr(ladder, "plain_blas", lambda x, weight, bias: lambda: x @ weight.T)  # forgets the bias
+    with pytest.raises(AssertionError, match="BLAS"):
+        benchmark.ladder(seconds=0, shape=(2, 3, 4))
+
+
+def test_the_ladder_on_the_command_line(capsys, monkeypatch):
+    pytest.importorskip("numba")
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        monkeypatch.setenv(variable, "1")  # the verb sets them where they are not set; here they must not stay
+    monkeypatch.setattr(benchmark, "LADDER_SHAPE", (3, 5, 7))
+    monkeypatch.setattr(benchmark.ladder, "__defaults__", (0.0, (3, 5, 7)))
+    assert main(["bench", "--ladder", "--seconds", "0"]) == 0
+    assert "register tile" in capsys.readouterr().out
+    assert main(["bench", "--ladder", "--seconds", "0", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 6
