@@ -82,10 +82,10 @@ def _model(args: argparse.Namespace) -> int:
     machine = limits()
     profiles = [profile(model, shape, args.seconds, machine) for shape in shapes]
     if args.json:
-        found = {"model": str(name), "backend": backend, "dtype": dtype.name, "limits": machine and machine._asdict()}
+        found = {"model": str(name), "backend": backend, "dtype": str(dtype), "limits": machine and machine._asdict()}
         print(json.dumps(found | {"shapes": [p.as_dict() for p in profiles]}, indent=1))
         return 0
-    print(f"{name}, {backend} {dtype.name}")
+    print(f"{name}, {backend} {dtype}")
     if machine:
         measured = f"{machine.flops / 1e9:.0f} GFLOP/s in float32 and {machine.bandwidth / 1e9:.1f} GB/s"
         print(f"this machine: {measured} with {machine.threads} threads, measured just now")
