@@ -93,8 +93,8 @@ def gelu(x: Array) -> Array:
     >>> gelu(np.array([-1.0, 0.0, 1.0, 3.0])).round(6)
     array([-0.158655,  0.      ,  0.841345,  2.99595 ])
     """
-    z = np.abs(x)
-    return np.maximum(x, 0) - z * normal_tail(np.minimum(z, 40))  # Q(40) is 0; 40 keeps inf - inf * 0 away
+    z = np.minimum(np.abs(x), 40)  # beyond 40 the bump is 0; the bound keeps inf * 0 away
+    return np.maximum(x, 0) - z * normal_tail(z)
 
 
 def relu(x: Array) -> Array:

@@ -69,8 +69,12 @@ def run(kernel: Callable[..., None], items: int, *arguments: Any, least: int = 1
             kernel(0, items, *arguments)
         return
     cuts = [items * i // parts for i in range(parts + 1)]
-    pool = _executor(parts - 1)
-    others = [pool.submit(kernel, cuts[i], cuts[i + 1], *arguments) for i in range(1, parts)]
+    pool = _executor(threads() - 1)
+    try:
+        others = [pool.submit(kernel, cuts[i], cuts[i + 1], *arguments) for i in range(1, parts)]
+    except RuntimeError:  # the interpreter is shutting down and starts no threads
+        kernel(0, items, *arguments)
+        return
     try:
         kernel(cuts[0], cuts[1], *arguments)
     finally:

@@ -17,7 +17,7 @@ machine; only the sizes follow the machine's vectors.
     AVX-512      16       32          14 x 32                 28
     AVX2 + FMA    8       16           6 x 16                 12
     NEON          4       32           6 x 16                 24
-    any other     -        -           plain loops in linear.py
+    any other     -        -           plain loops, below
 
 Sums run over PIECE values of k at a time and are then added to C in memory. That is for accuracy (see `linear` in
 numpy_ops) and costs about 3 % of the speed. Each sum is the same chain of additions whatever the number of rows in the

@@ -177,7 +177,7 @@ class DistilBertForMaskedLM(_Pretrained):
         """(B, T) ids and mask (non-zero = real token) -> logits (B, T, V), zero at masked positions.
 
         positions: (M, 2) sentence and token numbers; then the vocabulary is projected there only, logits (M, V), and
-        the numbers are bitwise those of the full projection. keep_masked, tap, errors: as DistilBertModel.
+        the numbers are those of the full projection, on the numba backend to the last bit. keep_masked, tap, errors: as DistilBertModel.
         """
         packing, x, recorder = self._encode(
             input_ids, attention_mask, output_attentions, output_hidden_states, keep_masked, tap, positions

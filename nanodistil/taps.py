@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import numpy as np
+
 from nanodistil.model import NoTap, Tap, Value
+from nanodistil.weights.errors import InputError
 
 
 class Recorder:
@@ -37,21 +40,38 @@ class Recorder:
         return not self.names.isdisjoint(names) or self.inner.wants(*names)
 
 
-class _FunctionTap:
-    def __init__(self, function: Callable[[str, Any], Any]) -> None:
-        self.function = function
+class _Guard:
+    """A user's tap, its replacements checked: kernels trust shapes and dtypes, and check no bounds."""
+
+    def __init__(self, tap: Callable[[str, Any], Any]) -> None:
+        self.tap = tap
 
     def __call__(self, name: str, value: Value) -> Value:
-        return cast(Value, self.function(name, value))
+        replacement = self.tap(name, value)
+        if replacement is value:
+            return value
+        if isinstance(value, list):
+            if not isinstance(replacement, list | tuple) or len(replacement) != len(value):
+                raise InputError(f"the tap at {name} must return a list of {len(value)} arrays")
+            return cast(Value, [_fitting(name, old, new) for old, new in zip(value, replacement, strict=True)])
+        return cast(Value, _fitting(name, value, replacement))
 
     def wants(self, *names: str) -> bool:
-        return True
+        asked = getattr(self.tap, "wants", None)
+        return True if asked is None else bool(asked(*names))
+
+
+def _fitting(name: str, old: Any, new: Any) -> Any:
+    """`new` in the dtype of `old`. Raises InputError unless it has the same shape."""
+    if np.shape(new) != old.shape or np.asarray(new).dtype.kind not in "biuf":
+        got = "nothing" if new is None else f"shape {np.shape(new)}"
+        raise InputError(f"the tap at {name} must return numbers of shape {old.shape}, not {got}")
+    return np.asarray(new, old.dtype)
 
 
 def as_tap(tap: Tap | Callable[[str, Any], Any] | None) -> Tap:
-    """None -> the identity; a tap -> itself; a plain function -> a tap that wants every intermediate."""
-    if tap is None:
-        return NoTap()
-    if hasattr(tap, "wants"):
-        return cast(Tap, tap)
-    return _FunctionTap(tap)
+    """None -> the identity; anything else -> a tap whose replacements are checked. A plain function wants everything.
+
+    The returned tap raises InputError for a replacement of another shape, and casts one of another dtype.
+    """
+    return NoTap() if tap is None else _Guard(tap)

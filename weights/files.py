@@ -76,7 +76,10 @@ def shards(index: Path) -> list[str]:
 
 
 def contained(folder: Path, name: str) -> Path:
-    """folder / name with links followed, within `folder` or the cache's blobs. Raises CheckpointError outside."""
+    """folder / name with links followed, within `folder` or the cache's blobs. Raises CheckpointError outside.
+
+    For names that a file gives, as an index does its shards. What users link into a folder themselves is their affair.
+    """
     home, file = folder.resolve(), (folder / name).resolve()
     allowed = [home]
     if home.parent.name == "snapshots":

@@ -10,6 +10,7 @@ a path or a URL, and a folder is handed out only when the files asked for are in
 """
 
 from pathlib import Path
+from typing import Any
 
 from .cache import EMBEDDED, EMBEDDED_NAME, cache_folder, find, valid_id, valid_revision
 from .cache import CachedModel as CachedModel
@@ -85,14 +86,14 @@ def download(
     return fetch(name, need, revision or "main", cache_folder(cache_dir), token)
 
 
-def resolve_default(need: str = "all") -> tuple[Path, str | None]:
+def resolve_default(need: str = "all", **source: Any) -> tuple[Path, str | None]:
     """The command line's model: the official one, from the cache or the hub, else the one inside this package.
 
     Returns its folder and, where it is not the official one, a line for stderr that says so and why. A download that
-    fails its hash check is not passed over: CheckpointError.
+    fails its hash check is not passed over: CheckpointError. source: the other arguments of `resolve`.
     """
     try:
-        return resolve(OFFICIAL, need=need), None
+        return resolve(OFFICIAL, need=need, **source), None
     except (ModelNotFoundError, MissingExtraError) as error:
         note = f"note: the small embedded model {EMBEDDED_NAME} answers, not {OFFICIAL}: {error}"
         if isinstance(error, ModelNotFoundError):
@@ -103,14 +104,18 @@ def resolve_default(need: str = "all") -> tuple[Path, str | None]:
 def _local(name: str | Path) -> Path | None:
     """The folder that `name` means, or None where it can only be an id. Raises on a path to nothing."""
     text = str(name)
-    folder = Path(text).expanduser()
     try:
+        folder = Path(text).expanduser()
         if text and folder.is_dir():
             return folder
         if folder.is_file():
             raise ModelNotFoundError(f"{text} is a file: give the folder it lies in")
-    except ValueError:  # a NUL inside
-        raise ModelNotFoundError(f"{text!r} is no path") from None
+    except ModelNotFoundError:
+        raise
+    except RuntimeError:
+        raise ModelNotFoundError(f"{text}: there is no such user") from None
+    except (ValueError, OSError):  # a NUL inside, a name too long
+        raise ModelNotFoundError(f"{text[:80]!r} is no path") from None
     if text == EMBEDDED_NAME:
         return EMBEDDED
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:

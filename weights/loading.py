@@ -63,7 +63,7 @@ def finite(array: NDArray[Any]) -> bool:
 def _sources(folder: Path) -> dict[str, Source]:
     """Canonical name -> where it lies, over one file or all shards. Headers only."""
     if (folder / WEIGHTS).is_file():
-        file = SafetensorsFile(contained(folder, WEIGHTS))
+        file = SafetensorsFile(folder / WEIGHTS)
         pairs = [(name, file) for name in file.entries]
     elif (folder / INDEX).is_file():
         pairs = _sharded(folder)
@@ -118,7 +118,8 @@ def _check(folder: Path, wanted: dict[str, tuple[int, ...]], found: dict[str, So
     ]
     problems = []
     if missing:
-        if head == "masked_lm" and all(is_head(name.split()[0]) for name in missing):
+        rows = [name for name in wanted if is_head(name)]
+        if head == "masked_lm" and [name.split()[0] for name in missing] == rows:
             problems.append("the checkpoint has no masked-LM head")
         problems.append(f"missing: {_list(missing)}")
     if misfit:

@@ -9,6 +9,8 @@ Exit codes: 0 done; 2 the user can mend it, one line on stderr says how; 1 a bug
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 import warnings
@@ -31,6 +33,9 @@ VERBS = {
 }
 
 
+CANNOT_WRITE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EDQUOT)
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser("nanodistil", description="DistilBERT from scratch in NumPy and Numba.")
@@ -51,6 +56,8 @@ def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (sys.argv by default) and return its exit code."""
     args = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character shows its number
     with warnings.catch_warnings(), announced(sys.stderr):
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _one_line_warning
@@ -63,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         except KeyboardInterrupt:
             return 130
-        except BrokenPipeError:  # the reader of our output has gone, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        except OSError as error:
+            if error.errno not in CANNOT_WRITE:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python writes once more, at exit
+            if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as `head` does
+                return 0
+            print(f"nanodistil: cannot write the output: {error.strerror}", file=sys.stderr)
+            return 2

@@ -6,8 +6,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
-from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.weights.errors import InputError
@@ -35,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.texts import texts
+    from nanodistil.cli.texts import chunks
     from nanodistil.weights.hub import resolve_default
 
     model = args.model
@@ -50,20 +48,22 @@ def run(args: argparse.Namespace) -> int:
         "clean_up_tokenization_spaces": not args.raw,
         "tokenizer_kwargs": {"truncation": True} if args.truncate else None,
     }
-    listed = not (args.json or args.jsonl)
-    run_on, *others = tee(texts(args.text), 1 + args.truth + listed)  # a copy nobody reads would keep every line
-    answers: Iterator[Any] = fill(run_on, **options)
-    if args.truth:
-        answers = _beside_truth(answers, _pipeline(args, model, "numpy", "float64")(others.pop(), **options))
+    exact = _pipeline(args, model, "numpy", "float64") if args.truth else None
+    truth, everything, done = Truth(), [], 0
+    for texts in chunks(args.text):
+        answers = fill.each(texts, done, **options)
+        if exact:
+            answers = map(truth.compare, answers, exact.each(texts, done, **options))
+        for text, answer in zip(texts, answers, strict=True):
+            if args.json:
+                everything.append(answer)
+            else:
+                print(json.dumps(answer, ensure_ascii=False) if args.jsonl else table(text, answer), flush=True)
+        done += len(texts)
     if args.json:
-        results = list(answers)
-        print(json.dumps(results[0] if len(results) == 1 else results, ensure_ascii=False, indent=1))
-    elif args.jsonl:
-        for answer in answers:
-            print(json.dumps(answer, ensure_ascii=False), flush=True)
-    else:
-        for text, answer in zip(others.pop(), answers, strict=True):
-            print(table(text, answer), flush=True)
+        print(json.dumps(everything[0] if len(everything) == 1 else everything, ensure_ascii=False, indent=1))
+    if exact:
+        print(truth, file=sys.stderr)
     return 0
 
 
@@ -82,21 +82,27 @@ def _pipeline(args: argparse.Namespace, model: Any, backend: str | None, dtype: 
     return pipeline("fill-mask", model=model, backend=chosen, dtype=dtype, threads=threads)
 
 
-def _beside_truth(answers: Iterator[Any], truths: Iterator[Any]) -> Iterator[Any]:
-    """The answers, unchanged; at the end the largest difference of any score from its float64 twin, on stderr."""
-    largest, compared, elsewhere = 0.0, 0, 0
-    for answer, truth in zip(answers, truths, strict=True):
-        for ours, exact in zip(per_mask(answer), per_mask(truth), strict=True):
-            scores = {filling["token"]: filling["score"] for filling in exact}
+class Truth:
+    """Keeps the largest difference of any score from its float64 twin."""
+
+    def __init__(self) -> None:
+        self.largest, self.compared, self.elsewhere = 0.0, 0, 0
+
+    def compare(self, answer: Any, exact: Any) -> Any:
+        """The answer, unchanged."""
+        for ours, theirs in zip(per_mask(answer), per_mask(exact), strict=True):
+            scores = {filling["token"]: filling["score"] for filling in theirs}
             for filling in ours:
                 if filling["token"] in scores:
-                    largest = max(largest, abs(filling["score"] - scores[filling["token"]]))
-                    compared += 1
+                    self.largest = max(self.largest, abs(filling["score"] - scores[filling["token"]]))
+                    self.compared += 1
                 else:
-                    elsewhere += 1
-        yield answer
-    note = f"; {elsewhere} ranked otherwise" if elsewhere else ""
-    print(f"truth: largest difference of {compared} scores from float64: {largest:.1e}{note}", file=sys.stderr)
+                    self.elsewhere += 1
+        return answer
+
+    def __str__(self) -> str:
+        note = f"; {self.elsewhere} ranked otherwise" if self.elsewhere else ""
+        return f"truth: largest difference of {self.compared} scores from float64: {self.largest:.1e}{note}"
 
 
 def per_mask(answer: Any) -> list[list[dict[str, Any]]]:

@@ -54,7 +54,7 @@ def pipeline(
     if model is None:
         from nanodistil.weights.hub import resolve_default
 
-        model, note = resolve_default()
+        model, note = resolve_default(**source)
         if note:
             warnings.warn(note, stacklevel=2)
     if isinstance(model, str | Path):

@@ -26,10 +26,11 @@ from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import CheckpointError, InputError
 
 TOKENS_A_BATCH = 2048  # enough to keep every thread busy; the activations of one layer still fit a cache
-FIRST_WINDOW, LAST_WINDOW = 8, 256  # texts of a stream read ahead and sorted by length: few at first, to answer soon
+FIRST_WINDOW, LAST_WINDOW = 1, 256  # texts of a stream that are read ahead: few at first, to answer soon
 LANES = 16  # in which the vocabulary's probabilities are summed
 ROWS_SPARE = 127  # embedding rows beyond the vocabulary that are taken for padding to a round number
 
+Settings = tuple[int, Ints | None, bool, dict[str, Any]]  # top_k, target ids, whether to clean up, tokenizer_kwargs
 Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
 
 
@@ -38,10 +39,10 @@ class FillMaskPipeline:
 
     def __init__(self, model: DistilBertForMaskedLM, tokenizer: DistilBertTokenizer) -> None:
         """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        rows = model.config.vocab_size
-        if not 0 <= rows - len(tokenizer) <= ROWS_SPARE:
+        rows, ids = model.config.vocab_size, 1 + max(tokenizer.get_vocab().values())
+        if not 0 <= rows - ids <= ROWS_SPARE:
             raise CheckpointError(
-                f"the vocabulary has {len(tokenizer)} entries and the model {rows} embedding rows; "
+                f"the vocabulary has {ids} entries and the model {rows} embedding rows; "
                 "use the tokenizer that the model was trained with"
             )
         if tokenizer.mask_token_id is None:
@@ -67,64 +68,90 @@ class FillMaskPipeline:
         piece, with a warning. tokenizer_kwargs: e.g. {"truncation": True}.
         Raises InputError for a text without [MASK] or longer than the model's positions, and for unusable arguments.
         """
-        settings = (
-            self._top_k(top_k),
-            None if targets is None else self._target_ids(targets),
-            clean_up_tokenization_spaces,
-            tokenizer_kwargs or {},
-        )
+        settings = self._settings(top_k, targets, clean_up_tokenization_spaces, tokenizer_kwargs)
         if isinstance(inputs, str):
-            return self._fill([inputs], *settings)[0]
+            return next(self._fill([inputs], settings))
         if isinstance(inputs, list):
-            answers = list(self._stream(iter(inputs), *settings))
+            answers = list(self._fill(inputs, settings))
             return answers[0] if len(answers) == 1 else answers
         if not isinstance(inputs, Iterable):
             raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
-        return self._stream(iter(inputs), *settings)
+        return self._stream(iter(inputs), settings)
 
-    def _stream(
+    def each(self, texts: list[str], first: int = 0, **options: Any) -> Iterator[Any]:
+        """The answers one by one, also where there is one text; arguments as in a call.
+
+        first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
+        error after the answers to those before it.
+        """
+        return self._fill(texts, self._settings(**options), first)
+
+    def _settings(
         self,
-        texts: Iterator[str],
-        top_k: int,
-        target_ids: Ints | None,
-        clean_up: bool,
-        tokenizer_kwargs: dict[str, Any],
-    ) -> Iterator[Any]:
+        top_k: int = 5,
+        targets: str | list[str] | None = None,
+        clean_up_tokenization_spaces: bool = True,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+    ) -> Settings:
+        target_ids = None if targets is None else self._target_ids(targets)
+        return self._top_k(top_k), target_ids, clean_up_tokenization_spaces, tokenizer_kwargs or {}
+
+    def _stream(self, texts: Iterator[str], settings: Settings) -> Iterator[Any]:
         """Answers in the order of the texts, a window at a time."""
         done, size = 0, FIRST_WINDOW
         while window := list(islice(texts, size)):
-            yield from self._fill(window, top_k, target_ids, clean_up, tokenizer_kwargs, first=done)
+            yield from self._fill(window, settings, done)
             done, size = done + len(window), min(2 * size, LAST_WINDOW)
 
-    def _fill(
-        self,
-        texts: list[str],
-        top_k: int,
-        target_ids: Ints | None,
-        clean_up: bool,
-        tokenizer_kwargs: dict[str, Any],
-        first: int = 0,
-    ) -> list[Any]:
-        """Answers to some texts; `first` is the number of the first one, for messages."""
-        if not texts:
-            return []
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputError(f"text {first + i + 1} is not a string but {type(text).__name__}")
-        rows = [np.asarray(ids, np.int64) for ids in self.tokenizer(texts, **tokenizer_kwargs)["input_ids"]]
-        mask = self.tokenizer.mask_token_id
+    def _fill(self, texts: list[str], settings: Settings, first: int = 0) -> Iterator[Any]:
+        """Answers to some texts, in order; `first` is the number of the first one, for messages.
+
+        A text that cannot be answered ends it, after those before it have had their answers.
+        """
+        rows: list[Ints] = []
+        problem: InputError | None = None
+        many = first + len(texts) > 1
+        try:
+            for i, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise InputError(f"text {first + i + 1} is not a string but {type(text).__name__}")
+            for i, ids in enumerate(self._tokenize(texts, settings[3])):
+                self._check(ids, f"text {first + i + 1}" if many else "the text")
+                rows.append(ids)
+        except InputError as error:
+            if len(texts) > 1 and not rows:  # it may be a later text: one by one, then
+                for i, text in enumerate(texts):
+                    yield from self._fill([text], settings, first + i)
+                return
+            problem = error
+        yield from self._answers(rows, *settings[:3])
+        if problem:
+            raise problem
+
+    def _tokenize(self, texts: list[str], options: dict[str, Any]) -> list[Ints]:
+        """Ids of each text (T,), without padding if any was asked for: nothing attends to it here."""
+        try:
+            encoded = self.tokenizer(texts, **{"verbose": False, **options})
+        except TypeError as error:
+            raise InputError(f"tokenizer_kwargs: {error}") from None
+        pairs = zip(encoded["input_ids"], encoded["attention_mask"], strict=True)
+        return [np.asarray(ids, np.int64)[np.asarray(mask, np.bool_)] for ids, mask in pairs]
+
+    def _check(self, ids: Ints, name: str) -> None:
         limit = self.model.config.max_position_embeddings
-        for i, ids in enumerate(rows):
-            name = f"text {first + i + 1}" if first + len(texts) > 1 else "the text"
-            if not (ids == mask).any():
-                raise InputError(f"no {self.tokenizer.mask_token} in {name}: put it where a word should go")
-            if len(ids) > limit:
-                raise InputError(
-                    f"{name} has {len(ids)} tokens, more than the model's {limit}: shorten it or allow truncation"
-                )
+        if not (ids == self.tokenizer.mask_token_id).any():
+            raise InputError(f"no {self.tokenizer.mask_token} in {name}: put it where a word should go")
+        if len(ids) > limit:
+            raise InputError(
+                f"{name} has {len(ids)} tokens, more than the model's {limit}: shorten it or allow truncation"
+            )
+
+    def _answers(self, rows: list[Ints], top_k: int, target_ids: Ints | None, clean_up: bool) -> list[Any]:
+        """Answers to checked ids, batched by length, in order."""
+        mask = self.tokenizer.mask_token_id
         answers: list[Any] = [None] * len(rows)
         for batch in batches([len(ids) for ids in rows]):
-            ids, attended = rectangle([rows[i] for i in batch])
+            ids, attended = padded([rows[i] for i in batch])
             places = np.argwhere((ids == mask) & attended)  # (M, 2), in reading order
             logits = self.model(ids, attended, positions=places).logits  # (M, V)
             if not np.isfinite(logits).all():
@@ -172,12 +199,16 @@ class FillMaskPipeline:
 
     def _target_ids(self, targets: str | list[str]) -> Ints:
         """Words to rank -> their ids, each once. A word outside the vocabulary stands for its first piece."""
+        if not isinstance(targets, str | Iterable):
+            raise InputError(f"targets must be a string or several, not {type(targets).__name__}")
         names = [targets] if isinstance(targets, str) else list(targets)
         vocabulary = self.tokenizer.get_vocab()
         ids: list[int] = []
         for name in names:
             if not isinstance(name, str):
                 raise InputError(f"targets must be strings, not {type(name).__name__}")
+            if self.tokenizer.mask_token in name:
+                raise InputError(f"the target {name!r} holds {self.tokenizer.mask_token}: is it a text?")
             if name in vocabulary:
                 ids.append(vocabulary[name])
                 continue
@@ -230,7 +261,7 @@ def batches(lengths: list[int], budget: int = TOKENS_A_BATCH) -> Iterator[list[i
         yield batch
 
 
-def rectangle(rows: list[Ints]) -> tuple[Ints, np.ndarray[Any, np.dtype[np.bool_]]]:
+def padded(rows: list[Ints]) -> tuple[Ints, np.ndarray[Any, np.dtype[np.bool_]]]:
     """Rows of different lengths -> ids (B, T) and which of them are real (B, T)."""
     T = max(len(ids) for ids in rows)
     ids = np.zeros((len(rows), T), np.int64)

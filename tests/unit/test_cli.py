@@ -57,6 +57,9 @@ def test_a_bad_line_of_many_is_named(capsys):
         ["fill-mask", TEXT, "--model", "../../etc/passwd"],
         ["fill-mask", TEXT, *MINI, "--threads", "0"],
         ["fill-mask", TEXT, *MINI, "--top-k", "-3"],
+        ["fill-mask", TEXT, "--model", "a" * 300],
+        ["fill-mask", TEXT, "--model", "~nosuchuser/x"],
+        ["fill-mask", TEXT, "--targets", "paris", "B [MASK].", *MINI],
         ["fill-mask", TEXT, *MINI[:2], "--backend", "numba", "--dtype", "float64"],
         ["tokenize", "a", "--model", "./nowhere"],
         ["download", "./nowhere"],
@@ -89,6 +92,38 @@ def test_standard_input_and_a_reader_that_leaves():
         timeout=120,
     )
     assert len(piped.stdout.splitlines()) == 1 and "Traceback" not in piped.stderr
+
+
+def test_lines_are_answered_as_they_come():
+    """A slow writer gets its first answer before it has written its second line."""
+    command = [sys.executable, "-m", "nanodistil", "fill-mask", "-", *MINI, "--jsonl", "--top-k", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        for _ in range(2):
+            process.stdin.write("A [MASK].\n")
+            assert len(json.loads(process.stdout.readline())) == 1
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+def test_answers_before_a_bad_line_are_given():
+    result = spawn("fill-mask", "-", *MINI, "--jsonl", "--top-k", "1", stdin="A [MASK].\nB [MASK].\n\nC [MASK].\n")
+    assert result.returncode == 2 and len(result.stdout.splitlines()) == 2 and "text 3" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_output_that_cannot_be_written():
+    command = f"{sys.executable} -m nanodistil fill-mask 'A [MASK].' {' '.join(MINI)} > /dev/full"
+    full = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert full.returncode == 2 and full.stderr.count("\n") == 1 and "cannot write" in full.stderr
+    closed = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m nanodistil fill-mask - {' '.join(MINI)} <&-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert closed.returncode == 2 and "closed" in closed.stderr and "Traceback" not in closed.stderr
+    ascii_only = spawn("fill-mask", "é [MASK].", *MINI, PYTHONIOENCODING="ascii")
+    assert ascii_only.returncode == 0 and "\\xe9" in ascii_only.stdout
 
 
 def test_not_utf8():

@@ -140,6 +140,39 @@ def test_a_model_that_overflows_says_so(fill):
         FillMaskPipeline(model, tokenizer)("[MASK]")
 
 
+def test_padding_makes_no_difference(fill):
+    """Asked for or not, in one text or in many."""
+    text = "Paris is the [MASK] of France."
+    plain = fill(text)
+    for options in ({"padding": "max_length", "max_length": 64}, {"padding": True}):
+        assert fill(text, tokenizer_kwargs=options) == plain
+    with pytest.raises(InputError, match="tokenizer_kwargs"):
+        fill(text, tokenizer_kwargs={"no_such": 1})
+    for targets in (3, [3], ["A [MASK]."]):
+        with pytest.raises(InputError, match="target"):
+            fill(text, targets=targets)
+
+
+def test_the_largest_id_counts_not_the_number_of_words(fill):
+    """A vocabulary with a line twice has fewer words than rows, but ids beyond them."""
+
+    class Doubled:
+        mask_token_id = 4
+
+        def get_vocab(self):
+            return {"a": 0, "b": fill.model.config.vocab_size}
+
+    with pytest.raises(CheckpointError, match="30523 entries"):
+        FillMaskPipeline(fill.model, Doubled())
+
+
+def test_options_reach_the_default_model(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.warns(UserWarning, match="nanodistil-mini answers"):
+        answer = pipeline("fill-mask", backend="numpy", local_files_only=True, cache_dir=tmp_path)("A [MASK].")
+    assert len(answer) == 5 and not list(tmp_path.iterdir())
+
+
 def test_batches_hold_every_text_once_within_the_budget():
     lengths = [5, 300, 7, 2000, 40, 5, 1, 512] * 20
     seen = []

@@ -1,6 +1,9 @@
 """The Numba kernels' own promises: exp, threads, the cache of compiled code."""
 
+import concurrent.futures
+import multiprocessing
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -78,11 +81,34 @@ def test_many_callers_at_once(threads):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_computes_too(threads):
     threads(2)
-    an_attention_and_a_product()
+    before = an_attention_and_a_product()
     child = os.fork()
     if child == 0:
-        os._exit(0 if len(an_attention_and_a_product()) == 3 else 1)
+        signal.alarm(60)  # a child that hangs must not hang the tests
+        after = an_attention_and_a_product()
+        os._exit(0 if all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@compiled_only
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+def test_processes_of_other_kinds_compute_too(threads, start):
+    if start not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {start} here")
+    threads(2)
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(start)) as pool_of_one:
+        there = pool_of_one.submit(an_attention_and_a_product).result(timeout=120)
+    for a, b in zip(there, an_attention_and_a_product(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@compiled_only
+def test_one_pool_serves_every_op(threads):
+    threads(4)
+    an_attention_and_a_product()
+    first = pool._pool[2]
+    an_attention_and_a_product()
+    assert pool._pool[2] is first
 
 
 def test_an_error_in_a_thread_is_raised_here(threads):

@@ -1,4 +1,4 @@
-"""bfloat16 and int8 linear maps: against definitions of their own rounding, and close enough to float32 to be of use."""
+"""bfloat16 and int8 linear maps: against definitions of their own rounding, and close enough to float32 to be used."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from conftest import TINY, random_tensors
 
 pytest.importorskip("numba")
 
-from nanodistil import DistilBertForMaskedLM, backend  # noqa: E402
-from nanodistil.kernels import bfloat16_ops, int8_ops  # noqa: E402
+from nanodistil import DistilBertForMaskedLM, backend
+from nanodistil.kernels import bfloat16_ops, int8_ops
 
 SHAPES = [(1, 1, 1), (3, 37, 5), (17, 64, 33), (31, 66, 70)]
 RNG = np.random.default_rng(5)

@@ -135,6 +135,31 @@ def test_a_tap_may_replace_what_passes(backend):
     np.testing.assert_allclose(context[:5], np.tile(values[:5].mean(0), (5, 1)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("layer.0.attention.context", lambda v: np.tile(v, (1, 300))),
+        ("layer.0.attention.context", lambda v: v[:1]),
+        ("layer.1.ffn.lin1", lambda v: v[:, :-1]),
+        ("layer.1.attention.q_lin", lambda v: None),
+        ("layer.1.attention.probs", lambda v: v[:1]),
+        ("layer.1.attention.scores", lambda v: [s[..., :1] for s in v]),
+        ("embeddings.sum", lambda v: v.astype(object)),
+    ],
+)
+def test_a_replacement_that_does_not_fit_is_an_error(backend, name, change):
+    """Compiled code checks no bounds, so this is where they are checked."""
+    with pytest.raises(InputError, match=name):
+        tiny(backend)(IDS, MASK, tap=lambda n, v: change(v) if n == name else v)
+
+
+def test_a_replacement_of_another_dtype_is_cast(backend):
+    same = tiny(backend)(IDS, MASK, tap=lambda n, v: [p.astype(float) for p in v] if isinstance(v, list) else v * 1.0)
+    np.testing.assert_array_equal(same.logits, tiny(backend)(IDS, MASK).logits)
+    doubled = tiny(backend)(IDS, MASK, tap=lambda n, v: v * np.float64(2) if n == "embeddings.sum" else v)
+    assert doubled.logits.dtype == np.float32
+
+
 def test_the_embedding_layer_norm_is_there():
     """A classic omission: the first hidden state is normalised."""
     tensors = random_tensors(TINY, dtype=np.float64)

@@ -45,6 +45,11 @@ def test_gelu_in_float64_is_exact():
     np.testing.assert_allclose(numpy_ops.gelu(x), exact, rtol=1e-14)
 
 
+def test_gelu_at_the_ends(ops):
+    ends = np.array([[np.inf, -np.inf, np.nan]], np.float32)
+    np.testing.assert_array_equal(ops.activation(ends, "gelu"), [[np.inf, 0, np.nan]])
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (2, 64, 32), (5, 65, 33), (130, 66, 70), (1, 200, 31)])
 def test_linear(ops, shape):
     N, I, O = shape
@@ -161,13 +166,16 @@ def test_attention_stays_within_its_sentence(ops):
     np.testing.assert_array_equal(before, after)
 
 
-def test_some_queries_only(ops):
-    """In the last layer only the rows a head looks at ask: bitwise what they get when all ask."""
+def test_some_queries_only(ops, backend):
+    """In the last layer only the rows a head looks at ask: they get what they get when all ask (BLAS: nearly)."""
     q, k, v = qkv()
     rows, asking = np.array([0, 3, 5, 8]), np.array([0, 1, 3, 4])
     full = ops.attention(q, k, v, STARTS, STARTS, 4, None)[rows]
     some = ops.attention(q[rows], k, v, asking, STARTS, 4, None)
-    np.testing.assert_allclose(some, full, rtol=1e-6, atol=1e-7)
+    if backend == "numba":
+        np.testing.assert_array_equal(some, full)
+    else:
+        np.testing.assert_allclose(some, full, rtol=1e-6, atol=1e-7)
     scores = ops.attention_scores(q[rows], k, asking, STARTS, 4, None)
     assert [s.shape for s in scores] == [(4, 1, 1), (4, 2, 5), (4, 1, 11)]
     np.testing.assert_array_equal(ops.attention_context(ops.attention_probs(scores), v, STARTS), some)
