@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import numba_ops
 from .gelu import gelu_one
 from .jit import kernel
 from .linear import BLOCK, GELU, IDENTITY
@@ -53,7 +54,7 @@ class Panels(NamedTuple):
 def rounded(x: Array) -> NDArray[np.uint16]:
     """float32 -> the nearest bfloat16, ties to even, as its 16 bits: any shape. NaN stays NaN.
 
-    >>> (rounded(np.array([1.0, 1.00390625, -2.5], np.float32)).astype(np.uint32) << 16).view(np.float32)
+    >>> widened(rounded(np.array([1.0, 1.00390625, -2.5], np.float32)))
     array([ 1. ,  1. , -2.5], dtype=float32)
     """
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
@@ -61,8 +62,15 @@ def rounded(x: Array) -> NDArray[np.uint16]:
     return np.where(np.isnan(x), np.uint16(0x7FC0), ((bits + up) >> np.uint32(16)).astype(np.uint16))
 
 
-def prepare_linear(weight: Array, bias: Array) -> Panels:
+def widened(bits: NDArray[np.uint16]) -> Array:
+    """The bits of bfloat16 -> float32, exactly: any shape."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def prepare_linear(weight: Array, bias: Array) -> Any:
     """(O, I), (O,) -> panels. Called once, at load."""
+    if not SHAPE.vector:
+        return numba_ops.prepare_linear(widened(rounded(weight)), bias)
     O, I = weight.shape
     depth = I + I % 2 if PAIRS else I
     panels = np.zeros((-(-O // COLUMNS), depth, COLUMNS), np.uint16)
@@ -131,11 +139,13 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
     return out
 
 
-def linear(x: Array, w: Panels) -> Array:
+def linear(x: Array, w: Any) -> Array:
     """x W^T + b: (N, I) -> (N, O)."""
-    return _linear(x, w, IDENTITY)
+    return _linear(x, w, IDENTITY) if SHAPE.vector else numba_ops.linear(x, w)
 
 
-def linear_activation(x: Array, w: Panels, name: str) -> Array:
+def linear_activation(x: Array, w: Any, name: str) -> Array:
     """activation(linear(x)): (N, I) -> (N, O)."""
+    if not SHAPE.vector:
+        return numba_ops.linear_activation(x, w, name)
     return _linear(x, w, GELU) if name == "gelu" else activation(linear(x, w), name)
