@@ -1,0 +1,41 @@
+"""exp and GELU over a sample of every float32, evenly spaced in its bits; tests/bench/accuracy_sweeps.py takes all."""
+
+import math
+
+import numpy as np
+import pytest
+
+STEP = 131_071  # prime, so that all patterns of the low bits turn up
+NORMAL = 2.0**-126
+
+
+def sample(first, last):
+    """Finite float32 numbers whose bits are first, first + STEP, ... below last."""
+    x = np.arange(first, last, STEP, dtype=np.int64).astype(np.uint32).view(np.float32)
+    return x[np.isfinite(x)]
+
+
+def ulps(got, exact):
+    spacing = 2.0 ** (np.floor(np.log2(np.maximum(np.abs(exact), NORMAL))) - 23)
+    return np.abs(got.astype(np.float64) - exact) / spacing
+
+
+def test_exp_is_within_two_ulp_everywhere():
+    exp = pytest.importorskip("nanodistil.kernels.exp")
+    x = sample(1 << 31, 1 << 32)  # all x <= 0
+    got = np.array([exp.exp_negative(v) for v in x], np.float32)
+    near = x >= exp.LOWEST
+    assert ulps(got[near], np.exp(x[near].astype(np.float64))).max() <= 1.1  # all of them: 1.013
+    assert (got[~near] == 0).all() and not near.all()
+
+
+def test_gelu_is_within_two_ulp_of_x_everywhere():
+    """Two units of |x|, that is: results for x < -1.4 are small, and rounding their exponent is all their error."""
+    gelu_one = pytest.importorskip("nanodistil.kernels.gelu").gelu_one
+    x = np.concatenate([sample(0, 1 << 31), sample(1 << 31, 1 << 32)])
+    wide = x.astype(np.float64)
+    exact = np.array([v * 0.5 * math.erfc(-v / math.sqrt(2)) for v in wide.tolist()])
+    got = np.array([gelu_one(v) for v in x], np.float32)
+    assert (np.abs(got - exact) <= 8.5e-8 * np.abs(wide) + NORMAL).all()  # all of them: 7.6e-8
+    right = x >= 0
+    assert ulps(got[right], exact[right]).max() <= 2
