@@ -6,6 +6,7 @@ This file alone imports them, and only the one that is asked for, so the numpy b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -88,6 +89,13 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
     if threads is not None:
         module.set_threads(threads)
     return cast(Ops, module)
+
+
+def wordpiece_scan() -> ModuleType | None:
+    """The tokenizer's compiled scan (kernels/wordpiece.py), or None where Numba is absent or told not to compile."""
+    if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return None
+    return import_module("nanodistil.kernels.wordpiece")
 
 
 def instrument(name: str) -> ModuleType:

@@ -11,6 +11,7 @@ matching as it did, in both rounds if need be, while `single_word`, `lstrip` and
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 from nanodistil.tokenization import unicode_tables as unicode
@@ -109,6 +110,11 @@ class AddedTokens:
     @property
     def any_normalized(self) -> bool:
         return self._normalized is not None
+
+    @property
+    def raw_prefix(self) -> str | None:
+        """What all tokens looked for in the raw text begin with, usually "["; None where there are no such tokens."""
+        return commonprefix(list(self._raw.ids)) if self._raw else None  # noqa: RUF071  # letters are what is meant
 
     def cut_raw(self, text: str) -> list[Cut]:
         return self._cut(text, self._raw)

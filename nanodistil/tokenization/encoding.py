@@ -6,9 +6,10 @@ same name does otherwise: when both texts of a pair must shrink, the odd token g
 """
 
 from collections import UserDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from nanodistil.tokenization.wordpiece import Span
 from nanodistil.weights.errors import InputError
@@ -67,6 +68,13 @@ class Encoding:
 
 
 _FIELDS = [f.name for f in fields(Encoding)]
+LISTS = {  # what a call may return -> where it stands in an Encoding
+    "input_ids": "ids",
+    "token_type_ids": "type_ids",
+    "attention_mask": "attention_mask",
+    "special_tokens_mask": "special_tokens_mask",
+    "offset_mapping": "offsets",
+}
 
 
 def truncate(
@@ -100,47 +108,134 @@ def truncate(
     return (cut, b) if target is a else (a, cut)
 
 
+class Frame(NamedTuple):
+    """What stands around each text: a token before and one after (None: nothing), and how many are kept between."""
+
+    before: tuple[str, int] | None = None
+    after: tuple[str, int] | None = None
+    room: int = -1  # -1: all
+    from_left: bool = False  # where the others are taken away
+
+
+class Padding(NamedTuple):
+    """What makes a text `length` tokens long: the pad token, and the side it goes to, "left" or "right"."""
+
+    length: int
+    number: int
+    token: str
+    side: str
+
+
+NO_FRAME = Frame()
+
+
+class Encodings:
+    """The encodings of a batch, B of them, and the lists made of them: what rows.py does without Python objects."""
+
+    def __init__(self, encodings: list[Encoding]) -> None:
+        self.encodings = encodings
+        self.lengths = [len(encoding) for encoding in encodings]
+
+    def pad(self, padding: Padding) -> None:
+        self.encodings = [encoding.pad(*padding) for encoding in self.encodings]
+
+    def encoding(self, i: int) -> Encoding:
+        return self.encodings[i]
+
+    def lists(self, key: str) -> list[Any]:
+        """What a call returns under `key`: a list for each text."""
+        return [len(e) for e in self.encodings] if key == "length" else [getattr(e, LISTS[key]) for e in self.encodings]
+
+    def only(self, key: str) -> Any:
+        """The same for a single text, without the outer list; lengths stay a list, as in the reference."""
+        return self.lists(key) if key == "length" else self.lists(key)[0]
+
+    def array(self, key: str) -> Any:
+        """The same as one int64 array, (B, T) or (B, T, 2). Raises InputError where the texts differ in length."""
+        import numpy as np
+
+        rows = self.lists(key)
+        if key == "length":
+            return np.array(rows, dtype=np.int64)
+        width = same_width([len(e) for e in self.encodings])
+        return np.array(rows, dtype=np.int64).reshape(len(rows), width, *[2] * (key == "offset_mapping"))
+
+
+def same_width(lengths: list[int]) -> int:
+    """The length that all have. Raises InputError where they differ."""
+    if len(set(lengths)) > 1:
+        raise InputError(
+            f"return_tensors='np' with texts of {min(lengths)} to {max(lengths)} tokens; pass padding=True"
+        )
+    return lengths[0] if lengths else 0
+
+
 class BatchEncoding(UserDict[str, Any]):
     """The lists (or arrays) a model asks for, by name, with the encodings they were made of.
 
     `batch["input_ids"]` and `batch.input_ids` are the same; `batch.tokens(i)`, `batch.word_ids(i)` and
-    `batch.sequence_ids(i)` tell of text i.
+    `batch.sequence_ids(i)` tell of text i. Each is made when it is first looked at: a list of a million ones takes
+    longer to make than to be told that nobody wants it.
     """
 
-    def __init__(self, data: dict[str, Any], encodings: list[Encoding]) -> None:
-        super().__init__(data)
-        self.encodings = encodings
+    def __init__(self, values: dict[str, Any], encoding: Callable[[int], Encoding], n: int) -> None:
+        """`values`: a partial() without arguments stands for what it returns. `encoding`: of text i out of n."""
+        self._values = values
+        self._encoding, self._n = encoding, n
+        self._encodings: list[Encoding] | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["data"][name]
-        except KeyError:
-            raise AttributeError(f"no {name!r} in this BatchEncoding, only {', '.join(self.keys())}") from None
+    @property
+    def data(self) -> dict[str, Any]:  # type: ignore[override]  # a plain attribute in UserDict
+        """All of it, as a plain dict."""
+        for key in self._values:
+            self[key]
+        return self._values
+
+    @property
+    def encodings(self) -> list[Encoding]:
+        if self._encodings is None:
+            self._encodings = [self._encoding(i) for i in range(self._n)]
+        return self._encodings
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        if isinstance(value, partial):
+            value = self._values[key] = value()
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._values[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.data)
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("_values", ()):
+            return self[name]
+        raise AttributeError(f"no {name!r} in this BatchEncoding, only {', '.join(self.__dict__.get('_values', ()))}")
+
+    def __copy__(self) -> "BatchEncoding":
+        return BatchEncoding(dict(self._values), self._encoding, self._n)
+
+    copy = __copy__
 
     def tokens(self, index: int = 0) -> list[str]:
-        return self.encodings[index].tokens
+        return self._one(index).tokens
 
     def word_ids(self, index: int = 0) -> list[int | None]:
-        return self.encodings[index].words
+        return self._one(index).words
 
     def sequence_ids(self, index: int = 0) -> list[int | None]:
-        return self.encodings[index].sequence
+        return self._one(index).sequence
 
-
-def as_arrays(lists: dict[str, list[Any]]) -> dict[str, Any]:
-    """Every list as an int64 array, (B, T) or (B, T, 2). Raises InputError where the rows differ in length."""
-    import numpy as np
-
-    rows = {len(row) for row in lists["input_ids"]}
-    if len(rows) > 1:
-        raise InputError(f"return_tensors='np' with texts of {min(rows)} to {max(rows)} tokens; pass padding=True")
-    width = max(rows, default=0)
-    shapes = {"offset_mapping": (-1, width, 2), "length": (-1,)}
-    batch = len(lists["input_ids"])
-    return {
-        key: np.array(value, dtype=np.int64).reshape(batch, *shapes.get(key, (-1, width))[1:])
-        for key, value in lists.items()
-    }
+    def _one(self, index: int) -> Encoding:
+        return self._encodings[index] if self._encodings is not None else self._encoding(range(self._n)[index])

@@ -8,27 +8,36 @@ What is not here yet raises instead of being ignored: stride and overflowing win
 `text_target`. Warnings that transformers gives once per tokenizer go to the logger "nanodistil.tokenization".
 """
 
+from __future__ import annotations
+
 import logging
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization import decoding
 from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
 from nanodistil.tokenization.arguments import PADDING, TRUNCATION, id_list, one_of, text_pairs, whole_number
-from nanodistil.tokenization.encoding import BatchEncoding, Encoding, as_arrays, truncate
+from nanodistil.tokenization.definition import encode
+from nanodistil.tokenization.encoding import BatchEncoding, Encoding, Encodings, Frame, Padding, same_width, truncate
 from nanodistil.tokenization.files import read_vocab_txt
 from nanodistil.tokenization.settings import SPECIAL, read_settings
 from nanodistil.tokenization.tokenizer_json import Backend, read_tokenizer_json
-from nanodistil.tokenization.wordpiece import Normalizer, Pieces, WordPiece
+from nanodistil.tokenization.wordpiece import Normalizer, WordPiece
 from nanodistil.weights.errors import CheckpointError, InputError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from nanodistil.tokenization.rows import Rows
+    from nanodistil.tokenization.scanner import Scanner
 
 logger = logging.getLogger("nanodistil.tokenization")
 
 NO_LIMIT = int(1e30)  # model_max_length where no file gives one, as in transformers
 LARGE = 10**20  # at or above it there is no limit
+ENOUGH = 50_000  # characters after which the compiled scan is loaded
 CASED_SHARE = 0.05  # of the tokens out of an uncased model's reach; 0 in uncased vocabularies, over 0.3 in cased ones
 
 
@@ -126,6 +135,8 @@ class DistilBertTokenizer:
         self._tokens = {number: token for token, number in backend.vocabulary.items()}
         self._tokens.update((number, token.content) for number, token in self._added.tokens.items())
         self._warned: set[str] = set()
+        self._scanner: Scanner | None = None
+        self._until_scanner = ENOUGH  # characters of text; below 0: it was loaded, or cannot be
         if do_lower_case:
             self._warn_if_cased()
 
@@ -139,7 +150,7 @@ class DistilBertTokenizer:
         local_files_only: bool = False,
         token: str | bool | None = None,
         **overrides: Any,
-    ) -> "DistilBertTokenizer":
+    ) -> DistilBertTokenizer:
         """The tokenizer of a folder or of a model id, with the settings of its files; `overrides` win over them.
 
         Raises ModelNotFoundError where there is none, CheckpointError where its files are broken.
@@ -237,44 +248,35 @@ class DistilBertTokenizer:
         pad, cut, limit = self._strategies(padding, truncation, max_length, pad_to, verbose)
 
         single = isinstance(text, str)
-        encodings = []
-        for a, b in text_pairs(text, text_pair):
-            first, second = self._encode(a, 0), None if b is None else self._encode(b, 1)
-            if cut:
-                room = limit - self.num_special_tokens_to_add(second is not None) * add_special_tokens
-                if room >= 0:  # below, the reference wraps around and leaves the text as it is
-                    first, second = truncate(first, second, room, cut, self.truncation_side)
-            encodings.append(self._frame(first, second, add_special_tokens))
-        if max_length is None and not cut and encodings:
-            longest = max(map(len, encodings))
-            if longest > self.model_max_length > 0 and verbose:
-                self._warn_once(
-                    f"a text of {longest} tokens is longer than the {self.model_max_length} the model takes; "
-                    "pass truncation=True, or the model will refuse it"
-                )
-        if pad and encodings:
-            length = limit if pad == "max_length" else max(map(len, encodings))
+        batch = self._tokens_of(text_pairs(text, text_pair), add_special_tokens, cut, limit)
+        longest = max(batch.lengths, default=0)
+        if max_length is None and not cut and longest > self.model_max_length > 0:
+            self._warn_once(
+                f"a text of {longest} tokens is longer than the {self.model_max_length} the model takes; "
+                "pass truncation=True, or the model will refuse it",
+                verbose,
+            )
+        if pad:
+            length = limit if pad == "max_length" else longest
             if pad_to:
                 length = -(-length // pad_to) * pad_to
             number, token = self.convert_tokens_to_ids(self._special["pad_token"]), self._special["pad_token"]
-            encodings = [encoding.pad(length, number, token, side) for encoding in encodings]
+            batch.pad(Padding(length, number, token, side))
 
-        lists: dict[str, list[Any]] = {"input_ids": [e.ids for e in encodings]}
-        if "token_type_ids" in self.model_input_names if return_token_type_ids is None else return_token_type_ids:
-            lists["token_type_ids"] = [e.type_ids for e in encodings]
-        if "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask:
-            lists["attention_mask"] = [e.attention_mask for e in encodings]
-        if return_special_tokens_mask:
-            lists["special_tokens_mask"] = [e.special_tokens_mask for e in encodings]
-        if return_offsets_mapping:
-            lists["offset_mapping"] = [e.offsets for e in encodings]
-        if return_length:
-            lists["length"] = [len(e) for e in encodings]
+        names = self.model_input_names
+        wanted = {
+            "input_ids": True,
+            "token_type_ids": "token_type_ids" in names if return_token_type_ids is None else return_token_type_ids,
+            "attention_mask": "attention_mask" in names if return_attention_mask is None else return_attention_mask,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+            "length": return_length,
+        }
+        make = batch.array if return_tensors else batch.only if single else batch.lists
         if return_tensors:
-            return BatchEncoding(as_arrays(lists), encodings)
-        if single:
-            return BatchEncoding({k: v if k == "length" else v[0] for k, v in lists.items()}, encodings)
-        return BatchEncoding(lists, encodings)
+            same_width(batch.lists("length"))
+        values = {key: partial(make, key) for key, on in wanted.items() if on}
+        return BatchEncoding(values, batch.encoding, len(batch.lengths))
 
     def encode(self, text: str, text_pair: str | None = None, **arguments: Any) -> list[int]:
         """The ids of one text or pair; arguments as for a call."""
@@ -295,36 +297,56 @@ class DistilBertTokenizer:
         """2 for a text, 3 for a pair."""
         return 3 if pair else 2
 
-    def _encode(self, text: str, sequence: int) -> Encoding:
-        """One text as an Encoding without special tokens: added tokens out of the raw text, pieces for the rest."""
-        ids: list[int] = []
-        tokens: list[str] = []
-        spans: list[tuple[int, int]] = []
-        words: list[int | None] = []
-        n_words = 0
-
-        def take(pieces: Pieces, at: int = 0) -> None:
-            nonlocal n_words
-            ids.extend(pieces.ids)
-            tokens.extend(pieces.tokens)
-            spans.extend([(at + start, at + end) for start, end in pieces.spans] if at else pieces.spans)
-            words.extend([n_words + word for word in pieces.words] if n_words else pieces.words)
-            n_words += pieces.n_words
-
-        for start, end, number in self._added.cut_raw(text):
-            if number is not None:
-                take(Pieces([number], [text[start:end]], [(start, end)], [0], 1))
-            elif not self._added.any_normalized:
-                take(self._wordpiece(text[start:end]), start)
+    def _tokens_of(
+        self, pairs: list[tuple[str, str | None]], add_special_tokens: bool, cut: str | None, limit: int
+    ) -> Encodings | Rows:
+        """All texts, truncated and framed: by the compiled scan where there is one, else by the definition."""
+        scanner = self._scanner_for(pairs)
+        firsts = [a for a, _ in pairs]
+        if scanner and cut != "only_second" and all(b is None for _, b in pairs):
+            cls, sep = (self._backend.cls, self._backend.sep) if add_special_tokens else (None, None)
+            room = limit - self.num_special_tokens_to_add() * add_special_tokens if cut else -1
+            return scanner.rows(firsts, Frame(cls, sep, room, self.truncation_side == "left"))
+        rows = scanner.rows(firsts + [b or "" for _, b in pairs]) if scanner else None
+        encodings = []
+        for i, (a, b) in enumerate(pairs):
+            second: Encoding | None
+            if rows:
+                first, second = rows.encoding(i), None if b is None else rows.encoding(len(pairs) + i, 1)
             else:
-                characters, places = self._wordpiece.normalizer(text[start:end])
-                for a, b, inner in self._added.cut_normalized(characters):
-                    if inner is not None:
-                        take(Pieces([inner], [characters[a:b]], [(places[a][0], places[b - 1][1])], [0], 1), start)
-                    else:
-                        take(self._wordpiece.split(characters[a:b], places[a:b]), start)
-        n = len(ids)
-        return Encoding(ids, [sequence] * n, tokens, spans, words, [sequence] * n, [0] * n, [1] * n)
+                first = encode(a, self._added, self._wordpiece)
+                second = None if b is None else encode(b, self._added, self._wordpiece, 1)
+            if cut:
+                room = limit - self.num_special_tokens_to_add(second is not None) * add_special_tokens
+                if room >= 0:  # below, the reference wraps around and leaves the text as it is
+                    first, second = truncate(first, second, room, cut, self.truncation_side)
+            encodings.append(self._frame(first, second, add_special_tokens))
+        return Encodings(encodings)
+
+    def _scanner_for(self, pairs: list[tuple[str, str | None]]) -> Scanner | None:
+        """The compiled scan, once enough text has come by to be worth loading it; None: the definition."""
+        if self._until_scanner >= 0:
+            self._until_scanner -= 1 + sum(len(a) + len(b or "") for a, b in pairs)
+            if self._until_scanner < 0:
+                self._scanner = self._load_scanner()
+        return self._scanner
+
+    def _load_scanner(self) -> Scanner | None:
+        from nanodistil.backend import wordpiece_scan
+
+        scan = wordpiece_scan()
+        if scan is None:
+            return None
+        from nanodistil.tokenization.scanner import Scanner
+
+        try:
+            return Scanner(self._wordpiece, self._added, scan)
+        except ValueError as error:  # what it does not do is slow, and the same
+            logger.info("tokens are found without the compiled scan: %s", error)
+            return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scanner": None, "_until_scanner": ENOUGH}
 
     def _frame(self, a: Encoding, b: Encoding | None, add_special_tokens: bool) -> Encoding:
         """[CLS] A [SEP] or [CLS] A [SEP] B [SEP]; B and the last [SEP] have type 1."""

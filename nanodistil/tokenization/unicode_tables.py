@@ -26,6 +26,21 @@ def _member(name: str, c: str) -> bool:
     return bool(bisect_right(_tables()[name], ord(c)) & 1)
 
 
+def ranges(name: str) -> list[tuple[int, int]]:
+    """The named set as [start, end) of code points.
+
+    >>> ranges("ideographs")[:2] == [(0x3400, 0x4DC0), (0x4E00, 0xA000)]
+    True
+    """
+    bounds = _tables()[name]
+    return list(zip(bounds[::2], bounds[1::2], strict=True))
+
+
+def changes(name: str) -> dict[str, str]:
+    """All characters that have a "lower" case or a "decomposition" (Hangul, which is computed, aside), with it."""
+    return dict(_tables()[name])
+
+
 def character_class(*names: str) -> str:
     """The inside of a regular expression's [...] that holds the named sets.
 
@@ -33,8 +48,7 @@ def character_class(*names: str) -> str:
     >>> re.findall(f"[{character_class('punctuation')}]", "don't «go»")
     ["'", '«', '»']
     """
-    ranges = [(b[i], b[i + 1] - 1) for b in map(_tables().__getitem__, names) for i in range(0, len(b), 2)]
-    return "".join(f"\\U{start:08x}-\\U{end:08x}" for start, end in ranges)
+    return "".join(f"\\U{start:08x}-\\U{end - 1:08x}" for name in names for start, end in ranges(name))
 
 
 def clean(c: str) -> str:

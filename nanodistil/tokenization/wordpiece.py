@@ -122,6 +122,7 @@ class Normalizer:
     ) -> None:
         self.lowers = lowercase
         self.strips = lowercase if strip_accents is None else strip_accents
+        self.sets_apart, self.cleans = handle_chinese_chars, clean_text
         before = {unicode.clean: clean_text, unicode.set_apart: handle_chinese_chars, unicode.decompose: self.strips}
         after = {unicode.drop_mark: self.strips, unicode.lower: lowercase}
         self.before_order = Expansion(*(step for step, on in before.items() if on))

@@ -1,0 +1,138 @@
+"""The compiled way from texts to tokens: the tables of one tokenizer, laid out for kernels/wordpiece.py.
+
+The definition (wordpiece.py, added_tokens.py) says what the tokens are; this gives the same ones, about a hundred times
+as fast. A batch goes through as one piece of memory: the texts are joined as UTF-8, added tokens ([MASK], ...) are cut
+out beforehand, by the definition, and reach the scan as places in the bytes; ids, offsets and word numbers come back
+as four long arrays, from which lists are made when somebody asks for them (rows.py).
+
+What it leaves to the definition: texts with a combining mark that survives normalization beside another one
+(code_points.py), and whole tokenizers that have added tokens to be found in the normalized text, two tokens of the same
+id, a token with a lone surrogate, or words of more than 1,000 characters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanodistil.tokenization.added_tokens import AddedTokens
+from nanodistil.tokenization.code_points import code_points
+from nanodistil.tokenization.definition import encode
+from nanodistil.tokenization.encoding import NO_FRAME, Encoding, Frame
+from nanodistil.tokenization.rows import Rows
+from nanodistil.tokenization.wordpiece import WordPiece
+
+LONGEST_WORD = 1000  # code points: the scan keeps a whole word in a buffer
+LARGEST_ID = 10_000_000
+PART = 1 << 16  # bytes of text that are worth a thread
+LINES = 1 << 14  # of a word cache; 1.2 MB
+
+Longs = NDArray[np.int64]
+
+
+class Scanner:
+    """The tables of one tokenizer. Raises ValueError for what is left to the definition."""
+
+    def __init__(self, wordpiece: WordPiece, added: AddedTokens, scan: Any) -> None:
+        vocabulary, V = wordpiece.vocabulary, len(wordpiece.vocabulary)
+        ids = np.fromiter(vocabulary.values(), np.int64, V)
+        if added.any_normalized or wordpiece.longest_word > LONGEST_WORD or wordpiece.unknown not in vocabulary:
+            raise ValueError("an unusual tokenizer")
+        if ids.min() < 0 or ids.max() > LARGEST_ID or np.bincount(ids).max() > 1:
+            raise ValueError("unusual ids")
+        self.scan, self.added, self.wordpiece = scan, added, wordpiece
+        self.points = code_points(wordpiece.normalizer, scan)
+        self.table = self._hash_table(list(vocabulary), ids)
+        self.names = {number: token for token, number in vocabulary.items()}
+        self.integers = np.arange(max(ids.max(), *added.tokens, 0) + 1).astype(object)
+        self.workspaces: list[Any] = []  # those nobody uses at the moment
+
+    def _hash_table(self, names: list[str], ids: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Slots, entries (first byte, end, id) and bytes: all tokens as they begin a word, then the continuations."""
+        encoded = [name.encode() for name in names]  # UnicodeEncodeError is a ValueError
+        ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(names)))
+        whole = np.stack([np.concatenate([[0], ends[:-1]]), ends, ids], axis=1)
+        prefix = self.wordpiece.prefix
+        inner = whole[[name.startswith(prefix) for name in names]] + [len(prefix.encode()), 0, 0]
+        entries = np.concatenate([whole, inner[inner[:, 0] < inner[:, 1]]]).astype(np.int32)
+        slots = np.zeros(1 << (2 * len(entries)).bit_length(), np.int64)
+        tokens = np.frombuffer(b"".join(encoded), np.uint8)
+        self.longest = int((entries[:, 1] - entries[:, 0]).max())
+        self.scan.insert(slots, entries, tokens, len(names))
+        return slots, entries, tokens
+
+    def rows(self, texts: list[str], frame: Frame = NO_FRAME) -> Rows:
+        """The tokens of each text, with what `frame` puts around them."""
+        scan, B = self.scan, len(texts)
+        encoded = [text.encode() for text in texts]
+        data = np.frombuffer(b"".join(encoded), np.uint8)
+        table = np.zeros((B + 1, 5), np.int64)
+        np.cumsum([len(part) for part in encoded], out=table[1:, scan.BYTES])
+        cuts, cut_names = self._cuts(texts, table)
+        settings = np.array(
+            [
+                self.wordpiece.vocabulary[self.wordpiece.unknown],
+                self.wordpiece.longest_word,
+                self.longest,
+                len(self.wordpiece.vocabulary),
+                self.points.growth,
+                frame.before[1] if frame.before else -1,
+                frame.after[1] if frame.after else -1,
+                frame.room,
+                frame.from_left,
+            ],
+            np.int64,
+        )
+        out = np.empty((4, len(data) * self.points.growth + 2 * B), np.int32)
+        arrays = (table, cuts, data, self.points.actions, self.points.expansions, *self.table, settings, out)
+        scan.scan_batch(self._parts(table), *arrays, workspaces=self.workspaces, lines=LINES)
+        for i in np.flatnonzero(table[:B, scan.HARD]).tolist():
+            self._by_definition(texts[i], table[i], frame, out)
+        return Rows(out, table[:B, scan.FIRST], table[:B, scan.COUNT], self.names, cut_names, frame, self.integers)
+
+    def _cuts(self, texts: list[str], table: Longs) -> tuple[Longs, dict[int, dict[int, str]]]:
+        """The added tokens in the texts, as places in the bytes, and what they are called: text -> start -> string."""
+        scan, prefix = self.scan, self.added.raw_prefix
+        cuts: list[tuple[int, int, int]] = []
+        names: dict[int, dict[int, str]] = {}
+        for i, text in enumerate(texts):
+            if prefix is not None and prefix in text:
+                names[i] = {}
+                byte, done = int(table[i, scan.BYTES]), 0
+                for start, end, number in self.added.cut_raw(text):
+                    begin = byte
+                    byte, done = byte + len(text[done:end].encode()), end
+                    if number is not None:
+                        cuts.append((begin, byte, number))
+                        names[i][start] = text[start:end]
+                table[i + 1, scan.CUTS] = len(names[i])
+        if names:
+            np.cumsum(table[:, scan.CUTS], out=table[:, scan.CUTS])
+        return np.array(cuts, np.int64).reshape(-1, 3), names
+
+    def _parts(self, table: Longs) -> Longs:
+        """Texts in groups of about PART bytes: (P + 1, 2), the first text of each, and where in `out` it may write."""
+        bounds = table[:, self.scan.BYTES]
+        B, size = len(bounds) - 1, int(bounds[-1])
+        first = np.unique(np.searchsorted(bounds[:B], np.arange(0, size, PART))) if size > PART else np.zeros(1, int)
+        first = np.append(first[first < B], B)
+        return np.stack([first, bounds[first] * self.points.growth + 2 * first], axis=1).astype(np.int64)
+
+    def _by_definition(self, text: str, row: Longs, frame: Frame, out: NDArray[np.int32]) -> None:
+        """One text that the scan gave up on. Its place in `out` has room for whatever comes of it."""
+        scan = self.scan
+        found = encode(text, self.added, self.wordpiece)
+        if frame.room >= 0:
+            found = found.cut(frame.room, "left" if frame.from_left else "right")
+        if frame.before:
+            found = Encoding.inserted(frame.before[1], frame.before[0]) + found
+        if frame.after:
+            found = found + Encoding.inserted(frame.after[1], frame.after[0])
+        place = slice(row[scan.FIRST], row[scan.FIRST] + len(found))
+        out[scan.IDS, place] = found.ids
+        out[scan.STARTS, place] = [start for start, _ in found.offsets]
+        out[scan.ENDS, place] = [end for _, end in found.offsets]
+        out[scan.WORDS, place] = [-1 if word is None else word for word in found.words]
+        row[scan.COUNT] = len(found)
