@@ -66,7 +66,7 @@ def spacing(exact: Any) -> Any:
 
 @njit(nogil=True, error_model="numpy")
 def sweep_exp(start: int, stop: int, bits: Any, every: int, worst: Any) -> None:
-    """Work items start..stop of x <= 0 with the bits bits[item] on: worst[item] = ulp, x, largest result below LOWEST."""
+    """Work items start..stop, x <= 0 from bits[item] on: worst[item] = ulp, x, largest result below LOWEST."""
     for item in range(start, stop):
         for i in range(0, CHUNK, every):
             x = bits[item] + np.uint32(i)
