@@ -321,30 +321,42 @@ def test_broken_indexes(tmp_path, index):
     assert "model.safetensors.index.json" in refused(tmp_path)
 
 
-def test_links_out_of_the_folder(tmp_path):
+def test_links_a_user_made(tmp_path):
+    """The folder, or the weights in it, may be links: that is how people share one large file."""
     elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
     elsewhere.mkdir()
     folder.mkdir()
     put(elsewhere, as_filed(tiny_arrays()))
     (folder / "model.safetensors").symlink_to(elsewhere / "model.safetensors")
-    assert "outside of the model's folder" in refused(folder)
+    assert same(load(folder, TINY, "masked_lm"), tiny_arrays())
     linked = tmp_path / "linked"
-    linked.symlink_to(elsewhere)  # the folder itself may be a link
-    assert load(linked, TINY, "masked_lm")
+    linked.symlink_to(elsewhere)
+    assert same(load(linked, TINY, "masked_lm"), tiny_arrays())
+
+
+def test_a_shard_named_by_an_index_stays_in_the_folder(tmp_path):
+    folder, weight_map = shard(tmp_path, as_filed(tiny_arrays()))
+    name = next(iter(weight_map.values()))
+    (tmp_path.parent / "outside").write_bytes((folder / name).read_bytes())
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path.parent / "outside")
+    assert "outside of the model's folder" in refused(folder)
 
 
 def test_links_of_the_cache(tmp_path):
+    """snapshots/COMMIT/shard -> ../../blobs/HASH is how the cache is laid out; any other way out is not."""
     model = tmp_path / "models--org--name"
     snapshot, blobs = model / "snapshots" / ("a" * 40), model / "blobs"
     snapshot.mkdir(parents=True)
     blobs.mkdir()
-    put(blobs, as_filed(tiny_arrays()))
-    (blobs / "model.safetensors").rename(blobs / "abc")
-    (snapshot / "model.safetensors").symlink_to("../../blobs/abc")
+    _, weight_map = shard(snapshot, as_filed(tiny_arrays()))
+    name = next(iter(weight_map.values()))
+    (snapshot / name).rename(blobs / "abc")
+    (snapshot / name).symlink_to("../../blobs/abc")
     assert load(snapshot, TINY, "masked_lm")
-    (snapshot / "model.safetensors").unlink()
+    (snapshot / name).unlink()
     (model / "abc").write_bytes((blobs / "abc").read_bytes())
-    (snapshot / "model.safetensors").symlink_to("../../blobs/../abc")
+    (snapshot / name).symlink_to("../../blobs/../abc")
     assert "outside" in refused(snapshot)
 
 
