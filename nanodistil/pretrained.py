@@ -176,8 +176,9 @@ class DistilBertForMaskedLM(_Pretrained):
     ) -> MaskedLMOutput:
         """(B, T) ids and mask (non-zero = real token) -> logits (B, T, V), zero at masked positions.
 
-        positions: (M, 2) sentence and token numbers; then the vocabulary is projected there only, logits (M, V), and
-        the numbers are those of the full projection, on the numba backend to the last bit. keep_masked, tap, errors: as DistilBertModel.
+        positions: (M, 2) sentence and token numbers; then the vocabulary is projected there only, logits (M, V): the
+        numbers of the full projection, on the numba backend to the last bit. keep_masked, tap, errors: as
+        DistilBertModel.
         """
         packing, x, recorder = self._encode(
             input_ids, attention_mask, output_attentions, output_hidden_states, keep_masked, tap, positions
