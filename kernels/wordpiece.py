@@ -257,6 +257,7 @@ def scan(
     count: Int
     element: Int
     code: Int
+    kind: Int
     bounds[0, 0] = 0
     for part in range(start, stop):
         k = parts[part, 1]
@@ -370,7 +371,10 @@ def scan_batch(parts: Longs, *arguments: Any, workspaces: list[Workspace], lines
         scan(start, stop, parts, *before, *workspace, settings, out)
         workspaces.append(workspace)
 
-    run(some, len(parts) - 1)
+    if len(parts) == 2:
+        some(0, 1)
+    else:
+        run(some, len(parts) - 1)
 
 
 def new_workspace(lines: int, longest_word: int) -> Workspace:

@@ -77,6 +77,7 @@ class AddedTokens:
         self.special: dict[str, AddedToken] = {}  # as given first
         self.ordinary: list[AddedToken] = []  # as given, each time
         self._highest = -1
+        self.raw_prefix: str | None = None  # what those looked for in the raw text begin with, usually "["
         self._raw: _Pattern | None = None
         self._normalized: _Pattern | None = None
 
@@ -106,15 +107,11 @@ class AddedTokens:
         if not all(content for content, _ in normalized):
             raise CheckpointError("added tokens: one is normalized to nothing; set its `normalized` to false")
         self._raw, self._normalized = _Pattern.of(raw), _Pattern.of(normalized)
+        self.raw_prefix = commonprefix([content for content, _ in raw]) if raw else None  # noqa: RUF071  # no paths
 
     @property
     def any_normalized(self) -> bool:
         return self._normalized is not None
-
-    @property
-    def raw_prefix(self) -> str | None:
-        """What all tokens looked for in the raw text begin with, usually "["; None where there are no such tokens."""
-        return commonprefix(list(self._raw.ids)) if self._raw else None  # noqa: RUF071  # letters are what is meant
 
     def cut_raw(self, text: str) -> list[Cut]:
         return self._cut(text, self._raw)

@@ -12,6 +12,7 @@ id, a token with a lone surrogate, or words of more than 1,000 characters.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Scanner:
         encoded = [text.encode() for text in texts]
         data = np.frombuffer(b"".join(encoded), np.uint8)
         table = np.zeros((B + 1, 5), np.int64)
-        np.cumsum([len(part) for part in encoded], out=table[1:, scan.BYTES])
+        table[1:, scan.BYTES] = list(accumulate([len(part) for part in encoded]))
         cuts, cut_names = self._cuts(texts, table)
         settings = np.array(
             [
@@ -88,8 +89,9 @@ class Scanner:
         out = np.empty((4, len(data) * self.points.growth + 2 * B), np.int32)
         arrays = (table, cuts, data, self.points.actions, self.points.expansions, *self.table, settings, out)
         scan.scan_batch(self._parts(table), *arrays, workspaces=self.workspaces, lines=LINES)
-        for i in np.flatnonzero(table[:B, scan.HARD]).tolist():
-            self._by_definition(texts[i], table[i], frame, out)
+        for i, hard in enumerate(table[:B, scan.HARD].tolist()):
+            if hard:
+                self._by_definition(texts[i], table[i], frame, out)
         return Rows(out, table[:B, scan.FIRST], table[:B, scan.COUNT], self.names, cut_names, frame, self.integers)
 
     def _cuts(self, texts: list[str], table: Longs) -> tuple[Longs, dict[int, dict[int, str]]]:
@@ -100,23 +102,25 @@ class Scanner:
         for i, text in enumerate(texts):
             if prefix is not None and prefix in text:
                 names[i] = {}
-                byte, done = int(table[i, scan.BYTES]), 0
+                byte = int(table[i, scan.BYTES])
                 for start, end, number in self.added.cut_raw(text):
                     begin = byte
-                    byte, done = byte + len(text[done:end].encode()), end
+                    byte += end - start if text.isascii() else len(text[start:end].encode())  # cuts leave no gaps
                     if number is not None:
                         cuts.append((begin, byte, number))
                         names[i][start] = text[start:end]
                 table[i + 1, scan.CUTS] = len(names[i])
         if names:
-            np.cumsum(table[:, scan.CUTS], out=table[:, scan.CUTS])
+            table[:, scan.CUTS] = list(accumulate(table[:, scan.CUTS].tolist()))
         return np.array(cuts, np.int64).reshape(-1, 3), names
 
     def _parts(self, table: Longs) -> Longs:
         """Texts in groups of about PART bytes: (P + 1, 2), the first text of each, and where in `out` it may write."""
         bounds = table[:, self.scan.BYTES]
         B, size = len(bounds) - 1, int(bounds[-1])
-        first = np.unique(np.searchsorted(bounds[:B], np.arange(0, size, PART))) if size > PART else np.zeros(1, int)
+        if size <= PART:
+            return np.array([[0, 0], [B, 0]], np.int64)
+        first = np.unique(np.searchsorted(bounds[:B], np.arange(0, size, PART)))
         first = np.append(first[first < B], B)
         return np.stack([first, bounds[first] * self.points.growth + 2 * first], axis=1).astype(np.int64)
 

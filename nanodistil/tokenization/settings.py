@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
-from nanodistil.tokenization.files import read_json
 from nanodistil.weights.errors import CheckpointError
+from nanodistil.weights.small_files import read_json
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nanodistil.tokenization.added_tokens import AddedToken
-from nanodistil.tokenization.files import check_vocabulary, read_json
+from nanodistil.tokenization.files import check_vocabulary
 from nanodistil.tokenization.wordpiece import Normalizer
 from nanodistil.weights.errors import CheckpointError
+from nanodistil.weights.small_files import read_json
 
 T = TypeVar("T")
 
