@@ -6,14 +6,13 @@ DistilBERT and tight against a lying file: nothing is allocated from a number th
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from nanodistil.weights.errors import CheckpointError
+from nanodistil.weights.small_files import read_json
 
-MAX_JSON_BYTES = 1 << 20
 ACTIVATIONS = ("gelu", "relu")
 
 # field -> smallest and largest value that makes sense
@@ -142,24 +141,6 @@ class DistilBertConfig:
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict, with `model_type`, ready for json.dump."""
         return {"model_type": "distilbert", **asdict(self)}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a small file. Raises CheckpointError naming the file and what is wrong with it."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_JSON_BYTES + 1)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-    if len(raw) > MAX_JSON_BYTES:
-        raise CheckpointError(f"{path} is larger than {MAX_JSON_BYTES:,} bytes; is it a config?")
-    try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {str(error)[:120]}") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(values).__name__}, not an object")
-    return values
 
 
 def _check_type(name: str, value: Any, annotation: Any) -> None:

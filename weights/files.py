@@ -8,12 +8,11 @@ Face cache's own links do, from snapshots/<commit>/ into the blobs/ of the same 
 path, since checks on the spelling alone have been walked around in other projects more than once.
 """
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 from .errors import CheckpointError
+from .small_files import read_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -22,7 +21,6 @@ VOCABULARIES = ("vocab.txt", "tokenizer.json")
 TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 NEEDS = ("config", "tokenizer", "model", "all")
 
-MAX_INDEX_BYTES = 16 << 20  # a hundred thousand tensors; DistilBERT has about a hundred
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}\.safetensors")
 
 
@@ -47,21 +45,7 @@ def missing(folder: Path, need: str) -> list[str]:
 def weight_map(index: Path) -> dict[str, str]:
     """Tensor name -> shard's file name, from model.safetensors.index.json. Raises CheckpointError on any oddity."""
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise CheckpointError(f"{index}: a name stands in it twice")
-        return found
-
-    try:
-        if index.stat().st_size > MAX_INDEX_BYTES:
-            raise CheckpointError(f"{index}: larger than any index is ({MAX_INDEX_BYTES} bytes)")
-        content = json.loads(index.read_bytes(), object_pairs_hook=unique)
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{index}: cannot be read as JSON ({error})") from None
-    tensors = content.get("weight_map") if isinstance(content, dict) else None
+    tensors = read_json(index, unique=True).get("weight_map")
     if not isinstance(tensors, dict) or not tensors:
         raise CheckpointError(f"{index}: has no weight_map")
     for shard in tensors.values():

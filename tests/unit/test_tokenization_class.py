@@ -229,7 +229,7 @@ def test_a_missing_or_huge_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         DistilBertTokenizer(tmp_path / "absent")
     with pytest.raises(CheckpointError, match="cannot be read"):
         DistilBertTokenizer(tmp_path)
-    monkeypatch.setattr("nanodistil.tokenization.files.MAX_BYTES", 10)
+    monkeypatch.setattr("nanodistil.weights.small_files.LARGEST", 10)
     with pytest.raises(CheckpointError, match="larger than"):
         DistilBertTokenizer(write_vocab(tmp_path))
 
