@@ -25,7 +25,7 @@ def test_exp_is_within_two_ulp_everywhere():
     x = sample(1 << 31, 1 << 32)  # all x <= 0
     got = np.array([exp.exp_negative(v) for v in x], np.float32)
     near = x >= exp.LOWEST
-    assert ulps(got[near], np.exp(x[near].astype(np.float64))).max() <= 1.1  # all of them: 1.013
+    assert ulps(got[near], np.exp(x[near].astype(np.float64))).max() <= 1.1  # all of them: 1.069, at -5.197
     assert (got[~near] == 0).all() and not near.all()
 
 
