@@ -229,7 +229,7 @@ def scan(
     start: Int,  # the first part to scan
     stop: Int,
     parts: Longs,  # (P + 1, 2): the first text of a part, and where in `out` it writes
-    texts: Longs,  # (B + 1, 5): where in `data` a text begins, its first cut; out: first token, their number, hard?
+    texts: Longs,  # (B + 1, 5): the text's first byte, first cut; out: first token, number of tokens; HARD? in and out
     cuts: Longs,  # (C, 3): [start, end) in `data` of an added token, and its id; in order
     data: Bytes,  # all texts, UTF-8
     actions: Ints,  # (0x110000,): what becomes of a code point
@@ -267,7 +267,7 @@ def scan(
                 k = write(out, k, settings[BEFORE], none, none, none - 1)
             head = k
             p, end = texts[text, BYTES], texts[text + 1, BYTES]
-            place, n_word, hard = none, none, False
+            place, n_word, hard = none, none, texts[text, HARD] != 0
             for c in range(texts[text, CUTS], texts[text + 1, CUTS] + 1):
                 is_cut = c < texts[text + 1, CUTS]
                 stretch_end = cuts[c, 0] if is_cut else end

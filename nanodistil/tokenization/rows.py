@@ -7,6 +7,7 @@ integers that exist already (8 bytes an id and not 40), and a rectangle for NumP
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,10 @@ class Rows:
         if key == "length":
             return np.array(self.lists(key), np.int64)
         width = same_width(self.lists("length"))
-        count = np.array(self.lengths)
-        real = np.arange(width) < count[:, None]  # (B, T)
+        real = np.arange(width) < np.array(self.lengths)[:, None]  # (B, T)
         if self.padding and self.padding.side == "left":
             real = real[:, ::-1]
-        before = np.cumsum(count) - count
-        at = np.repeat(np.array(self.first) - before, count) + np.arange(count.sum())
+        at = self._places()
         if key == "offset_mapping":
             pairs = np.zeros((*real.shape, 2), np.int64)
             pairs[real] = self.out[STARTS : ENDS + 1, at].T
@@ -110,10 +109,17 @@ class Rows:
         return found.pad(*self.padding) if self.padding else found
 
     def _slices(self, row: int) -> list[list[int]]:
-        values, ends = self.out[row], [a + n for a, n in zip(self.first, self.lengths, strict=True)]
-        if row != IDS or sum(self.lengths) < MANY:
-            return [values[a:b].tolist() for a, b in zip(self.first, ends, strict=True)]
-        return [self.integers.take(values[a:b]).tolist() for a, b in zip(self.first, ends, strict=True)]
+        values, firsts = self.out[row], self.first
+        if row == IDS and sum(self.lengths) > MANY:
+            values = self.integers.take(values[self._places()])
+            firsts = [0, *accumulate(self.lengths[:-1])]
+        return [values[a : a + n].tolist() for a, n in zip(firsts, self.lengths, strict=True)]
+
+    def _places(self) -> NDArray[np.int64]:
+        """Where in `out` the tokens of all texts stand, one text after the other."""
+        count = np.array(self.lengths, np.int64)
+        before = np.cumsum(count) - count
+        return np.asarray(np.repeat(np.array(self.first) - before, count) + np.arange(count.sum()))
 
     def _padded(self, rows: list[Any], filler: Any) -> list[Any]:
         if self.padding is None:

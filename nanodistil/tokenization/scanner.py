@@ -12,7 +12,7 @@ id, a token with a lone surrogate, or words of more than 1,000 characters.
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Scanner:
         data = np.frombuffer(b"".join(encoded), np.uint8)
         table = np.zeros((B + 1, 5), np.int64)
         table[1:, scan.BYTES] = list(accumulate([len(part) for part in encoded]))
-        cuts, cut_names = self._cuts(texts, table)
+        cuts, names = self._cuts(texts, table)
         settings = np.array(
             [
                 self.wordpiece.vocabulary[self.wordpiece.unknown],
@@ -91,8 +91,11 @@ class Scanner:
         scan.scan_batch(self._parts(table), *arrays, workspaces=self.workspaces, lines=LINES)
         for i, hard in enumerate(table[:B, scan.HARD].tolist()):
             if hard:
-                self._by_definition(texts[i], table[i], frame, out)
-        return Rows(out, table[:B, scan.FIRST], table[:B, scan.COUNT], self.names, cut_names, frame, self.integers)
+                found = self._by_definition(texts[i], table[i], frame, out)
+                spoken = zip(found.ids, found.offsets, found.tokens, found.words, strict=True)
+                unlike = [item for item in spoken if item[3] is not None and self.names.get(item[0]) != item[2]]
+                names[i] = {start: token for _, (start, _), token, _ in unlike}
+        return Rows(out, table[:B, scan.FIRST], table[:B, scan.COUNT], self.names, names, frame, self.integers)
 
     def _cuts(self, texts: list[str], table: Longs) -> tuple[Longs, dict[int, dict[int, str]]]:
         """The added tokens in the texts, as places in the bytes, and what they are called: text -> start -> string."""
@@ -100,16 +103,21 @@ class Scanner:
         cuts: list[tuple[int, int, int]] = []
         names: dict[int, dict[int, str]] = {}
         for i, text in enumerate(texts):
-            if prefix is not None and prefix in text:
-                names[i] = {}
-                byte = int(table[i, scan.BYTES])
-                for start, end, number in self.added.cut_raw(text):
-                    begin = byte
-                    byte += end - start if text.isascii() else len(text[start:end].encode())  # cuts leave no gaps
-                    if number is not None:
-                        cuts.append((begin, byte, number))
-                        names[i][start] = text[start:end]
-                table[i + 1, scan.CUTS] = len(names[i])
+            if prefix is None or prefix not in text:
+                continue
+            found = self.added.cut_raw(text)
+            if any(start < end for (_, end, _), (start, _, _) in pairwise(found)):
+                table[i, scan.HARD] = 1  # one token begins with spaces that the one before took
+                continue
+            names[i] = {}
+            byte = int(table[i, scan.BYTES])
+            for start, end, number in found:
+                begin = byte
+                byte += end - start if text.isascii() else len(text[start:end].encode())  # cuts leave no gaps
+                if number is not None:
+                    cuts.append((begin, byte, number))
+                    names[i][start] = text[start:end]
+            table[i + 1, scan.CUTS] = len(names[i])
         if names:
             table[:, scan.CUTS] = list(accumulate(table[:, scan.CUTS].tolist()))
         return np.array(cuts, np.int64).reshape(-1, 3), names
@@ -124,7 +132,7 @@ class Scanner:
         first = np.append(first[first < B], B)
         return np.stack([first, bounds[first] * self.points.growth + 2 * first], axis=1).astype(np.int64)
 
-    def _by_definition(self, text: str, row: Longs, frame: Frame, out: NDArray[np.int32]) -> None:
+    def _by_definition(self, text: str, row: Longs, frame: Frame, out: NDArray[np.int32]) -> Encoding:
         """One text that the scan gave up on. Its place in `out` has room for whatever comes of it."""
         scan = self.scan
         found = encode(text, self.added, self.wordpiece)
@@ -140,3 +148,4 @@ class Scanner:
         out[scan.ENDS, place] = [end for _, end in found.offsets]
         out[scan.WORDS, place] = [-1 if word is None else word for word in found.words]
         row[scan.COUNT] = len(found)
+        return found
