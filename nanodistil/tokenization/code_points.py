@@ -5,8 +5,8 @@ The definition asks five questions about a character, one after the other, and r
 vanishes, becomes another character, or becomes several, which then stand in `expansions`. The numbers are those of
 kernels/wordpiece.py.
 
-The array is 4 MB, of which the system hands out only the pages that are touched. Filling it takes 5 ms, since only the
-3,000 characters to which something happens are looked at one by one.
+The array is 4 MB, of which the system hands out only the pages that are touched. Filling it takes 5 to 8 ms, since only
+the 3,000 characters to which something happens are looked at one by one.
 
 Marks. After decomposition each run of combining marks is put in canonical order. Nearly all marks are dropped right
 after, so the order shows only where a mark that survives has another one beside it. Such pairs are what the flags MARK

@@ -1,13 +1,16 @@
 """The compiled way from texts to tokens: the tables of one tokenizer, laid out for kernels/wordpiece.py.
 
-The definition (wordpiece.py, added_tokens.py) says what the tokens are; this gives the same ones, about a hundred times
-as fast. A batch goes through as one piece of memory: the texts are joined as UTF-8, added tokens ([MASK], ...) are cut
-out beforehand, by the definition, and reach the scan as places in the bytes; ids, offsets and word numbers come back
-as four long arrays, from which lists are made when somebody asks for them (rows.py).
+The definition (wordpiece.py, added_tokens.py) says what the tokens are; this gives the same ones, fifty times as fast.
+A batch goes through as one piece of memory: the texts are joined as UTF-8, added tokens ([MASK], ...) are cut out
+beforehand, by the definition, and reach the scan as places in the bytes; ids, offsets and word numbers come back as
+four long arrays, from which lists are made when somebody asks for them (rows.py).
+
+The tables of 30,000 tokens take 10 to 20 ms to lay out, so a tokenizer that sees one sentence never does.
 
 What it leaves to the definition: texts with a combining mark that survives normalization beside another one
-(code_points.py), and whole tokenizers that have added tokens to be found in the normalized text, two tokens of the same
-id, a token with a lone surrogate, or words of more than 1,000 characters.
+(code_points.py), or with added tokens that take the same spaces, and whole tokenizers that have added tokens to be
+found in the normalized text, two tokens of the same id, a token with a lone surrogate, or words of more than 1,000
+characters.
 """
 
 from __future__ import annotations
