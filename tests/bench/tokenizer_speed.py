@@ -2,11 +2,11 @@
 
     python tests/bench/tokenizer_speed.py wiki.valid.txt.xz books.valid.txt.xz [--vocab vocab.txt] [--rounds 7]
 
-The lines of all files are one batch. Every contestant runs twice a round, the
-second time timed, so that a busy machine is busy for all; the
-tables give medians, and ratios of medians. HF's `encode_batch` is timed without making Python lists of its result,
-`tokenizers`' fastest way (`encode_batch_fast`, no offsets) too; ours is timed as arrays, and as the lists of
-`tokenizer(texts)` with every one of them made. Before anything is timed all ids are compared. Needs `tokenizers`.
+The lines of all files are one batch. Every contestant runs twice a round, the second time timed, so that a busy machine
+is busy for all; the tables give medians, and ratios of medians. HF's `encode_batch` is timed without making Python
+lists of its result, `tokenizers`' fastest way (`encode_batch_fast`, no offsets) too; ours is timed as arrays, and as
+the lists of `tokenizer(texts)` with every one of them made. Before anything is timed all ids are compared. Needs
+`tokenizers`.
 """
 
 import argparse
