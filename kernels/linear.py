@@ -7,7 +7,10 @@ The definition is two nested dot products. What makes it fast:
 2. Multiply tile by tile, the sums of a tile in registers: tile.py.
 3. Let a block of rows pass over one panel after the other: the block stays in the second-level cache, and each panel is
    read from memory once a block.
-4. Add the bias and apply the activation while the finished tile is still in the first-level cache.
+4. Copy the block first, its rows a little further apart. Rows of 3072 floats begin 12288 bytes from each other, a
+   multiple of 4096, and the first-level cache keeps addresses that far apart in the same 8 places: a tile's 14 rows
+   drove each other out. With 16 floats between them the product of 14 rows went from 79 to 105 GFLOP/s.
+5. Add the bias and apply the activation while the finished tile is still in the first-level cache.
 
 A row's result is the same chain of additions wherever it stands, so it does not depend on batch, order or threads.
 """
@@ -23,7 +26,8 @@ from .gelu import gelu_one
 from .jit import kernel
 from .tile import COLUMNS, ROWS, multiply
 
-BLOCK = ROWS * max(1, 128 // ROWS)  # rows that pass over a panel together
+BLOCK = ROWS * max(1, 56 // ROWS)  # rows that pass over a panel together: with I = 3072, 0.7 MB, so in the second level
+APART = 16  # floats between the rows of a copied block, so that no two begin in the same set of the first-level cache
 IDENTITY, GELU = 0, 1
 
 
@@ -54,16 +58,24 @@ def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activat
     """Work items start..stop of out = activation(x W^T + b): (N, I), (P, I, COLUMNS), (O,) float32 -> (N, O)."""
     N, I = x.shape
     P, O = panels.shape[0], bias.shape[0]
-    a, b = x.reshape(-1), panels.reshape(-1)
+    b = panels.reshape(-1)
     tile = np.empty(ROWS * COLUMNS, np.float32)
+    step = I + APART
+    a = np.empty(BLOCK * step, np.float32)
+    copied = -1
     for item in range(start, stop):
         p = item % P
         left = p * COLUMNS
         columns = min(COLUMNS, O - left)
         block = item // P * BLOCK
+        if block != copied:
+            copied = block
+            for r in range(min(BLOCK, N - block)):
+                for k in range(I):
+                    a[r * step + k] = x[block + r, k]
         for row in range(block, min(block + BLOCK, N), ROWS):
             rows = min(ROWS, N - row)
-            multiply(rows, a, row * I, I, b, p * I * COLUMNS, tile, 0, COLUMNS, I)
+            multiply(rows, a, (row - block) * step, step, b, p * I * COLUMNS, tile, 0, COLUMNS, I)
             for r in range(rows):
                 done = tile[r * COLUMNS : (r + 1) * COLUMNS]
                 for j in range(columns):
