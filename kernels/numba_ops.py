@@ -30,6 +30,7 @@ __all__ = [
 Array = NDArray[np.float32]
 
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
+SCORES_A_THREAD = 4096  # the same for attention: a head of T tokens has T * T scores
 NOTHING_MASKED = np.zeros(0, np.bool_)
 
 prepare_linear = pack
@@ -95,7 +96,10 @@ def attention(
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D)."""
     out = empty(*q.shape)
     mask = NOTHING_MASKED if keep is None else keep
-    run(attention_heads, (len(starts) - 1) * heads, q, k, v, asking, starts, heads, mask, _scale(q, heads), out)
+    items = (len(starts) - 1) * heads
+    scores = q.shape[0] * k.shape[0] // max(1, len(starts) - 1) ** 2  # of a head, about
+    least = max(1, SCORES_A_THREAD // max(1, scores))
+    run(attention_heads, items, q, k, v, asking, starts, heads, mask, _scale(q, heads), out, least=least)
     return out
 
 
