@@ -47,6 +47,14 @@ class _Pretrained:
         self.config = config
         self.weights = lay_out(tensors, config.n_layers, self.ops.prepare_linear)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle, as multiprocessing needs: all but the backend, which is a module and loaded anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "ops"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.ops = backends.load(self.backend, dtype=self.dtype)
+
     @classmethod
     def from_pretrained(
         cls,

@@ -11,6 +11,7 @@ What is not here yet raises instead of being ignored: stride and overflowing win
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -121,8 +122,7 @@ class DistilBertTokenizer:
         self._wordpiece = WordPiece(
             backend.vocabulary, normalizer, backend.unknown, backend.prefix, backend.longest_word
         )
-        for_added = backend.normalizer or normalizer
-        self._added = AddedTokens(backend.vocabulary, lambda text: for_added(text)[0])
+        self._added = AddedTokens(backend.vocabulary, (backend.normalizer or normalizer).text)
         self._add(backend.added)
         self._add(
             (number, replace(token, special=token.special or token.content in self.all_special_tokens))
@@ -396,7 +396,7 @@ class DistilBertTokenizer:
         return pad, cut, max_length or 0
 
     def _warn_once(self, message: str, verbose: bool = True) -> None:
-        kind = message[:12]
+        kind = re.sub(r"\d+", "N", message)  # whatever the numbers are
         if verbose and kind not in self._warned:
             self._warned.add(kind)
             logger.warning(message)
@@ -435,7 +435,7 @@ class DistilBertTokenizer:
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """The token of an id, None where there is none, or a list of tokens for a sequence of ids."""
-        if isinstance(ids, int):
+        if hasattr(ids, "__index__") and not hasattr(ids, "__len__"):  # an int, or NumPy's
             return self._tokens.get(id_list(ids)[0])
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
         return [self._tokens.get(number) for number in id_list(ids) if number not in skipped]

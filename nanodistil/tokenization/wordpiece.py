@@ -139,6 +139,10 @@ class Normalizer:
             characters, spans = reorder(characters, spans)
         return self.after_order.apply(characters, spans)
 
+    def text(self, text: str) -> str:
+        """The normalized text alone."""
+        return self(text)[0]
+
 
 @cache
 def word_pattern() -> re.Pattern[str]:

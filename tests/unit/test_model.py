@@ -1,5 +1,7 @@
 """The model's own promises: packing, independence of neighbours, positions, taps."""
 
+import pickle
+
 import numpy as np
 import pytest
 from conftest import TINY, random_tensors
@@ -102,6 +104,12 @@ def test_bad_input_is_named(ids, mask, message):
 def test_bad_positions_are_named(positions, message):
     with pytest.raises(InputError, match=message):
         tiny("numpy")(IDS, MASK, positions=positions)
+
+
+def test_a_model_travels_to_another_process(backend):
+    model = tiny(backend)
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy(IDS, MASK).logits, model(IDS, MASK).logits)
 
 
 def test_an_empty_batch(backend):

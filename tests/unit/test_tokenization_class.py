@@ -1,7 +1,9 @@
 """The tokenizer's class, files and errors: examples to check by hand, on a vocabulary of twenty tokens."""
 
+import copy
 import json
 import logging
+import pickle
 import subprocess
 import sys
 import warnings
@@ -435,3 +437,27 @@ def test_too_long_a_text_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureF
 
 def test_added_token_flags() -> None:
     assert AddedToken("x").normalized and not AddedToken("x", special=True).normalized
+
+
+def test_copies_and_pickles() -> None:
+    """As multiprocessing makes them."""
+    mini = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    batch = mini(["one two", "three"], padding=True)
+    for other in (copy.deepcopy(batch), pickle.loads(pickle.dumps(batch))):
+        assert other["input_ids"] == batch["input_ids"]
+    assert pickle.loads(pickle.dumps(mini)).tokenize("unaffable") == mini.tokenize("unaffable")
+    assert copy.deepcopy(mini)("[MASK]!").input_ids == mini("[MASK]!").input_ids
+
+
+def test_ids_may_be_numpys() -> None:
+    np = pytest.importorskip("numpy")
+    mini = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    assert mini.convert_ids_to_tokens(np.int64(103)) == "[MASK]"
+    assert mini.convert_ids_to_tokens(np.array([103, 102])) == ["[MASK]", "[SEP]"]
+
+
+def test_a_warning_is_given_once_whatever_its_numbers(caplog: pytest.LogCaptureFixture) -> None:
+    mini = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    for n in (600, 700, 800):
+        mini("word " * n)
+    assert sum("longer than" in record.message for record in caplog.records) == 1
