@@ -60,6 +60,8 @@ def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activat
     P, O = panels.shape[0], bias.shape[0]
     b = panels.reshape(-1)
     tile = np.empty(ROWS * COLUMNS, np.float32)
+    blocks = (N + BLOCK - 1) // BLOCK
+    height = (N + blocks - 1) // max(blocks, 1)  # blocks, and tiles, of equal height: a last tile of 2 rows is slow
     step = I + APART
     a = np.empty(BLOCK * step, np.float32)
     copied = -1
@@ -67,14 +69,17 @@ def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activat
         p = item % P
         left = p * COLUMNS
         columns = min(COLUMNS, O - left)
-        block = item // P * BLOCK
+        block = item // P * height
+        end = min(block + height, N)
+        tiles = (end - block + ROWS - 1) // ROWS
         if block != copied:
             copied = block
-            for r in range(min(BLOCK, N - block)):
+            for r in range(end - block):
                 for k in range(I):
                     a[r * step + k] = x[block + r, k]
-        for row in range(block, min(block + BLOCK, N), ROWS):
-            rows = min(ROWS, N - row)
+        for t in range(tiles):
+            row = block + (end - block) * t // tiles
+            rows = block + (end - block) * (t + 1) // tiles - row
             multiply(rows, a, (row - block) * step, step, b, p * I * COLUMNS, tile, 0, COLUMNS, I)
             for r in range(rows):
                 done = tile[r * COLUMNS : (r + 1) * COLUMNS]
