@@ -1,12 +1,13 @@
 """Attention over packed sentences: softmax(q k^T / sqrt(Dh)) v, one (sentence, head) at a time.
 
-Both products run on the register tile (tile.py), so a work item first copies its head into the order the tile reads:
-the queries, scaled; the keys as panels, transposed; the values as panels. A head of 512 tokens is 128 KB each:
-second-level cache. Then ROWS queries at a time: their scores, (ROWS, T) and never more, softmax over each row, and the
-average of the values. The full (T, T) matrix is never written.
+Both products run on the register tile (tile.py), so a work item first copies the keys and values of its head into the
+order the tile reads: the keys as panels, scaled and turned (transpose.py); the values as panels. A head of 512 tokens
+is 128 KB each: second-level cache. Then ROWS queries at a time: their scores, (ROWS, T) and never more, softmax over
+each row, and the average of the values. The full (T, T) matrix is never written.
 
-Rows of scores are as long as whole panels; the places beyond the sentence hold -inf, which softmax turns into exact
-zeros. So no loop has a ragged end, and each is vector code without further thought.
+Rows of scores are as long as whole panels, so no loop has a ragged end. And the tile adds to what a sum starts from:
+0 for a key, the most negative number for a masked one, -inf beyond the sentence, which softmax turns into exact zeros.
+So masks cost nothing, and there is no code for them here but the row that holds these numbers.
 
 For whoever wants to look inside (a tap on scores or probs), the same steps run as three kernels with the matrices
 between them; the numbers are bitwise the same, which a test checks.
@@ -20,89 +21,159 @@ import numpy as np
 
 from .exp import exp_negative
 from .jit import kernel
-from .tile import COLUMNS, ROWS, multiply
+from .tile import COLUMNS, PIECE, ROWS, multiply
+from .transpose import LANES, turn
 
 f32 = np.float32
 MASKED = f32(np.finfo(np.float32).min)  # what a masked key scores: not -inf, see numpy_ops
 BEYOND = f32(-np.inf)  # what a place beyond the sentence scores
+NOTHING = f32(0.0)
 
 
 @kernel(inline=True)
-def scaled(q: Any, scale: Any) -> Any:
-    """(T, Dh) -> scale q, flat."""
-    T, Dh = q.shape
-    out = np.empty(T * Dh, np.float32)
-    for t in range(T):
-        for d in range(Dh):
-            out[t * Dh + d] = q[t, d] * scale
-    return out
+def panels_of_keys(k: Any, at: int, step: int, T: int, Dh: int, scale: Any, out: Any) -> None:
+    """(T, Dh), its rows `step` apart -> panels of scale k^T: out (ceil(T / COLUMNS), Dh, COLUMNS), flat.
+
+    Columns beyond T are whatever comes cheapest, but never NaN where the keys have none: what they score is -inf.
+    """
+    for p in range((T + COLUMNS - 1) // COLUMNS):
+        for j in range(0, COLUMNS, LANES):
+            t = p * COLUMNS + j
+            from_here, to_here = at + t * step, p * Dh * COLUMNS + j
+            if t < T and Dh % LANES == 0:
+                for d in range(0, Dh, LANES):
+                    turn(k, from_here + d, step, T - t, scale, out, to_here + d * COLUMNS, COLUMNS)
+            else:
+                for d in range(Dh):
+                    for i in range(LANES):
+                        out[to_here + d * COLUMNS + i] = k[from_here + i * step + d] * scale if t + i < T else NOTHING
 
 
 @kernel(inline=True)
-def panels_of_columns(x: Any) -> Any:
-    """(K, C) -> panels of its columns, (ceil(C / COLUMNS), K, COLUMNS) flat, zeros beyond C."""
-    K, C = x.shape
-    count = (C + COLUMNS - 1) // COLUMNS
-    out = np.zeros(count * K * COLUMNS, np.float32)
-    for p in range(count):
-        for k in range(K):
-            for j in range(min(COLUMNS, C - p * COLUMNS)):
-                out[(p * K + k) * COLUMNS + j] = x[k, p * COLUMNS + j]
-    return out
+def panels_of_values(v: Any, at: int, step: int, T: int, Dh: int, out: Any) -> None:
+    """(T, Dh), its rows `step` apart -> panels of its columns: out (ceil(Dh / COLUMNS), T, COLUMNS), flat."""
+    for p in range((Dh + COLUMNS - 1) // COLUMNS):
+        columns = min(COLUMNS, Dh - p * COLUMNS)
+        for t in range(T):
+            here, there = np.uint64(at + t * step + p * COLUMNS), np.uint64((p * T + t) * COLUMNS)
+            for j in range(columns):
+                out[there + np.uint64(j)] = v[here + np.uint64(j)]
+            for j in range(columns, COLUMNS):
+                out[there + np.uint64(j)] = NOTHING
 
 
 @kernel(inline=True)
-def score_rows(rows: int, q: Any, q_at: int, keys: Any, Dh: int, T: int, keep: Any, out: Any, width: int) -> None:
-    """`rows` queries against all keys: out[:rows, :width], masked and beyond filled in."""
-    for p in range(width // COLUMNS):
-        multiply(rows, q, q_at, Dh, keys, p * Dh * COLUMNS, out, p * COLUMNS, width, Dh)
-    for r in range(rows):
-        if keep.shape[0] > 0:
-            for t in range(T):
-                if not keep[t]:
-                    out[r * width + t] = MASKED
-        for t in range(T, width):
-            out[r * width + t] = BEYOND
+def what_scores_start_from(T: int, keep: Any, out: Any) -> None:
+    """out (width,): 0 for a key, MASKED for one that is masked, BEYOND beyond the sentence. keep: (T,) or (0,)."""
+    out[:T] = NOTHING
+    out[T:] = BEYOND
+    for t in range(keep.shape[0]):
+        if not keep[t]:
+            out[t] = MASKED
+
+
+@kernel(inline=True)
+def multiply_long(
+    rows: int,
+    a: Any,
+    a_at: int,
+    lda: int,
+    b: Any,
+    b_at: int,
+    s: Any,
+    s_at: int,
+    c: Any,
+    c_at: int,
+    ldc: int,
+    depth: int,
+) -> None:
+    """C[:rows] = s + A B in pieces of PIECE; s is one row for all."""
+    multiply(rows, a, a_at, lda, b, b_at, s, s_at, 0, c, c_at, ldc, min(PIECE, depth))
+    for k in range(PIECE, depth, PIECE):
+        multiply(rows, a, a_at + k, lda, b, b_at + k * COLUMNS, c, c_at, ldc, c, c_at, ldc, min(PIECE, depth - k))
+
+
+@kernel(inline=True)
+def score_rows(rows: int, q: Any, at: int, step: int, keys: Any, Dh: int, start: Any, out: Any) -> None:
+    """`rows` queries against the panels of keys: out (rows, width), flat."""
+    width = start.shape[0]
+    for left in range(0, width, COLUMNS):
+        multiply_long(rows, q, at, step, keys, left * Dh, start, left, out, left, width, Dh)
 
 
 @kernel(fastmath={"contract"}, inline=True)
-def softmax_row(row: Any) -> None:
-    """row = softmax(row), in place; its length is a multiple of COLUMNS.
+def softmax_row(x: Any, at: int, width: int, lanes: Any) -> None:
+    """x[at : at + width] = softmax of it, x flat; width is a multiple of COLUMNS; lanes: (COLUMNS,) to work in.
 
     The maximum and the sum are taken in COLUMNS lanes first: each lane is a chain of its own, so the loops vectorise
     without leave to reorder anything, and a lane adds at most T / COLUMNS numbers.
     """
-    lanes = np.empty(COLUMNS, np.float32)
     lanes[:] = BEYOND
-    for first in range(0, row.shape[0], COLUMNS):
+    for first in range(at, at + width, COLUMNS):
         for j in range(COLUMNS):
-            lanes[j] = max(lanes[j], row[first + j])
-    largest = BEYOND
-    for j in range(COLUMNS):
-        largest = max(largest, lanes[j])
-    lanes[:] = f32(0.0)
-    for first in range(0, row.shape[0], COLUMNS):
+            lanes[j] = max(lanes[j], x[np.uint64(first + j)])
+    half = COLUMNS // 2
+    while half:
+        for j in range(half):
+            lanes[j] = max(lanes[j], lanes[j + half])
+        half //= 2
+    largest = lanes[0]
+    lanes[:] = NOTHING
+    for first in range(at, at + width, COLUMNS):
         for j in range(COLUMNS):
-            e = exp_negative(row[first + j] - largest)
-            row[first + j] = e
+            i = np.uint64(first + j)
+            e = exp_negative(x[i] - largest)
+            x[i] = e
             lanes[j] += e
-    total = f32(0.0)
-    for j in range(COLUMNS):
-        total += lanes[j]
-    scale = f32(1.0) / total
-    for t in range(row.shape[0]):
-        row[t] *= scale
+    half = COLUMNS // 2
+    while half:
+        for j in range(half):
+            lanes[j] += lanes[j + half]
+        half //= 2
+    scale = f32(1.0) / lanes[0]
+    for j in range(width):
+        x[np.uint64(at + j)] *= scale
 
 
 @kernel(inline=True)
-def context_rows(rows: int, probs: Any, width: int, values: Any, T: int, tile: Any, out: Any) -> None:
-    """Averaged values for `rows` queries: probs[:rows, :T] against the panels of values -> out (rows, Dh)."""
-    Dh = out.shape[1]
-    for p in range((Dh + COLUMNS - 1) // COLUMNS):
-        multiply(rows, probs, 0, width, values, p * T * COLUMNS, tile, 0, COLUMNS, T)
-        for r in range(rows):
-            for j in range(min(COLUMNS, Dh - p * COLUMNS)):
-                out[r, p * COLUMNS + j] = tile[r * COLUMNS + j]
+def context_rows(
+    rows: int,
+    probs: Any,
+    probs_at: int,
+    width: int,
+    values: Any,
+    T: int,
+    nothing: Any,
+    tile: Any,
+    Dh: int,
+    out: Any,
+    at: int,
+    step: int,
+) -> None:
+    """Averaged values for `rows` queries: probs (rows, T), rows `width` apart, against the panels of values -> out."""
+    for left in range(0, Dh, COLUMNS):
+        if left + COLUMNS <= Dh:
+            multiply_long(rows, probs, probs_at, width, values, left * T, nothing, 0, out, at + left, step, T)
+        else:  # the tile writes whole panels
+            multiply_long(rows, probs, probs_at, width, values, left * T, nothing, 0, tile, 0, COLUMNS, T)
+            for r in range(rows):
+                for j in range(Dh - left):
+                    out[at + r * step + left + j] = tile[r * COLUMNS + j]
+
+
+@kernel(inline=True)
+def whole_panels(n: int) -> int:
+    """n, rounded up to whole panels."""
+    return (n + COLUMNS - 1) // COLUMNS * COLUMNS
+
+
+@kernel(inline=True)
+def longest(starts: Any) -> int:
+    """Tokens of the longest sentence."""
+    T = 0
+    for s in range(len(starts) - 1):
+        T = max(T, starts[s + 1] - starts[s])
+    return T
 
 
 @kernel()
@@ -110,8 +181,11 @@ def attention_heads(
     start: int,
     stop: int,
     q: Any,
+    q_step: int,
     k: Any,
+    k_step: int,
     v: Any,
+    v_step: int,
     asking: Any,
     starts: Any,
     heads: int,
@@ -121,43 +195,52 @@ def attention_heads(
 ) -> None:
     """Work items start..stop, item = sentence * heads + head: q (M, D), k, v (N, D) float32 -> out (M, D).
 
-    asking, starts: (B + 1,) first query and first key of each sentence. keep: (N,) bool, False at masked keys, or (0,)
-    where there are none. scale: 1 / sqrt(Dh).
+    q, k and v are flat, their rows so many floats apart: views of one product need no copy. asking, starts: (B + 1,)
+    first query and first key of each sentence. keep: (N,) bool, False at masked keys, or (0,) where there are none.
+    scale: 1 / sqrt(Dh).
     """
-    Dh = q.shape[1] // heads
-    tile = np.empty(ROWS * COLUMNS, np.float32)
+    D = out.shape[1]
+    Dh = D // heads
+    flat = out.reshape(-1)
+    most = whole_panels(longest(starts))
+    keys, values = np.empty(Dh * most, np.float32), np.empty(whole_panels(Dh) * most, np.float32)
+    scores, all_from = np.empty(ROWS * most, np.float32), np.empty(most, np.float32)
+    nothing, tile = np.zeros(COLUMNS, np.float32), np.empty(ROWS * COLUMNS, np.float32)
+    lanes = np.empty(COLUMNS, np.float32)
     for item in range(start, stop):
-        first, last = starts[item // heads], starts[item // heads + 1]
-        first_query, last_query = asking[item // heads], asking[item // heads + 1]
+        sentence, left = item // heads, item % heads * Dh
+        first, T = starts[sentence], starts[sentence + 1] - starts[sentence]
+        first_query, last_query = asking[sentence], asking[sentence + 1]
         if first_query == last_query:
             continue
-        left, right = item % heads * Dh, item % heads * Dh + Dh
-        T = last - first
-        width = (T + COLUMNS - 1) // COLUMNS * COLUMNS
-        queries = scaled(q[first_query:last_query, left:right], scale)
-        keys = panels_of_columns(k[first:last, left:right].T)
-        values = panels_of_columns(v[first:last, left:right])
-        scores = np.empty(ROWS * width, np.float32)
+        width = whole_panels(T)
+        panels_of_keys(k, first * k_step + left, k_step, T, Dh, scale, keys)
+        panels_of_values(v, first * v_step + left, v_step, T, Dh, values)
+        score_from = all_from[:width]
+        what_scores_start_from(T, keep[first : first + T], score_from)
         for row in range(first_query, last_query, ROWS):
             rows = min(ROWS, last_query - row)
-            score_rows(rows, queries, (row - first_query) * Dh, keys, Dh, T, keep[first:last], scores, width)
+            score_rows(rows, q, row * q_step + left, q_step, keys, Dh, score_from, scores)
             for r in range(rows):
-                softmax_row(scores[r * width : (r + 1) * width])
-            context_rows(rows, scores, width, values, T, tile, out[row : row + rows, left:right])
+                softmax_row(scores, r * width, width, lanes)
+            context_rows(rows, scores, 0, width, values, T, nothing, tile, Dh, flat, row * D + left, D)
 
 
 @kernel()
-def score_heads(start: int, stop: int, q: Any, k: Any, heads: int, keep: Any, scale: Any, out: Any) -> None:
-    """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32 -> out (H, Q, T)."""
-    T, Dh = k.shape[0], q.shape[1] // heads
-    width = (T + COLUMNS - 1) // COLUMNS * COLUMNS
-    scores = np.empty(ROWS * width, np.float32)
+def score_heads(
+    start: int, stop: int, q: Any, q_step: int, k: Any, k_step: int, keep: Any, scale: Any, Dh: int, out: Any
+) -> None:
+    """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32, flat -> out (H, Q, T)."""
+    Q, T = out.shape[1], out.shape[2]
+    width = whole_panels(T)
+    keys, scores = np.empty(Dh * width, np.float32), np.empty(ROWS * width, np.float32)
+    score_from = np.empty(width, np.float32)
+    what_scores_start_from(T, keep, score_from)
     for h in range(start, stop):
-        left, right = h * Dh, h * Dh + Dh
-        queries, keys = scaled(q[:, left:right], scale), panels_of_columns(k[:, left:right].T)
-        for row in range(0, q.shape[0], ROWS):
-            rows = min(ROWS, q.shape[0] - row)
-            score_rows(rows, queries, row * Dh, keys, Dh, T, keep, scores, width)
+        panels_of_keys(k, h * Dh, k_step, T, Dh, scale, keys)
+        for row in range(0, Q, ROWS):
+            rows = min(ROWS, Q - row)
+            score_rows(rows, q, row * q_step + h * Dh, q_step, keys, Dh, score_from, scores)
             for r in range(rows):
                 out[h, row + r] = scores[r * width : r * width + T]
 
@@ -166,23 +249,24 @@ def score_heads(start: int, stop: int, q: Any, k: Any, heads: int, keep: Any, sc
 def softmax_rows(start: int, stop: int, x: Any, out: Any) -> None:
     """out[start:stop] = softmax over the last axis: (R, T) float32 -> (R, T)."""
     T = x.shape[1]
-    row = np.empty((T + COLUMNS - 1) // COLUMNS * COLUMNS, np.float32)
+    row, lanes = np.empty(whole_panels(T), np.float32), np.empty(COLUMNS, np.float32)
     for r in range(start, stop):
         row[:T] = x[r]
         row[T:] = BEYOND
-        softmax_row(row)
+        softmax_row(row, 0, row.shape[0], lanes)
         out[r] = row[:T]
 
 
 @kernel()
-def context_heads(start: int, stop: int, probs: Any, v: Any, out: Any) -> None:
-    """Averaged values of one sentence, heads start..stop: (H, Q, T), (T, D) float32 -> out (Q, D)."""
-    T, Dh = v.shape[0], v.shape[1] // probs.shape[0]
+def context_heads(start: int, stop: int, probs: Any, v: Any, v_step: int, out: Any, out_step: int) -> None:
+    """Averaged values of one sentence, heads start..stop: (H, Q, T), (T, D) float32, flat -> out (Q, D), flat."""
+    H, Q, T = probs.shape
+    Dh = out_step // H
+    weights = probs.reshape(-1)
+    values, nothing = np.empty(whole_panels(Dh) * T, np.float32), np.zeros(COLUMNS, np.float32)
     tile = np.empty(ROWS * COLUMNS, np.float32)
     for h in range(start, stop):
-        left, right = h * Dh, h * Dh + Dh
-        values = panels_of_columns(v[:, left:right])
-        for row in range(0, probs.shape[1], ROWS):
-            rows = min(ROWS, probs.shape[1] - row)
-            at = probs[h, row : row + rows].reshape(-1)
-            context_rows(rows, at, T, values, T, tile, out[row : row + rows, left:right])
+        panels_of_values(v, h * Dh, v_step, T, Dh, values)
+        for row in range(0, Q, ROWS):
+            rows, at = min(ROWS, Q - row), (h * Q + row) * T
+            context_rows(rows, weights, at, T, values, T, nothing, tile, Dh, out, row * out_step + h * Dh, out_step)

@@ -11,16 +11,15 @@ Everything else (softmax, GELU, LayerNorm, the residual stream) stays float32.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import numba_ops
-from .gelu import gelu_one
 from .jit import kernel
-from .linear import BLOCK, GELU, IDENTITY
-from .memory import empty
+from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, whole_panels
+from .memory import aligned, empty
 from .numba_ops import (
     activation,
     add_layer_norm,
@@ -32,7 +31,7 @@ from .numba_ops import (
     layer_norm,
 )
 from .pool import run, set_threads
-from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, ROWS, SHAPE, tile_intrinsic
+from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, SHAPE, tile_intrinsic
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
@@ -42,13 +41,7 @@ __all__ = [
 Array = NDArray[np.float32]
 
 PAIRS = SHAPE.vector == 16 and "avx512bf16" in FEATURES  # whether two inputs share a word
-
-
-class Panels(NamedTuple):
-    """A linear map packed for `bfloat16_blocks`: panels (P, I, COLUMNS) of halves, or (P, I / 2, COLUMNS) of pairs."""
-
-    panels: NDArray[Any]
-    bias: Array  # (O,)
+WORD = 2 if PAIRS else 1  # inputs a word
 
 
 def rounded(x: Array) -> NDArray[np.uint16]:
@@ -68,48 +61,22 @@ def widened(bits: NDArray[np.uint16]) -> Array:
 
 
 def prepare_linear(weight: Array, bias: Array) -> Any:
-    """(O, I), (O,) -> panels. Called once, at load."""
+    """(O, I), (O,) -> panels (P, I, COLUMNS) of halves, or (P, ceil(I / 2), COLUMNS) of pairs. Called once, at load."""
     if not SHAPE.vector:
         return numba_ops.prepare_linear(widened(rounded(weight)), bias)
     O, I = weight.shape
-    depth = I + I % 2 if PAIRS else I
-    panels = np.zeros((-(-O // COLUMNS), depth, COLUMNS), np.uint16)
+    depth = -(-I // WORD)
+    panels = aligned(-(-O // COLUMNS), depth, COLUMNS, WORD, dtype=np.uint16)
     for p in range(panels.shape[0]):
-        rows = rounded(weight[p * COLUMNS : (p + 1) * COLUMNS])
-        panels[p, :I, : rows.shape[0]] = rows.T
-    if PAIRS:  # (P, I / 2, 2, COLUMNS) -> (P, I / 2, COLUMNS, 2) -> words
-        pairs = panels.reshape(panels.shape[0], depth // 2, 2, COLUMNS).transpose(0, 1, 3, 2)
-        return Panels(np.ascontiguousarray(pairs).view(np.int32)[..., 0], np.ascontiguousarray(bias, np.float32))
-    return Panels(panels, np.ascontiguousarray(bias, np.float32))
+        rows = np.zeros((COLUMNS, depth * WORD), np.uint16)
+        some = weight[p * COLUMNS : (p + 1) * COLUMNS]
+        rows[: some.shape[0], :I] = rounded(some)
+        panels[p] = rows.reshape(COLUMNS, depth, WORD).transpose(1, 0, 2)
+    return Panels(panels.view(np.int32 if PAIRS else np.uint16)[..., 0], whole_panels(bias), O)
 
 
 if SHAPE.vector:
-    multiply_bfloat16 = tile_intrinsic(BFLOAT16 if PAIRS else BFLOAT16_STORED)
-
-    @kernel(fastmath={"contract"})
-    def bfloat16_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activation: int, out: Any) -> None:
-        """Work items start..stop of out = activation(x W^T + b), x (N, words); as linear_blocks in linear.py."""
-        N, depth = x.shape
-        P, O = panels.shape[0], bias.shape[0]
-        a, b = x.reshape(-1), panels.reshape(-1)
-        tile = np.empty(ROWS * COLUMNS, np.float32)
-        for item in range(start, stop):
-            p = item % P
-            left = p * COLUMNS
-            columns = min(COLUMNS, O - left)
-            block = item // P * BLOCK
-            for row in range(block, min(block + BLOCK, N), ROWS):
-                rows = min(ROWS, N - row)
-                multiply_bfloat16(rows, a, row * depth, depth, b, p * depth * COLUMNS, tile, 0, COLUMNS, depth)
-                for r in range(rows):
-                    done = tile[r * COLUMNS : (r + 1) * COLUMNS]
-                    for j in range(columns):
-                        done[j] += bias[left + j]
-                    if activation == GELU:
-                        for j in range(COLUMNS):
-                            done[j] = gelu_one(done[j])
-                    for j in range(columns):
-                        out[row + r, left + j] = done[j]
+    bfloat16_blocks = blocks_kernel(tile_intrinsic(BFLOAT16 if PAIRS else BFLOAT16_STORED))
 
 
 @kernel()
@@ -129,13 +96,13 @@ def round_rows(start: int, stop: int, bits: Any, out: Any) -> None:
 def _linear(x: Array, w: Panels, activation: int) -> Array:
     x = np.ascontiguousarray(x)
     N, I = x.shape
-    out = empty(N, w.bias.shape[0])
+    out = empty(N, w.width)
     words: NDArray[Any] = x
     if PAIRS:
-        halves = np.empty((N, I + I % 2), np.uint16)
+        halves = empty(N, I + I % 2, dtype=np.uint16)
         run(round_rows, N, x.view(np.uint32), halves, least=16)
         words = halves.view(np.int32)
-    run(bfloat16_blocks, -(-N // BLOCK) * w.panels.shape[0], words, w.panels, w.bias, activation, out)
+    run(bfloat16_blocks, items(N, w), words, w.panels, w.bias, activation, out)
     return out
 
 

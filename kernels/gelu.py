@@ -39,6 +39,14 @@ def gelu_one(x: Any) -> Any:
     return max(x, ZERO) - z * (exp_negative(-HALF * z * z) * r)
 
 
+@kernel(fastmath={"contract"}, inline=True)
+def gelu_in_place(x: Any, at: int, count: int) -> None:
+    """x[at : at + count] = gelu of it, x flat."""
+    for j in range(count):
+        i = np.uint64(at + j)  # unsigned, or every access would ask whether it counts from the end
+        x[i] = gelu_one(x[i])
+
+
 @kernel(fastmath={"contract"})
 def gelu_rows(start: int, stop: int, x: Any, out: Any) -> None:
     """out[start:stop] = gelu(x[start:stop]): (N, F) float32 -> (N, F)."""

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .gelu import gelu_one
+from .gelu import gelu_in_place
 from .jit import kernel
-from .linear import BLOCK, GELU, IDENTITY
-from .memory import empty
+from .linear import BLOCK, GELU, IDENTITY, items, place, whole_panels
+from .memory import aligned, empty
 from .numba_ops import (
     activation,
     add_layer_norm,
@@ -35,7 +35,7 @@ from .numba_ops import (
     layer_norm,
 )
 from .pool import run, set_threads
-from .tile import COLUMNS, FEATURES, INT8, ROWS, SHAPE, tile_intrinsic
+from .tile import COLUMNS, FEATURES, INT8, PIECE, ROWS, SHAPE, tile_intrinsic
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
@@ -53,47 +53,52 @@ class Panels(NamedTuple):
     """A linear map packed for `int8_blocks`."""
 
     panels: NDArray[np.int32]  # (P, ceil(I / 4), COLUMNS) words of four int8
-    scale: Array  # (O,)
-    excess: NDArray[np.int32]  # (O,) what OFFSET adds to each sum
-    bias: Array  # (O,)
+    start: NDArray[np.int32]  # (P COLUMNS,) what a sum starts from: minus what OFFSET adds to it
+    scale: Array  # (P COLUMNS,)
+    bias: Array  # (P COLUMNS,)
+    width: int  # O
 
 
 def prepare_linear(weight: Array, bias: Array) -> Panels:
     """(O, I), (O,) -> panels. Called once, at load."""
     O, I = weight.shape
-    depth = -(-I // WORD) * WORD
+    depth = -(-I // WORD)
     scale = np.abs(weight).max(axis=1) / np.float32(LARGEST)  # (O,)
     scale[scale == 0] = 1
-    panels = np.zeros((-(-O // COLUMNS), depth, COLUMNS), np.int8)
-    excess = np.zeros(O, np.int32)
+    panels = aligned(-(-O // COLUMNS), depth, COLUMNS, WORD, dtype=np.int8)
+    start = np.zeros(panels.shape[0] * COLUMNS, np.int32)
     for p in range(panels.shape[0]):
         at = slice(p * COLUMNS, min((p + 1) * COLUMNS, O))
-        rows = np.rint(weight[at] / scale[at, None]).astype(np.int8)
-        excess[at] = OFFSET * rows.sum(axis=1, dtype=np.int32)
-        panels[p, :I, : rows.shape[0]] = rows.T
-    words = panels.reshape(panels.shape[0], depth // WORD, WORD, COLUMNS).transpose(0, 1, 3, 2)
-    packed = np.ascontiguousarray(words).view(np.int32)[..., 0]  # (P, I / 4, COLUMNS)
-    return Panels(packed, scale.astype(np.float32), excess, np.ascontiguousarray(bias, np.float32))
+        rows = np.zeros((COLUMNS, depth * WORD), np.int8)
+        rows[: at.stop - at.start, :I] = np.rint(weight[at] / scale[at, None])
+        start[p * COLUMNS : (p + 1) * COLUMNS] = -OFFSET * rows.sum(axis=1, dtype=np.int32)
+        panels[p] = rows.reshape(COLUMNS, depth, WORD).transpose(1, 0, 2)
+    return Panels(panels.view(np.int32)[..., 0], start, whole_panels(scale), whole_panels(bias), O)
 
 
 if SHAPE.vector == 16 and "avx512vnni" in FEATURES:
-    _multiply_tile = tile_intrinsic(INT8)
-
-    @kernel(inline=True)
-    def multiply_int8(
-        rows: int, a: Any, a_at: int, lda: int, b: Any, b_at: int, c: Any, c_at: int, ldc: int, depth: int
-    ) -> None:
-        _multiply_tile(rows, a, a_at, lda, b, b_at, c, c_at, ldc, depth)
-
+    multiply_int8 = tile_intrinsic(INT8)
 else:
 
     @kernel(inline=True)
     def multiply_int8(
-        rows: int, a: Any, a_at: int, lda: int, b: Any, b_at: int, c: Any, c_at: int, ldc: int, depth: int
+        rows: int,
+        a: Any,
+        a_at: int,
+        lda: int,
+        b: Any,
+        b_at: int,
+        s: Any,
+        s_at: int,
+        lds: int,
+        c: Any,
+        c_at: int,
+        ldc: int,
+        depth: int,
     ) -> None:
         for r in range(rows):
             for j in range(COLUMNS):
-                c[c_at + r * ldc + j] = np.int32(0)
+                c[c_at + r * ldc + j] = s[s_at + r * lds + j]
             for k in range(depth):
                 word = a[a_at + r * lda + k]
                 x0, x1 = word & np.int32(255), (word >> np.int32(8)) & np.int32(255)
@@ -124,52 +129,63 @@ def quantize_rows(start: int, stop: int, x: Any, out: Any, scales: Any) -> None:
         scales[i] = scale
 
 
-@kernel(fastmath={"contract"})
+@kernel(fastmath={"contract"}, inline=True)
+def scaled_back(sums: Any, at: int, x_scale: Any, scale: Any, bias: Any, left: int, out: Any, out_at: int) -> None:
+    """COLUMNS whole numbers of a row -> out = sums x_scale scale + bias."""
+    for j in range(COLUMNS):
+        column = np.uint64(left + j)
+        whole = np.float32(sums[np.uint64(at + j)])
+        out[np.uint64(out_at + j)] = whole * (x_scale * scale[column]) + bias[column]
+
+
+@kernel()
 def int8_blocks(
     start: int,
     stop: int,
     x: Any,
     x_scale: Any,
     panels: Any,
+    sums_from: Any,
     scale: Any,
-    excess: Any,
     bias: Any,
     activation: int,
     out: Any,
 ) -> None:
     """Work items start..stop of out = activation(x W^T + b), x (N, words); as linear_blocks in linear.py."""
-    N, depth = x.shape
-    P, O = panels.shape[0], bias.shape[0]
-    a, b = x.reshape(-1), panels.reshape(-1)
-    tile = np.empty(ROWS * COLUMNS, np.int32)
-    done = np.empty(COLUMNS, np.float32)
+    N, I = x.shape
+    P, O = panels.shape[0], out.shape[1]
+    a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
+    c, spare = np.empty(BLOCK * COLUMNS, np.int32), np.empty(COLUMNS, np.float32)
     for item in range(start, stop):
-        p = item % P
+        top, bottom, p = place(item, N, P)
         left = p * COLUMNS
-        columns = min(COLUMNS, O - left)
-        block = item // P * BLOCK
-        for row in range(block, min(block + BLOCK, N), ROWS):
-            rows = min(ROWS, N - row)
-            multiply_int8(rows, a, row * depth, depth, b, p * depth * COLUMNS, tile, 0, COLUMNS, depth)
-            for r in range(rows):
-                for j in range(columns):
-                    whole = tile[r * COLUMNS + j] - excess[left + j]
-                    done[j] = np.float32(whole) * (x_scale[row + r] * scale[left + j]) + bias[left + j]
-                if activation == GELU:
-                    for j in range(columns):
-                        done[j] = gelu_one(done[j])
-                for j in range(columns):
-                    out[row + r, left + j] = done[j]
+        for first in range(0, I, PIECE):
+            depth = min(PIECE, I - first)
+            for row in range(0, bottom - top, ROWS):
+                rows = min(ROWS, bottom - top - row)
+                a_at, b_at, c_at = (top + row) * I + first, (p * I + first) * COLUMNS, row * COLUMNS
+                if first == 0:
+                    multiply_int8(rows, a, a_at, I, b, b_at, sums_from, left, 0, c, c_at, COLUMNS, depth)
+                else:
+                    multiply_int8(rows, a, a_at, I, b, b_at, c, c_at, COLUMNS, c, c_at, COLUMNS, depth)
+        whole = left + COLUMNS <= O
+        for r in range(bottom - top):
+            done, at = (y, (top + r) * O + left) if whole else (spare, 0)
+            scaled_back(c, r * COLUMNS, x_scale[top + r], scale, bias, left, done, at)
+            if activation == GELU:
+                gelu_in_place(done, at, COLUMNS)
+            if not whole:
+                out[top + r, left:] = spare[: O - left]
 
 
 def _linear(x: Array, w: Panels, activation: int) -> Array:
     x = np.ascontiguousarray(x)
     N = x.shape[0]
-    out = empty(N, w.bias.shape[0])
-    numbers, scales = np.empty((N, w.panels.shape[1] * WORD), np.uint8), np.empty(N, np.float32)
+    out = empty(N, w.width)
+    numbers, scales = empty(N, w.panels.shape[1] * WORD, dtype=np.uint8), np.empty(N, np.float32)
     run(quantize_rows, N, x, numbers, scales, least=16)
-    items = -(-N // BLOCK) * w.panels.shape[0]
-    run(int8_blocks, items, numbers.view(np.int32), scales, w.panels, w.scale, w.excess, w.bias, activation, out)
+    words = numbers.view(np.int32)
+    run(int8_blocks, items(N, w), words, scales, w.panels, w.start, w.scale, w.bias, activation, out)
     return out
 
 

@@ -108,7 +108,7 @@ class _OneFilePerKernel(_Cache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.impl = CompileResultCacheImpl(function)
-        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
     @property
     def cache_path(self) -> str | None:

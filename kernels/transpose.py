@@ -1,0 +1,99 @@
+"""A square block of a matrix, turned on its diagonal without leaving the registers.
+
+Attention needs the keys of a head as columns. A loop that copies element by element reads or writes one number at a
+time, whichever way it runs: 1 ns each, half as long as the product it prepares. But a block of as many rows as a vector
+has lanes can be turned by exchanging its quarters: swap the upper right with the lower left, then the same within each
+quarter, and so on down to single numbers. (The steps commute; here the smallest come first.) Each exchange takes two
+rows and makes two, in one instruction each: for 16 lanes, 64 instructions for 256 numbers.
+
+    a b | c d         a e c g         a e i m
+    e f | g h   ->    b f d h   ->    b f j n
+    ----+----         i m k o         c g k o
+    i j | k l         j n l p         d h l p
+    m n | o p
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, overload
+
+from .tile import SHAPE
+
+LANES = SHAPE.vector or 8  # rows and columns of a block
+
+_f32, _i32, _i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+def turn(x: Any, at: int, step: int, rows: int, scale: Any, out: Any, out_at: int, out_step: int) -> None:
+    """out[j, r] = scale x[r, j] for a block of LANES x LANES; x, out flat float32, the blocks begin at `at`, `out_at`.
+
+    Of x only the first `rows` rows exist; the last of them stands in for the others.
+    """
+    for r in range(LANES):
+        for j in range(LANES):
+            out[out_at + j * out_step + r] = x[at + min(r, rows - 1) * step + j] * scale
+
+
+def _exchanged(builder: Any, rows: list[Any], distance: int) -> list[Any]:
+    """Swap what rows i and i + distance hold off the diagonal, for every pair of them."""
+    lanes = range(LANES)
+    first = [lane if not lane & distance else LANES + lane - distance for lane in lanes]
+    second = [lane + distance if not lane & distance else LANES + lane for lane in lanes]
+    new = list(rows)
+    for i in lanes:
+        if not i & distance:
+            for target, picks in ((i, first), (i + distance, second)):
+                mask = ir.Constant(ir.VectorType(_i32, LANES), picks)
+                new[target] = builder.shuffle_vector(rows[i], rows[i + distance], mask)
+    return new
+
+
+@intrinsic
+def _turn(typing_context, x, at, step, rows, scale, out, out_at, out_step):  # type: ignore[no-untyped-def]
+    whole = types.int64
+    signature = types.void(x, whole, whole, whole, types.float32, out, whole, whole)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        x, at, step, rows, scale, out, out_at, out_step = arguments
+        vector = ir.VectorType(_f32, LANES)
+        undefined = ir.Constant(vector, ir.Undefined)
+        source = builder.gep(context.make_array(signature.args[0])(context, builder, x).data, [at])
+        target = builder.gep(context.make_array(signature.args[5])(context, builder, out).data, [out_at])
+        zeros = ir.Constant(ir.VectorType(_i32, LANES), [0] * LANES)
+        scales = builder.shuffle_vector(builder.insert_element(undefined, scale, _i32(0)), undefined, zeros)
+        last, block = builder.sub(rows, _i64(1)), []
+        for r in range(LANES):
+            row = builder.select(builder.icmp_signed("<", _i64(r), last), _i64(r), last)
+            place = builder.gep(source, [builder.mul(row, step)])
+            value = builder.load(builder.bitcast(place, vector.as_pointer()))
+            value.align = 4
+            block.append(builder.fmul(value, scales))
+        distance = 1
+        while distance < LANES:
+            block = _exchanged(builder, block, distance)
+            distance *= 2
+        for j, value in enumerate(block):
+            place = builder.gep(target, [builder.mul(out_step, _i64(j))])
+            builder.store(value, builder.bitcast(place, vector.as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+if SHAPE.vector:
+
+    @overload(turn, inline="always")
+    def _turn_compiled(x, at, step, rows, scale, out, out_at, out_step):  # type: ignore[no-untyped-def]
+        return lambda x, at, step, rows, scale, out, out_at, out_step: _turn(
+            x, at, step, rows, scale, out, out_at, out_step
+        )
+
+else:
+
+    @overload(turn)
+    def _turn_in_loops(x, at, step, rows, scale, out, out_at, out_step):  # type: ignore[no-untyped-def]
+        return turn
