@@ -42,6 +42,7 @@ import numba
 import numpy as np
 from numba.core.caching import CompileResultCacheImpl, _Cache
 
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 HASH_BYTES = 32
 COMPILING, COMPILED = "compiling %s", "compiled %s"  # what the logger says, with a kernel's name
 log = logging.getLogger(__package__)
@@ -103,11 +104,15 @@ def cache_folder() -> Path | None:
     return None if why_not else folder
 
 
-class _OneFilePerKernel(_Cache):
-    """Numba asks this before it compiles a signature of `function`, and hands it what it compiled."""
+class OneFilePerKernel(_Cache):
+    """Numba asks this before it compiles a signature of `function`, and hands it what it compiled.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    variant: what else tells one version from another, where the signature does not say it all.
+    """
+
+    def __init__(self, function: Callable[..., Any], variant: str = "") -> None:
         self.impl = CompileResultCacheImpl(function)
+        self.variant = variant
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
     @property
@@ -116,7 +121,7 @@ class _OneFilePerKernel(_Cache):
 
     def path(self, signature: Any, codegen: Any) -> Path | None:
         folder = cache_folder()
-        key = hashlib.sha256(repr((str(signature), codegen.magic_tuple())).encode()).hexdigest()[:16]
+        key = hashlib.sha256(repr((str(signature), self.variant, codegen.magic_tuple())).encode()).hexdigest()[:16]
         return folder / f"{self.name}-{key}.bin" if folder else None
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
@@ -164,9 +169,9 @@ def kernel(*, fastmath: set[str] | None = None, inline: bool = False) -> Callabl
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath or set())(function)
+        compiled = numba.njit(**OPTIONS, fastmath=fastmath or set())(function)
         if not inline and not numba.config.DISABLE_JIT:
-            compiled._cache = _OneFilePerKernel(function)
+            compiled._cache = OneFilePerKernel(function)
         return compiled
 
     return decorate

@@ -48,7 +48,7 @@ def three_loops(x: Any, weight: Any, bias: Any, out: Any) -> None:
 
 @kernel(fastmath={"contract"})
 def plain_panels(x: Any, panels: Any, bias: Any, out: Any) -> None:
-    """Panels in plain loops: (N, I), (P, I, C), (O,) float32 -> (N, O).
+    """Panels in plain loops: (N, I), (P, I, C), (P C,) float32 -> (N, O).
 
     The innermost loop runs over outputs side by side, each a sum of its own, so it becomes vector code; but the sums
     live in memory, and every multiplication reads and writes one.
@@ -56,7 +56,7 @@ def plain_panels(x: Any, panels: Any, bias: Any, out: Any) -> None:
     P, I, C = panels.shape
     sums = np.empty(C, np.float32)
     for p in range(P):
-        columns = min(C, bias.shape[0] - p * C)
+        columns = min(C, out.shape[1] - p * C)
         for n in range(x.shape[0]):
             sums[:] = np.float32(0.0)
             for i in range(I):

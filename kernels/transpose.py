@@ -21,6 +21,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, overload
 
+from .jit import kernel
 from .tile import SHAPE
 
 LANES = SHAPE.vector or 8  # rows and columns of a block
@@ -93,7 +94,4 @@ if SHAPE.vector:
         )
 
 else:
-
-    @overload(turn)
-    def _turn_in_loops(x, at, step, rows, scale, out, out_at, out_step):  # type: ignore[no-untyped-def]
-        return turn
+    turn = kernel(inline=True)(turn)

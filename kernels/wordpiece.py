@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 
 from .borrowed import borrowed
 from .jit import kernel
-from .pool import run
+from .pool import run_python
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -387,7 +387,7 @@ def scan_batch(parts: Longs, *arguments: Any, workspaces: list[Workspace], lines
     if len(parts) == 2:
         some(0, 1)
     else:
-        run(some, len(parts) - 1)
+        run_python(some, len(parts) - 1)
 
 
 def new_workspace(lines: int, longest_word: int) -> Workspace:

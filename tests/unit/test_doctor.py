@@ -49,7 +49,7 @@ def test_a_tile_that_multiplies_wrongly_is_reported(capsys, monkeypatch):
     pytest.importorskip("numba")
     from nanodistil.kernels import diagnosis
 
-    monkeypatch.setattr(diagnosis, "linear", lambda x, w: np.zeros((x.shape[0], w.bias.shape[0]), np.float32))
+    monkeypatch.setattr(diagnosis, "linear", lambda x, w: np.zeros((x.shape[0], w.width), np.float32))
     assert diagnosis.self_test().startswith("1 x 1 x 1, ")
     monkeypatch.setattr(machine, "instrument", lambda name: diagnosis)
     monkeypatch.setattr(diagnosis, "limits", lambda: pytest.skip(), raising=False)

@@ -78,15 +78,7 @@ def test_the_neon_tile_compiles_to_neon(monkeypatch):
     monkeypatch.setattr(tile, "COLUMNS", tile.NEON.vectors * tile.NEON.vector)
     module = ir.Module()
     module.triple = "aarch64-unknown-linux-gnu"
-    pointer, whole = ir.FloatType().as_pointer(), ir.IntType(64)
-    function = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [pointer, whole, pointer, pointer, whole, whole]), "tile"
-    )
-    builder = ir.IRBuilder(function.append_basic_block())
-    a, lda, b, c, ldc, depth = function.args
-    dot = tile.FLOAT32._replace(instruction="llvm.fma.v4f32")
-    tile._emit_tile(builder, dot, tile.NEON.rows, a, lda, b, c, ldc, depth)
-    builder.ret_void()
+    tile._tile_function(module, tile.FLOAT32._replace(instruction="llvm.fma.v4f32"), tile.NEON.rows).linkage = ""
     machine = target.create_target_machine(cpu="neoverse-n1", opt=3)
     parsed = llvm.parse_assembly(str(module))
     options = llvm.create_pipeline_tuning_options(speed_level=3)

@@ -1,0 +1,143 @@
+"""A kernel as the machine sees it: an address to call, and a row of 64-bit words that hold its arguments.
+
+A Python thread that is to run its part of a kernel must first be woken, get the interpreter's lock from the thread that
+wants to compute too, and let Numba look at every argument. That took 60 us an op; a forward pass has 50 ops and, for a
+short sentence, 5 ms. Threads that call machine code by its address need none of it (pool.py).
+
+`entry` compiles the C function `call(start, stop, words)` around a kernel: it makes the kernel's arrays again from
+their addresses and shapes and calls it. One is made for each combination of argument types. The arrays are borrowed:
+whoever calls must hold the real ones until the kernel has returned. The result is 1, or 0 where the kernel failed,
+which ours do only for want of memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+from numba.np.numpy_support import from_dtype
+
+from .jit import OPTIONS, OneFilePerKernel
+
+Kind = tuple[str, int]  # of an argument: character of the dtype, and dimensions (0: a number)
+
+_i64 = ir.IntType(64)
+_entries: dict[tuple[Callable[..., Any], tuple[Kind, ...]], Entry] = {}
+
+
+class Entry(NamedTuple):
+    """A compiled kernel for certain types of arguments."""
+
+    code: CFunc
+    call: Callable[[int, int, int], int]  # start, stop, address of the words; without the interpreter's lock
+
+
+def _address(value: np.ndarray[Any, Any]) -> int:
+    """Where an array's memory begins. (`.ctypes.data` says it too, in 1 us instead of 0.2.)"""
+    if value.flags.writeable and value.size:
+        return ctypes.addressof(ctypes.c_char.from_buffer(value))  # type: ignore[arg-type]
+    return int(value.ctypes.data)
+
+
+def words_of(arguments: tuple[Any, ...]) -> tuple[tuple[Kind, ...], array[int]]:
+    """The kinds of a kernel's arguments and the words that hold them: of an array its address and its shape.
+
+    >>> kinds, words = words_of((np.zeros((2, 3), np.float32), 7))
+    >>> kinds, words[1:].tolist()
+    ((('f', 2), ('q', 0)), [2, 3, 7])
+    """
+    kinds: list[Kind] = []
+    words: list[int] = []
+    for value in arguments:
+        if isinstance(value, np.ndarray):
+            if not value.flags.c_contiguous:
+                raise TypeError("kernels take contiguous arrays only")
+            kinds.append((value.dtype.char, value.ndim))
+            words.append(_address(value))
+            words.extend(value.shape)
+        elif isinstance(value, np.float32):
+            kinds.append(("f", 0))
+            words.append(int(value.view(np.int32)))
+        else:
+            kinds.append(("q", 0))
+            words.append(int(value))
+    return tuple(kinds), array("q", words)
+
+
+def _unpacked(kinds: tuple[Kind, ...]) -> Any:
+    """An intrinsic that makes a kernel's arguments from the address of their words."""
+    numbers = [from_dtype(np.dtype(character)) for character, _ in kinds]
+    made = [types.Array(n, d, "C") if d else n for n, (_, d) in zip(numbers, kinds, strict=True)]
+
+    @intrinsic
+    def unpacked(typing_context, words):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            base, at, values = builder.inttoptr(arguments[0], _i64.as_pointer()), 0, []
+
+            def word(i: int) -> Any:
+                return builder.load(builder.gep(base, [_i64(i)]))
+
+            for number, kind, (_, dimensions) in zip(numbers, made, kinds, strict=True):
+                if not dimensions:
+                    low = word(at)
+                    if number == types.float32:
+                        low = builder.bitcast(builder.trunc(low, ir.IntType(32)), ir.FloatType())
+                    values.append(low)
+                    at += 1
+                    continue
+                array = context.make_array(kind)(context, builder)
+                shape = [word(at + 1 + d) for d in range(dimensions)]
+                strides = [_i64(np.dtype(kinds[made.index(kind)][0]).itemsize)]
+                for length in reversed(shape[1:]):
+                    strides.insert(0, builder.mul(strides[0], length))
+                data = builder.inttoptr(word(at), context.get_data_type(number).as_pointer())
+                size = context.get_constant(types.intp, np.dtype(kinds[made.index(kind)][0]).itemsize)
+                populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+                values.append(array._getvalue())
+                at += 1 + dimensions
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return types.Tuple(made)(types.int64), codegen
+
+    return unpacked
+
+
+def c_function(function: Callable[..., int], count: int, cache: OneFilePerKernel) -> CFunc:
+    """Compile a function of `count` whole numbers, which gives one, so that C and compiled code can call it."""
+    compiled = CFunc(function, ((types.int64,) * count, types.int64), {}, OPTIONS)
+    compiled._cache = cache
+    compiled.compile()
+    return compiled
+
+
+def callable_at(compiled: CFunc) -> Callable[..., int]:
+    """The same for Python to call, without the interpreter's lock; `compiled` must live as long."""
+    kind = ctypes.CFUNCTYPE(*(ctypes.c_int64,) * (len(compiled._sig.args) + 1))
+    return kind(compiled.address)  # type: ignore[arg-type]
+
+
+def entry(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
+    """The kernel for arguments of these kinds, compiled or loaded from the cache at its first use."""
+    found = _entries.get((kernel, kinds))
+    if found is None:
+        unpacked = _unpacked(kinds)
+        # The same once more, without a cache of its own: its code is part of the entry's.
+        body = numba.njit(**OPTIONS, fastmath=kernel.targetoptions["fastmath"])(kernel.py_func)
+
+        def call(start: int, stop: int, words: int) -> int:
+            body(start, stop, *unpacked(words))
+            return 1
+
+        compiled = c_function(call, 3, OneFilePerKernel(kernel.py_func, str(kinds)))
+        found = Entry(compiled, callable_at(compiled))
+        _entries[kernel, kinds] = found
+    return found
