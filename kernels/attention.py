@@ -34,19 +34,19 @@ NOTHING = f32(0.0)
 def panels_of_keys(k: Any, at: int, step: int, T: int, Dh: int, scale: Any, out: Any) -> None:
     """(T, Dh), its rows `step` apart -> panels of scale k^T: out (ceil(T / COLUMNS), Dh, COLUMNS), flat.
 
-    Columns beyond T are whatever comes cheapest, but never NaN where the keys have none: what they score is -inf.
+    Columns beyond T repeat the last key: what they score is -inf whatever they hold, unless that is NaN.
     """
     for p in range((T + COLUMNS - 1) // COLUMNS):
         for j in range(0, COLUMNS, LANES):
-            t = p * COLUMNS + j
+            t = min(p * COLUMNS + j, T - 1)  # beyond the sentence, its last key again
             from_here, to_here = at + t * step, p * Dh * COLUMNS + j
-            if t < T and Dh % LANES == 0:
+            if Dh % LANES == 0:
                 for d in range(0, Dh, LANES):
                     turn(k, from_here + d, step, T - t, scale, out, to_here + d * COLUMNS, COLUMNS)
             else:
                 for d in range(Dh):
                     for i in range(LANES):
-                        out[to_here + d * COLUMNS + i] = k[from_here + i * step + d] * scale if t + i < T else NOTHING
+                        out[to_here + d * COLUMNS + i] = k[from_here + min(i, T - t - 1) * step + d] * scale
 
 
 @kernel(inline=True)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from . import numpy_ops
@@ -20,6 +19,7 @@ from .gelu import gelu_rows
 from .layer_norm import add_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack
 from .memory import empty
+from .native import Rows
 from .numpy_ops import sentences
 from .pool import run, set_threads
 
@@ -31,7 +31,6 @@ __all__ = [
 Array = NDArray[np.float32]
 
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
-SCORES_A_THREAD = 4096  # the same for attention: a head of T tokens has T * T scores
 NOTHING_MASKED = np.zeros(0, np.bool_)
 
 prepare_linear = pack
@@ -81,17 +80,9 @@ def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Arr
     return out
 
 
-def _flat(x: Array) -> tuple[Array, int]:
-    """The rows of x (N, D) as one line in memory, with whatever lies between them, and their distance.
-
-    So the columns of a product (q, k, v of the fused one) are read where they are, and kernels see one kind of array.
-    """
-    if not x.size or x.strides[1] != x.itemsize:
-        x = np.ascontiguousarray(x)
-    step = x.strides[0] // x.itemsize if len(x) > 1 else x.shape[1]
-    if step == x.shape[1]:
-        return x.reshape(-1), step
-    return as_strided(x, ((len(x) - 1) * step + x.shape[1],), (x.itemsize,)), step
+def _rows(x: Array) -> Rows:
+    """x (N, D) as it lies in memory, if its rows are contiguous, else a copy."""
+    return Rows(x if x.strides[1] == x.itemsize and x.strides[0] > 0 else np.ascontiguousarray(x))
 
 
 def _scale(q: Array, heads: int) -> np.float32:
@@ -110,11 +101,19 @@ def attention(
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D)."""
     out = empty(*q.shape)
     mask = NOTHING_MASKED if keep is None else keep
-    items = (len(starts) - 1) * heads
-    scores = q.shape[0] * k.shape[0] // max(1, len(starts) - 1) ** 2  # of a head, about
-    least = max(1, SCORES_A_THREAD // max(1, scores))
-    flat = (*_flat(q), *_flat(k), *_flat(v))
-    run(attention_heads, items, *flat, asking, starts, heads, mask, _scale(q, heads), out, least=least)
+    run(
+        attention_heads,
+        (len(starts) - 1) * heads,
+        _rows(q),
+        _rows(k),
+        _rows(v),
+        asking,
+        starts,
+        heads,
+        mask,
+        _scale(q, heads),
+        out,
+    )
     return out
 
 
@@ -131,7 +130,7 @@ def attention_scores(
     for a, s in zip(sentences(asking), sentences(starts), strict=True):
         out = np.empty((heads, a.stop - a.start, s.stop - s.start), np.float32)
         mask = NOTHING_MASKED if keep is None else keep[s]
-        run(score_heads, heads, *_flat(q[a]), *_flat(k[s]), mask, _scale(q, heads), q.shape[1] // heads, out)
+        run(score_heads, heads, _rows(q[a]), _rows(k[s]), mask, _scale(q, heads), q.shape[1] // heads, out)
         scores.append(out)
     return scores
 
@@ -152,6 +151,6 @@ def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64
     out: Any = np.empty((sum(p.shape[1] for p in probs), v.shape[1]), np.float32)
     row = 0
     for p, s in zip(probs, sentences(starts), strict=True):
-        run(context_heads, p.shape[0], np.ascontiguousarray(p), *_flat(v[s]), *_flat(out[row : row + p.shape[1]]))
+        run(context_heads, p.shape[0], np.ascontiguousarray(p), _rows(v[s]), _rows(out[row : row + p.shape[1]]))
         row += p.shape[1]
     return out

@@ -36,7 +36,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .jit import OneFilePerKernel, kernel
-from .native import Entry, c_function, callable_at, entry, words_of
+from .native import Entry, as_python, c_function, callable_at, entry, words_of
 
 SHARES = 8  # a thread takes about so many in an op: fewer wait for the slowest, more cost 0.1 us each
 LOOKS = 3000  # a worker looks so often for a new job before it sleeps: 0.1 ms or so
@@ -272,7 +272,7 @@ def run(kernel: Callable[..., None], items: int, *arguments: Any, least: int = 1
     if not items:
         return
     if numba.config.DISABLE_JIT:
-        kernel(0, items, *arguments)
+        kernel(0, items, *as_python(arguments))
         return
     kinds, words = words_of(arguments)
     compiled = entry(kernel, kinds)
