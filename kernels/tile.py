@@ -168,10 +168,13 @@ def _tile_function(module: Any, dot: Dot, rows: int) -> Any:
     Never inlined: among the variables of the loops around it, LLVM ran out of address registers and fetched them from
     the stack in every round; alone it has enough, and a call costs 20 cycles of 1600. That was 6 % of a product.
     """
+    name = f"nanodistil.tile.{dot.instruction}{'.halves' if dot.halves else ''}.{rows}"
+    if name in module.globals:
+        return module.globals[name]
     word, stored, total = (t.as_pointer() for t in (dot.word, _i16 if dot.halves else dot.word, dot.total))
     signature = ir.FunctionType(ir.VoidType(), [word, _i64, stored, total, _i64, total, _i64, _i64])
-    function = ir.Function(module, signature, module.get_unique_name(f"tile.{rows}"))
-    function.linkage = "internal"
+    function = ir.Function(module, signature, name)
+    function.linkage = "linkonce_odr"  # where several parts of a kernel have one, one remains
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
