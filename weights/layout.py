@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .safetensors_reader import release
+
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -61,13 +63,20 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Callable[[NDArray[Any], ND
     def norm(name: str) -> Norm:
         return Norm(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
 
+    def packed(weight: NDArray[Any], bias: NDArray[Any]) -> Any:
+        """The map in the backend's layout, without the file's pages beside it: those would double the memory."""
+        prepared = prepare(weight, bias)
+        for tensor in tensors.values():  # of one file or several; stacked weights are no view of any
+            release(tensor)
+        return prepared
+
     def linear(*names: str) -> Any:
         """The named maps, stacked along their outputs."""
         parts = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]
         weights, biases = zip(*parts, strict=True)
         if len(names) == 1:
-            return prepare(weights[0], biases[0])
-        return prepare(np.concatenate(weights), np.concatenate(biases))
+            return packed(weights[0], biases[0])
+        return packed(np.concatenate(weights), np.concatenate(biases))
 
     def layer(at: str) -> LayerWeights:
         return LayerWeights(
@@ -79,17 +88,17 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Callable[[NDArray[Any], ND
             output_layer_norm=norm(f"{at}.output_layer_norm"),
         )
 
-    words = tensors["embeddings.word_embeddings.weight"]
-    body = Weights(
+    words, head = tensors["embeddings.word_embeddings.weight"], {}
+    if "vocab_transform.weight" in tensors:
+        head = {  # the projector is by far the largest, so it comes first, while little else is in memory
+            "vocab_projector": packed(tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"]),
+            "vocab_transform": linear("vocab_transform"),
+            "vocab_layer_norm": norm("vocab_layer_norm"),
+        }
+    return Weights(
         word_embeddings=words,
         position_embeddings=tensors["embeddings.position_embeddings.weight"],
         LayerNorm=norm("embeddings.LayerNorm"),
         layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
-    )
-    if "vocab_transform.weight" not in tensors:
-        return body
-    return body._replace(
-        vocab_transform=linear("vocab_transform"),
-        vocab_layer_norm=norm("vocab_layer_norm"),
-        vocab_projector=prepare(tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"]),
+        **head,
     )

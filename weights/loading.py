@@ -18,7 +18,7 @@ from .errors import CheckpointError
 from .files import INDEX, WEIGHTS, contained, shards, weight_map
 from .names import canonical, expected, is_head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
-from .safetensors_reader import FLOATS, SafetensorsFile
+from .safetensors_reader import FLOATS, SafetensorsFile, release
 
 LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken file's first ones
 
@@ -44,6 +44,7 @@ def load(folder: Path, config: Any, head: str = "base", dtype: DTypeLike = np.fl
             tensors[name] = file.array(stored, dtype)
         if not finite(tensors[name]):
             raise CheckpointError(f"{file.path}: {stored} {shape} has numbers that are NaN or infinite in {dtype}")
+        release(tensors[name])
     return tensors
 
 

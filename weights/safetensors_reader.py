@@ -102,6 +102,19 @@ class SafetensorsFile:
         return flat.reshape(entry.shape)
 
 
+def release(array: NDArray[Any]) -> None:
+    """Take the pages of the file that `array` is a view of out of this process's memory, where it is one.
+
+    Nothing is lost: they stay in the system's file cache and come back when touched. For whoever has made a copy.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    owner = owner.obj if isinstance(owner, memoryview) else owner
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
