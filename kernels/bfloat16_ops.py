@@ -35,7 +35,7 @@ from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, SHAPE, tile_intr
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "layer_norm", "linear", "linear_activation", "prepare_linear", "set_threads",
+    "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]
@@ -74,6 +74,8 @@ def prepare_linear(weight: Array, bias: Array) -> Any:
         panels[p] = rows.reshape(COLUMNS, depth, WORD).transpose(1, 0, 2)
     return Panels(panels.view(np.int32 if PAIRS else np.uint16)[..., 0], whole_panels(bias), O)
 
+
+prepare_head = prepare_linear
 
 if SHAPE.vector:
     bfloat16_blocks = blocks_kernel(tile_intrinsic(BFLOAT16 if PAIRS else BFLOAT16_STORED))

@@ -25,7 +25,7 @@ from .pool import run, set_threads
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "layer_norm", "linear", "linear_activation", "prepare_linear", "set_threads",
+    "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]
@@ -33,7 +33,7 @@ Array = NDArray[np.float32]
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
 NOTHING_MASKED = np.zeros(0, np.bool_)
 
-prepare_linear = pack
+prepare_linear = prepare_head = pack
 
 
 def linear(x: Array, w: Panels) -> Array:

@@ -42,6 +42,11 @@ def prepare_linear(weight: Array, bias: Array) -> Linear:
     return Linear(weight, bias)
 
 
+def prepare_head(weight: Array, bias: Array) -> Linear:
+    """The same for the maps of a head, which a backend that rounds may round less: nothing averages out after them."""
+    return prepare_linear(weight, bias)
+
+
 def linear(x: Array, w: Linear) -> Array:
     """x W^T + b: (N, I) -> (N, O).
 

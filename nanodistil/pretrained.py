@@ -45,7 +45,7 @@ class _Pretrained:
         self.backend, self.dtype = backends.choose(backend, dtype)
         self.ops = backends.load(self.backend, threads, self.dtype)
         self.config = config
-        self.weights = lay_out(tensors, config.n_layers, self.ops.prepare_linear)
+        self.weights = lay_out(tensors, config.n_layers, self.ops.prepare_linear, self.ops.prepare_head)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle, as multiprocessing needs: all but the backend, which is a module and loaded anew."""

@@ -10,8 +10,8 @@
     vocab_transform, vocab_layer_norm                       the same
     vocab_projector.bias                     (V,)           vocab_projector
 
-`prepare` is the backend's `prepare_linear`: it may copy a weight into any order its kernel reads fastest. The model
-sees only the result, so no other file knows about layouts.
+`prepare` and `prepare_head` are the backend's functions of nearly these names: they may copy a weight into any order
+its kernel reads fastest. The model sees only the result, so no other file knows about layouts.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from .safetensors_reader import release
 
 Tensors = dict[str, NDArray[Any]]
+Prepare = Callable[[NDArray[Any], NDArray[Any]], Any]  # weight, bias -> a map in a backend's layout
 
 
 class Norm(NamedTuple):
@@ -57,13 +58,13 @@ class Weights(NamedTuple):
     vocab_projector: Any = None  # (V, D)
 
 
-def lay_out(tensors: Tensors, n_layers: int, prepare: Callable[[NDArray[Any], NDArray[Any]], Any]) -> Weights:
+def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Prepare) -> Weights:
     """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first."""
 
     def norm(name: str) -> Norm:
         return Norm(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
 
-    def packed(weight: NDArray[Any], bias: NDArray[Any]) -> Any:
+    def packed(weight: NDArray[Any], bias: NDArray[Any], prepare: Prepare = prepare) -> Any:
         """The map in the backend's layout, without the file's pages beside it: those would double the memory."""
         prepared = prepare(weight, bias)
         for tensor in tensors.values():  # of one file or several; stacked weights are no view of any
@@ -91,8 +92,10 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Callable[[NDArray[Any], ND
     words, head = tensors["embeddings.word_embeddings.weight"], {}
     if "vocab_transform.weight" in tensors:
         head = {  # the projector is by far the largest, so it comes first, while little else is in memory
-            "vocab_projector": packed(tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"]),
-            "vocab_transform": linear("vocab_transform"),
+            "vocab_projector": packed(
+                tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"], prepare_head
+            ),
+            "vocab_transform": packed(tensors["vocab_transform.weight"], tensors["vocab_transform.bias"], prepare_head),
             "vocab_layer_norm": norm("vocab_layer_norm"),
         }
     return Weights(

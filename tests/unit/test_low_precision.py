@@ -50,12 +50,14 @@ def test_int8_linear(shape):
     """Whole numbers exactly, then two scales and a bias."""
     x, weight, bias = some(*shape)
     got = int8_ops.linear(x, int8_ops.prepare_linear(weight, bias))
-    x_scale = np.abs(x).max(1, keepdims=True) / np.float32(127)
+    low = x.min(1, keepdims=True)
+    x_scale = (x.max(1, keepdims=True) - low) / np.float32(255)
+    inverse = np.divide(1, x_scale, out=np.zeros_like(x_scale), where=x_scale > 0)
+    xq = np.floor((x - low) * inverse + np.float32(0.5)).astype(np.int64)
     w_scale = np.abs(weight).max(1) / np.float32(127)
-    xq = np.floor(x * (np.float32(1) / x_scale) + np.float32(128.5)).astype(np.int64) - 128
     wq = np.rint(weight / w_scale[:, None]).astype(np.int64)
-    expected = (xq @ wq.T).astype(np.float32) * (x_scale * w_scale) + bias
-    np.testing.assert_allclose(got, expected, rtol=3e-7, atol=1e-6)
+    expected = (xq @ wq.T) * (x_scale * w_scale).astype(np.float64) + low * (wq.sum(1) * w_scale) + bias
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=4e-6)
     assert np.abs(got - (x @ weight.T + bias)).max() <= 0.06 * np.sqrt(shape[1])
 
 
@@ -63,6 +65,18 @@ def test_zeros_and_constant_rows():
     for ops in (bfloat16_ops, int8_ops):
         w = ops.prepare_linear(np.zeros((4, 6), np.float32), np.arange(4, dtype=np.float32))
         np.testing.assert_array_equal(ops.linear(np.zeros((2, 6), np.float32), w), [[0, 1, 2, 3]] * 2)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_int8_does_not_hide_what_is_not_finite(wrong):
+    """It has no number of its own for it, so the whole row tells; the rows beside it do not."""
+    x, weight, bias = some(3, 40, 5)
+    w = int8_ops.prepare_linear(weight, bias)
+    before = int8_ops.linear(x, w)
+    x[1, 7] = wrong
+    after = int8_ops.linear(x, w)
+    assert not np.isfinite(after[1]).any()
+    np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
