@@ -165,8 +165,8 @@ def _emit_tile(
 def _tile_function(module: Any, dot: Dot, rows: int) -> Any:
     """The tile of exactly `rows` rows as a function of its own: (a, lda, b, s, lds, c, ldc, depth).
 
-    Never inlined: among the variables of the loops around it, LLVM ran out of address registers and fetched them from
-    the stack in every round; alone it has enough, and a call costs 20 cycles of 1600. That was 6 % of a product.
+    Never inlined: among the variables of the loops around it LLVM ran out of address registers and fetched them from
+    the stack in every round. Alone it has enough, and a call costs 20 cycles of 1600: 101 -> 104 GFLOP/s for 6 rows.
     """
     name = f"nanodistil.tile.{dot.instruction}{'.halves' if dot.halves else ''}.{rows}"
     if name in module.globals:

@@ -7,7 +7,9 @@ This file alone imports them, and only the one that is asked for, so the numpy b
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -86,10 +88,32 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
         raise InputError(
             "threads is for the numba backend; NumPy's BLAS takes OPENBLAS_NUM_THREADS from the environment at start"
         )
-    module = import_module(f"nanodistil.kernels.{MODULES.get(dtype, name + '_ops')}")
+    module = import_module(_module(name, dtype))
     if threads is not None:
         module.set_threads(threads)
+    if name == "numba" and (wrong := _untrue(dtype)):
+        warnings.warn(
+            f"the compiled {dtype} kernels multiply wrongly on this machine ({wrong}; see nanodistil doctor): "
+            "computing with the numpy backend in float32 instead",
+            stacklevel=3,
+        )
+        module = import_module("nanodistil.kernels.numpy_ops")
     return cast(Ops, module)
+
+
+@cache
+def _untrue(dtype: str) -> str:
+    """What the self-test of the kernels for `dtype` finds, once a process: "" where all is well."""
+    return str(instrument("diagnosis").self_test(import_module(_module("numba", dtype))))
+
+
+def _module(name: str, dtype: str) -> str:
+    return f"nanodistil.kernels.{MODULES.get(dtype, name + '_ops')}"
+
+
+def self_tests() -> dict[str, str]:
+    """The self-test's finding for every dtype of the numba backend. Raises MissingExtraError without Numba."""
+    return {dtype: _untrue(dtype) for dtype in BACKENDS["numba"]}
 
 
 def wordpiece_scan() -> ModuleType | None:

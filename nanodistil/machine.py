@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nanodistil import __version__
-from nanodistil.backend import choose, instrument
+from nanodistil.backend import choose, instrument, self_tests
 from nanodistil.weights.cache import cache_folder, cached_models
 from nanodistil.weights.errors import MissingExtraError
 
@@ -64,7 +64,7 @@ def examine(measure: bool = True) -> dict[str, Any]:
         return found | parts | {"without_numba": str(error)}
     parts["cpu"] = diagnosis.cpu()
     parts["tile"] = diagnosis.register_tile()
-    wrong = diagnosis.self_test()
+    wrong = "; ".join(f"{dtype}: {found}" for dtype, found in self_tests().items() if found)
     parts["self_test"] = {"passed": not wrong, "wrong": wrong}
     parts["threads"] = diagnosis.threads()
     parts["cache"] = diagnosis.cache()  # after the self-test, which may have filled it

@@ -45,7 +45,7 @@ def kernels(found: dict[str, Any]) -> list[tuple[str, str]]:
     how = vectors if tile["compiled"] else "not compiled: NUMBA_DISABLE_JIT is set"
     rows.append(("tile", f"{tile['rows']} rows x {tile['columns']} columns, {how}"))
     wrong = found["self_test"]["wrong"]
-    rows.append(("self-test", f"FAIL at {wrong}: use --backend numpy, and report this" if wrong else "PASS"))
+    rows.append(("self-test", f"FAIL: {wrong}. NumPy computes instead; please report this" if wrong else "PASS"))
     reasons = ", ".join(f"{name} {n}" for name, n in threads["limits"].items())
     rows.append(("threads", f"{threads['used']} (of {reasons})"))
     state = f"{cache['files']} kernels, {cache['bytes'] / 1e6:.1f} MB"

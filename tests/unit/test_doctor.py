@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from nanodistil import machine
+from nanodistil import backend, machine
 from nanodistil.cli import main
 from nanodistil.cli.compiling import ERASE, LOGGER, announced
 from nanodistil.weights.errors import MissingExtraError
@@ -45,18 +45,27 @@ def test_doctor_without_numba(capsys, monkeypatch):
     assert "pip install numba" in out and "self-test" not in out
 
 
-def test_a_tile_that_multiplies_wrongly_is_reported(capsys, monkeypatch):
-    pytest.importorskip("numba")
-    from nanodistil.kernels import diagnosis
+def test_a_tile_that_multiplies_wrongly_is_reported_and_not_used(capsys, monkeypatch):
+    numba = pytest.importorskip("numba")
+    from nanodistil.kernels import diagnosis, int8_ops, numba_ops, numpy_ops
 
-    monkeypatch.setattr(diagnosis, "linear", lambda x, w: np.zeros((x.shape[0], w.width), np.float32))
-    assert diagnosis.self_test().startswith("1 x 1 x 1, ")
-    monkeypatch.setattr(machine, "instrument", lambda name: diagnosis)
-    monkeypatch.setattr(diagnosis, "limits", lambda: pytest.skip(), raising=False)
-    found = machine.examine(measure=False)
-    assert not found["self_test"]["passed"]
-    monkeypatch.setattr(machine, "examine", lambda: found)
-    assert main(["doctor"]) == 1 and "FAIL at 1 x 1 x 1" in capsys.readouterr().out
+    if numba.config.DISABLE_JIT:
+        pytest.skip("is about compiled code")
+    assert diagnosis.self_test() == diagnosis.self_test(int8_ops) == ""
+    right = numba_ops.linear
+    monkeypatch.setattr(numba_ops, "linear", lambda x, w: right(x, w) + (x.shape[1] > 64))
+    assert diagnosis.self_test() == "13 x 65 x 33, 14 x 128 x 32, 29 x 200 x 97"
+    backend._untrue.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="multiply wrongly on this machine"):
+            assert backend.load("numba") is numpy_ops
+        assert backend.load("numba", dtype="int8") is int8_ops
+        found = machine.examine(measure=False)
+        assert found["self_test"]["wrong"].startswith("float32: 13 x 65 x 33") and not found["self_test"]["passed"]
+        monkeypatch.setattr(machine, "examine", lambda: found)
+        assert main(["doctor"]) == 1 and "FAIL: float32: 13 x 65 x 33" in capsys.readouterr().out
+    finally:
+        backend._untrue.cache_clear()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners and modes here")
