@@ -8,7 +8,7 @@ number of threads nor who takes which share can change a bit of the result.
    slower thread ends, and on a shared machine there is always a slower one.
 2. Between two ops of a forward pass lie some 20 us, less than it takes to wake a thread. So a worker that has finished
    keeps looking for the next job for about 0.1 ms, in machine code, without the interpreter's lock, and only then goes
-   to sleep. An op on two threads costs 10 us more than on one; through a ThreadPoolExecutor it was 65 us.
+   to sleep. An op on two threads costs 2 us more than on one; through a ThreadPoolExecutor it was 64 us more.
 3. Callers do not wait for one another: each takes the workers that are free at the moment and does the rest itself. So
    any number of Python threads may compute at once, and a forked child, whose workers did not come along, makes new
    ones.
@@ -28,6 +28,7 @@ import time
 from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -161,6 +162,15 @@ def finished(box: int, looks: int) -> int:
     return 0
 
 
+@cache
+def _functions() -> list[tuple[Any, Callable[..., int]]]:
+    """The functions above, compiled: code and callable of each. Once a process, and a forked child has its parent's:
+    to compile it would need Numba's lock, which another thread may have held when it was forked."""
+    functions = [(take_shares, 1), (serve, 2), (post, 2), (finished, 2)]
+    code = [c_function(f.py_func, count, OneFilePerKernel(f.py_func)) for f, count in functions]
+    return [(c, callable_at(c)) for c in code]
+
+
 class Worker:
     """A thread of the pool, its box, and what its last job uses, held until the next whatever becomes of its caller."""
 
@@ -182,9 +192,7 @@ class Pool:
     """The workers of a process, and which of them are free."""
 
     def __init__(self) -> None:
-        functions = [(take_shares, 1), (serve, 2), (post, 2), (finished, 2)]
-        self.code = [c_function(f.py_func, count, OneFilePerKernel(f.py_func)) for f, count in functions]
-        self.take_shares, self.serve, self.post, self.finished = (callable_at(c) for c in self.code)
+        self.take_shares, self.serve, self.post, self.finished = (call for _, call in _functions())
         self.process = os.getpid()
         self.free: list[Worker] = []
         self.count = 0
