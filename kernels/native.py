@@ -124,7 +124,7 @@ def _unpacked(kinds: tuple[Kind, ...]) -> Any:
             def word(i: int) -> Any:
                 return builder.load(builder.gep(base, [_i64(i)]))
 
-            for number, kind, (_, dimensions) in zip(numbers, made, kinds, strict=True):
+            for number, kind, (character, dimensions) in zip(numbers, made, kinds, strict=True):
                 if not dimensions:
                     low = word(at)
                     if number == types.float32:
@@ -134,11 +134,11 @@ def _unpacked(kinds: tuple[Kind, ...]) -> Any:
                     continue
                 array = context.make_array(kind)(context, builder)
                 shape = [word(at + 1 + d) for d in range(dimensions)]
-                strides = [_i64(np.dtype(kinds[made.index(kind)][0]).itemsize)]
+                size = _i64(np.dtype(character).itemsize)
+                strides = [size]
                 for length in reversed(shape[1:]):
                     strides.insert(0, builder.mul(strides[0], length))
                 data = builder.inttoptr(word(at), context.get_data_type(number).as_pointer())
-                size = context.get_constant(types.intp, np.dtype(kinds[made.index(kind)][0]).itemsize)
                 populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
                 values.append(array._getvalue())
                 at += 1 + dimensions

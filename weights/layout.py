@@ -64,20 +64,21 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Pre
     def norm(name: str) -> Norm:
         return Norm(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
 
-    def packed(weight: NDArray[Any], bias: NDArray[Any], prepare: Prepare = prepare) -> Any:
-        """The map in the backend's layout, without the file's pages beside it: those would double the memory."""
-        prepared = prepare(weight, bias)
-        for tensor in tensors.values():  # of one file or several; stacked weights are no view of any
-            release(tensor)
+    def packed(*parts: tuple[NDArray[Any], NDArray[Any]], prepare: Prepare = prepare) -> Any:
+        """Weights and biases, stacked along their outputs, in the backend's layout; without the file's pages beside it,
+        which would double the memory."""
+        weights, biases = zip(*parts, strict=True)
+        if len(parts) == 1:
+            prepared = prepare(weights[0], biases[0])
+        else:
+            prepared = prepare(np.concatenate(weights), np.concatenate(biases))
+        for weight in weights:
+            release(weight)
         return prepared
 
-    def linear(*names: str) -> Any:
-        """The named maps, stacked along their outputs."""
-        parts = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]
-        weights, biases = zip(*parts, strict=True)
-        if len(names) == 1:
-            return packed(weights[0], biases[0])
-        return packed(np.concatenate(weights), np.concatenate(biases))
+    def linear(*names: str, prepare: Prepare = prepare) -> Any:
+        """The named maps, stacked."""
+        return packed(*((tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names), prepare=prepare)
 
     def layer(at: str) -> LayerWeights:
         return LayerWeights(
@@ -93,9 +94,9 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Pre
     if "vocab_transform.weight" in tensors:
         head = {  # the projector is by far the largest, so it comes first, while little else is in memory
             "vocab_projector": packed(
-                tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"], prepare_head
+                (tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"]), prepare=prepare_head
             ),
-            "vocab_transform": packed(tensors["vocab_transform.weight"], tensors["vocab_transform.bias"], prepare_head),
+            "vocab_transform": linear("vocab_transform", prepare=prepare_head),
             "vocab_layer_norm": norm("vocab_layer_norm"),
         }
     return Weights(

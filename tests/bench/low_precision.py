@@ -9,16 +9,18 @@ between its logits and float32's (the mean, and the least of all positions).
 
 import argparse
 import lzma
+from typing import Any
 
 import numpy as np
 
 from nanodistil import DistilBertForMaskedLM, DistilBertTokenizer
 
 
-def masked(
-    tokenizer: DistilBertTokenizer, text: str, positions: int
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(ids with [MASK], where, what stood there) of passage after passage, until `positions` are masked."""
+def masked(tokenizer: Any, text: str, positions: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(ids with [MASK], where, what stood there) of passage after passage, until `positions` are masked.
+
+    tokenizer: ours or transformers'. mini_rounding.py masks the same places.
+    """
     random = np.random.default_rng(0)
     batch: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with lzma.open(text, "rt", encoding="utf-8") as lines:

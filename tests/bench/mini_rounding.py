@@ -10,10 +10,10 @@ with the original, and the mean Kullback-Leibler divergence from it, the least n
 
 import argparse
 import json
-import lzma
 from collections.abc import Callable
 from pathlib import Path
 
+import low_precision
 import numpy as np
 import torch
 from transformers import BertTokenizerFast, DistilBertForMaskedLM
@@ -29,22 +29,8 @@ Rounding = Callable[[str, np.ndarray], tuple[np.ndarray, int]]  # name, matrix -
 def masked(folder: Path, text: Path, positions: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """(ids with [MASK], where, what stood there) of passage after passage, until `positions` are masked."""
     tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)
-    random = np.random.default_rng(0)
-    batch, left = [], positions
-    with lzma.open(text, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            ids = np.array(tokenizer(line.strip(), truncation=True, max_length=128)["input_ids"])
-            if len(ids) < 32:
-                continue
-            count = min(left, round(0.15 * (len(ids) - 2)))
-            at = 1 + random.choice(len(ids) - 2, count, replace=False)
-            truth = ids[at].copy()
-            ids[at] = tokenizer.mask_token_id
-            batch.append((torch.tensor(ids)[None], torch.tensor(at), torch.tensor(truth)))
-            left -= count
-            if left == 0:
-                break
-    return batch
+    batch = low_precision.masked(tokenizer, str(text), positions)
+    return [(torch.tensor(ids)[None], torch.tensor(at), torch.tensor(truth)) for ids, at, truth in batch]
 
 
 def log_probs(model: DistilBertForMaskedLM, batch: list) -> torch.Tensor:
