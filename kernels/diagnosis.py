@@ -1,7 +1,7 @@
 """What the kernels find on this machine, as plain facts: the processor, the tile, threads, the cache, and a self-test.
 
 The self-test is for the case nobody can rule out: a processor, a hypervisor or a version of LLVM that gets vector code
-wrong. It multiplies matrices of awkward sizes and compares with NumPy; it takes less than a millisecond, so every
+wrong. It multiplies matrices of awkward sizes and compares with NumPy; it takes about a millisecond, so every
 process does it before it trusts the kernels (backend.py).
 """
 
