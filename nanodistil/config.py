@@ -1,7 +1,8 @@
 """config.json as a frozen dataclass, with the checkpoint's own field names and every value checked.
 
-Only the fields below are read; anything else in the file is ignored, never acted on. Bounds are generous against any
-DistilBERT and tight against a lying file: nothing is allocated from a number that has not been checked here.
+Only the fields below are read. Anything else in the file is never acted on, but kept in `extra` and written back by
+`to_dict`, so that a round trip loses nothing. Bounds are generous against any DistilBERT and tight against a lying
+file: nothing is allocated from a number that has not been checked here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import Any
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.small_files import read_json
 
-ACTIVATIONS = ("gelu", "relu")
+# transformers' names. It has two more, prelu and xielu, whose learned parameters no DistilBERT file holds.
+ACTIVATIONS = (
+    "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
+    "gelu_pytorch_tanh", "laplace", "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2", "relu6", "sigmoid",
+    "silu", "swish", "tanh",
+)  # fmt: skip
+PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 
 # field -> smallest and largest value that makes sense
 _RANGES: dict[str, tuple[float, float]] = {
@@ -30,6 +37,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seq_classif_dropout": (0.0, 1.0),
     "initializer_range": (0.0, 10.0),
 }
+MAX_LABELS = 100_000
 MAX_PARAMETERS = 2_000_000_000  # 8 GB of float32; the largest DistilBERT, multilingual, has 135 million
 
 
@@ -64,6 +72,9 @@ class DistilBertConfig:
     output_hidden_states: bool = False
     output_attentions: bool = False
     id2label: dict[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
+    problem_type: str | None = None  # None: told from num_labels and the labels' dtype, see losses.py
+    pruned_heads: dict[int, list[int]] = field(default_factory=dict)  # layer -> heads that are gone, numbered as before
+    extra: dict[str, Any] = field(default_factory=dict)  # what else the file said
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -76,6 +87,17 @@ class DistilBertConfig:
             raise CheckpointError(f"config: dim {self.dim} cannot be divided among n_heads {self.n_heads}")
         if self.activation not in ACTIVATIONS:
             raise CheckpointError(f"config: activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
+        if self.problem_type not in PROBLEM_TYPES:
+            raise CheckpointError(f"config: problem_type {self.problem_type!r} is not one of {PROBLEM_TYPES[1:]}")
+        if sorted(self.id2label) != list(range(len(self.id2label))):
+            raise CheckpointError(
+                f"config: id2label should number its labels from 0, not {str(list(self.id2label))[:40]}"
+            )
+        for layer, heads in self.pruned_heads.items():
+            if layer not in range(self.n_layers) or not set(heads) < set(range(self.n_heads)):
+                raise CheckpointError(
+                    f"config: pruned_heads {str(heads)[:40]} of layer {layer}: no such layer or heads"
+                )
         if self.pad_token_id >= self.vocab_size:
             raise CheckpointError(f"config: pad_token_id {self.pad_token_id} is outside vocab_size {self.vocab_size}")
         tables = (self.vocab_size + self.max_position_embeddings) * self.dim
@@ -85,7 +107,7 @@ class DistilBertConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DistilBertConfig:
-        """A config from the parsed JSON of a config.json; unknown keys are ignored.
+        """A config from the parsed JSON of a config.json; unknown keys are kept and ignored.
 
         >>> DistilBertConfig.from_dict({"model_type": "distilbert", "hidden_size": 48, "n_heads": 4}).dim
         48
@@ -93,13 +115,18 @@ class DistilBertConfig:
         model_type = values.get("model_type", "distilbert")
         if model_type != "distilbert":
             raise CheckpointError(f"this is a {str(model_type)[:40]!r} model; nanodistil runs model_type 'distilbert'")
-        known = {f.name for f in fields(cls)}
+        known = {f.name for f in fields(cls)} - {"extra"}
         aliases = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
         found = {aliases[k]: v for k, v in values.items() if k in aliases}
         found |= {k: v for k, v in values.items() if k in known}
-        if "id2label" in found:
+        if found.get("id2label") is not None:
             found["id2label"] = _labels(found["id2label"])
-        return cls(**found)
+        else:
+            found["id2label"] = unnamed_labels(values.get("num_labels", 2))
+        if "pruned_heads" in found:
+            found["pruned_heads"] = _pruned(found["pruned_heads"])
+        derived = {"model_type", "num_labels", "label2id", *aliases}
+        return cls(**found, extra={k: v for k, v in values.items() if k not in known | derived})
 
     @classmethod
     def from_json_file(cls, path: str | Path) -> DistilBertConfig:
@@ -138,15 +165,35 @@ class DistilBertConfig:
         """How many labels id2label names."""
         return len(self.id2label)
 
+    @property
+    def label2id(self) -> dict[str, int]:
+        """id2label the other way round; of two labels of one name, the last."""
+        return {label: number for number, label in self.id2label.items()}
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields as a dict, with `model_type`, ready for json.dump."""
-        return {"model_type": "distilbert", **asdict(self)}
+        """The fields as a dict, with `model_type`, `label2id` and what else the file said, ready for json.dump."""
+        values = asdict(self)
+        return {**values.pop("extra"), "model_type": "distilbert", **values, "label2id": self.label2id}
+
+
+def unnamed_labels(count: Any) -> dict[int, str]:
+    """Names for labels that have none. Raises CheckpointError for what is no sensible number of labels.
+
+    >>> unnamed_labels(2)
+    {0: 'LABEL_0', 1: 'LABEL_1'}
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= MAX_LABELS:
+        raise CheckpointError(f"config: num_labels should be a number from 1 to {MAX_LABELS}, not {str(count)[:40]!r}")
+    return {i: f"LABEL_{i}" for i in range(count)}
 
 
 def _check_type(name: str, value: Any, annotation: Any) -> None:
     """Raise CheckpointError unless `value` is what the annotation says; an int may stand for a float."""
     kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-    wanted = kinds.get(str(annotation), (dict,))
+    kind, _, optional = str(annotation).partition(" | ")
+    wanted = kinds.get(kind, (dict,))
+    if optional and value is None:
+        return
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
         raise CheckpointError(f"config: {name} should be {annotation}, not {str(value)[:40]!r}")
 
@@ -154,6 +201,17 @@ def _check_type(name: str, value: Any, annotation: Any) -> None:
 def _labels(value: Any) -> dict[int, str]:
     """id2label with integer keys: JSON has only strings for them."""
     try:
-        return {int(k): str(v) for k, v in value.items()}
+        labels = {int(k): str(v) for k, v in value.items()}
     except (AttributeError, ValueError):
         raise CheckpointError(f"config: id2label should map numbers to names, not {str(value)[:40]!r}") from None
+    if not 0 < len(labels) <= MAX_LABELS:
+        raise CheckpointError(f"config: id2label has {len(labels)} labels, not 1 to {MAX_LABELS}")
+    return labels
+
+
+def _pruned(value: Any) -> dict[int, list[int]]:
+    """pruned_heads with integer keys."""
+    try:
+        return {int(k): sorted({int(h) for h in heads}) for k, heads in value.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise CheckpointError(f"config: pruned_heads should map layers to heads, not {str(value)[:40]!r}") from None

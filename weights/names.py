@@ -1,9 +1,10 @@
 """The names: which arrays a DistilBERT is made of, and their shapes. This table *is* the model, seen from the file.
 
 Each line below reads "name: shape" in the shape letters of model.py (V vocabulary, P positions, D width, F feed-forward
-width, L layers); a linear map's weight is (out, in). Everything else follows from the table: checking a file before its
-data is touched, counting parameters, drawing fresh weights, walking over gradients. It has one name per array, the
-one `DistilBertModel` uses; what files call the same array (four habits, 2018 to now) is undone by `canonical`:
+width, L layers, C classes, and A, which is D less the heads pruned from a layer); a linear map's weight is (out, in).
+Everything else follows from the table: checking a file before its data is touched, counting parameters, drawing fresh
+weights, walking over gradients. It has one name per array, the one `DistilBertModel` uses; what files call the same
+array (four habits, 2018 to now) is undone by `canonical`:
 
   - `distilbert.` stands before the body's names in a file written by a task model, not in one of a base model;
   - LayerNorms had `gamma` and `beta` before they had `weight` and `bias` (old conversions from TensorFlow).
@@ -27,13 +28,13 @@ EMBEDDINGS = {
 }
 
 LAYER = {  # L times, behind "transformer.layer.0." and so on
-    "attention.q_lin.weight": "D D",
-    "attention.q_lin.bias": "D",
-    "attention.k_lin.weight": "D D",
-    "attention.k_lin.bias": "D",
-    "attention.v_lin.weight": "D D",
-    "attention.v_lin.bias": "D",
-    "attention.out_lin.weight": "D D",
+    "attention.q_lin.weight": "A D",
+    "attention.q_lin.bias": "A",
+    "attention.k_lin.weight": "A D",
+    "attention.k_lin.bias": "A",
+    "attention.v_lin.weight": "A D",
+    "attention.v_lin.bias": "A",
+    "attention.out_lin.weight": "D A",
     "attention.out_lin.bias": "D",
     "sa_layer_norm.weight": "D",
     "sa_layer_norm.bias": "D",
@@ -54,19 +55,40 @@ HEADS: dict[str, dict[str, str]] = {  # what each task puts on top
         "vocab_layer_norm.bias": "D",
         "vocab_projector.bias": "V",
     },
+    "sequence_classification": {
+        "pre_classifier.weight": "D D",
+        "pre_classifier.bias": "D",
+        "classifier.weight": "C D",
+        "classifier.bias": "C",
+    },
+    "token_classification": {
+        "classifier.weight": "C D",
+        "classifier.bias": "C",
+    },
+    "question_answering": {
+        "qa_outputs.weight": "2 D",
+        "qa_outputs.bias": "2",
+    },
+    "multiple_choice": {
+        "pre_classifier.weight": "D D",
+        "pre_classifier.bias": "D",
+        "classifier.weight": "1 D",
+        "classifier.bias": "1",
+    },
 }
 TIED = {"vocab_projector.weight": "V D"}  # an array of its own only where the config says tie_word_embeddings: false
 
 PREFIX = "distilbert."
 HEAD_MODULES = ("vocab_transform", "vocab_layer_norm", "vocab_projector", "pre_classifier", "classifier", "qa_outputs")
-FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim"}
+FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim", "C": "num_labels"}
 
 
 def expected(config: Any, head: str = "base") -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of every array of the model, in the table's order.
 
     config: any object with vocab_size, max_position_embeddings, dim, hidden_dim, n_layers (and tie_word_embeddings,
-    taken as True where absent). head: "base" (DistilBertModel) or "masked_lm" (DistilBertForMaskedLM).
+    taken as True where absent; num_labels where the head classifies; n_heads and pruned_heads where heads were pruned).
+    head: a key of HEADS.
 
     >>> from types import SimpleNamespace
     >>> uncased = SimpleNamespace(vocab_size=30522, max_position_embeddings=512, dim=768, hidden_dim=3072, n_layers=6)
@@ -75,14 +97,26 @@ def expected(config: Any, head: str = "base") -> dict[str, tuple[int, ...]]:
     >>> count(expected(uncased)), count(expected(uncased, "masked_lm"))
     (66362880, 66985530)
     """
-    layers = {
-        f"transformer.layer.{i}.{name}": letters for i in range(config.n_layers) for name, letters in LAYER.items()
-    }
-    rows = EMBEDDINGS | layers | HEADS[head]
+
+    def shape(letters: str, A: int = 0) -> tuple[int, ...]:
+        return tuple(
+            A if c == "A" else int(c) if c.isdigit() else int(getattr(config, FIELDS[c])) for c in letters.split()
+        )
+
+    shapes = {name: shape(letters) for name, letters in EMBEDDINGS.items()}
+    for i in range(config.n_layers):
+        A = attention_width(config, i)
+        shapes |= {f"transformer.layer.{i}.{name}": shape(letters, A) for name, letters in LAYER.items()}
+    shapes |= {name: shape(letters) for name, letters in HEADS[head].items()}
     if head == "masked_lm" and not getattr(config, "tie_word_embeddings", True):
-        rows |= TIED
-    size = {letter: int(getattr(config, field)) for letter, field in FIELDS.items()}
-    return {name: tuple(size[letter] for letter in letters.split()) for name, letters in rows.items()}
+        shapes |= {name: shape(letters) for name, letters in TIED.items()}
+    return shapes
+
+
+def attention_width(config: Any, layer: int) -> int:
+    """A: what q_lin, k_lin and v_lin of this layer give, dim less what its pruned heads would be."""
+    pruned = getattr(config, "pruned_heads", {}).get(layer, ())
+    return int(config.dim) - len(pruned) * (config.dim // config.n_heads) if pruned else int(config.dim)
 
 
 def count(shapes: dict[str, tuple[int, ...]]) -> int:
