@@ -56,6 +56,13 @@ def pack(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Panels:
     return Panels(panels, whole_panels(bias), O)
 
 
+def unpack(w: Panels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The weight (O, I) and bias (O,) that `pack` was given, bit for bit."""
+    P, I, _ = w.panels.shape
+    weight = w.panels.transpose(0, 2, 1).reshape(P * COLUMNS, I)  # a copy, outputs in order again
+    return np.ascontiguousarray(weight[: w.width]), w.bias[: w.width].copy()
+
+
 def items(n: int, w: Any) -> int:
     """How many work items a product of n rows has: row blocks times panels."""
     return int(-(-n // BLOCK) * w.panels.shape[0])

@@ -17,7 +17,7 @@ from . import numpy_ops
 from .attention import attention_heads, context_heads, score_heads, softmax_rows
 from .gelu import gelu_rows
 from .layer_norm import add_layer_norm_rows, layer_norm_rows
-from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack
+from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
 from .memory import empty
 from .native import Rows
 from .numpy_ops import sentences
@@ -25,7 +25,7 @@ from .pool import run, set_threads
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "set_threads",
+    "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "restore_linear", "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]
@@ -34,6 +34,7 @@ ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work i
 NOTHING_MASKED = np.zeros(0, np.bool_)
 
 prepare_linear = prepare_head = pack
+restore_linear = unpack
 
 
 def linear(x: Array, w: Panels) -> Array:

@@ -12,8 +12,12 @@ __version__ = "0.1.0"
 # public name -> module that defines it
 _HOME = {
     "DistilBertConfig": "nanodistil.config",
-    "DistilBertModel": "nanodistil.pretrained",
-    "DistilBertForMaskedLM": "nanodistil.pretrained",
+    "DistilBertModel": "nanodistil.heads",
+    "DistilBertForMaskedLM": "nanodistil.heads",
+    "DistilBertForSequenceClassification": "nanodistil.heads",
+    "DistilBertForTokenClassification": "nanodistil.heads",
+    "DistilBertForQuestionAnswering": "nanodistil.heads",
+    "DistilBertForMultipleChoice": "nanodistil.heads",
     "DistilBertTokenizer": "nanodistil.tokenization",
     "DistilBertTokenizerFast": "nanodistil.tokenization",
     "pipeline": "nanodistil.pipelines",
@@ -28,9 +32,13 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from nanodistil.config import DistilBertConfig as DistilBertConfig
+    from nanodistil.heads import DistilBertForMaskedLM as DistilBertForMaskedLM
+    from nanodistil.heads import DistilBertForMultipleChoice as DistilBertForMultipleChoice
+    from nanodistil.heads import DistilBertForQuestionAnswering as DistilBertForQuestionAnswering
+    from nanodistil.heads import DistilBertForSequenceClassification as DistilBertForSequenceClassification
+    from nanodistil.heads import DistilBertForTokenClassification as DistilBertForTokenClassification
+    from nanodistil.heads import DistilBertModel as DistilBertModel
     from nanodistil.pipelines import pipeline as pipeline
-    from nanodistil.pretrained import DistilBertForMaskedLM as DistilBertForMaskedLM
-    from nanodistil.pretrained import DistilBertModel as DistilBertModel
     from nanodistil.tokenization import DistilBertTokenizer as DistilBertTokenizer
     from nanodistil.tokenization import DistilBertTokenizerFast as DistilBertTokenizerFast
     from nanodistil.weights.errors import CheckpointError as CheckpointError

@@ -10,6 +10,7 @@ goes through
     N  rows: all real tokens of       L   layers                          n_layers
        the batch, packed              H   heads; Dh = D / H               n_heads
     M  masked positions asked for     V   vocabulary                      vocab_size
+    C  classes                        A   D without pruned heads          pruned_heads
     I, O  in and out widths of a      P   positions                       max_position_embeddings
        linear map, its W is (O, I)
 
@@ -96,19 +97,19 @@ def self_attention(
     With `look` only its M rows gather, from all: -> (M, D).
     """
     qkv = ops.linear(x, layer.qkv_lin)  # (N, 3D): q_lin, k_lin and v_lin in one product
-    D = qkv.shape[1] // 3
-    q = tap(f"{at}.q_lin", qkv[:, :D])  # (N, D)
-    k = tap(f"{at}.k_lin", qkv[:, D : 2 * D])  # (N, D)
-    v = tap(f"{at}.v_lin", qkv[:, 2 * D :])  # (N, D)
-    H, asking = config.n_heads, batch.starts
+    A = qkv.shape[1] // 3  # D, less the heads that were pruned here
+    q = tap(f"{at}.q_lin", qkv[:, :A])  # (N, A)
+    k = tap(f"{at}.k_lin", qkv[:, A : 2 * A])  # (N, A)
+    v = tap(f"{at}.v_lin", qkv[:, 2 * A :])  # (N, A)
+    H, asking = A * config.n_heads // config.dim, batch.starts
     if look is not None:
-        q, asking = q[look.rows], look.starts  # (M, D)
+        q, asking = q[look.rows], look.starts  # (M, A)
     if tap.wants(f"{at}.scores", f"{at}.probs"):
         scores = tap(f"{at}.scores", ops.attention_scores(q, k, asking, batch.starts, H, batch.keep))  # B x (H, T, T)
         probs = tap(f"{at}.probs", ops.attention_probs(scores))  # B x (H, T, T)
-        context = ops.attention_context(probs, v, batch.starts)  # (N, D)
+        context = ops.attention_context(probs, v, batch.starts)  # (N, A)
     else:
-        context = ops.attention(q, k, v, asking, batch.starts, H, batch.keep)  # (N, D)
+        context = ops.attention(q, k, v, asking, batch.starts, H, batch.keep)  # (N, A)
     context = tap(f"{at}.context", context)
     return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N, D)
 
@@ -162,3 +163,25 @@ def masked_lm(x: Array, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap
         h = ops.linear_activation(x, w.vocab_transform, config.activation)  # (M, D)
     h = tap("vocab_layer_norm", ops.layer_norm(h, *w.vocab_layer_norm))  # (M, D)
     return tap("vocab_projector", ops.linear(h, w.vocab_projector))  # (M, V)
+
+
+def sequence_classification(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """A score for every class, from the first token of each sentence: (B, D) -> (B, C).
+
+    For multiple choice there is one class: how well the sentence answers.
+    """
+    if tap.wants("pre_classifier"):
+        h = ops.activation(tap("pre_classifier", ops.linear(x, w.pre_classifier)), "relu")  # (B, D)
+    else:
+        h = ops.linear_activation(x, w.pre_classifier, "relu")  # (B, D)
+    return tap("classifier", ops.linear(h, w.classifier))  # (B, C)
+
+
+def token_classification(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """A score for every class at every token: (N, D) -> (N, C)."""
+    return tap("classifier", ops.linear(x, w.classifier))
+
+
+def question_answering(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """How well the answer starts, and how well it ends, at every token: (N, D) -> (N, 2)."""
+    return tap("qa_outputs", ops.linear(x, w.qa_outputs))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from nanodistil.backend import Array
 
 
@@ -37,10 +39,52 @@ class BaseModelOutput(_Output):
     attentions: tuple[Array, ...] | None = None  # L x (B, H, T, T): each row the weights of one query
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskedLMOutput(_Output):
     """Of DistilBertForMaskedLM."""
 
+    loss: np.floating | None = None  # where labels were given; a number of the logits' dtype, here and below
     logits: Array  # (B, T, V), or (M, V) where positions were asked for
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceClassifierOutput(_Output):
+    """Of DistilBertForSequenceClassification."""
+
+    loss: np.floating | None = None
+    logits: Array  # (B, C)
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenClassifierOutput(_Output):
+    """Of DistilBertForTokenClassification."""
+
+    loss: np.floating | None = None
+    logits: Array  # (B, T, C)
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnsweringModelOutput(_Output):
+    """Of DistilBertForQuestionAnswering."""
+
+    loss: np.floating | None = None
+    start_logits: Array  # (B, T)
+    end_logits: Array  # (B, T)
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipleChoiceModelOutput(_Output):
+    """Of DistilBertForMultipleChoice."""
+
+    loss: np.floating | None = None
+    logits: Array  # (B, choices)
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None

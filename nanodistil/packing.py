@@ -49,12 +49,20 @@ class Packing:
 
     @classmethod
     def of(
-        cls, input_ids: ArrayLike, attention_mask: ArrayLike | None, config: DistilBertConfig, keep_masked: bool = False
+        cls,
+        input_ids: ArrayLike,
+        attention_mask: ArrayLike | None,
+        config: DistilBertConfig,
+        keep_masked: bool = False,
+        position_ids: ArrayLike | None = None,
+        vocabulary: int | None = None,
     ) -> Packing:
         """Check and pack (B, T) ids with their (B, T) mask, non-zero = real token (None: all are).
 
         keep_masked: compute the masked positions too; they are still not attended to, except that a row with nothing
         but masked positions attends to all of them alike (as in transformers). Without it such a row is an error.
+        position_ids: (B, T) or (1, T), where the tokens stand (None: 0, 1, 2, ...). vocabulary: how many ids there are
+        (None: as the config says).
 
         Raises InputError for ids outside the vocabulary, more tokens than positions, or shapes that do not fit.
 
@@ -68,12 +76,6 @@ class Packing:
             raise InputError("input_ids has rows without tokens")
         if ids.dtype.kind not in "iu":
             raise InputError(f"input_ids must be integers, not {ids.dtype}")
-        limit = config.max_position_embeddings
-        if limit < T:
-            raise InputError(
-                f"{T} tokens are more than the model's {limit} positions; "
-                "shorten the text or tokenize with truncation=True"
-            )
         if attention_mask is None:
             real = np.ones((B, T), np.bool_)
         else:
@@ -85,13 +87,14 @@ class Packing:
             raise InputError(f"row {row} of attention_mask hides every token; drop the row or pass keep_masked=True")
         computed = np.ones_like(real) if keep_masked else real
         packed_ids = ids[computed]  # (N,)
-        if packed_ids.size and (packed_ids.min() < 0 or packed_ids.max() >= config.vocab_size):
+        V = config.vocab_size if vocabulary is None else vocabulary
+        if packed_ids.size and (packed_ids.min() < 0 or packed_ids.max() >= V):
             worst = int(packed_ids.min() if packed_ids.min() < 0 else packed_ids.max())
-            raise InputError(f"token id {worst} is outside the vocabulary of {config.vocab_size}")
+            raise InputError(f"token id {worst} is outside the vocabulary of {V}")
         return cls(
             Packed(
                 ids=packed_ids.astype(np.int64),
-                positions=np.nonzero(computed)[1].astype(np.int64),
+                positions=_positions(position_ids, (B, T), config.max_position_embeddings)[computed],
                 starts=np.concatenate([[0], computed.sum(axis=1).cumsum()]).astype(np.int64),
                 keep=real[computed] if keep_masked and not real.all() else None,
             ),
@@ -105,9 +108,13 @@ class Packing:
         return out
 
     def unpack_pairs(self, squares: list[Array], heads: int) -> Array:
-        """B x (H, T', T') over each sentence's own tokens -> (B, H, T, T), zeros where nothing was computed."""
+        """B x (H, T', T') over each sentence's own tokens -> (B, H, T, T), zeros where nothing was computed.
+
+        heads: H where there is no sentence to tell it.
+        """
         B, T = self.computed.shape
-        out = np.zeros((B, heads, T, T), squares[0].dtype if squares else np.float32)
+        H = squares[0].shape[0] if squares else heads
+        out = np.zeros((B, H, T, T), squares[0].dtype if squares else np.float32)
         for b, square in enumerate(squares):
             at = np.nonzero(self.computed[b])[0]
             out[b][:, at[:, None], at] = square
@@ -136,3 +143,21 @@ class Packing:
         """The rows of interest, each once and ascending, and where among them each of `rows` (M,) is."""
         ascending, places = np.unique(rows, return_inverse=True)
         return Look(ascending, np.searchsorted(ascending, self.batch.starts)), places
+
+
+def _positions(position_ids: ArrayLike | None, shape: tuple[int, int], limit: int) -> Ints:
+    """Where each token stands: (B, T), checked against the model's `limit` positions."""
+    B, T = shape
+    if position_ids is None:
+        if limit < T:
+            raise InputError(
+                f"{T} tokens are more than the model's {limit} positions; "
+                "shorten the text or tokenize with truncation=True"
+            )
+        return np.broadcast_to(np.arange(T, dtype=np.int64), shape)
+    places = rectangle(position_ids, "position_ids")
+    if places.shape not in ((B, T), (1, T)) or places.dtype.kind not in "iu":
+        raise InputError(f"position_ids must be integers of shape {shape} or {(1, T)}, not {places.shape}")
+    if places.size and not (places.min() >= 0 and places.max() < limit):
+        raise InputError(f"position_ids must lie from 0 to {limit - 1}, the model's positions")
+    return np.broadcast_to(places.astype(np.int64), shape)

@@ -1,34 +1,60 @@
-"""The classes users know: from a checkpoint to a callable model, with everything checked on the way in.
+"""What every model class shares: a checkpoint becomes a callable model, and back, with everything checked on the way.
 
-    DistilBertModel         ids -> hidden states
-    DistilBertForMaskedLM   ids -> a score for every word of the vocabulary
-
-Each is a config, weights laid out for one backend, and a call that packs the batch, runs model.py and unpacks.
-Arguments and results are those of transformers, as NumPy arrays; three arguments are ours: `keep_masked`, `positions`
-and `tap`.
+A model is a config, weights laid out for one backend, and a call that packs the batch, runs model.py and unpacks. The
+classes users know are in heads.py. Arguments and results are those of transformers, as NumPy arrays; `keep_masked`,
+`positions` and `tap` are ours.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
+import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nanodistil import backend as backends
-from nanodistil import model
+from nanodistil import model, structure
 from nanodistil.backend import Array
-from nanodistil.config import DistilBertConfig
-from nanodistil.outputs import BaseModelOutput, MaskedLMOutput
+from nanodistil.config import DistilBertConfig, unnamed_labels
 from nanodistil.packing import Packing
-from nanodistil.taps import Recorder, as_tap
+from nanodistil.taps import HeadMask, Recorder, as_tap
 from nanodistil.weights.errors import InputError
-from nanodistil.weights.layout import lay_out
+from nanodistil.weights.layout import lay_out, read_back
+from nanodistil.weights.names import filed
 
 
-class _Pretrained:
-    """What every model class shares: loading, and running the encoder."""
+class Options(TypedDict, total=False):
+    """The keyword arguments that every model's call takes.
+
+    output_attentions, output_hidden_states: return these too; None (default) means as the config says.
+    return_dict: False for a plain tuple. position_ids: (B, T) or (1, T), where each token stands.
+    keep_masked: compute masked positions too, as transformers does; without it results are zero there.
+    tap: see taps.py.
+    """
+
+    output_attentions: bool | None
+    output_hidden_states: bool | None
+    return_dict: bool | None
+    position_ids: ArrayLike | None
+    keep_masked: bool
+    tap: model.Tap | Callable[[str, Any], Any] | None
+
+
+class Encoded(NamedTuple):
+    """A batch after the encoder."""
+
+    packing: Packing
+    x: Array  # (N, D) hidden states, or (M, D) where positions were asked for
+    recorder: Recorder
+    recorded: dict[str, tuple[Array, ...] | None]  # hidden_states and attentions, unpacked, if they were asked for
+
+
+class Pretrained:
+    """A DistilBERT without a head; not for use by itself."""
 
     head: ClassVar[str] = "base"  # its row in weights/names.py
 
@@ -44,6 +70,9 @@ class _Pretrained:
         """config and its tensors under the names of weights/names.py; from_pretrained is the usual way in."""
         self.backend, self.dtype = backends.choose(backend, dtype)
         self.ops = backends.load(self.backend, threads, self.dtype)
+        self._set(config, tensors)
+
+    def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
         self.config = config
         self.weights = lay_out(tensors, config.n_layers, self.ops.prepare_linear, self.ops.prepare_head)
 
@@ -54,6 +83,8 @@ class _Pretrained:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.ops = backends.load(self.backend, dtype=self.dtype)
+
+    # ---- from files and to files
 
     @classmethod
     def from_pretrained(
@@ -67,12 +98,13 @@ class _Pretrained:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | None = None,
+        **overrides: Any,
     ) -> Self:
         """Load a folder, a hub id (from the Hugging Face cache, else downloaded), or "nanodistil-mini".
 
         backend: "numba" (default where installed) or "numpy". dtype: "float32" (default); "float64" (numpy only); for
         the linear maps alone, to save memory and time at some accuracy, "bfloat16" or "int8" (numba only).
-        threads: how many the numba backend may use.
+        threads: how many the numba backend may use. overrides: fields of the config, or num_labels.
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be.
         """
@@ -88,110 +120,152 @@ class _Pretrained:
             local_files_only=local_files_only,
             token=token,
         )
-        config = DistilBertConfig.from_json_file(folder / "config.json")
+        config = overridden(DistilBertConfig.from_json_file(folder / "config.json"), overrides)
         tensors = load(folder, config, cls.head, "float64" if wanted == "float64" else "float32")
         return cls(config, tensors, backend=name, dtype=wanted, threads=threads)
+
+    def tensors(self) -> dict[str, Array]:
+        """All weights under the names of weights/names.py, bit for bit as they were loaded.
+
+        Raises InputError where the dtype is one that rounded them.
+        """
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(
+                f"the weights were rounded to {self.dtype}; load the model in float32 to save or change it"
+            )
+        tied = self.head != "masked_lm" or self.config.tie_word_embeddings
+        return read_back(self.weights, self.ops.restore_linear, tied)
+
+    def state_dict(self) -> dict[str, Array]:
+        """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""
+        return {filed(name, self.head): array for name, array in self.tensors().items()}
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write config.json and model.safetensors, for from_pretrained here and in transformers.
+
+        Raises InputError where the weights were rounded on loading, or the folder cannot be written.
+        """
+        from nanodistil.weights.saving import save
+
+        extra = {**self.config.extra, "architectures": [type(self).__name__], "dtype": self.dtype}
+        config = replace(self.config, extra=extra).to_dict()
+        save(Path(save_directory), json.dumps(config, indent=2, sort_keys=True) + "\n", self.state_dict())
+
+    # ---- changing the shape
+
+    def prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
+        """Remove attention heads, layer -> their numbers, and remember it in config.pruned_heads.
+
+        Raises InputError for layers or heads that do not exist, or where a layer would be left without a head.
+        """
+        self._set(*structure.prune_heads(self.config, self.tensors(), heads_to_prune))
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True, seed: int = 0
+    ) -> None:
+        """Grow or shrink the vocabulary: word embeddings, and the masked-LM head with them.
+
+        mean_resizing: new rows are drawn closely around the mean of the old ones (Hewitt 2021); else from the config's
+        initializer_range. seed: of these draws. Raises InputError for a size that cannot be.
+        """
+        rng = np.random.default_rng(seed)
+        size = structure.rounded_up(new_num_tokens, pad_to_multiple_of)
+        self._set(*structure.resize_tokens(self.config, self.tensors(), size, mean_resizing, rng))
+
+    def resize_position_embeddings(self, new_num_position_embeddings: int, seed: int = 0) -> None:
+        """Grow or shrink the number of positions. New rows are drawn from a standard normal, as in transformers, or
+        continue the sinusoids where the config says so. Raises InputError for a size that cannot be.
+        """
+        rng = np.random.default_rng(seed)
+        self._set(*structure.resize_positions(self.config, self.tensors(), new_num_position_embeddings, rng))
+
+    # ---- running
 
     def _encode(
         self,
         input_ids: ArrayLike | None,
         attention_mask: ArrayLike | None,
-        output_attentions: bool | None,
-        output_hidden_states: bool | None,
-        keep_masked: bool,
-        tap: model.Tap | Callable[[str, Any], Any] | None,
+        head_mask: ArrayLike | None,
+        inputs_embeds: ArrayLike | None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        position_ids: ArrayLike | None = None,
+        keep_masked: bool = False,
+        tap: model.Tap | Callable[[str, Any], Any] | None = None,
         positions: ArrayLike | None = None,
-    ) -> tuple[Packing, Array, Recorder]:
-        """Pack and run the encoder: the packing, the last hidden states, and what the outputs need recorded.
+        first: bool = False,
+    ) -> Encoded:
+        """Pack and run the encoder.
 
-        The hidden states are (N, D), or (M, D) at `positions`. Where nobody looks at the rest, it is not computed.
+        positions: (M, 2), or first: the first token of every sentence; then the hidden states are (M, D), and where
+        nobody looks at the rest, it is not computed. A mask that hides a first token has all masked ones computed.
         """
-        if input_ids is None:
-            raise InputError("input_ids is needed: the (batch, tokens) array a tokenizer gives")
-        packing = Packing.of(input_ids, attention_mask, self.config, keep_masked)
-        names: list[str] = []
+        weights, vocabulary = self.weights, None
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InputError("input_ids is needed, the (batch, tokens) array a tokenizer gives, or else inputs_embeds")
+        if inputs_embeds is not None:  # each token is then a word of its own, and they are the table
+            words = self._embeds(inputs_embeds)  # (B, T, D)
+            vocabulary = words.shape[0] * words.shape[1]
+            input_ids = np.arange(vocabulary).reshape(words.shape[:2])
+            weights = weights._replace(word_embeddings=words.reshape(vocabulary, words.shape[2]))
+        assert input_ids is not None
+        if first and attention_mask is not None:
+            keep_masked = keep_masked or not (np.asarray(attention_mask)[..., :1] != 0).all()
+        packing = Packing.of(input_ids, attention_mask, self.config, keep_masked, position_ids, vocabulary)
+        if first:
+            positions = np.stack([np.arange(len(packing.computed)), np.zeros(len(packing.computed), np.int64)], axis=1)
+        hidden: list[str] = []
+        probs: list[str] = []
         L = self.config.n_layers
         if self.config.output_hidden_states if output_hidden_states is None else output_hidden_states:
-            names += ["embeddings.LayerNorm", *(f"layer.{i}.output_layer_norm" for i in range(L))]
+            hidden = ["embeddings.LayerNorm", *(f"layer.{i}.output_layer_norm" for i in range(L))]
         if self.config.output_attentions if output_attentions is None else output_attentions:
-            names += [f"layer.{i}.attention.probs" for i in range(L)]
-        recorder = Recorder(names, as_tap(tap))
+            probs = [f"layer.{i}.attention.probs" for i in range(L)]
+        inner = as_tap(tap)
+        recorder = Recorder(hidden + probs, inner if head_mask is None else HeadMask(self._head_mask(head_mask), inner))
         look, places = None, None
         if positions is not None:
             places = packing.rows(positions)
-            if tap is None and not names:
+            if tap is None and not hidden and not probs:
                 look, places = packing.look(places)
-        x = model.encoder(packing.batch, self.weights, self.config, self.ops, recorder, look)
-        return packing, x if places is None else x[places], recorder
-
-    def _recorded(self, packing: Packing, recorder: Recorder) -> dict[str, tuple[Array, ...] | None]:
-        """hidden_states and attentions, unpacked, as far as they were asked for."""
+        x = model.encoder(packing.batch, weights, self.config, self.ops, recorder, look)
         seen = recorder.seen
-        hidden = [packing.unpack(v) for name, v in seen.items() if not name.endswith("probs")]
-        probs = [packing.unpack_pairs(v, self.config.n_heads) for name, v in seen.items() if name.endswith("probs")]
-        return {"hidden_states": tuple(hidden) or None, "attentions": tuple(probs) or None}
+        recorded = {
+            "hidden_states": tuple(packing.unpack(seen[name]) for name in hidden) or None,
+            "attentions": tuple(packing.unpack_pairs(seen[name], self.config.n_heads) for name in probs) or None,
+        }
+        return Encoded(packing, x if places is None else x[places], recorder, recorded)
+
+    def _embeds(self, inputs_embeds: ArrayLike) -> Array:
+        """Checked (B, T, D) embeddings in the dtype of the model."""
+        embeds = np.asarray(inputs_embeds)
+        if embeds.ndim != 3 or embeds.shape[2] != self.config.dim or embeds.dtype.kind not in "biuf":
+            raise InputError(f"inputs_embeds must be numbers (batch, tokens, {self.config.dim}), not {embeds.shape}")
+        return np.ascontiguousarray(embeds, self.weights.word_embeddings.dtype)
+
+    def _head_mask(self, head_mask: ArrayLike) -> Array:
+        """A checked (H,) or (L, H) head mask as (L, H), in the dtype of the model."""
+        L, H = self.config.n_layers, self.config.n_heads
+        mask = np.asarray(head_mask)
+        if mask.shape not in ((H,), (L, H)) or mask.dtype.kind not in "biuf":
+            raise InputError(f"head_mask must be numbers of shape {(H,)} or {(L, H)}, not {mask.shape}")
+        if self.config.pruned_heads:
+            raise InputError("head_mask is for models with all their heads; this one has pruned_heads")
+        return np.broadcast_to(mask.astype(self.weights.word_embeddings.dtype), (L, H))
 
 
-class DistilBertModel(_Pretrained):
-    """The encoder alone.
+def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBertConfig:
+    """The config with some fields changed; num_labels names its labels LABEL_0, ... where id2label is not given.
 
-    >>> encoder = DistilBertModel.from_pretrained("nanodistil-mini", backend="numpy")
-    >>> encoder([[101, 7592, 102]]).last_hidden_state.shape
-    (1, 3, 384)
+    Raises InputError for what is no field, CheckpointError for a value that cannot be.
     """
-
-    def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        keep_masked: bool = False,
-        tap: model.Tap | Callable[[str, Any], Any] | None = None,
-    ) -> BaseModelOutput:
-        """(B, T) ids and mask (non-zero = real token) -> hidden states (B, T, D), zero at masked positions.
-
-        keep_masked: compute masked positions too, as transformers does. tap: see taps.py.
-        Raises InputError for ids, masks or shapes that do not fit the model.
-        """
-        packing, x, recorder = self._encode(
-            input_ids, attention_mask, output_attentions, output_hidden_states, keep_masked, tap
-        )
-        return BaseModelOutput(packing.unpack(x), **self._recorded(packing, recorder))
-
-
-class DistilBertForMaskedLM(_Pretrained):
-    """The encoder and the head it was trained with: which word belongs here?
-
-    >>> masked_lm = DistilBertForMaskedLM.from_pretrained("nanodistil-mini", backend="numpy")
-    >>> masked_lm([[101, 7592, 103, 102]], positions=[(0, 2)]).logits.shape
-    (1, 30522)
-    """
-
-    head: ClassVar[str] = "masked_lm"
-
-    def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        positions: ArrayLike | None = None,
-        keep_masked: bool = False,
-        tap: model.Tap | Callable[[str, Any], Any] | None = None,
-    ) -> MaskedLMOutput:
-        """(B, T) ids and mask (non-zero = real token) -> logits (B, T, V), zero at masked positions.
-
-        positions: (M, 2) sentence and token numbers; then the vocabulary is projected there only, logits (M, V): the
-        numbers of the full projection, on the numba backend to the last bit. keep_masked, tap, errors: as
-        DistilBertModel.
-        """
-        packing, x, recorder = self._encode(
-            input_ids, attention_mask, output_attentions, output_hidden_states, keep_masked, tap, positions
-        )
-        logits = model.masked_lm(x, self.weights, self.config, self.ops, recorder)  # (N or M, V)
-        return MaskedLMOutput(
-            packing.unpack(logits) if positions is None else logits, **self._recorded(packing, recorder)
-        )
+    values = dict(overrides)
+    labels = values.pop("num_labels", None)
+    if labels is not None and labels != len(values.get("id2label") or config.id2label):
+        values["id2label"] = unnamed_labels(labels)
+    unknown = [name for name in values if name not in DistilBertConfig.__dataclass_fields__ or name == "extra"]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no argument of from_pretrained and no field of a DistilBERT's config")
+    return replace(config, **values)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from nanodistil.backend import Array
 from nanodistil.model import NoTap, Tap, Value
 from nanodistil.weights.errors import InputError
 
@@ -38,6 +39,23 @@ class Recorder:
 
     def wants(self, *names: str) -> bool:
         return not self.names.isdisjoint(names) or self.inner.wants(*names)
+
+
+class HeadMask:
+    """Weighs the attention of single heads, after softmax, before `inner` sees it: a tap on every layer's probs."""
+
+    def __init__(self, weights: Array, inner: Tap) -> None:
+        """weights: (L, H), 0 to silence a head and 1 to leave it."""
+        self.weights = {f"layer.{i}.attention.probs": row for i, row in enumerate(weights)}
+        self.inner = inner
+
+    def __call__(self, name: str, value: Value) -> Value:
+        if (row := self.weights.get(name)) is not None:
+            value = cast(Value, [probs * row[:, None, None] for probs in cast(list[Array], value)])  # B x (H, T, T)
+        return self.inner(name, value)
+
+    def wants(self, *names: str) -> bool:
+        return not self.weights.keys().isdisjoint(names) or self.inner.wants(*names)
 
 
 class _Guard:

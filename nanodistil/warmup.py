@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from nanodistil.backend import BACKENDS, instrument
+from nanodistil.heads import DistilBertForMaskedLM, DistilBertModel
 from nanodistil.pipelines import pipeline
-from nanodistil.pretrained import DistilBertForMaskedLM, DistilBertModel
 from nanodistil.tokenization import DistilBertTokenizer
 
 

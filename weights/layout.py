@@ -9,9 +9,11 @@
     sa_layer_norm, output_layer_norm                        the same
     vocab_transform, vocab_layer_norm                       the same
     vocab_projector.bias                     (V,)           vocab_projector
+    pre_classifier, classifier, qa_outputs                  the same
 
-`prepare` and `prepare_head` are the backend's functions of nearly these names: they may copy a weight into any order
-its kernel reads fastest. The model sees only the result, so no other file knows about layouts.
+`read_back` undoes it, for saving and for changing the model. `prepare` and `prepare_head` are the backend's functions
+of nearly these names: they may copy a weight into any order its kernel reads fastest. The model sees only the result,
+so no other file knows about layouts.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from .safetensors_reader import release
 
 Tensors = dict[str, NDArray[Any]]
 Prepare = Callable[[NDArray[Any], NDArray[Any]], Any]  # weight, bias -> a map in a backend's layout
+Restore = Callable[[Any], tuple[NDArray[Any], NDArray[Any]]]  # and back
 
 
 class Norm(NamedTuple):
@@ -47,7 +50,7 @@ class LayerWeights(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A whole model; the last three are None where it has no masked-LM head."""
+    """A whole model; of the maps of heads those are None that it does not have."""
 
     word_embeddings: NDArray[Any]  # (V, D)
     position_embeddings: NDArray[Any]  # (P, D)
@@ -56,6 +59,9 @@ class Weights(NamedTuple):
     vocab_transform: Any = None  # (D, D)
     vocab_layer_norm: Any = None  # Norm
     vocab_projector: Any = None  # (V, D)
+    pre_classifier: Any = None  # (D, D)
+    classifier: Any = None  # (C, D), or (1, D) for multiple choice
+    qa_outputs: Any = None  # (2, D)
 
 
 def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Prepare) -> Weights:
@@ -99,6 +105,9 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Pre
             "vocab_transform": linear("vocab_transform", prepare=prepare_head),
             "vocab_layer_norm": norm("vocab_layer_norm"),
         }
+    for name in ("pre_classifier", "classifier", "qa_outputs"):
+        if f"{name}.weight" in tensors:
+            head[name] = linear(name, prepare=prepare_head)
     return Weights(
         word_embeddings=words,
         position_embeddings=tensors["embeddings.position_embeddings.weight"],
@@ -106,3 +115,37 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Pre
         layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
         **head,
     )
+
+
+def read_back(w: Weights, restore: Restore, tied: bool) -> Tensors:
+    """What `lay_out` was given, bit for bit, if the backend keeps every bit. tied: without vocab_projector.weight."""
+    tensors: Tensors = {
+        "embeddings.word_embeddings.weight": w.word_embeddings,
+        "embeddings.position_embeddings.weight": w.position_embeddings,
+    }
+
+    def norm(name: str, value: Norm) -> None:
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = value
+
+    def linear(value: Any, *names: str) -> None:
+        weight, bias = restore(value)
+        for name, rows, numbers in zip(names, np.split(weight, len(names)), np.split(bias, len(names)), strict=True):
+            tensors[f"{name}.weight"], tensors[f"{name}.bias"] = rows, numbers
+
+    norm("embeddings.LayerNorm", w.LayerNorm)
+    for i, layer in enumerate(w.layers):
+        at = f"transformer.layer.{i}"
+        linear(layer.qkv_lin, *(f"{at}.attention.{c}_lin" for c in "qkv"))
+        linear(layer.out_lin, f"{at}.attention.out_lin")
+        norm(f"{at}.sa_layer_norm", layer.sa_layer_norm)
+        linear(layer.lin1, f"{at}.ffn.lin1")
+        linear(layer.lin2, f"{at}.ffn.lin2")
+        norm(f"{at}.output_layer_norm", layer.output_layer_norm)
+    for name in ("vocab_transform", "vocab_projector", "pre_classifier", "classifier", "qa_outputs"):
+        if (value := getattr(w, name)) is not None:
+            linear(value, name)
+    if w.vocab_layer_norm is not None:
+        norm("vocab_layer_norm", w.vocab_layer_norm)
+    if tied:
+        tensors.pop("vocab_projector.weight", None)
+    return tensors

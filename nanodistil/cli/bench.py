@@ -65,7 +65,7 @@ def _ladder(args: argparse.Namespace) -> int:
 def _model(args: argparse.Namespace) -> int:
     from nanodistil.backend import choose
     from nanodistil.benchmark import limits, profile, shape_of
-    from nanodistil.pretrained import DistilBertModel
+    from nanodistil.heads import DistilBertModel
     from nanodistil.weights.hub import resolve_default
 
     shapes = args.shape or SHAPES

@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
+    from nanodistil.heads import DistilBertForMaskedLM
     from nanodistil.pipelines.fill_mask import FillMaskPipeline
-    from nanodistil.pretrained import DistilBertForMaskedLM
     from nanodistil.tokenization import DistilBertTokenizer
 
 
@@ -39,8 +39,8 @@ def pipeline(
     >>> [r["token_str"] for r in fill("Hello I'm a [MASK] model.", top_k=2)]
     ['new', 'good']
     """
+    from nanodistil.heads import DistilBertForMaskedLM
     from nanodistil.pipelines.fill_mask import FillMaskPipeline
-    from nanodistil.pretrained import DistilBertForMaskedLM
     from nanodistil.tokenization import DistilBertTokenizer
 
     if task != "fill-mask":

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from nanodistil.backend import Array, Ints
-from nanodistil.pretrained import DistilBertForMaskedLM
+from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import CheckpointError, InputError
 

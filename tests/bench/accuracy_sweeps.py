@@ -26,9 +26,9 @@ import numpy as np
 from numba import njit
 
 from nanodistil.kernels import pool
+from nanodistil.kernels.activations import TAIL
 from nanodistil.kernels.exp import LOWEST, exp_negative
 from nanodistil.kernels.gelu import gelu_one
-from nanodistil.kernels.numpy_ops import TAIL
 
 CHUNK = 1 << 20  # float32 numbers a work item
 NORMAL = 2.0**-126  # the smallest normal float32: below it the spacing no longer shrinks

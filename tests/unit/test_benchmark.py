@@ -9,7 +9,7 @@ from conftest import TINY, random_tensors
 
 from nanodistil import benchmark
 from nanodistil.cli import main
-from nanodistil.pretrained import DistilBertModel
+from nanodistil.heads import DistilBertModel
 
 
 def test_operations_and_bytes_by_hand():

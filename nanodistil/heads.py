@@ -1,0 +1,238 @@
+"""The classes users know: the encoder alone, and with each of the heads a DistilBERT is given.
+
+    DistilBertModel                       ids -> hidden states
+    DistilBertForMaskedLM                 ids -> a score for every word of the vocabulary
+    DistilBertForSequenceClassification   ids -> a score for every class
+    DistilBertForTokenClassification      ids -> a score for every class, at every token
+    DistilBertForQuestionAnswering        ids -> where the answer starts and ends
+    DistilBertForMultipleChoice           several ids -> which of them fits
+
+Calls take transformers' arguments in transformers' order, and the keyword arguments of pretrained.Options. Where labels
+are given there is a loss (losses.py), and positions that the mask hides are computed, since transformers counts them.
+Arguments that do not fit the model raise InputError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nanodistil import losses, model
+from nanodistil.backend import Array
+from nanodistil.outputs import (
+    BaseModelOutput,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from nanodistil.pretrained import Options, Pretrained
+from nanodistil.weights.errors import InputError
+
+
+def _finished(output: Any, options: Options) -> Any:
+    """The output, or the plain tuple of what is present where return_dict=False asks for it."""
+    return output.to_tuple() if options.get("return_dict") is False else output
+
+
+def _with_masked(options: Options, labels: Any) -> Options:
+    """The options, with masked positions computed where a loss will count them."""
+    return options if labels is None else {**options, "keep_masked": True}
+
+
+def _flat(labels: ArrayLike, shape: tuple[int, ...]) -> Any:
+    """(B, T) labels as (B T,). Raises InputError for another shape."""
+    if np.shape(labels) != shape:
+        raise InputError(f"labels are of shape {np.shape(labels)}, the tokens of shape {shape}")
+    return np.asarray(labels).reshape(-1)
+
+
+class DistilBertModel(Pretrained):
+    """The encoder alone.
+
+    >>> encoder = DistilBertModel.from_pretrained("nanodistil-mini", backend="numpy")
+    >>> encoder([[101, 7592, 102]]).last_hidden_state.shape
+    (1, 3, 384)
+    """
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> BaseModelOutput:
+        """(B, T) ids and mask (non-zero = real token) -> hidden states (B, T, D), zero at masked positions.
+
+        head_mask: (H,) or (L, H), by which each head's attention is multiplied.
+        inputs_embeds: (B, T, D), instead of ids.
+        """
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, **options)
+        return _finished(BaseModelOutput(e.packing.unpack(e.x), **e.recorded), options)  # type: ignore[no-any-return]
+
+
+class DistilBertForMaskedLM(Pretrained):
+    """The encoder and the head it was trained with: which word belongs here?
+
+    >>> masked_lm = DistilBertForMaskedLM.from_pretrained("nanodistil-mini", backend="numpy")
+    >>> masked_lm([[101, 7592, 103, 102]], positions=[(0, 2)]).logits.shape
+    (1, 30522)
+    """
+
+    head: ClassVar[str] = "masked_lm"
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        *,
+        positions: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> MaskedLMOutput:
+        """(B, T) ids and mask (non-zero = real token) -> logits (B, T, V), zero at masked positions.
+
+        labels: (B, T) ids to compare with, -100 where there is none. positions: (M, 2) sentence and token numbers; then
+        the vocabulary is projected there only, logits (M, V): the numbers of the full projection, on the numba backend
+        to the last bit.
+        """
+        if labels is not None and positions is not None:
+            raise InputError("labels are for all positions: leave out positions")
+        options = _with_masked(options, labels)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, positions=positions, **options)
+        logits = model.masked_lm(e.x, self.weights, self.config, self.ops, e.recorder)  # (N or M, V)
+        loss = None
+        if labels is not None:
+            loss = losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
+        if positions is None:
+            logits = e.packing.unpack(logits)
+        return _finished(MaskedLMOutput(loss=loss, logits=logits, **e.recorded), options)  # type: ignore[no-any-return]
+
+
+class DistilBertForSequenceClassification(Pretrained):
+    """The encoder and, on its first token, a classifier: sentiment, topic, whether one sentence follows from another.
+
+    config.num_labels classes. config.problem_type says which loss belongs to it, "regression",
+    "single_label_classification" or "multi_label_classification"; None is decided at the first call with labels, as in
+    transformers, and kept in the config.
+    """
+
+    head: ClassVar[str] = "sequence_classification"
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> SequenceClassifierOutput:
+        """(B, T) ids and mask (non-zero = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, first=True, **options)
+        logits = model.sequence_classification(e.x, self.weights, self.ops, e.recorder)  # (B, C)
+        loss = None
+        if labels is not None:
+            kind = self.config.problem_type or losses.problem_type_of(self.config.num_labels, labels)
+            if self.config.problem_type is None:
+                self.config = replace(self.config, problem_type=kind)
+            loss = losses.sequence_loss(kind, logits, labels)
+        output = SequenceClassifierOutput(loss=loss, logits=logits, **e.recorded)
+        return _finished(output, options)  # type: ignore[no-any-return]
+
+
+class DistilBertForTokenClassification(Pretrained):
+    """The encoder and a classifier on every token: names of people and places, parts of speech."""
+
+    head: ClassVar[str] = "token_classification"
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> TokenClassifierOutput:
+        """(B, T) ids and mask -> logits (B, T, C), zero at masked positions. labels: (B, T), or -100."""
+        options = _with_masked(options, labels)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, **options)
+        logits = model.token_classification(e.x, self.weights, self.ops, e.recorder)  # (N, C)
+        loss = None if labels is None else losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
+        output = TokenClassifierOutput(loss=loss, logits=e.packing.unpack(logits), **e.recorded)
+        return _finished(output, options)  # type: ignore[no-any-return]
+
+
+class DistilBertForQuestionAnswering(Pretrained):
+    """The encoder and two scores on every token: does the answer start here, does it end here?"""
+
+    head: ClassVar[str] = "question_answering"
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        start_positions: ArrayLike | None = None,
+        end_positions: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> QuestionAnsweringModelOutput:
+        """(B, T) ids and mask -> start and end logits (B, T) each, zero at masked positions.
+
+        start_positions, end_positions: (B,) tokens between which the answer stands; both are needed for a loss.
+        """
+        counted = None if start_positions is None or end_positions is None else (start_positions, end_positions)
+        options = _with_masked(options, counted)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, **options)
+        logits = e.packing.unpack(model.question_answering(e.x, self.weights, self.ops, e.recorder))  # (B, T, 2)
+        start, end = logits[..., 0], logits[..., 1]  # (B, T)
+        loss = None if counted is None else losses.span_loss(start, end, *counted)
+        output = QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end, **e.recorded)
+        return _finished(output, options)  # type: ignore[no-any-return]
+
+
+class DistilBertForMultipleChoice(Pretrained):
+    """The encoder and one score for each candidate: which continuation fits?"""
+
+    head: ClassVar[str] = "multiple_choice"
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> MultipleChoiceModelOutput:
+        """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
+        given = input_ids if input_ids is not None else inputs_embeds
+        shape = np.shape(given)
+        if len(shape) < 3 or 0 in shape:
+            raise InputError(f"multiple choice takes (batch, choices, tokens) ids, not of shape {shape}")
+        ids, mask, embeds = _joined(input_ids), _joined(attention_mask), _joined(inputs_embeds)  # (B choices, T) each
+        e = self._encode(ids, mask, head_mask, embeds, first=True, **options)
+        scores = model.sequence_classification(e.x, self.weights, self.ops, e.recorder)  # (B choices, 1)
+        logits = scores.reshape(shape[:2])  # (B, choices)
+        loss = None if labels is None else losses.cross_entropy(logits, labels)
+        output = MultipleChoiceModelOutput(loss=loss, logits=logits, **e.recorded)
+        return _finished(output, options)  # type: ignore[no-any-return]
+
+
+def _joined(values: ArrayLike | None) -> Array | None:
+    """(B, choices, ...) -> (B choices, ...): every choice a sentence of its own."""
+    if values is None:
+        return None
+    array = np.asarray(values)
+    if array.ndim < 3:
+        raise InputError(f"multiple choice takes (batch, choices, tokens) arrays, not of shape {array.shape}")
+    return array.reshape(-1, *array.shape[2:])

@@ -1,0 +1,112 @@
+"""Changing the shape of a model: fewer heads, other vocabularies, other numbers of positions.
+
+Each function takes a config and tensors under the names of weights/names.py and returns both, changed; the arrays that
+stay are not copied. Random rows come from a generator of NumPy's, so they are not the numbers PyTorch would draw, but
+follow the same distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nanodistil.backend import Array
+from nanodistil.config import DistilBertConfig
+from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.initial import sinusoidal
+
+Tensors = dict[str, Array]
+
+TINY = 1e-9  # by which the covariance of new rows is scaled in transformers: almost the mean itself, but not equal
+
+
+def prune_heads(
+    config: DistilBertConfig, tensors: Tensors, heads: dict[int, list[int]]
+) -> tuple[DistilBertConfig, Tensors]:
+    """Without some heads (Michel, Levy and Neubig 2019): rows of q, k, v_lin and columns of out_lin go.
+
+    heads: layer -> numbers, always those of the unpruned model; ones that are gone already may be named again.
+    Raises InputError for layers or heads that do not exist, or a layer left without heads.
+    """
+    pruned, tensors = dict(config.pruned_heads), dict(tensors)
+    Dh = config.dim // config.n_heads
+    for layer, numbers in heads.items():
+        if layer not in range(config.n_layers):
+            raise InputError(f"prune_heads: there is no layer {layer}; they are 0 to {config.n_layers - 1}")
+        wrong = [n for n in numbers if n not in range(config.n_heads)]
+        if wrong:
+            raise InputError(f"prune_heads: there is no head {wrong[0]}; they are 0 to {config.n_heads - 1}")
+        gone = set(pruned.get(layer, ()))
+        left = [n for n in range(config.n_heads) if n not in gone]
+        if gone | set(numbers) == set(range(config.n_heads)):
+            raise InputError(f"prune_heads: layer {layer} would be left without a head; keep one")
+        kept = np.repeat([n not in numbers for n in left], Dh)  # (A,) of what the layer has now
+        at = f"transformer.layer.{layer}.attention"
+        for name in ("q_lin", "k_lin", "v_lin"):
+            for kind in ("weight", "bias"):
+                tensors[f"{at}.{name}.{kind}"] = tensors[f"{at}.{name}.{kind}"][kept]
+        tensors[f"{at}.out_lin.weight"] = np.ascontiguousarray(tensors[f"{at}.out_lin.weight"][:, kept])
+        pruned[layer] = sorted(gone | {int(n) for n in numbers})
+    return replace(config, pruned_heads=pruned), tensors
+
+
+def rounded_up(size: int, multiple: int | None) -> int:
+    """`size`, up to the next multiple. Raises InputError for numbers that cannot be."""
+    for number in (size, 1 if multiple is None else multiple):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"a size must be a whole number of at least 1, not {number!r}")
+    return int(size) if multiple is None else -(-int(size) // int(multiple)) * int(multiple)
+
+
+def resize_tokens(
+    config: DistilBertConfig, tensors: Tensors, size: int, mean_resizing: bool, rng: np.random.Generator
+) -> tuple[DistilBertConfig, Tensors]:
+    """With `size` words: (V, D) embeddings and, in a masked LM, its projection and bias."""
+    changed = _sized(config, vocab_size=size, pad_token_id=min(config.pad_token_id, size - 1))
+    tensors = dict(tensors)
+    for name in ("embeddings.word_embeddings.weight", "vocab_projector.weight", "vocab_projector.bias"):
+        if name not in tensors:
+            continue
+        old = tensors[name]
+        count = max(0, size - len(old))
+        if mean_resizing:
+            new = _around_mean(old.reshape(len(old), -1), count, rng)
+        else:
+            spread = 0.0 if name.endswith("bias") else config.initializer_range
+            new = rng.normal(0.0, spread, (count, old.size // len(old)))
+        rows = new.reshape(count, *old.shape[1:]).astype(old.dtype)
+        tensors[name] = np.concatenate([old[:size], rows])
+    return changed, tensors
+
+
+def _around_mean(old: Array, count: int, rng: np.random.Generator) -> Array:
+    """`count` rows from a normal distribution with the mean of (n, D) rows and TINY times their covariance."""
+    rows = old.astype(np.float64)
+    mean = rows.mean(axis=0)
+    # Centred rows, mixed by standard normal weights, have the rows' covariance: no (D, D) matrix to factor.
+    mixed = rng.standard_normal((count, len(rows))) @ (rows - mean) / np.sqrt(len(rows))
+    return np.asarray(mean + np.sqrt(TINY) * mixed)
+
+
+def resize_positions(
+    config: DistilBertConfig, tensors: Tensors, size: int, rng: np.random.Generator
+) -> tuple[DistilBertConfig, Tensors]:
+    """With `size` positions: the first rows stay, new ones are drawn from N(0, 1), or computed if sinusoidal."""
+    size = rounded_up(size, None)
+    changed = _sized(config, max_position_embeddings=size)
+    name = "embeddings.position_embeddings.weight"
+    old = tensors[name]
+    if config.sinusoidal_pos_embds:
+        new = sinusoidal(size, config.dim)[len(old) :]
+    else:
+        new = rng.standard_normal((max(0, size - len(old)), config.dim))
+    return changed, {**tensors, name: np.concatenate([old[:size], new.astype(old.dtype)])}
+
+
+def _sized(config: DistilBertConfig, **sizes: Any) -> DistilBertConfig:
+    try:
+        return replace(config, **sizes)
+    except CheckpointError as error:
+        raise InputError(str(error)) from None
