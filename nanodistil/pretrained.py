@@ -89,7 +89,7 @@ class _Pretrained:
             token=token,
         )
         config = DistilBertConfig.from_json_file(folder / "config.json")
-        tensors = load(folder, config, cls.head, "float64" if wanted == "float64" else "float32")
+        tensors = load(folder, config, cls.head, "float64" if wanted == "float64" else "float32").tensors
         return cls(config, tensors, backend=name, dtype=wanted, threads=threads)
 
     def _encode(
