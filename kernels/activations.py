@@ -10,6 +10,8 @@ The names are transformers'. Several are one function under two names; `gelu_fas
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
@@ -106,7 +108,7 @@ def leaky_relu(x: Array) -> Array:
     return np.where(x < 0, 0.01 * x, x)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu,
     "gelu_10": lambda x: np.clip(gelu(x), -10, 10),
     "gelu_accurate": gelu_new,

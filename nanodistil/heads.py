@@ -215,14 +215,11 @@ class DistilBertForMultipleChoice(Pretrained):
         **options: Unpack[Options],
     ) -> MultipleChoiceModelOutput:
         """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
-        given = input_ids if input_ids is not None else inputs_embeds
-        shape = np.shape(given)
-        if len(shape) < 3 or 0 in shape:
-            raise InputError(f"multiple choice takes (batch, choices, tokens) ids, not of shape {shape}")
         ids, mask, embeds = _joined(input_ids), _joined(attention_mask), _joined(inputs_embeds)  # (B choices, T) each
         e = self._encode(ids, mask, head_mask, embeds, first=True, **options)
         scores = model.sequence_classification(e.x, self.weights, self.ops, e.recorder)  # (B choices, 1)
-        logits = scores.reshape(shape[:2])  # (B, choices)
+        given: Any = inputs_embeds if input_ids is None else input_ids
+        logits = scores.reshape(np.shape(given)[:2])  # (B, choices)
         loss = None if labels is None else losses.cross_entropy(logits, labels)
         output = MultipleChoiceModelOutput(loss=loss, logits=logits, **e.recorded)
         return _finished(output, options)  # type: ignore[no-any-return]

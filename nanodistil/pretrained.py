@@ -23,8 +23,9 @@ from nanodistil.config import DistilBertConfig, unnamed_labels
 from nanodistil.packing import Packing
 from nanodistil.taps import HeadMask, Recorder, as_tap
 from nanodistil.weights.errors import InputError
+from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import lay_out, read_back
-from nanodistil.weights.names import filed
+from nanodistil.weights.names import expected, filed
 
 
 class Options(TypedDict, total=False):
@@ -61,15 +62,21 @@ class Pretrained:
     def __init__(
         self,
         config: DistilBertConfig,
-        tensors: dict[str, Array],
+        tensors: dict[str, Array] | None = None,
         *,
         backend: str | None = None,
         dtype: DTypeLike | None = None,
         threads: int | None = None,
+        seed: int = 0,
     ) -> None:
-        """config and its tensors under the names of weights/names.py; from_pretrained is the usual way in."""
+        """A model with random weights; or with tensors under the names of weights/names.py, which are not checked."""
         self.backend, self.dtype = backends.choose(backend, dtype)
         self.ops = backends.load(self.backend, threads, self.dtype)
+        self.initialised: list[str] = []  # what from_pretrained drew at random, under transformers' names
+        self.dropped: list[str] = []  # what it found and had no use for
+        if tensors is None:
+            floats = "float64" if self.dtype == "float64" else "float32"
+            tensors = fresh(expected(config, self.head), config, floats, seed)
         self._set(config, tensors)
 
     def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
@@ -98,6 +105,7 @@ class Pretrained:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | None = None,
+        ignore_mismatched_sizes: bool = False,
         **overrides: Any,
     ) -> Self:
         """Load a folder, a hub id (from the Hugging Face cache, else downloaded), or "nanodistil-mini".
@@ -105,6 +113,8 @@ class Pretrained:
         backend: "numba" (default where installed) or "numpy". dtype: "float32" (default); "float64" (numpy only); for
         the linear maps alone, to save memory and time at some accuracy, "bfloat16" or "int8" (numba only).
         threads: how many the numba backend may use. overrides: fields of the config, or num_labels.
+        What the checkpoint lacks of the head is drawn at random, with a warning, and named in `initialised`; so is,
+        with ignore_mismatched_sizes, what it has in another shape. What is of no use here is named in `dropped`.
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be.
         """
@@ -121,8 +131,11 @@ class Pretrained:
             token=token,
         )
         config = overridden(DistilBertConfig.from_json_file(folder / "config.json"), overrides)
-        tensors = load(folder, config, cls.head, "float64" if wanted == "float64" else "float32")
-        return cls(config, tensors, backend=name, dtype=wanted, threads=threads)
+        floats = "float64" if wanted == "float64" else "float32"
+        loaded = load(folder, config, cls.head, floats, ignore_mismatched_sizes=ignore_mismatched_sizes)
+        model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
+        model.initialised, model.dropped = loaded.initialised, loaded.dropped
+        return model
 
     def tensors(self) -> dict[str, Array]:
         """All weights under the names of weights/names.py, bit for bit as they were loaded.

@@ -99,7 +99,7 @@ def resize_positions(
     name = "embeddings.position_embeddings.weight"
     old = tensors[name]
     if config.sinusoidal_pos_embds:
-        new = sinusoidal(size, config.dim)[len(old) :]
+        new: Array = sinusoidal(size, config.dim)[len(old) :]
     else:
         new = rng.standard_normal((max(0, size - len(old)), config.dim))
     return changed, {**tensors, name: np.concatenate([old[:size], new.astype(old.dtype)])}

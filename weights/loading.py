@@ -4,19 +4,23 @@ The order matters. Which files: files.py. What they hold: the headers alone, ren
 table, before a byte of data is read; so the wrong model costs a millisecond and one message that names every array.
 Only then are the arrays taken (safetensors_reader.py, quantization.py) and looked over for NaN and infinity, which
 no format check sees and which would otherwise surface as a nonsense answer much later.
+
+A body without a head is how every fine-tuning starts, so a missing head is drawn fresh and named in a warning; a
+missing piece of the body has no such excuse and is an error, where transformers would draw it too.
 """
 
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .errors import CheckpointError
 from .files import INDEX, WEIGHTS, contained, shards, weight_map
-from .names import canonical, expected, is_head
+from .initial import POSITIONS, fresh
+from .names import canonical, expected, filed, is_head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
 from .safetensors_reader import FLOATS, SafetensorsFile, release
 
@@ -25,18 +29,40 @@ LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken 
 Source = tuple[SafetensorsFile, str]  # a file and the array's name in it
 
 
-def load(folder: Path, config: Any, head: str = "base", dtype: DTypeLike = np.float32) -> dict[str, NDArray[Any]]:
-    """Canonical name (names.py) -> array of the shape `expected(config, head)` says, in float32 or float64.
+class Loaded(NamedTuple):
+    """What came of a checkpoint."""
 
-    Arrays stored in the wanted type are read-only views of the mapped file. Names a model has no use for are warned
-    about once (UserWarning), as transformers does; the head of another task is left aside silently by "base".
-    Raises CheckpointError naming each array that is missing, misshapen, not of a float type, or not finite.
+    tensors: dict[str, NDArray[Any]]  # canonical name (names.py) -> array, in the table's order
+    initialised: list[str]  # drawn at random because the checkpoint lacks them, under transformers' names
+    dropped: list[str]  # in the checkpoint, and of no use to this model, under the file's names
+
+
+def load(
+    folder: Path,
+    config: Any,
+    head: str = "base",
+    dtype: DTypeLike = np.float32,
+    *,
+    ignore_mismatched_sizes: bool = False,
+) -> Loaded:
+    """All arrays that `expected(config, head)` names, in float32 or float64, and what was added or left out.
+
+    Arrays stored in the wanted type are read-only views of the mapped file. What the checkpoint lacks of the head is
+    drawn fresh (initial.py), under one UserWarning that names it; so is, with ignore_mismatched_sizes, what it has of
+    the head in another shape. A body is never invented; only positions that the config calls sinusoidal are computed.
+    Names a model has no use for are warned about once, as transformers does; the head of another task is left aside
+    silently by "base". Raises CheckpointError naming each array of the body that is missing, and each one that is
+    misshapen, not of a float type, or not finite.
     """
     wanted = expected(config, head)
     found = _sources(folder)
-    _check(folder, wanted, found, head)
+    drawn, dropped = _check(folder, wanted, found, head, config, ignore_mismatched_sizes)
+    new = fresh({name: wanted[name] for name in drawn}, config, dtype)
     tensors = {}
     for name, shape in wanted.items():
+        if name in new:
+            tensors[name] = new[name]
+            continue
         file, stored = found[name]
         if is_quantized(file, stored):
             tensors[name] = read_quantized(file, stored, dtype)
@@ -45,7 +71,7 @@ def load(folder: Path, config: Any, head: str = "base", dtype: DTypeLike = np.fl
         if not finite(tensors[name]):
             raise CheckpointError(f"{file.path}: {stored} {shape} has numbers that are NaN or infinite in {dtype}")
         release(tensors[name])
-    return tensors
+    return Loaded(tensors, [filed(name, head) for name in drawn if name != POSITIONS], dropped)
 
 
 def finite(array: NDArray[Any]) -> bool:
@@ -96,41 +122,63 @@ def _sharded(folder: Path) -> list[tuple[str, SafetensorsFile]]:
     return [(name, file) for file in files.values() for name in file.entries]
 
 
-def _check(folder: Path, wanted: dict[str, tuple[int, ...]], found: dict[str, Source], head: str) -> None:
-    """Raise one error that names every array that is missing or misfit; warn once of all that are unexpected."""
-    missing = [f"{name} {shape}" for name, shape in wanted.items() if name not in found]
-    misfit = []
+def _check(
+    folder: Path,
+    wanted: dict[str, tuple[int, ...]],
+    found: dict[str, Source],
+    head: str,
+    config: Any,
+    ignore_mismatched_sizes: bool,
+) -> tuple[list[str], list[str]]:
+    """Canonical names to make anew, and names in the files that go unused; warns of both.
+
+    Raises one error that names every array that is missing or misfit and may not be made anew.
+    """
+    anew: list[str] = []
+    missing: list[str] = []
+    reshaped: list[str] = []
+    misfit: list[str] = []
     for name, shape in wanted.items():
         if name not in found:
+            # A head can be trained again, and sinusoidal positions are the same everywhere. Nothing else is made up.
+            possible = is_head(name) or (name == POSITIONS and getattr(config, "sinusoidal_pos_embds", False))
+            (anew if possible else missing).append(name)
             continue
         file, stored = found[name]
         entry = file.entries[stored]
         if entry.shape != shape:
-            misfit.append(f"{stored} is {entry.shape}, the config says {shape}")
+            if is_head(name) and ignore_mismatched_sizes:
+                anew.append(name)
+            (reshaped if is_head(name) else misfit).append(f"{stored} is {entry.shape}, the config says {shape}")
         elif is_quantized(file, stored):
             misfit += misfits(file, stored)
         elif entry.dtype not in FLOATS:
             misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")
-    # A base model leaves any head aside; a tied projection is the embedding again (names.py).
-    unexpected = [
-        stored
-        for name, (_, stored) in found.items()
-        if name not in wanted and name != "vocab_projector.weight" and not (head == "base" and is_head(name))
-    ]
+    # A tied projection is the embedding again (names.py).
+    dropped = [stored for name, (_, stored) in found.items() if name not in wanted and name != "vocab_projector.weight"]
+    unexpected = [stored for stored in dropped if not (head == "base" and is_head(str(canonical(stored))))]
     problems = []
     if missing:
-        rows = [name for name in wanted if is_head(name)]
-        if head == "masked_lm" and [name.split()[0] for name in missing] == rows:
-            problems.append("the checkpoint has no masked-LM head")
-        problems.append(f"missing: {_list(missing)}")
+        problems.append(f"missing: {_list(f'{name} {wanted[name]}' for name in missing)}")
     if misfit:
         problems.append(f"misfit: {_list(misfit)}")
+    if reshaped and not ignore_mismatched_sizes:
+        problems.append(
+            f"misfit: {_list(reshaped)} (ignore_mismatched_sizes=True makes a new head of the config's size)"
+        )
     if problems and unexpected:
         problems.append(f"unexpected: {_list(unexpected)}")
     if problems:
         raise CheckpointError(f"{folder}: {'; '.join(problems)}")
     if unexpected:
         warnings.warn(f"{folder}: arrays this model has no use for: {_list(unexpected)}", stacklevel=4)
+    told = [filed(name, head) for name in anew if name != POSITIONS]
+    if told:
+        why = "not in the checkpoint" + (f" in this shape ({_list(reshaped)})" if reshaped else "")
+        warnings.warn(
+            f"{folder}: newly initialised, as {why}: {_list(told)}; train the model before you trust it", stacklevel=4
+        )
+    return anew, dropped
 
 
 def _list(names: Iterable[str]) -> str:

@@ -140,9 +140,14 @@ def canonical(name: str) -> str | None:
     if name == "embeddings.position_ids":
         return None
     module, _, last = name.rpartition(".")
-    if module.endswith(("LayerNorm", "layer_norm")):
+    if is_norm(name):
         last = {"gamma": "weight", "beta": "bias"}.get(last, last)
     return f"{module}.{last}" if module else last
+
+
+def is_norm(name: str) -> bool:
+    """Whether an array belongs to a LayerNorm, which only the module's name tells: a linear map has a weight too."""
+    return name.rpartition(".")[0].endswith(("LayerNorm", "layer_norm"))
 
 
 def is_head(name: str) -> bool:

@@ -94,7 +94,7 @@ def main() -> None:
     names = {name.removeprefix("distilbert."): p for name, p in model.named_parameters()}  # tied: listed once
     batch = masked(args.original, args.text, args.positions)
     truth = torch.cat([what for _, _, what in batch])
-    original = load(args.original, model.config, "masked_lm")
+    original = load(args.original, model.config, "masked_lm").tensors
 
     def put(tensors: dict[str, np.ndarray]) -> torch.Tensor:
         with torch.no_grad():
@@ -130,7 +130,7 @@ def main() -> None:
         row(way, put(tensors), size)
     if (EMBEDDED / "model.safetensors").exists():
         size = (EMBEDDED / "model.safetensors").stat().st_size
-        row("the embedded file", put(load(EMBEDDED, model.config, "masked_lm")), size)
+        row("the embedded file", put(load(EMBEDDED, model.config, "masked_lm").tensors), size)
 
 
 if __name__ == "__main__":

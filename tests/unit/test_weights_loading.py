@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from weight_files import TINY, as_filed, bf16, file_bytes, header_of, tiny_arrays
 
+from nanodistil.weights import loading
 from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.loading import finite, load
+from nanodistil.weights.loading import finite
+from nanodistil.weights.names import expected
 from nanodistil.weights.safetensors_reader import SafetensorsFile
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -23,6 +25,10 @@ def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
+
+
+def load(*args, **how):
+    return loading.load(*args, **how).tensors
 
 
 def put(folder, arrays, **how):
@@ -134,8 +140,8 @@ def test_untied_projection_is_a_weight(tmp_path):
     arrays = tiny_arrays(config=config)
     assert "vocab_projector.weight" in arrays
     assert same(load(put(tmp_path, as_filed(arrays)), config, "masked_lm"), arrays)
-    with pytest.raises(CheckpointError, match=r"missing: vocab_projector.weight \(11, 4\)"):
-        load(put(tmp_path, as_filed(tiny_arrays())), config, "masked_lm")
+    with pytest.warns(UserWarning, match=r"newly initialised.*: vocab_projector.weight;"):
+        assert load(put(tmp_path, as_filed(tiny_arrays())), config, "masked_lm")["vocab_projector.weight"].any()
 
 
 def test_heads_of_other_tasks(tmp_path):
@@ -151,6 +157,80 @@ def test_unexpected_names_are_warned_about(tmp_path):
     folder = put(tmp_path, as_filed(arrays) | more)
     with pytest.warns(UserWarning, match="no use for: classifier.weight, pooler.bias"):
         assert same(load(folder, TINY, "masked_lm"), arrays)
+
+
+# What is made anew
+
+CLASSIFIER = SimpleNamespace(**vars(TINY), num_labels=3, initializer_range=0.5)
+HEADS = ["masked_lm", "sequence_classification", "token_classification", "question_answering", "multiple_choice"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_head_the_checkpoint_lacks(tmp_path, head, dtype):
+    body = tiny_arrays("base")
+    lacks = [name for name in expected(CLASSIFIER, head) if name not in body]
+    said = rf"newly initialised, as not in the checkpoint: {', '.join(lacks)}; train the model before you trust it"
+    with pytest.warns(UserWarning, match=said) as warned:
+        loaded = loading.load(put(tmp_path, body), CLASSIFIER, head, dtype)
+    assert len(warned) == 1
+    assert loaded.initialised == lacks and loaded.dropped == []
+    assert list(loaded.tensors) == list(expected(CLASSIFIER, head))
+    for name, array in loaded.tensors.items():
+        assert array.shape == expected(CLASSIFIER, head)[name] and array.dtype == dtype
+        if name in body:
+            np.testing.assert_array_equal(array, body[name])
+    with pytest.warns(UserWarning):
+        again = load(tmp_path, CLASSIFIER, head, dtype)
+    assert same(again, loaded.tensors)  # the same at every start
+
+
+def test_a_head_in_part(tmp_path):
+    arrays = tiny_arrays()
+    del arrays["vocab_transform.bias"], arrays["vocab_layer_norm.weight"]
+    with pytest.warns(UserWarning, match=r"checkpoint: vocab_transform.bias, vocab_layer_norm.weight;"):
+        loaded = load(put(tmp_path, arrays), TINY, "masked_lm")
+    assert same(loaded, tiny_arrays() | {"vocab_transform.bias": np.zeros(4), "vocab_layer_norm.weight": np.ones(4)})
+
+
+def test_from_one_task_to_another(tmp_path):
+    with pytest.warns(UserWarning) as warned:
+        loaded = loading.load(put(tmp_path, as_filed(tiny_arrays())), CLASSIFIER, "token_classification")
+    assert loaded.initialised == ["classifier.weight", "classifier.bias"]
+    assert loaded.dropped == [name for name in tiny_arrays() if name.startswith("vocab_")]
+    assert [("no use for: vocab_transform.weight" in str(w.message)) for w in warned] == [True, False]
+    loaded = loading.load(tmp_path, TINY, "base")  # silently
+    assert loaded.initialised == [] and len(loaded.dropped) == 5
+
+
+def test_a_head_of_another_size(tmp_path):
+    more = SimpleNamespace(**{**vars(CLASSIFIER), "num_labels": 7})
+    folder = put(tmp_path, tiny_arrays("sequence_classification", CLASSIFIER))
+    message = refused(folder, more, "sequence_classification")
+    assert "misfit: classifier.weight is (3, 4), the config says (7, 4), classifier.bias is (3,)" in message
+    assert "ignore_mismatched_sizes=True" in message
+    said = r"not in the checkpoint in this shape \(classifier.weight is \(3, 4\).*: classifier.weight, classifier.bias;"
+    with pytest.warns(UserWarning, match=said):
+        loaded = loading.load(folder, more, "sequence_classification", ignore_mismatched_sizes=True)
+    assert loaded.initialised == ["classifier.weight", "classifier.bias"]
+    assert loaded.tensors["classifier.weight"].shape == (7, 4)
+    wider = SimpleNamespace(**{**vars(CLASSIFIER), "hidden_dim": 8})
+    with pytest.raises(CheckpointError, match=r"misfit: transformer.layer.0.ffn.lin1.weight") as error:
+        loading.load(folder, wider, "sequence_classification", ignore_mismatched_sizes=True)
+    assert "ignore_mismatched_sizes" not in str(error.value)
+
+
+def test_sinusoidal_positions_need_no_file(tmp_path):
+    config = SimpleNamespace(**vars(TINY), sinusoidal_pos_embds=True)
+    arrays = tiny_arrays("base")
+    stored = arrays.pop("embeddings.position_embeddings.weight")
+    loaded = loading.load(put(tmp_path, arrays), config)
+    table = loaded.tensors["embeddings.position_embeddings.weight"]
+    assert loaded.initialised == [] and table[0].tolist() == [0, 1, 0, 1] and table[1, 0] == np.float32(np.sin(1))
+    arrays["embeddings.position_embeddings.weight"] = stored
+    np.testing.assert_array_equal(load(put(tmp_path, arrays), config)["embeddings.position_embeddings.weight"], stored)
+    del arrays["embeddings.position_embeddings.weight"]
+    assert "missing: embeddings.position_embeddings.weight (5, 4)" in refused(put(tmp_path, arrays))
 
 
 # What is wrong with it
@@ -171,17 +251,10 @@ def test_all_faults_are_named_at_once(tmp_path):
     arrays["distilbert.embeddings.LayerNorm.bias"] = np.ones(4, np.int64)
     arrays["classifier.weight"] = np.ones(3, np.float32)
     message = refused(put(tmp_path, arrays))
-    assert "missing: transformer.layer.1.ffn.lin2.bias (4,), vocab_transform.bias (4,);" in message
+    assert "missing: transformer.layer.1.ffn.lin2.bias (4,);" in message  # the head's could be drawn, a body's not
     assert f"misfit: {FILED_WORDS} is (11, 5), the config says (11, 4), distilbert.embeddings.LayerNorm.bias" in message
     assert "LayerNorm.bias is I64, weights are F64, F32, F16, BF16" in message
     assert "unexpected: classifier.weight" in message
-
-
-def test_no_masked_lm_head(tmp_path):
-    message = refused(put(tmp_path, tiny_arrays("base")))
-    assert "the checkpoint has no masked-LM head" in message
-    assert message.count("vocab_") == 5
-    assert "masked-LM head" not in refused(put(tmp_path, {"x": np.ones(3, np.float32)}), head="base")
 
 
 def test_too_few_layers_for_the_config(tmp_path):
@@ -372,7 +445,8 @@ def test_tiny_random_distilbert(shared):
         warnings.simplefilter("ignore")
         loaded = load(folder, config, "base")
     assert loaded["transformer.layer.4.ffn.lin1.weight"].shape == (37, 32)
-    assert "no masked-LM head" in refused(folder, config)
+    with pytest.warns(UserWarning, match="newly initialised"):
+        assert len(loading.load(folder, config, "masked_lm").initialised) == 5
 
 
 def test_embedded_model_against_its_original(shared):

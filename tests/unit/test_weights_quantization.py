@@ -44,7 +44,9 @@ def embedded_config():
 
 
 def test_embedded_model_is_the_same_in_float32_and_float64():
-    single, double = (load(EMBEDDED, embedded_config(), "masked_lm", dtype) for dtype in (np.float32, np.float64))
+    single, double = (
+        load(EMBEDDED, embedded_config(), "masked_lm", dtype).tensors for dtype in (np.float32, np.float64)
+    )
     assert sum(array.size for array in single.values()) == 22_743_738
     for name, array in single.items():
         assert array.dtype == np.float32 and double[name].dtype == np.float64
@@ -58,7 +60,7 @@ def test_write(tmp_path):
         (tmp_path / folder).mkdir()
     (tmp_path / "float/model.safetensors").write_bytes(file_bytes(as_filed(arrays)))
     write(tmp_path / "float", tmp_path / "int8")
-    loaded = load(tmp_path / "int8", config, "masked_lm")
+    loaded = load(tmp_path / "int8", config, "masked_lm").tensors
     assert list(loaded) == list(arrays)
     assert max(np.abs(loaded[name] - arrays[name]).max() for name in arrays) < 0.02
     first = (tmp_path / "int8/model.safetensors").read_bytes()
@@ -102,7 +104,7 @@ def test_int8_files(tmp_path, scales, metadata, says):
         arrays[WORDS + ".scale"] = scales
     (tmp_path / "model.safetensors").write_bytes(file_bytes(arrays, metadata))
     if says is None:
-        assert (load(tmp_path, TINY, "masked_lm")["embeddings.word_embeddings.weight"] == 1).all()
+        assert (load(tmp_path, TINY, "masked_lm").tensors["embeddings.word_embeddings.weight"] == 1).all()
     else:
         with pytest.raises(CheckpointError, match=says):
             load(tmp_path, TINY, "masked_lm")
