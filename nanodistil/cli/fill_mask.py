@@ -79,7 +79,8 @@ def _pipeline(args: argparse.Namespace, model: Any, backend: str | None, dtype: 
 
     chosen, _ = choose(backend, dtype)
     threads = None if chosen == "numpy" else args.threads
-    return pipeline("fill-mask", model=model, backend=chosen, dtype=dtype, threads=threads)
+    fill: FillMaskPipeline = pipeline("fill-mask", model=model, backend=chosen, dtype=dtype, threads=threads)
+    return fill
 
 
 class Truth:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import DTypeLike
 
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from nanodistil.heads import DistilBertForMaskedLM
-    from nanodistil.pipelines.fill_mask import FillMaskPipeline
+    from nanodistil.pretrained import Pretrained
     from nanodistil.tokenization import DistilBertTokenizer
+
+# task -> module of this folder, class in it, class of the model in heads.py
+TASKS = {
+    "fill-mask": ("fill_mask", "FillMaskPipeline", "DistilBertForMaskedLM"),
+}
+DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
+    "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
+    "question-answering": "distilbert/distilbert-base-cased-distilled-squad",
+}
+ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
 
 def pipeline(
     task: str,
-    model: str | Path | DistilBertForMaskedLM | None = None,
+    model: str | Path | Pretrained | None = None,
     tokenizer: str | Path | DistilBertTokenizer | None = None,
     *,
     backend: str | None = None,
@@ -28,23 +38,28 @@ def pipeline(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: str | None = None,
-) -> FillMaskPipeline:
-    """The pipeline for `task`, "fill-mask", with a model and a tokenizer by folder, hub id or instance.
+) -> Any:
+    """The pipeline for `task`, a key of TASKS or ALIASES, with a model and a tokenizer by folder, hub id or instance.
 
-    model: None means the official distilbert/distilbert-base-uncased, or the embedded nanodistil-mini (with a warning)
-    where the official one can neither be found nor fetched. tokenizer: None means the model's own.
-    Raises InputError for an unknown task or unusable arguments, ModelNotFoundError, CheckpointError.
+    model: None means the one in DEFAULTS; for "fill-mask" and "feature-extraction" the official
+    distilbert/distilbert-base-uncased, or the embedded nanodistil-mini (with a warning) where the official one can
+    neither be found nor fetched. tokenizer: None means the model's own.
+    Raises InputError for an unknown task or unusable arguments, ModelNotFoundError, CheckpointError; also where the
+    checkpoint has no head for the task: answers of a random one would look like any others. (To have them anyway, as
+    transformers gives them, load the model with from_pretrained and pass it.)
 
     >>> fill = pipeline("fill-mask", model="nanodistil-mini", backend="numpy")
     >>> [r["token_str"] for r in fill("Hello I'm a [MASK] model.", top_k=2)]
     ['new', 'good']
     """
-    from nanodistil.heads import DistilBertForMaskedLM
-    from nanodistil.pipelines.fill_mask import FillMaskPipeline
+    from nanodistil import heads
+    from nanodistil.pretrained import Pretrained
     from nanodistil.tokenization import DistilBertTokenizer
 
-    if task != "fill-mask":
-        raise InputError(f"unknown task {task!r}: choose one of fill-mask")
+    task = ALIASES.get(task, task)
+    if task not in TASKS:
+        raise InputError(f"unknown task {task!r}: choose one of {', '.join([*TASKS, *ALIASES])}")
+    module, name, head = TASKS[task]
     source: dict[str, Any] = {
         "revision": revision,
         "cache_dir": cache_dir,
@@ -52,19 +67,40 @@ def pipeline(
         "token": token,
     }
     if model is None:
-        from nanodistil.weights.hub import resolve_default
-
-        model, note = resolve_default(**source)
-        if note:
-            warnings.warn(note, stacklevel=2)
+        model = default_model(task, source)
     if isinstance(model, str | Path):
         if tokenizer is None:
             tokenizer = model
-        model = DistilBertForMaskedLM.from_pretrained(model, backend=backend, dtype=dtype, threads=threads, **source)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
+            loaded = getattr(heads, head).from_pretrained(
+                model, backend=backend, dtype=dtype, threads=threads, **source
+            )
+        if loaded.initialised:
+            raise CheckpointError(
+                f"{model}: has no head for {task} (lacks {', '.join(loaded.initialised)}); "
+                "choose a model that was trained for it"
+            )
+        model = loaded
     elif backend is not None or dtype is not None or threads is not None:
         raise InputError("backend, dtype and threads belong to the loading of a model; this one is loaded already")
+    assert isinstance(model, Pretrained)
     if tokenizer is None:
         raise InputError("a model instance needs its tokenizer too: pass tokenizer=...")
     if isinstance(tokenizer, str | Path):
         tokenizer = DistilBertTokenizer.from_pretrained(tokenizer, **source)
-    return FillMaskPipeline(model, tokenizer)
+    return getattr(import_module(f"nanodistil.pipelines.{module}"), name)(model, tokenizer)
+
+
+def default_model(task: str, source: dict[str, Any]) -> str:
+    """The model of a task for which none was named. Raises InputError where the task has no default."""
+    from nanodistil.weights.hub import resolve_default
+
+    if task in DEFAULTS:
+        return DEFAULTS[task]
+    if task not in ("fill-mask", "feature-extraction"):
+        raise InputError(f"there is no default model for {task}: name one that was trained for it")
+    model, note = resolve_default(**source)
+    if note:
+        warnings.warn(note, stacklevel=3)
+    return str(model)

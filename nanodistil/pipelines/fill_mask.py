@@ -6,27 +6,22 @@ Arguments and results follow transformers' pipeline (4.57): several [MASK]s are 
 targets are compared by their share of the whole vocabulary, so their scores do not sum to 1. One default differs:
 sequences are cleaned up (`hello i'm a role model.`), where transformers leaves spaces around the apostrophe of most
 checkpoints; clean_up_tokenization_spaces=False gives its form.
-
-Many texts are run in batches of similar length. There is no padding, so a batch is limited by its number of tokens, and
-a text's result does not depend on the others in it.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints
+from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
+from nanodistil.pipelines.batching import Prepared, answered
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import CheckpointError, InputError
 
-TOKENS_A_BATCH = 2048  # enough to keep every thread busy; the activations of one layer still fit a cache
-FIRST_WINDOW, LAST_WINDOW = 1, 256  # texts of a stream that are read ahead: few at first, to answer soon
 LANES = 16  # in which the vocabulary's probabilities are summed
 ROWS_SPARE = 127  # embedding rows beyond the vocabulary that are taken for padding to a round number
 
@@ -76,7 +71,7 @@ class FillMaskPipeline:
             return answers[0] if len(answers) == 1 else answers
         if not isinstance(inputs, Iterable):
             raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
-        return self._stream(iter(inputs), settings)
+        return self._fill(inputs, settings)
 
     def each(self, texts: list[str], first: int = 0, **options: Any) -> Iterator[Any]:
         """The answers one by one, also where there is one text; arguments as in a call.
@@ -96,48 +91,42 @@ class FillMaskPipeline:
         target_ids = None if targets is None else self._target_ids(targets)
         return self._top_k(top_k), target_ids, clean_up_tokenization_spaces, tokenizer_kwargs or {}
 
-    def _stream(self, texts: Iterator[str], settings: Settings) -> Iterator[Any]:
-        """Answers in the order of the texts, a window at a time."""
-        done, size = 0, FIRST_WINDOW
-        while window := list(islice(texts, size)):
-            yield from self._fill(window, settings, done)
-            done, size = done + len(window), min(2 * size, LAST_WINDOW)
+    def _fill(self, texts: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
+        """Answers to the texts, in order; `first` is how many came before, for messages."""
+        top_k, target_ids, clean_up, options = settings
+        mask = self.tokenizer.mask_token_id
 
-    def _fill(self, texts: list[str], settings: Settings, first: int = 0) -> Iterator[Any]:
-        """Answers to some texts, in order; `first` is the number of the first one, for messages.
+        def prepare(text: Any, name: str) -> Prepared:
+            return Prepared([self._ids(text, name, options)])
 
-        A text that cannot be answered ends it, after those before it have had their answers.
-        """
-        rows: list[Ints] = []
-        problem: InputError | None = None
-        many = first + len(texts) > 1
+        def compute(ids: Ints, real: Mask) -> Iterator[list[list[Filling]]]:
+            places = np.argwhere((ids == mask) & real)  # (M, 2), in reading order
+            logits = self.model(ids, real, positions=places).logits  # (M, V)
+            if not np.isfinite(logits).all():
+                raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
+            probs = vocabulary_softmax(logits)  # (M, V)
+            for b, row in enumerate(ids):
+                here = places[:, 0] == b
+                yield [
+                    self._ranked(row[real[b]], int(t), p, top_k, target_ids, clean_up)
+                    for (_, t), p in zip(places[here], probs[here], strict=True)
+                ]
+
+        def finish(_: Prepared, results: list[list[list[Filling]]]) -> Any:
+            (fillings,) = results
+            return fillings[0] if len(fillings) == 1 else fillings
+
+        return answered(texts, prepare, compute, finish, first)
+
+    def _ids(self, text: Any, name: str, options: dict[str, Any]) -> Ints:
+        """Checked ids of a text (T,), without padding if any was asked for: nothing attends to it here."""
+        if not isinstance(text, str):
+            raise InputError(f"{name} is not a string but {type(text).__name__}")
         try:
-            for i, text in enumerate(texts):
-                if not isinstance(text, str):
-                    raise InputError(f"text {first + i + 1} is not a string but {type(text).__name__}")
-            for i, ids in enumerate(self._tokenize(texts, settings[3])):
-                self._check(ids, f"text {first + i + 1}" if many else "the text")
-                rows.append(ids)
-        except InputError as error:
-            if len(texts) > 1 and not rows:  # it may be a later text: one by one, then
-                for i, text in enumerate(texts):
-                    yield from self._fill([text], settings, first + i)
-                return
-            problem = error
-        yield from self._answers(rows, *settings[:3])
-        if problem:
-            raise problem
-
-    def _tokenize(self, texts: list[str], options: dict[str, Any]) -> list[Ints]:
-        """Ids of each text (T,), without padding if any was asked for: nothing attends to it here."""
-        try:
-            encoded = self.tokenizer(texts, **{"verbose": False, **options})
+            encoded = self.tokenizer(text, **{"verbose": False, **options})
         except TypeError as error:
             raise InputError(f"tokenizer_kwargs: {error}") from None
-        pairs = zip(encoded["input_ids"], encoded["attention_mask"], strict=True)
-        return [np.asarray(ids, np.int64)[np.asarray(mask, np.bool_)] for ids, mask in pairs]
-
-    def _check(self, ids: Ints, name: str) -> None:
+        ids = np.asarray(encoded["input_ids"], np.int64)[np.asarray(encoded["attention_mask"], np.bool_)]
         limit = self.model.config.max_position_embeddings
         if not (ids == self.tokenizer.mask_token_id).any():
             raise InputError(f"no {self.tokenizer.mask_token} in {name}: put it where a word should go")
@@ -145,25 +134,7 @@ class FillMaskPipeline:
             raise InputError(
                 f"{name} has {len(ids)} tokens, more than the model's {limit}: shorten it or allow truncation"
             )
-
-    def _answers(self, rows: list[Ints], top_k: int, target_ids: Ints | None, clean_up: bool) -> list[Any]:
-        """Answers to checked ids, batched by length, in order."""
-        mask = self.tokenizer.mask_token_id
-        answers: list[Any] = [None] * len(rows)
-        for batch in batches([len(ids) for ids in rows]):
-            ids, attended = padded([rows[i] for i in batch])
-            places = np.argwhere((ids == mask) & attended)  # (M, 2), in reading order
-            logits = self.model(ids, attended, positions=places).logits  # (M, V)
-            if not np.isfinite(logits).all():
-                raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
-            probs = vocabulary_softmax(logits)  # (M, V)
-            for b, i in enumerate(batch):
-                fillings = [
-                    self._ranked(rows[i], int(t), p, top_k, target_ids, clean_up)
-                    for (_, t), p in zip(places[places[:, 0] == b], probs[places[:, 0] == b], strict=True)
-                ]
-                answers[i] = fillings[0] if len(fillings) == 1 else fillings
-        return answers
+        return ids
 
     def _ranked(
         self, ids: Ints, at: int, probs: Array, top_k: int, target_ids: Ints | None, clean_up: bool
@@ -241,33 +212,6 @@ def vocabulary_softmax(logits: Array) -> Array:
     flat[:, :V] = np.exp(logits - logits.max(-1, keepdims=True))
     total = e.sum(axis=1).sum(axis=-1, keepdims=True)  # (M, 1): each lane from top to bottom, then the lanes
     return np.asarray(flat[:, :V] / total)
-
-
-def batches(lengths: list[int], budget: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
-    """Indices of texts of similar length, at most `budget` tokens together (a longer text goes alone).
-
-    >>> list(batches([3, 9, 4, 5], budget=8))
-    [[0, 2], [3], [1]]
-    """
-    batch: list[int] = []
-    total = 0
-    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and total + lengths[i] > budget:
-            yield batch
-            batch, total = [], 0
-        batch.append(i)
-        total += lengths[i]
-    if batch:
-        yield batch
-
-
-def padded(rows: list[Ints]) -> tuple[Ints, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Rows of different lengths -> ids (B, T) and which of them are real (B, T)."""
-    T = max(len(ids) for ids in rows)
-    ids = np.zeros((len(rows), T), np.int64)
-    real = np.arange(T) < np.array([len(row) for row in rows])[:, None]
-    ids[real] = np.concatenate(rows)
-    return ids, real
 
 
 def largest(values: Array, k: int) -> Ints:

@@ -46,7 +46,7 @@ def test_raw_targets_and_truth(capsys):
 
 def test_a_bad_line_of_many_is_named(capsys):
     code, _, err = call(capsys, "fill-mask", TEXT, "none", *MINI)
-    assert code == 2 and "text 2" in err
+    assert code == 2 and "input 2" in err
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_lines_are_answered_as_they_come():
 
 def test_answers_before_a_bad_line_are_given():
     result = spawn("fill-mask", "-", *MINI, "--jsonl", "--top-k", "1", stdin="A [MASK].\nB [MASK].\n\nC [MASK].\n")
-    assert result.returncode == 2 and len(result.stdout.splitlines()) == 2 and "text 3" in result.stderr
+    assert result.returncode == 2 and len(result.stdout.splitlines()) == 2 and "input 3" in result.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")

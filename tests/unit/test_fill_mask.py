@@ -12,7 +12,8 @@ from nanodistil import (
     ModelNotFoundError,
     pipeline,
 )
-from nanodistil.pipelines.fill_mask import FillMaskPipeline, batches, largest
+from nanodistil.pipelines.batching import batches
+from nanodistil.pipelines.fill_mask import FillMaskPipeline, largest
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +88,13 @@ def test_top_k(fill):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ("no mask here", r"no \[MASK\] in the text"),
+        ("no mask here", r"no \[MASK\] in the input"),
         ("", r"no \[MASK\]"),
-        (["[MASK] ok", "none"], r"no \[MASK\] in text 2"),
+        (["[MASK] ok", "none"], r"no \[MASK\] in input 2"),
         ("[MASK] " + "word " * 600, "tokens, more than the model's 512"),
         (None, "NoneType"),
         (3, "int"),
-        (["[MASK]", 3], "text 2 is not a string"),
+        (["[MASK]", 3], "input 2 is not a string"),
         ("[MASK] \ud800", "surrogate"),
     ],
 )

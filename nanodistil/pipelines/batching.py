@@ -1,0 +1,112 @@
+"""From many inputs to answers in order: the frame that every pipeline runs in.
+
+    inputs -> windows -> rows of ids -> batches of similar length -> results -> answers, in the order of the inputs
+
+An input may make several rows: a long context its windows, a text to sort its labels. There is no padding, so a batch
+is limited by its number of tokens, and a row's result does not depend on the others in it. Inputs may be a stream: they
+are read a window at a time, a small one first, so the first answer comes soon and memory does not grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanodistil.backend import Ints, Mask
+from nanodistil.weights.errors import InputError
+
+TOKENS_A_BATCH = 2048  # enough to keep every thread busy; the activations of one layer still fit a cache
+FIRST_WINDOW, LAST_WINDOW = 1, 256  # inputs that are read ahead
+
+
+class Prepared(NamedTuple):
+    """One input, ready for the model."""
+
+    rows: list[Ints]  # ids (T,) each, special tokens and all
+    rest: Any = None  # what `finish` wants to know
+
+
+def answered(
+    inputs: Iterable[Any],
+    prepare: Callable[[Any, str], Prepared],
+    compute: Callable[[Ints, Mask], Iterable[Any]],
+    finish: Callable[[Prepared, list[Any]], Any],
+    first: int = 0,
+) -> Iterator[Any]:
+    """The answers to the inputs, in order.
+
+    prepare(input, name): the input's rows; name is for messages, "the input" or "input 3". compute(ids, mask): (B, T)
+    each, padded with zeros, to B results. finish(prepared, results): its answer. first: how many inputs came before,
+    for the names. An input for which `prepare` raises InputError ends it, after those before it have had their answers.
+    """
+    several = first > 0 or (isinstance(inputs, list) and len(inputs) > 1)
+    for window in windows(inputs):
+        ready: list[Prepared] = []
+        problem: InputError | None = None
+        several = several or len(window) > 1
+        try:
+            for i, one in enumerate(window, start=first + 1):
+                ready.append(prepare(one, f"input {i}" if several else "the input"))
+        except InputError as error:
+            problem = error
+        results = iter(by_length([row for one in ready for row in one.rows], compute))
+        for one in ready:
+            yield finish(one, list(islice(results, len(one.rows))))
+        if problem:
+            raise problem
+        first, several = first + len(window), True
+
+
+def windows(inputs: Iterable[Any]) -> Iterator[list[Any]]:
+    """The inputs in lists: a list as it is if it is short, else few at first and then more.
+
+    >>> [len(window) for window in windows(iter(range(10)))]
+    [1, 2, 4, 3]
+    """
+    if isinstance(inputs, list) and len(inputs) <= LAST_WINDOW:
+        if inputs:
+            yield inputs
+        return
+    stream, size = iter(inputs), LAST_WINDOW if isinstance(inputs, list) else FIRST_WINDOW
+    while window := list(islice(stream, size)):
+        yield window
+        size = min(2 * size, LAST_WINDOW)
+
+
+def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]]) -> list[Any]:
+    """compute's result for every row, computed in batches of similar length."""
+    results: list[Any] = [None] * len(rows)
+    for batch in batches([len(ids) for ids in rows]):
+        for i, result in zip(batch, compute(*padded([rows[i] for i in batch])), strict=True):
+            results[i] = result
+    return results
+
+
+def batches(lengths: list[int], budget: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
+    """Indices of rows of similar length, at most `budget` tokens together (a longer row goes alone).
+
+    >>> list(batches([3, 9, 4, 5], budget=8))
+    [[0, 2], [3], [1]]
+    """
+    batch: list[int] = []
+    total = 0
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and total + lengths[i] > budget:
+            yield batch
+            batch, total = [], 0
+        batch.append(i)
+        total += lengths[i]
+    if batch:
+        yield batch
+
+
+def padded(rows: list[Ints]) -> tuple[Ints, Mask]:
+    """Rows of different lengths -> ids (B, T) and which of them are real (B, T)."""
+    T = max(len(ids) for ids in rows)
+    ids = np.zeros((len(rows), T), np.int64)
+    real = np.arange(T) < np.array([len(row) for row in rows])[:, None]
+    ids[real] = np.concatenate(rows)
+    return ids, real
