@@ -83,7 +83,7 @@ def their_fill(tmp_path_factory):
     for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
         shutil.copy(folder / name, copy)
     config = DistilBertConfig.from_json_file(folder / "config.json")
-    tensors = loading.load(folder, config, "masked_lm", np.float32)
+    tensors = loading.load(folder, config, "masked_lm", np.float32).tensors
     named = {filed(name, "masked_lm"): np.ascontiguousarray(value) for name, value in tensors.items()}
     save_file(named, copy / "model.safetensors", metadata={"format": "pt"})
     model = transformers.DistilBertForMaskedLM.from_pretrained(copy).eval()
