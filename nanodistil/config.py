@@ -173,6 +173,8 @@ class DistilBertConfig:
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict, with `model_type`, `label2id` and what else the file said, ready for json.dump."""
         values = asdict(self)
+        if not self.pruned_heads:  # transformers 5 does not know it
+            del values["pruned_heads"]
         return {**values.pop("extra"), "model_type": "distilbert", **values, "label2id": self.label2id}
 
 

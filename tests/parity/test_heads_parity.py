@@ -151,6 +151,8 @@ def test_losses(kind, tmp_path):
 @pytest.mark.parametrize("problem", [None, "regression", "single_label_classification", "multi_label_classification"])
 @pytest.mark.parametrize("classes", [1, 2, 5])
 def test_losses_of_sequence_classification(problem, classes, tmp_path):
+    if not OLD and (problem, classes) == ("single_label_classification", 1):
+        pytest.skip("refused since 5.0")
     kind, rng = "DistilBertForSequenceClassification", np.random.default_rng(0)
     folder, inputs = random_model(kind, tmp_path, num_labels=classes, problem_type=problem, **SMALL), batch(kind, rng)
     several = [rng.random((3, classes)), rng.random(3), rng.integers(0, classes, 3), rng.integers(0, classes, (3, 1))]
