@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 from .errors import CheckpointError
 
 LARGEST = 4 << 20  # bytes of one pickle; a DistilBERT's has 20 kB
-MOST = 250_000  # instructions; a DistilBERT's has 3,000
+MOST = 100_000  # instructions; a DistilBERT's has 3,000
 MOST_DIMENSIONS = 8
 
 STORAGES = {
