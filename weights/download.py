@@ -6,7 +6,7 @@ trade. Four things are added here.
 1. Offline is decided in 3 seconds. The libraries allow 10 s for a connection, and a DNS lookup has no limit of its own
    at all; so one HEAD request is sent first from a thread that is waited for 3 s and then left behind. Any answer
    counts, 404 and 500 too: someone is there. Only redirects in a circle do not.
-2. Only the needed files are fetched, never every format of the same weights: config, tokenizer, one safetensors.
+2. Only the needed files are fetched, never every format of the same weights: config, tokenizer, the best one there is.
 3. The contents are hashed. The hub announces the sha256 of a large file (and git's sha1 of a small one) as its ETag;
    over plain HTTP, huggingface_hub compares sizes only. A wrong file is refused and deleted.
 4. Files arrive in a folder aside, and are moved into the cache when their hash has been seen to be right; the ref
@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from .cache import COMMIT, storage
 from .errors import CheckpointError, MissingExtraError, ModelNotFoundError, NanoDistilError
-from .files import CONFIG, INDEX, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHTS, shards
+from .files import CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHT_FILES, is_index, preferred, shards
 
 OFFLINE_SECONDS = 2.7  # for the decision; with starting Python, under 3 s
 _ETAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
@@ -114,17 +114,23 @@ class _Fetch:
                         raise ModelNotFoundError(f"{self.model_id} has neither {' nor '.join(VOCABULARIES)}")
                     for name in TOKENIZER_EXTRAS:
                         self.file(name, optional=True)
-                if need in ("model", "all") and not self.file(WEIGHTS, optional=True):
-                    index = self.file(INDEX, optional=True)
-                    if index is None:
-                        raise ModelNotFoundError(f"{self.model_id} has no weights as safetensors ({WEIGHTS})")
-                    for shard in shards(index):
-                        self.file(shard)
+                if need in ("model", "all"):
+                    self.weights()
                 if self.revision != self.commit:
                     _write(self.home / "refs" / self.revision, str(self.commit))
             finally:
                 shutil.rmtree(self.aside, ignore_errors=True)
         return self.snapshot()
+
+    def weights(self) -> None:
+        """The one form of the weights that files.py prefers among those the hub has."""
+        for name in preferred():
+            file = self.file(name, optional=True)
+            if file is not None:
+                for shard in shards(file) if is_index(name) else ():
+                    self.file(shard)
+                return
+        raise ModelNotFoundError(f"{self.model_id} has no weights: none of {', '.join(WEIGHT_FILES)}")
 
     def snapshot(self) -> Path:
         return self.home / "snapshots" / str(self.commit)

@@ -1,13 +1,17 @@
 """Which files make a model, and what a folder lacks.
 
-A model folder holds config.json, a vocabulary (vocab.txt or tokenizer.json) and weights: one `model.safetensors`, or
-several shards with `model.safetensors.index.json` to say which tensor lies in which. The index comes from outside and
-is believed in nothing: a shard is a plain file name beside the index. A name with a slash, `..`, a drive or a UNC
-prefix is refused on every system, not only where it would work; and a link may leave the folder only as the Hugging
-Face cache's own links do, from snapshots/<commit>/ into the blobs/ of the same model. That is checked on the resolved
-path, since checks on the spelling alone have been walked around in other projects more than once.
+A model folder holds config.json, a vocabulary (vocab.txt or tokenizer.json) and weights in one of six forms. They are
+tried in transformers' order, the safest format first, and the first that is there is the one that counts. Two of the
+forms are an index, which says in which of several shards a tensor lies.
+
+The index comes from outside and is believed in nothing: a shard is a plain file name beside the index. A name with a
+slash, `..`, a drive or a UNC prefix is refused on every system, not only where it would work; and a link may leave the
+folder only as the Hugging Face cache's own links do, from snapshots/<commit>/ into the blobs/ of the same model. That
+is checked on the resolved path, since checks on the spelling alone have been walked around in other projects more than
+once.
 """
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -17,11 +21,16 @@ from .small_files import read_json
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+TORCH = "pytorch_model.bin"
+TORCH_INDEX = "pytorch_model.bin.index.json"
+KERAS = "tf_model.h5"
+FLAX = "flax_model.msgpack"
+WEIGHT_FILES = (WEIGHTS, INDEX, TORCH, TORCH_INDEX, KERAS, FLAX)  # in order of preference
 VOCABULARIES = ("vocab.txt", "tokenizer.json")
 TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 NEEDS = ("config", "tokenizer", "model", "all")
 
-_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}\.safetensors")
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}")
 
 
 def missing(folder: Path, need: str) -> list[str]:
@@ -34,23 +43,47 @@ def missing(folder: Path, need: str) -> list[str]:
         lacks.append(CONFIG)
     if need in ("tokenizer", "all") and not any((folder / name).is_file() for name in VOCABULARIES):
         lacks.append(" or ".join(VOCABULARIES))
-    if need in ("model", "all") and not (folder / WEIGHTS).is_file():
-        if (folder / INDEX).is_file():
-            lacks += [shard for shard in shards(folder / INDEX) if not (folder / shard).is_file()]
-        else:
+    if need in ("model", "all"):
+        weights = weights_file(folder)
+        if weights is None:
             lacks.append(WEIGHTS)
+        elif is_index(weights.name):
+            lacks += [shard for shard in shards(weights) if not (folder / shard).is_file()]
     return lacks
 
 
-def weight_map(index: Path) -> dict[str, str]:
-    """Tensor name -> shard's file name, from model.safetensors.index.json. Raises CheckpointError on any oddity."""
+def weights_file(folder: Path) -> Path | None:
+    """The file of weights that counts, or the index of several; None where a folder has none."""
+    return next((folder / name for name in preferred() if (folder / name).is_file()), None)
 
+
+def preferred() -> tuple[str, ...]:
+    """WEIGHT_FILES, with a tf_model.h5 last where h5py is not there to read it."""
+    if importlib.util.find_spec("h5py"):
+        return WEIGHT_FILES
+    return (*(name for name in WEIGHT_FILES if name != KERAS), KERAS)
+
+
+def readable(folder: Path) -> bool:
+    """Whether no extra is needed, that is not installed, to read the weights of a folder."""
+    weights = weights_file(folder)
+    return weights is None or weights.name != KERAS or importlib.util.find_spec("h5py") is not None
+
+
+def is_index(name: str) -> bool:
+    """Whether a file of weights is only the index of its shards."""
+    return name.endswith(".index.json")
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """Tensor name -> shard's file name, from an index. Raises CheckpointError on any oddity."""
+    suffix = Path(index.name.removesuffix(".index.json")).suffix  # .safetensors or .bin
     tensors = read_json(index, unique=True).get("weight_map")
     if not isinstance(tensors, dict) or not tensors:
         raise CheckpointError(f"{index}: has no weight_map")
     for shard in tensors.values():
-        if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or ".." in shard:
-            raise CheckpointError(f"{index}: {str(shard)[:200]!r} is not the plain name of a .safetensors file")
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or ".." in shard or not shard.endswith(suffix):
+            raise CheckpointError(f"{index}: {str(shard)[:200]!r} is not the plain name of a {suffix} file")
     return tensors
 
 

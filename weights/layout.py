@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .safetensors_reader import release
+from .mapped import release
 
 Tensors = dict[str, NDArray[Any]]
 Prepare = Callable[[NDArray[Any], NDArray[Any]], Any]  # weight, bias -> a map in a backend's layout

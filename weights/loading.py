@@ -2,7 +2,7 @@
 
 The order matters. Which files: files.py. What they hold: the headers alone, renamed by names.py and compared with the
 table, before a byte of data is read; so the wrong model costs a millisecond and one message that names every array.
-Only then are the arrays taken (safetensors_reader.py, quantization.py) and looked over for NaN and infinity, which
+Only then are the arrays taken (mapped.py, quantization.py) and looked over for NaN and infinity, which
 no format check sees and which would otherwise surface as a nonsense answer much later.
 
 A body without a head is how every fine-tuning starts, so a missing head is drawn fresh and named in a warning; a
@@ -18,15 +18,20 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .errors import CheckpointError
-from .files import INDEX, WEIGHTS, contained, shards, weight_map
+from .files import WEIGHT_FILES, contained, is_index, shards, weight_map, weights_file
+from .h5_file import H5File
 from .initial import POSITIONS, fresh
+from .mapped import FLOATS, release
+from .msgpack_file import MsgpackFile
 from .names import canonical, expected, filed, is_head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
-from .safetensors_reader import FLOATS, SafetensorsFile, release
+from .safetensors_reader import SafetensorsFile
+from .torch_file import TorchFile
 
 LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken file's first ones
 
-Source = tuple[SafetensorsFile, str]  # a file and the array's name in it
+WeightsFile = SafetensorsFile | TorchFile | H5File | MsgpackFile  # alike: entries, and array(name, dtype)
+Source = tuple[WeightsFile, str]  # a file and the array's name in it
 
 
 class Loaded(NamedTuple):
@@ -64,7 +69,7 @@ def load(
             tensors[name] = new[name]
             continue
         file, stored = found[name]
-        if is_quantized(file, stored):
+        if isinstance(file, SafetensorsFile) and is_quantized(file, stored):
             tensors[name] = read_quantized(file, stored, dtype)
         else:
             tensors[name] = file.array(stored, dtype)
@@ -89,17 +94,18 @@ def finite(array: NDArray[Any]) -> bool:
 
 def _sources(folder: Path) -> dict[str, Source]:
     """Canonical name -> where it lies, over one file or all shards. Headers only."""
-    if (folder / WEIGHTS).is_file():
-        file = SafetensorsFile(folder / WEIGHTS)
-        pairs = [(name, file) for name in file.entries]
-    elif (folder / INDEX).is_file():
-        pairs = _sharded(folder)
+    weights = weights_file(folder)
+    if weights is None:
+        raise CheckpointError(f"{folder}: has no weights: {', '.join(WEIGHT_FILES[:-1])} or {WEIGHT_FILES[-1]}")
+    if is_index(weights.name):
+        pairs = _sharded(folder, weights)
     else:
-        raise CheckpointError(f"{folder}: has neither {WEIGHTS} nor {INDEX}")
+        file = _opened(weights, weights.name)
+        pairs = [(name, file) for name in file.entries]
     found: dict[str, Source] = {}
     for name, file in pairs:
         plain = canonical(name)
-        if plain is None or is_scale(file, name):
+        if plain is None or (isinstance(file, SafetensorsFile) and is_scale(file, name)):
             continue
         if plain in found:
             raise CheckpointError(f"{folder}: {_shown(name)} and {_shown(found[plain][1])} are the same array twice")
@@ -107,14 +113,26 @@ def _sources(folder: Path) -> dict[str, Source]:
     return found
 
 
-def _sharded(folder: Path) -> list[tuple[str, SafetensorsFile]]:
+def _opened(path: Path, name: str) -> WeightsFile:
+    """A file in the format its name says; in the cache, `path` may be a blob that is named by its hash."""
+    match Path(name).suffix:
+        case ".safetensors":
+            return SafetensorsFile(path)
+        case ".bin":
+            return TorchFile(path)
+        case ".h5":
+            return H5File(path)
+        case _:
+            return MsgpackFile(path)
+
+
+def _sharded(folder: Path, index: Path) -> list[tuple[str, WeightsFile]]:
     """The tensors of all shards, after index and shards were found to tell the same story."""
-    index = folder / INDEX
     files = {}
     for shard in shards(index):
         if not (folder / shard).is_file():
             raise CheckpointError(f"{index}: the shard {shard} is not there")
-        files[shard] = SafetensorsFile(contained(folder, shard))
+        files[shard] = _opened(contained(folder, shard), shard)
     place = weight_map(index)
     absent = [f"{name} ({shard})" for name, shard in place.items() if name not in files[shard].entries]
     if absent:
@@ -150,7 +168,7 @@ def _check(
             if is_head(name) and ignore_mismatched_sizes:
                 anew.append(name)
             (reshaped if is_head(name) else misfit).append(f"{stored} is {entry.shape}, the config says {shape}")
-        elif is_quantized(file, stored):
+        elif isinstance(file, SafetensorsFile) and is_quantized(file, stored):
             misfit += misfits(file, stored)
         elif entry.dtype not in FLOATS:
             misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")

@@ -1,6 +1,7 @@
 """download.py against a hub on loopback: what comes, what is refused, and what a killed process leaves behind."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -122,6 +123,44 @@ def test_shards(server):
     assert len(list(hub.resolve("org/model").glob("model-*"))) == 2
 
 
+OTHERS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # in order of preference
+
+
+def test_other_formats(server, monkeypatch):
+    files = server.models["org/model"]
+    del files["model.safetensors"]
+    files |= {name: name.encode() for name in OTHERS}
+    for name in OTHERS:
+        server.commit = hashlib.sha1(name.encode()).hexdigest()  # another model, for the cache
+        folder = hub.download("org/model")
+        assert [file.name for file in folder.iterdir() if file.name in OTHERS] == [name]
+        assert hub.resolve("org/model", revision=server.commit, local_files_only=True) == folder
+        del files[name]
+
+
+def test_a_format_that_needs_an_extra_comes_last(server, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "h5py" else find(name, *a))
+    files = server.models["org/model"]
+    del files["model.safetensors"], files["pytorch_model.bin"]
+    assert (
+        hub.resolve("org/model", need="all") / "tf_model.h5"
+    ).is_file()  # what is there is had; loading it names the extra
+    assert next(m.lacks for m in hub.cached_models() if m.id == "org/model").endswith("needs the extra h5")
+    files["flax_model.msgpack"] = b"flax"
+    assert (hub.resolve("org/model") / "flax_model.msgpack").is_file()  # not the cached one that cannot be read
+
+
+def test_torch_shards(server):
+    files = server.models["org/model"]
+    for name in ("model.safetensors", *OTHERS[:2]):
+        del files[name]
+    index = {"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}
+    files |= {"pytorch_model.bin.index.json": json.dumps(index).encode()}
+    files |= {"pytorch_model-1.bin": b"1", "pytorch_model-2.bin": b"2"}
+    assert len(list(hub.resolve("org/model").glob("pytorch_model-*"))) == 2
+
+
 @pytest.mark.parametrize("name", ["../x.safetensors", "/x.safetensors", "C:x.safetensors", "\\\\h\\x.safetensors", "x"])
 def test_malicious_shard_names(server, tmp_path, name):
     files = server.models["org/model"]
@@ -183,8 +222,9 @@ def test_not_there(server):
         hub.resolve("org/none")
     with pytest.raises(ModelNotFoundError, match="no revision 'v9'"):
         hub.resolve("org/model", revision="v9")
-    del server.models["org/model"]["model.safetensors"]
-    with pytest.raises(ModelNotFoundError, match="no weights as safetensors"):
+    for name in ("model.safetensors", "pytorch_model.bin", "tf_model.h5"):
+        del server.models["org/model"][name]
+    with pytest.raises(ModelNotFoundError, match=r"has no weights: none of model.safetensors, .*, flax_model.msgpack"):
         hub.resolve("org/model")
     del server.models["org/model"]["vocab.txt"]
     with pytest.raises(ModelNotFoundError, match=r"neither vocab.txt nor tokenizer.json"):

@@ -298,9 +298,9 @@ def test_no_safetensors_at_all(tmp_path, content):
 
 
 def test_nothing_there(tmp_path):
-    assert "has neither model.safetensors nor" in refused(tmp_path)
+    assert "has no weights: model.safetensors" in refused(tmp_path)
     (tmp_path / "model.safetensors").mkdir()
-    assert "has neither" in refused(tmp_path)
+    assert "has no weights" in refused(tmp_path)
 
 
 def test_names_that_would_spoil_the_message(tmp_path):

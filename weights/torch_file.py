@@ -1,0 +1,143 @@
+"""One pytorch_model.bin as named arrays: a pickle that describes them, and the storages they are views of.
+
+torch.save has written two formats under this name. Since 1.6 (2020) it is a zip archive (torch_zip.py):
+
+    NAME/data.pkl      the state dict: name -> which storage, offset, shape, strides (torch_pickle.py)
+    NAME/data/KEY      one storage, little-endian, aligned to 64 bytes
+    NAME/byteorder     "little"; absent before 2.1
+
+Before that, and on request still, it is five pickles behind each other and then the storages:
+
+    a magic number, the version 1001, a dict about the machine, the state dict, the list of storage keys;
+    for each key: 8 bytes, how many numbers; then the numbers
+
+Both are believed only where they agree with themselves, and both are mapped: nothing is read but the descriptions. The
+tar archives of torch 0.1 are older than DistilBERT and refused. As in transformers, the state dict is expected at the
+top: a training checkpoint that has it under "state_dict", or all names behind "module.", is not unwrapped, since
+guessing what someone meant is how the wrong weights get loaded.
+"""
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .errors import CheckpointError
+from .mapped import WIDTHS, Entry, map_file, take
+from .torch_pickle import LARGEST, Tensor, read_pickle
+from .torch_zip import Member, members
+
+MAGIC = 0x1950A86A20F9469CFC6C
+VERSION = 1001
+
+
+class TorchFile:
+    """An open file: `entries` (name -> Entry), and `array` to take one.
+
+    What is no tensor in the state dict has an entry of its Python type and no shape, so that it shows up in messages.
+    Raises CheckpointError where the file is not what torch.save writes, or names anything that could be executed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._map = map_file(path)
+        start = self._map[:265]
+        if start.startswith(b"PK\3\4"):
+            state, places = _zip(path, self._map)
+        elif start.startswith(b"\x80"):
+            state, places = _stream(path, self._map)
+        elif start[257:262] == b"ustar":
+            raise CheckpointError(f"{path}: is a tar archive of torch 0.1; save it again with a newer torch")
+        elif start.startswith(b"version https://git-lfs"):
+            raise CheckpointError(f"{path}: is only a pointer to the file: run `git lfs pull` in its folder")
+        else:
+            raise CheckpointError(f"{path}: is nothing torch.save wrote; get the file again")
+        if type(state) is not dict:
+            raise CheckpointError(f"{path}: holds a {type(state).__name__}, not a state dict")
+        self.entries = {name: _entry(path, value, places) for name, value in state.items()}
+
+    def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        """The array in float32 or float64, a read-only view where the file holds that type so, else a copy.
+
+        Raises CheckpointError for any type in the file that is no float.
+        """
+        return take(self.path, self._map, name, self.entries[name], dtype)
+
+
+Places = dict[str, Member]  # a storage's key -> where its bytes are
+
+
+def _entry(path: Path, value: Any, places: Places) -> Entry:
+    if type(value) is not Tensor:
+        return Entry(type(value).__name__, (), 0)
+    storage, offset, shape, strides = value
+    if storage.key not in places:
+        raise CheckpointError(f"{path}: its storage {storage.key[:80]!r} is not there")
+    begin, end = places[storage.key]
+    if end - begin != storage.numel * WIDTHS[storage.dtype]:
+        raise CheckpointError(f"{path}: its storage {storage.key[:80]!r} has {end - begin} bytes, not what it says")
+    return Entry(storage.dtype, shape, begin + offset * WIDTHS[storage.dtype], strides)
+
+
+def _zip(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
+    """The state dict and the storages of a zip archive."""
+    found = members(path, data)
+    pickles = [name for name in found if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise CheckpointError(f"{path}: has {len(pickles)} members data.pkl, torch.save writes one")
+    folder = pickles[0].removesuffix("data.pkl")
+    order = found.get(folder + "byteorder")
+    if order and data[order.begin : min(order.end, order.begin + 9)] != b"little":
+        raise CheckpointError(f"{path}: its numbers are not little-endian; save it again on a common machine")
+    begin, end = found[pickles[0]]
+    if end - begin > LARGEST:
+        raise CheckpointError(f"{path}: its data.pkl has {end - begin} bytes, no model's has more than {LARGEST}")
+    state, used = read_pickle(f"{path}: its data.pkl", data[begin:end])
+    if used != end - begin:
+        raise CheckpointError(f"{path}: its data.pkl goes on after its end")
+    storages = folder + "data/"
+    return state, {name.removeprefix(storages): place for name, place in found.items() if name.startswith(storages)}
+
+
+def _stream(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
+    """The state dict and the storages of the old format."""
+    at = 0
+
+    def read(what: str) -> Any:
+        nonlocal at
+        value, used = read_pickle(f"{path}: its {what}", data[at : at + LARGEST])
+        at += used
+        return value
+
+    if read("magic number") != MAGIC or read("version") != VERSION:
+        raise CheckpointError(f"{path}: is a pickle, but not one torch.save wrote")
+    machine = read("machine")
+    if type(machine) is not dict or machine.get("little_endian") is not True:
+        raise CheckpointError(f"{path}: its numbers are not little-endian; save it again on a common machine")
+    state, keys = read("state dict"), read("keys")
+    if type(keys) is not list or not all(type(key) is str for key in keys) or len(set(keys)) != len(keys):
+        raise CheckpointError(f"{path}: its list of storages is none")
+    widths = _widths(path, state)
+    places: Places = {}
+    for key in keys:
+        count = int.from_bytes(data[at : at + 8], "little")
+        begin, at = at + 8, at + 8 + count * widths.get(key, 0)
+        if key not in widths or at > len(data):
+            raise CheckpointError(f"{path}: its storage {key[:80]!r} does not lie within the file: cut short?")
+        places[key] = Member(begin, at)
+    if at != len(data):
+        raise CheckpointError(f"{path}: goes on after its last storage")
+    return state, places
+
+
+def _widths(path: Path, state: Any) -> dict[str, int]:
+    """Key -> bytes a number of it takes, which in the old format only the tensors tell."""
+    widths: dict[str, int] = {}
+    for value in state.values() if type(state) is dict else ():
+        if type(value) is Tensor:
+            width = WIDTHS[value.storage.dtype]
+            if widths.setdefault(value.storage.key, width) != width:
+                raise CheckpointError(f"{path}: its storage {value.storage.key[:80]!r} is of two types")
+    return widths
