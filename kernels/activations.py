@@ -5,7 +5,8 @@ tanh formula (`gelu_new`) is off by up to 4e-4, a hundred times float32's own er
 function, for checkpoints that were trained with it.
 
 The names are transformers'. Several are one function under two names; `gelu_fast` has a constant of ten digits where
-`gelu_new` has all, which float64 can see. Every function keeps shape and dtype, float32 or float64.
+`gelu_new` has all, which float64 can see. Every function keeps shape and dtype, float32 or float64. Two have numbers of
+their own, which the checkpoint holds: they are named by a tuple, `("prelu", weight)`.
 """
 
 from __future__ import annotations
@@ -91,9 +92,14 @@ def gelu_fast(x: Array) -> Array:
     return gelu_new(x, 0.7978845608)
 
 
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x)): any shape."""
+    return np.logaddexp(x, 0)
+
+
 def mish(x: Array) -> Array:
     """x tanh(log(1 + exp(x))): any shape (Misra 2019, eq. 1)."""
-    return x * np.tanh(np.logaddexp(x, 0))
+    return x * np.tanh(softplus(x))
 
 
 def laplace(x: Array) -> Array:
@@ -108,7 +114,21 @@ def leaky_relu(x: Array) -> Array:
     return np.where(x < 0, 0.01 * x, x)
 
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+def prelu(x: Array, weight: Array) -> Array:
+    """x, or weight times x where it is negative: any shape, (1,) (He et al. 2015, eq. 1)."""
+    return np.where(x < 0, weight * x, x)
+
+
+def xielu(x: Array, alpha_p: Array, alpha_n: Array, beta: Array, eps: Array) -> Array:
+    """A parabola on the right and an exponential on the left: any shape, (1,), (1,), (), () (Huang 2024, section 3).
+
+    a x^2 + b x for positive x, (exp(x) - 1 - x) c + b x else, with a = softplus(alpha_p), c = b + softplus(alpha_n).
+    """
+    left = (np.expm1(np.minimum(x, eps)) - x) * (beta + softplus(alpha_n))
+    return np.where(x > 0, softplus(alpha_p) * x * x, left) + beta * x
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "gelu": gelu,
     "gelu_10": lambda x: np.clip(gelu(x), -10, 10),
     "gelu_accurate": gelu_new,
@@ -121,6 +141,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "leaky_relu": leaky_relu,
     "linear": lambda x: x,
     "mish": mish,
+    "prelu": prelu,
     "quick_gelu": quick_gelu,
     "relu": relu,
     "relu2": lambda x: relu(x) ** 2,
@@ -129,4 +150,5 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": silu,
     "swish": silu,
     "tanh": np.tanh,
+    "xielu": xielu,
 }

@@ -30,6 +30,7 @@ from .numba_ops import (
     embed,
     layer_norm,
 )
+from .numpy_ops import Activation
 from .pool import run, set_threads
 from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, SHAPE, tile_intrinsic
 
@@ -113,8 +114,8 @@ def linear(x: Array, w: Any) -> Array:
     return _linear(x, w, IDENTITY) if SHAPE.vector else numba_ops.linear(x, w)
 
 
-def linear_activation(x: Array, w: Any, name: str) -> Array:
+def linear_activation(x: Array, w: Any, which: Activation) -> Array:
     """activation(linear(x)): (N, I) -> (N, O)."""
     if not SHAPE.vector:
-        return numba_ops.linear_activation(x, w, name)
-    return _linear(x, w, GELU) if name == "gelu" else activation(linear(x, w), name)
+        return numba_ops.linear_activation(x, w, which)
+    return _linear(x, w, GELU) if which == "gelu" else activation(linear(x, w), which)

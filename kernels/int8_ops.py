@@ -39,6 +39,7 @@ from .numba_ops import (
     embed,
     layer_norm,
 )
+from .numpy_ops import Activation
 from .pool import run, set_threads
 from .tile import COLUMNS, FEATURES, INT8, PIECE, ROWS, SHAPE, tile_intrinsic
 
@@ -218,8 +219,8 @@ def linear(x: Array, w: Any) -> Array:
     return _linear(x, w, IDENTITY) if isinstance(w, Panels) else bfloat16_ops.linear(x, w)
 
 
-def linear_activation(x: Array, w: Any, name: str) -> Array:
+def linear_activation(x: Array, w: Any, which: Activation) -> Array:
     """activation(linear(x)): (N, I) -> (N, O)."""
     if not isinstance(w, Panels):
-        return bfloat16_ops.linear_activation(x, w, name)
-    return _linear(x, w, GELU) if name == "gelu" else activation(linear(x, w), name)
+        return bfloat16_ops.linear_activation(x, w, which)
+    return _linear(x, w, GELU) if which == "gelu" else activation(linear(x, w), which)

@@ -20,7 +20,7 @@ from .layer_norm import add_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
 from .memory import empty
 from .native import Rows
-from .numpy_ops import sentences
+from .numpy_ops import Activation, sentences
 from .pool import run, set_threads
 
 __all__ = [
@@ -48,18 +48,18 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
     return out
 
 
-def activation(x: Array, name: str) -> Array:
+def activation(x: Array, which: Activation) -> Array:
     """The activation a checkpoint's config names: (N, F) -> (N, F)."""
-    if name != "gelu":
-        return numpy_ops.activation(x, name)
+    if which != "gelu":
+        return numpy_ops.activation(x, which)
     out = empty(*x.shape)
     run(gelu_rows, x.shape[0], x, out, least=ROWS_A_THREAD)
     return out
 
 
-def linear_activation(x: Array, w: Panels, name: str) -> Array:
+def linear_activation(x: Array, w: Panels, which: Activation) -> Array:
     """activation(linear(x)): (N, I) -> (N, O)."""
-    return _linear(x, w, GELU) if name == "gelu" else activation(linear(x, w), name)
+    return _linear(x, w, GELU) if which == "gelu" else activation(linear(x, w), which)
 
 
 def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array) -> Array:

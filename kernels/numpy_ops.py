@@ -16,7 +16,7 @@ Every function keeps the dtype of its input, float32 or float64.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,14 +73,18 @@ def linear(x: Array, w: Linear) -> Array:
 # ---------------------------------------------------------------------------------------------------- activations
 
 
-def activation(x: Array, name: str) -> Array:
+Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers: ("prelu", weight)
+
+
+def activation(x: Array, which: Activation) -> Array:
     """The activation a checkpoint's config names, "gelu" in all official ones: any shape. See activations.py."""
-    return ACTIVATIONS[name](x)
+    name, *learned = (which,) if isinstance(which, str) else which
+    return ACTIVATIONS[name](x, *learned)
 
 
-def linear_activation(x: Array, w: Linear, name: str) -> Array:
+def linear_activation(x: Array, w: Linear, which: Activation) -> Array:
     """activation(linear(x)): (N, I) -> (N, O). One op, because a fast backend never writes the value in between."""
-    return activation(linear(x, w), name)
+    return activation(linear(x, w), which)
 
 
 # --------------------------------------------------------------------------------------------------- normalisation

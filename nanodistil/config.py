@@ -14,11 +14,10 @@ from typing import Any
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.small_files import read_json
 
-# transformers' names. It has two more, prelu and xielu, whose learned parameters no DistilBERT file holds.
-ACTIVATIONS = (
+ACTIVATIONS = (  # transformers' names
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
-    "gelu_pytorch_tanh", "laplace", "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2", "relu6", "sigmoid",
-    "silu", "swish", "tanh",
+    "gelu_pytorch_tanh", "laplace", "leaky_relu", "linear", "mish", "prelu", "quick_gelu", "relu", "relu2", "relu6",
+    "sigmoid", "silu", "swish", "tanh", "xielu",
 )  # fmt: skip
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 

@@ -107,7 +107,7 @@ class DistilBertForMaskedLM(Pretrained):
             raise InputError("labels are for all positions: leave out positions")
         options = _with_masked(options, labels)
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, positions=positions, **options)
-        logits = model.masked_lm(e.x, self.weights, self.config, self.ops, e.recorder)  # (N or M, V)
+        logits = model.masked_lm(e.x, self.weights, self.ops, e.recorder)  # (N or M, V)
         loss = None
         if labels is not None:
             loss = losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))

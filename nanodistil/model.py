@@ -114,12 +114,12 @@ def self_attention(
     return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N, D)
 
 
-def feed_forward(x: Array, layer: LayerWeights, config: DistilBertConfig, ops: Ops, tap: Tap, at: str) -> Array:
+def feed_forward(x: Array, layer: LayerWeights, ops: Ops, tap: Tap, at: str) -> Array:
     """Every token by itself, through F hidden units: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.3)."""
     if tap.wants(f"{at}.lin1"):
-        h = ops.activation(tap(f"{at}.lin1", ops.linear(x, layer.lin1)), config.activation)  # (N, F)
+        h = ops.activation(tap(f"{at}.lin1", ops.linear(x, layer.lin1)), layer.activation)  # (N, F)
     else:
-        h = ops.linear_activation(x, layer.lin1, config.activation)  # (N, F)
+        h = ops.linear_activation(x, layer.lin1, layer.activation)  # (N, F)
     h = tap(f"{at}.activation", h)
     return tap(f"{at}.lin2", ops.linear(h, layer.lin2))  # (N, D)
 
@@ -139,7 +139,7 @@ def block(
     if look is not None:
         x = x[look.rows]  # (M, D), and so from here on
     x = tap(f"{at}.sa_layer_norm", ops.add_layer_norm(a, x, *layer.sa_layer_norm))  # (N, D)
-    f = feed_forward(x, layer, config, ops, tap, f"{at}.ffn")  # (N, D)
+    f = feed_forward(x, layer, ops, tap, f"{at}.ffn")  # (N, D)
     return tap(f"{at}.output_layer_norm", ops.add_layer_norm(f, x, *layer.output_layer_norm))  # (N, D)
 
 
@@ -152,15 +152,15 @@ def encoder(batch: Packed, w: Weights, config: DistilBertConfig, ops: Ops, tap: 
     return x
 
 
-def masked_lm(x: Array, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap) -> Array:
+def masked_lm(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
     """A score for every word of the vocabulary at each of M rows: (M, D) -> (M, V).
 
     `vocab_projector` is the word embeddings again (tied): a word scores high where the hidden state points its way.
     """
     if tap.wants("vocab_transform"):
-        h = ops.activation(tap("vocab_transform", ops.linear(x, w.vocab_transform)), config.activation)  # (M, D)
+        h = ops.activation(tap("vocab_transform", ops.linear(x, w.vocab_transform)), w.activation)  # (M, D)
     else:
-        h = ops.linear_activation(x, w.vocab_transform, config.activation)  # (M, D)
+        h = ops.linear_activation(x, w.vocab_transform, w.activation)  # (M, D)
     h = tap("vocab_layer_norm", ops.layer_norm(h, *w.vocab_layer_norm))  # (M, D)
     return tap("vocab_projector", ops.linear(h, w.vocab_projector))  # (M, V)
 

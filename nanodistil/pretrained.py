@@ -81,7 +81,9 @@ class Pretrained:
 
     def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
         self.config = config
-        self.weights = lay_out(tensors, config.n_layers, self.ops.prepare_linear, self.ops.prepare_head)
+        self.weights = lay_out(
+            tensors, config.n_layers, config.activation, self.ops.prepare_linear, self.ops.prepare_head
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle, as multiprocessing needs: all but the backend, which is a module and loaded anew."""

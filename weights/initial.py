@@ -20,6 +20,13 @@ from .names import is_norm
 
 WORDS = "embeddings.word_embeddings.weight"
 POSITIONS = "embeddings.position_embeddings.weight"
+LEARNED_START = {  # of the activations in names.LEARNED, as PyTorch and transformers start them
+    "weight": 0.25,
+    "alpha_p": np.log(np.expm1(0.8)),
+    "alpha_n": np.log(np.expm1(0.3)),
+    "beta": 0.5,
+    "eps": -1e-6,
+}
 
 
 def fresh(
@@ -46,6 +53,8 @@ def fresh(
             arrays[name] = sinusoidal(*shape).astype(dtype, copy=False)
         elif name.endswith(".bias"):
             arrays[name] = np.zeros(shape, dtype)
+        elif ".activation." in f".{name}":
+            arrays[name] = np.full(shape, LEARNED_START[name.rpartition(".")[2]], dtype)
         elif is_norm(name):
             arrays[name] = np.ones(shape, dtype)
         else:

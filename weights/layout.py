@@ -10,6 +10,7 @@
     vocab_transform, vocab_layer_norm                       the same
     vocab_projector.bias                     (V,)           vocab_projector
     pre_classifier, classifier, qa_outputs                  the same
+    ffn.activation, activation               scalars        activation, with the name: ("prelu", weight)
 
 `read_back` undoes it, for saving and for changing the model. `prepare` and `prepare_head` are the backend's functions
 of nearly these names: they may copy a weight into any order its kernel reads fastest. The model sees only the result,
@@ -25,8 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .mapped import release
+from .names import LEARNED
 
 Tensors = dict[str, NDArray[Any]]
+Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers: ("prelu", weight)
 Prepare = Callable[[NDArray[Any], NDArray[Any]], Any]  # weight, bias -> a map in a backend's layout
 Restore = Callable[[Any], tuple[NDArray[Any], NDArray[Any]]]  # and back
 
@@ -45,6 +48,7 @@ class LayerWeights(NamedTuple):
     out_lin: Any  # (D, D)
     sa_layer_norm: Norm
     lin1: Any  # (F, D)
+    activation: Activation
     lin2: Any  # (D, F)
     output_layer_norm: Norm
 
@@ -56,6 +60,7 @@ class Weights(NamedTuple):
     position_embeddings: NDArray[Any]  # (P, D)
     LayerNorm: Norm
     layers: tuple[LayerWeights, ...]
+    activation: Activation  # of the masked-LM head
     vocab_transform: Any = None  # (D, D)
     vocab_layer_norm: Any = None  # Norm
     vocab_projector: Any = None  # (V, D)
@@ -64,7 +69,7 @@ class Weights(NamedTuple):
     qa_outputs: Any = None  # (2, D)
 
 
-def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Prepare) -> Weights:
+def lay_out(tensors: Tensors, n_layers: int, activation: str, prepare: Prepare, prepare_head: Prepare) -> Weights:
     """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first."""
 
     def norm(name: str) -> Norm:
@@ -86,12 +91,17 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Pre
         """The named maps, stacked."""
         return packed(*((tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names), prepare=prepare)
 
+    def activated(at: str) -> Activation:
+        learned = [tensors.get(f"{at}.{name}") for name in LEARNED.get(activation, ())]  # a base model's head has none
+        return (activation, *learned) if learned else activation
+
     def layer(at: str) -> LayerWeights:
         return LayerWeights(
             qkv_lin=linear(*(f"{at}.attention.{c}_lin" for c in "qkv")),
             out_lin=linear(f"{at}.attention.out_lin"),
             sa_layer_norm=norm(f"{at}.sa_layer_norm"),
             lin1=linear(f"{at}.ffn.lin1"),
+            activation=activated(f"{at}.ffn.activation"),
             lin2=linear(f"{at}.ffn.lin2"),
             output_layer_norm=norm(f"{at}.output_layer_norm"),
         )
@@ -113,6 +123,7 @@ def lay_out(tensors: Tensors, n_layers: int, prepare: Prepare, prepare_head: Pre
         position_embeddings=tensors["embeddings.position_embeddings.weight"],
         LayerNorm=norm("embeddings.LayerNorm"),
         layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
+        activation=activated("activation"),
         **head,
     )
 
@@ -132,6 +143,11 @@ def read_back(w: Weights, restore: Restore, tied: bool) -> Tensors:
         for name, rows, numbers in zip(names, np.split(weight, len(names)), np.split(bias, len(names)), strict=True):
             tensors[f"{name}.weight"], tensors[f"{name}.bias"] = rows, numbers
 
+    def learned(value: Activation, at: str) -> None:
+        if not isinstance(value, str):
+            for name, number in zip(LEARNED[value[0]], value[1:], strict=True):
+                tensors[f"{at}.{name}"] = number
+
     norm("embeddings.LayerNorm", w.LayerNorm)
     for i, layer in enumerate(w.layers):
         at = f"transformer.layer.{i}"
@@ -139,6 +155,7 @@ def read_back(w: Weights, restore: Restore, tied: bool) -> Tensors:
         linear(layer.out_lin, f"{at}.attention.out_lin")
         norm(f"{at}.sa_layer_norm", layer.sa_layer_norm)
         linear(layer.lin1, f"{at}.ffn.lin1")
+        learned(layer.activation, f"{at}.ffn.activation")
         linear(layer.lin2, f"{at}.ffn.lin2")
         norm(f"{at}.output_layer_norm", layer.output_layer_norm)
     for name in ("vocab_transform", "vocab_projector", "pre_classifier", "classifier", "qa_outputs"):
@@ -146,6 +163,7 @@ def read_back(w: Weights, restore: Restore, tied: bool) -> Tensors:
             linear(value, name)
     if w.vocab_layer_norm is not None:
         norm("vocab_layer_norm", w.vocab_layer_norm)
+        learned(w.activation, "activation")
     if tied:
         tensors.pop("vocab_projector.weight", None)
     return tensors

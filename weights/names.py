@@ -76,10 +76,17 @@ HEADS: dict[str, dict[str, str]] = {  # what each task puts on top
         "classifier.bias": "1",
     },
 }
+LEARNED = {  # activations with numbers of their own, for each layer's ffn and for the masked-LM head; a scalar is ""
+    "prelu": {"weight": "1"},
+    "xielu": {"alpha_p": "1", "alpha_n": "1", "beta": "", "eps": ""},
+}
 TIED = {"vocab_projector.weight": "V D"}  # an array of its own only where the config says tie_word_embeddings: false
 
 PREFIX = "distilbert."
-HEAD_MODULES = ("vocab_transform", "vocab_layer_norm", "vocab_projector", "pre_classifier", "classifier", "qa_outputs")
+HEAD_MODULES = (
+    "vocab_transform", "activation", "vocab_layer_norm", "vocab_projector", "pre_classifier", "classifier",
+    "qa_outputs",
+)  # fmt: skip
 FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim", "C": "num_labels"}
 
 
@@ -103,11 +110,15 @@ def expected(config: Any, head: str = "base") -> dict[str, tuple[int, ...]]:
             A if c == "A" else int(c) if c.isdigit() else int(getattr(config, FIELDS[c])) for c in letters.split()
         )
 
+    learned = LEARNED.get(getattr(config, "activation", ""), {})
     shapes = {name: shape(letters) for name, letters in EMBEDDINGS.items()}
     for i in range(config.n_layers):
         A = attention_width(config, i)
         shapes |= {f"transformer.layer.{i}.{name}": shape(letters, A) for name, letters in LAYER.items()}
+        shapes |= {f"transformer.layer.{i}.ffn.activation.{name}": shape(letters) for name, letters in learned.items()}
     shapes |= {name: shape(letters) for name, letters in HEADS[head].items()}
+    if head == "masked_lm":
+        shapes |= {f"activation.{name}": shape(letters) for name, letters in learned.items()}
     if head == "masked_lm" and not getattr(config, "tie_word_embeddings", True):
         shapes |= {name: shape(letters) for name, letters in TIED.items()}
     return shapes

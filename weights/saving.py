@@ -22,7 +22,7 @@ def save(folder: Path, config: str, arrays: dict[str, NDArray[Any]]) -> None:
     """Write config.json and model.safetensors. Raises InputError where the folder cannot be made or written."""
     from safetensors.numpy import save_file
 
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     written(folder / WEIGHTS, lambda path: save_file(contiguous, path, {"format": "pt"}))
     written(folder / "config.json", lambda path: path.write_text(config, encoding="utf-8"))
 

@@ -40,6 +40,7 @@ def random_model(kind, folder, seed=0, scale=0.3, **config):
     for name, parameter in model.named_parameters():
         if parameter.dim() == 1:
             torch.nn.init.normal_(parameter, float("norm" in name.lower() and name.endswith("weight")), 0.1)
+    model = model.float()  # xielu's numbers are bfloat16 until told otherwise
     model.save_pretrained(folder)
     return folder
 
@@ -48,7 +49,7 @@ def theirs(kind, folder, dtype="float64"):
     model = getattr(transformers, kind).from_pretrained(
         folder, dtype=getattr(torch, dtype), attn_implementation="eager"
     )
-    return model.eval()
+    return model.to(getattr(torch, dtype)).eval()
 
 
 def run(model, inputs, dtype="float64"):

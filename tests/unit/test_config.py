@@ -47,7 +47,7 @@ def test_unknown_keys_are_ignored_and_round_trip():
         ({"vocab_size": 1e3}, "vocab_size should be int"),
         ({"dropout": float("nan")}, "dropout"),
         ({"dropout": float("inf")}, "dropout"),
-        ({"activation": "xielu"}, "activation"),
+        ({"activation": "softmax"}, "activation"),
         ({"activation": ["gelu"]}, "activation"),
         ({"pad_token_id": 40000}, "pad_token_id"),
         ({"id2label": [1]}, "id2label"),

@@ -9,7 +9,9 @@ from conftest import TINY, random_tensors
 
 import nanodistil
 from nanodistil import CheckpointError, DistilBertConfig, InputError
+from nanodistil.config import ACTIVATIONS
 from nanodistil.kernels import activations
+from nanodistil.weights.names import LEARNED
 
 IDS = np.array([[3, 4, 5, 6, 7], [8, 9, 10, 0, 0]])
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
@@ -320,8 +322,22 @@ def test_labels_of_a_config():
 # ---- activations
 
 
+@pytest.mark.parametrize("name", LEARNED)
+def test_activations_that_learn_are_saved(name, backend, tmp_path):
+    model = nanodistil.DistilBertForMaskedLM(replace(TINY, activation=name), backend=backend)
+    model.save_pretrained(tmp_path)
+    again = nanodistil.DistilBertForMaskedLM.from_pretrained(tmp_path, backend=backend)
+    assert sum("activation" in key for key in again.state_dict()) == 3 * len(LEARNED[name])
+    np.testing.assert_array_equal(again(IDS).logits, model(IDS).logits)
+
+
 def test_activations_by_hand():
-    at = {name: float(f(np.array([1.5]))[0]) for name, f in activations.ACTIVATIONS.items()}
+    at = {name: float(f(np.array([1.5]))[0]) for name, f in activations.ACTIVATIONS.items() if name not in LEARNED}
+    x, half, eps = np.array([-2.0, 2.0]), np.array([0.5]), np.array(-1e-6)
+    assert activations.prelu(x, half).tolist() == [-1, 2]
+    a = np.log(1 + np.exp(0.5))
+    by_hand = [(np.exp(-2) - 1 + 2) * (0.5 + a) - 1, a * 4 + 1]
+    np.testing.assert_allclose(activations.xielu(x, half, half, np.array(0.5), eps), by_hand, rtol=1e-14)
     assert at["relu"] == at["relu6"] == at["linear"] == at["leaky_relu"] == 1.5 and at["relu2"] == 2.25
     assert abs(at["tanh"] - np.tanh(1.5)) < 1e-15
     assert abs(at["silu"] - 1.5 / (1 + np.exp(-1.5))) < 1e-15
@@ -334,10 +350,11 @@ def test_activations_by_hand():
     assert activations.leaky_relu(far).tolist() == [-100, 1e4]
 
 
-@pytest.mark.parametrize("name", activations.ACTIVATIONS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.filterwarnings("error")
 def test_activations_keep_the_dtype_and_never_overflow(name, dtype):
     x = np.array([-1e4, -90.0, -1.0, -0.0, 1e-30, 1.0, 90.0, 1e4], dtype)
-    y = activations.ACTIVATIONS[name](x)
+    learned = [np.full([1] * bool(shape), 0.5, dtype) for shape in LEARNED.get(name, {}).values()]
+    y = activations.ACTIVATIONS[name](x, *learned)
     assert y.dtype == dtype and np.isfinite(y).all()
