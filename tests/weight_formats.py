@@ -90,7 +90,7 @@ def keras(path, arrays, model="tf_distil_bert_for_masked_lm", **how):
 
     layers = {}
     for name, array in arrays.items():
-        *parts, last = name.replace("transformer.layer.", "transformer.layer_._").split(".")
+        *parts, last = name.replace(".layer.", ".layer#").split(".")
         norm = parts[-1].lower().endswith("norm")
         last = {"bias": "beta" if norm else "bias", "weight": "gamma" if norm else "kernel"}[last]
         if parts[-1] == "word_embeddings":
@@ -98,7 +98,8 @@ def keras(path, arrays, model="tf_distil_bert_for_masked_lm", **how):
         elif parts[-1] == "position_embeddings":
             last = "embeddings"
         array = np.ascontiguousarray(array.T) if last == "kernel" else array
-        layers.setdefault(parts[0], {})["/".join([model, *parts, last]) + ":0"] = array
+        place = "/".join([model, *parts, last]).replace("#", "_._") + ":0"  # a list in TensorFlow: layer_._0
+        layers.setdefault(parts[0], {})[place] = array
     if "vocab_projector" in layers:  # which uses the embeddings, so Keras lists them once more
         layers["vocab_projector"] |= {n: a for n, a in layers["distilbert"].items() if "/embeddings/" in n}
     with h5py.File(path, "w") as file:
