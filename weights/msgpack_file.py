@@ -96,7 +96,7 @@ class _Reader:
         return tree
 
     def value(self, depth: int) -> Any:
-        """A map, an array, or True: nothing else stands in a file of Flax's."""
+        """A map, an array, or the True and the numbers that come with a cut one: Flax writes nothing else."""
         self.seen += 1
         if self.seen > MOST or depth > DEEPEST:
             self.refuse("has more in it, or deeper, than any model")

@@ -1,9 +1,10 @@
 """Broken and hostile .bin files, by the thousand: each loads, or ends in our own error, and nothing else happens.
 
 Nothing else: no import, no program, no file opened but the model's (an audit hook watches, audit.py), no memory beyond
-64 MB, no second wasted. The mutations know the format: instructions of the pickle dropped, doubled, swapped, replaced,
-or followed by a gadget; offsets, shapes, strides and keys that lie; fields of the zip's directories that lie; and, as
-no one knows all formats, bytes flipped, cut, inserted and moved. Keras' and Flax' files are broken in that last way.
+64 MB (every eighth file is measured), no second wasted. The mutations know the format: instructions of the pickle
+dropped, doubled, swapped, replaced, or followed by a gadget; offsets, shapes, strides and keys that lie; fields of the
+zip's directories that lie; and, as no one knows all formats, bytes flipped, cut, inserted and moved. Keras' and Flax'
+files are broken in that last way.
 """
 
 import pickletools
@@ -149,7 +150,9 @@ def check(folder, file, raw, seed):
     """Load one model: whether it loaded."""
     (folder / file).write_bytes(raw)
     dtype = (np.float32, np.float64)[seed % 2]
-    tracemalloc.reset_peak()
+    measured = seed % 8 == 0  # which takes several times as long as the load
+    if measured:
+        tracemalloc.start()
     start = time.process_time()
     with watching(folder) as seen:
         try:
@@ -158,7 +161,9 @@ def check(folder, file, raw, seed):
             assert "\n" not in str(error) and len(str(error)) < 20_000, seed
             tensors = None
     assert time.process_time() - start < WATCHDOG, seed
-    assert tracemalloc.get_traced_memory()[1] < MEMORY, seed
+    if measured:
+        assert tracemalloc.get_traced_memory()[1] < MEMORY, seed
+        tracemalloc.stop()
     assert not seen, (seed, list(seen))
     if tensors is None:
         return False
@@ -173,11 +178,7 @@ def sweep(folder, file, good, make, seeds):
         warnings.simplefilter("ignore")
         (folder / file).write_bytes(good)
         assert load(folder, TINY, "masked_lm")  # what a load imports, once, is imported now
-        tracemalloc.start()
-        try:
-            return sum(check(folder, file, make(random.Random(seed)), seed) for seed in seeds)
-        finally:
-            tracemalloc.stop()
+        return sum(check(folder, file, make(random.Random(seed)), seed) for seed in seeds)
 
 
 @pytest.mark.parametrize("seeds", [range(150), pytest.param(range(1000, 21_000), marks=pytest.mark.sweep)])

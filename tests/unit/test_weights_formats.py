@@ -297,6 +297,12 @@ def test_zip_fields_that_lie(tmp_path, field, value):
     misread(tmp_path, zipped(**{field: value}))
 
 
+def test_a_local_header_of_another_name(tmp_path):
+    raw = zipped()
+    assert raw[30:46] == b"archive/data.pkl"
+    assert "tell different stories" in misread(tmp_path, raw[:30] + b"b" + raw[31:])
+
+
 def test_zips_torch_does_not_write(tmp_path):
     assert "is compressed" in misread(tmp_path, torch_bin({"w": FOUR}, compression=zipfile.ZIP_DEFLATED))
     whole = torch_bin({"w": FOUR})
