@@ -271,7 +271,13 @@ def zipped(**fields):
 CENTRAL = {"flags": (8, "<H"), "method": (10, "<H"), "packed": (20, "<I"), "full": (24, "<I"), "name": (28, "<H")}
 CENTRAL |= {"extra": (30, "<H"), "comment": (32, "<H"), "disk": (34, "<H"), "header": (42, "<I")}
 END = {"end_disk": (4, "<H"), "here": (8, "<H"), "count": (10, "<H"), "size": (12, "<I"), "start": (16, "<I")}
-LOCAL = {"local_flags": (6, "<H"), "local_method": (8, "<H"), "local_full": (22, "<I"), "local_name": (26, "<H")}
+LOCAL = {
+    "local_flags": (6, "<H"),
+    "local_method": (8, "<H"),
+    "local_packed": (18, "<I"),
+    "local_full": (22, "<I"),
+    "local_name": (26, "<H"),
+}
 
 
 def patched(raw, **fields):
@@ -295,6 +301,14 @@ FIELDS = {
 def test_zip_fields_that_lie(tmp_path, field, value):
     assert opened(tmp_path, zipped()).entries
     misread(tmp_path, zipped(**{field: value}))
+
+
+def test_zip_fields_that_lie_together(tmp_path):
+    far = dict.fromkeys(("packed", "full", "local_packed", "local_full"), 10_000)
+    assert "data.pkl does not lie within the file" in misread(tmp_path, zipped(**far))
+    assert "longer than its members" in misread(tmp_path, zipped(here=2, count=2))
+    raw = zipped()
+    assert "directory is broken" in misread(tmp_path, raw[:-22] + b"more" + raw[-22:])
 
 
 def test_a_local_header_of_another_name(tmp_path):
