@@ -104,16 +104,13 @@ def _entries(path: Path) -> dict[str, Entry]:
 
 def _entry(path: Path, place: str, dataset: Any) -> Entry:
     """Where a dataset lies, once it is certain to lie in one piece in this file."""
-    from h5py import h5d
-
     shape, kind = tuple(int(n) for n in dataset.shape or ()), dataset.dtype
     code = _CODES.get(kind.str)
     if code is None:
         return Entry(str(kind), shape, 0)
-    begin, plan = dataset.id.get_offset(), dataset.id.get_create_plist()
-    size = math.prod(shape) * kind.itemsize
-    whole = plan.get_layout() == h5d.CONTIGUOUS and plan.get_external_count() == 0
-    if size and (begin is None or not whole or dataset.id.get_storage_size() != size):
+    begin, size = dataset.id.get_offset(), math.prod(shape) * kind.itemsize
+    # No offset: in chunks, in another file, put together from others, or never written.
+    if size and (begin is None or dataset.id.get_storage_size() != size):
         raise CheckpointError(f"{path}: {place!r:.200} is not stored in one piece, as Keras does; save the file again")
     if place.endswith(("/kernel:0", "/kernel")) and len(shape) == 2:
         return Entry(code, shape[::-1], begin or 0, (1, shape[1]))

@@ -165,9 +165,9 @@ def _check(
         file, stored = found[name]
         entry = file.entries[stored]
         if entry.shape != shape:
-            if is_head(name) and ignore_mismatched_sizes:
-                anew.append(name)
             (reshaped if is_head(name) else misfit).append(f"{stored} is {entry.shape}, the config says {shape}")
+            if is_head(name):
+                anew.append(name)  # or, where that is not wanted, one of the problems below
         elif isinstance(file, SafetensorsFile) and is_quantized(file, stored):
             misfit += misfits(file, stored)
         elif entry.dtype not in FLOATS:

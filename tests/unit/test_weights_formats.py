@@ -326,6 +326,9 @@ def test_zips_torch_does_not_write(tmp_path):
     assert "not little-endian" in misread(tmp_path, torch_bin({"w": FOUR}, byteorder=b"big"))
     assert "0 members data.pkl" in misread(tmp_path, torch_bin({"w": FOUR}, folder="a/b"))
     assert "encrypted" in misread(tmp_path, zipped(flags=1))
+    assert "goes on after its end" in misread(
+        tmp_path, torch_zip(torch_pickle({"w": FOUR}) + b"N.", {"0": FOUR.tobytes()})
+    )
     for name in ("..", "a/../b", "/a", "a//b", "a\\b", "a\nb", "x" * 400):
         assert "has a member named" in misread(tmp_path, torch_bin({"w": FOUR}, folder=name))
 
