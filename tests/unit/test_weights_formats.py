@@ -5,6 +5,7 @@ import struct
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,7 @@ from weight_formats import (
     torch_zip,
 )
 
+from nanodistil import DistilBertForMaskedLM
 from nanodistil.weights import loading
 from nanodistil.weights.errors import CheckpointError, MissingExtraError
 from nanodistil.weights.h5_file import H5File
@@ -514,6 +516,20 @@ def test_no_extra_is_needed_for_flax(tmp_path, monkeypatch):
     folder = write(tmp_path, "msgpack", as_filed(tiny_arrays()))
     monkeypatch.setitem(sys.modules, "msgpack", None)
     assert loading.load(folder, TINY, "masked_lm")
+
+
+# The way a user comes in
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_from_pretrained(tmp_path, form):
+    """The golden model in every form: the same logits."""
+    tiny = Path(__file__).resolve().parent.parent / "golden" / "tiny"
+    file = SafetensorsFile(tiny / "model.safetensors")
+    write(tmp_path, form, {name: file.array(name) for name in file.entries})
+    (tmp_path / "config.json").write_bytes((tiny / "config.json").read_bytes())
+    ours, theirs = (DistilBertForMaskedLM.from_pretrained(folder, backend="numpy") for folder in (tmp_path, tiny))
+    np.testing.assert_array_equal(ours([[1, 2, 3]]).logits, theirs([[1, 2, 3]]).logits)
 
 
 # A model saved by torch, beside the same one in safetensors
