@@ -23,6 +23,13 @@ TASKS = {
         "TextClassificationPipeline",
         "DistilBertForSequenceClassification",
     ),
+    "zero-shot-classification": (
+        "zero_shot_classification",
+        "ZeroShotClassificationPipeline",
+        "DistilBertForSequenceClassification",
+    ),
+    "multiple-choice": ("multiple_choice", "MultipleChoicePipeline", "DistilBertForMultipleChoice"),
+    "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "DistilBertModel"),
 }
 DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
@@ -77,6 +84,8 @@ def pipeline(
             tokenizer = model
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
+            if head == "DistilBertModel":
+                warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
             loaded = getattr(heads, head).from_pretrained(
                 model, backend=backend, dtype=dtype, threads=threads, **source
             )

@@ -67,13 +67,12 @@ def encoded(
     return ids.reshape(-1), real.reshape(-1)
 
 
-def check_length(length: int, model: Pretrained, name: str) -> None:
-    """Raises InputError where the model has no positions for so many tokens."""
+def check_length(length: int, model: Pretrained, name: str, options: dict[str, Any]) -> None:
+    """Raises InputError where the model has no positions for so many tokens; options: the tokenizer's arguments."""
     limit = model.config.max_position_embeddings
     if length > limit:
-        raise InputError(
-            f"{name} has {length} tokens, more than the model's {limit}: shorten it or pass truncation=True"
-        )
+        remedy = f"allow it a max_length of {limit}" if options.get("truncation") else "pass truncation=True"
+        raise InputError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
 
 
 def row_of(
@@ -87,5 +86,5 @@ def row_of(
     """Ids (T,) of a text or pair, without padding, that the model has positions for. Raises InputError."""
     ids, real = encoded(tokenizer, text, pair, name, options)
     ids = ids[real]
-    check_length(len(ids), model, name)
+    check_length(len(ids), model, name, options)
     return ids
