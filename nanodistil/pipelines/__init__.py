@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 # task -> module of this folder, class in it, class of the model in heads.py
 TASKS = {
     "fill-mask": ("fill_mask", "FillMaskPipeline", "DistilBertForMaskedLM"),
+    "text-classification": (
+        "text_classification",
+        "TextClassificationPipeline",
+        "DistilBertForSequenceClassification",
+    ),
+    "zero-shot-classification": (
+        "zero_shot_classification",
+        "ZeroShotClassificationPipeline",
+        "DistilBertForSequenceClassification",
+    ),
+    "multiple-choice": ("multiple_choice", "MultipleChoicePipeline", "DistilBertForMultipleChoice"),
+    "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "DistilBertModel"),
 }
 DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
@@ -53,7 +65,6 @@ def pipeline(
     ['new', 'good']
     """
     from nanodistil import heads
-    from nanodistil.pretrained import Pretrained
     from nanodistil.tokenization import DistilBertTokenizer
 
     task = ALIASES.get(task, task)
@@ -73,6 +84,8 @@ def pipeline(
             tokenizer = model
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
+            if head == "DistilBertModel":
+                warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
             loaded = getattr(heads, head).from_pretrained(
                 model, backend=backend, dtype=dtype, threads=threads, **source
             )
@@ -84,7 +97,8 @@ def pipeline(
         model = loaded
     elif backend is not None or dtype is not None or threads is not None:
         raise InputError("backend, dtype and threads belong to the loading of a model; this one is loaded already")
-    assert isinstance(model, Pretrained)
+    if not isinstance(model, getattr(heads, head)):
+        raise InputError(f"{task} needs a folder, a hub id or a {head}, not a {type(model).__name__}")
     if tokenizer is None:
         raise InputError("a model instance needs its tokenizer too: pass tokenizer=...")
     if isinstance(tokenizer, str | Path):

@@ -1,0 +1,164 @@
+"""feature-extraction: a text as vectors, one for every token, or one for the whole.
+
+    text -> ids -> hidden states (T, D) -> all of them, their mean, or the first
+
+Arguments and results follow transformers' pipeline (4.57), whose nested lists are (1, T, D) for a text. Ours in
+addition: `pooling` makes one vector (D,) of a text, which is what search, clustering and classifiers want: the mean of
+all its tokens' vectors, [CLS] and [SEP] included (as sentence-transformers has it), or that of [CLS] alone ("cls").
+`normalize` gives it the length 1, so that the product of two of them is the cosine of their angle. On the numba backend
+a text's numbers are the same to the last bit alone and among others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanodistil.backend import Array, Ints, Mask
+from nanodistil.heads import DistilBertModel
+from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.scores import finite
+from nanodistil.pipelines.tokens import check_fit, check_length, checked_options, encoded
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.arguments import one_of
+from nanodistil.weights.errors import InputError
+
+POOLINGS = ("none", "mean", "cls")
+
+
+class Settings(NamedTuple):
+    """A call's arguments, checked."""
+
+    options: dict[str, Any]  # the tokenizer's
+    as_arrays: bool
+    pooling: str
+    normalize: bool
+
+
+class FeatureExtractionPipeline:
+    """Turns texts into vectors. Made by nanodistil.pipeline("feature-extraction", ...)."""
+
+    def __init__(self, model: DistilBertModel, tokenizer: DistilBertTokenizer) -> None:
+        """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
+        check_fit(model, tokenizer)
+        self.model = model
+        self.tokenizer = tokenizer
+
+    def __call__(
+        self,
+        inputs: str | Iterable[str],
+        *,
+        truncation: bool | str | None = None,
+        tokenize_kwargs: dict[str, Any] | None = None,
+        return_tensors: bool = False,
+        pooling: str = "none",
+        normalize: bool = False,
+    ) -> Any:
+        """The vectors of each text: (1, T, D), or with pooling (D,); as nested lists, or with return_tensors an array.
+
+        inputs: a text; a list of texts, which gives a list of the above; or any other iterable, which is then
+        streamed. truncation: cut a text that is too long, as the tokenizer's argument. tokenize_kwargs: more of these;
+        padding asked for has its vectors too, as in transformers, but no part in pooling. pooling: "none", "mean" or
+        "cls", and normalize: to the length 1, see above. Arrays have the model's dtype.
+        Raises InputError for a text longer than the model's positions, and for unusable arguments.
+        """
+        settings = self._settings(truncation, tokenize_kwargs, return_tensors, pooling, normalize)
+        if isinstance(inputs, str):
+            return next(self._extract([inputs], settings))
+        if isinstance(inputs, list):
+            return list(self._extract(inputs, settings))
+        if not isinstance(inputs, Iterable):
+            raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
+        return self._extract(inputs, settings)
+
+    def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
+        """The vectors of every text, in order; arguments as in a call.
+
+        first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
+        error after the answers to those before it.
+        """
+        return self._extract(inputs, self._settings(**options), first)
+
+    def encode(
+        self,
+        sentences: str | list[str],
+        *,
+        normalize_embeddings: bool = False,
+        convert_to_numpy: bool = True,
+        pooling: str = "mean",
+        truncation: bool = False,
+    ) -> Any:
+        """One vector a text under the names of sentence-transformers: (D,) of a text, (n, D) of a list of n.
+
+        convert_to_numpy: False for a list of (D,) arrays. There is no batch_size: batches hold as many tokens as is
+        good for speed, and results do not depend on them. Other arguments and errors as in a call.
+        """
+        options: Any = {"truncation": truncation, "pooling": pooling, "normalize": normalize_embeddings}
+        if pooling == "none":
+            raise InputError("encode gives one vector a text: pooling must be 'mean' or 'cls'")
+        vectors = self(sentences, return_tensors=True, **options)
+        if isinstance(sentences, str) or not convert_to_numpy:
+            return vectors
+        return np.stack(list(vectors)) if sentences else np.zeros((0, self.model.config.dim), np.float32)
+
+    def _settings(
+        self,
+        truncation: bool | str | None = None,
+        tokenize_kwargs: dict[str, Any] | None = None,
+        return_tensors: bool = False,
+        pooling: str = "none",
+        normalize: bool = False,
+    ) -> Settings:
+        options = checked_options(tokenize_kwargs)
+        if truncation is not None:
+            if "truncation" in options:
+                raise InputError("truncation is given twice, by itself and in tokenize_kwargs; leave one out")
+            options["truncation"] = truncation
+        if one_of("pooling", pooling, POOLINGS) == "none" and normalize:
+            raise InputError("normalize needs one vector a text: pass pooling='mean' or 'cls' too")
+        return Settings(options, return_tensors, pooling, normalize)
+
+    def _extract(self, texts: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
+        """Answers to the texts, in order; `first` is how many came before, for messages."""
+        options, as_arrays, pooling, normalize = settings
+
+        def prepare(text: Any, name: str) -> Prepared:
+            if not isinstance(text, str):
+                raise InputError(f"{name} is not a string but {type(text).__name__}")
+            ids, real = encoded(self.tokenizer, text, None, name, options)
+            if pooling != "none":
+                ids, real = ids[real], real[real]
+            check_length(len(ids), self.model, name, options)
+            # A text with padding whose vectors are wanted is computed by itself: elsewhere padding does not exist.
+            return Prepared([ids]) if real.all() else Prepared([], (ids, real))
+
+        def compute(ids: Ints, real: Mask) -> Iterator[Array]:
+            hidden = finite(self.model(ids, real).last_hidden_state)  # (B, T, D)
+            for x, length in zip(hidden, real.sum(axis=1).tolist(), strict=True):
+                yield pooled(x[:length], pooling, normalize)  # (T, D) or (D,)
+
+        def finish(prepared: Prepared, results: list[Array]) -> Any:
+            if results:
+                vectors = results[0] if pooling != "none" else results[0][None]  # (D,) or (1, T, D)
+            else:
+                ids, real = prepared.rest
+                vectors = finite(self.model(ids[None], real[None], keep_masked=True).last_hidden_state)  # (1, T, D)
+            return vectors if as_arrays else vectors.tolist()
+
+        return answered(texts, prepare, compute, finish, first)
+
+
+def pooled(x: Array, pooling: str, normalize: bool) -> Array:
+    """One vector of many: (T, D) -> (D,); or all of them as they are. The mean is taken in float64.
+
+    >>> pooled(np.array([[3.0, 0.0], [3.0, 8.0]]), "mean", True)
+    array([0.6, 0.8])
+    """
+    if pooling == "none":
+        return x.copy()  # the batch it is part of can go
+    vector = x.mean(axis=0, dtype=np.float64) if pooling == "mean" else x[0].astype(np.float64)  # (D,)
+    if normalize:
+        vector /= max(float(np.linalg.norm(vector)), np.finfo(x.dtype).tiny)
+    return np.asarray(vector, x.dtype)

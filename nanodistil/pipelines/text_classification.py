@@ -1,0 +1,164 @@
+"""text-classification: what kind of text is this? Sentiment, topic, whether one sentence follows from another.
+
+    text, or a pair of texts -> ids -> a logit for every class -> a score for every class -> the best, or all of them
+
+Arguments and results follow transformers' pipeline (4.57). A class's score is a probability among the classes
+(softmax) where one of them holds, a probability by itself (sigmoid) where several may or there is only one, and the
+bare logit where the model predicts a quantity (regression): config.problem_type and the number of labels decide, and
+`function_to_apply` overrules them. Its documented value "default" works here; upstream it is a KeyError.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanodistil.backend import Array, Ints, Mask
+from nanodistil.heads import DistilBertForSequenceClassification
+from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
+from nanodistil.pipelines.tokens import check_fit, checked_options, row_of
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.arguments import whole_number
+from nanodistil.weights.errors import InputError
+
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": sigmoid, "softmax": softmax, "none": np.asarray}
+UNSET = ""  # top_k where it is not given: None means all
+
+Class = dict[str, Any]  # {"label": str, "score": float}
+
+
+class Settings(NamedTuple):
+    """A call's arguments, checked."""
+
+    function: Callable[[Array], Array]
+    top_k: int | str | None  # UNSET: the best class alone, not in a list
+    unsorted: bool  # all classes in the model's order, instead
+    options: dict[str, Any]  # the tokenizer's
+
+
+class TextClassificationPipeline:
+    """Sorts texts into a model's classes. Made by nanodistil.pipeline("text-classification", ...)."""
+
+    def __init__(self, model: DistilBertForSequenceClassification, tokenizer: DistilBertTokenizer) -> None:
+        """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
+        check_fit(model, tokenizer)
+        self.model = model
+        self.tokenizer = tokenizer
+
+    def __call__(
+        self,
+        inputs: str | dict[str, str] | Iterable[Any],
+        *,
+        top_k: int | str | None = UNSET,
+        function_to_apply: str | None = None,
+        return_all_scores: bool | None = None,
+        **tokenizer_kwargs: Any,
+    ) -> Any:
+        """The class of each text, or its classes.
+
+        inputs: a text; a pair as {"text", "text_pair"}; a list of these; or any other iterable of them, which is then
+        streamed. A class is {"label", "score"}. Without top_k each input has the best one: a text gives a list of it,
+        a pair it alone, a list of inputs a list of them, an iterable an iterator. top_k: that many, best first, as a
+        list for each input; None: all. function_to_apply: "softmax", "sigmoid", "none", or "default", see above.
+        return_all_scores: transformers' former way to ask for all classes, in the model's order.
+        tokenizer_kwargs: e.g. truncation=True, max_length=128.
+        Raises InputError for a text longer than the model's positions, and for unusable arguments.
+        """
+        settings = self._settings(top_k, function_to_apply, return_all_scores, **tokenizer_kwargs)
+        if isinstance(inputs, str):
+            (answer,) = self._classify([inputs], settings)
+            return [answer] if top_k == UNSET else answer
+        if isinstance(inputs, dict):
+            return next(self._classify([inputs], settings))
+        if isinstance(inputs, list):
+            return list(self._classify(inputs, settings))
+        if not isinstance(inputs, Iterable):
+            raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
+        return self._classify(inputs, settings)
+
+    def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
+        """An answer for every input, in order: the best class, or with top_k a list; arguments as in a call.
+
+        first: how many inputs came before these, for the messages of errors. An input that cannot be answered raises
+        its error after the answers to those before it.
+        """
+        return self._classify(inputs, self._settings(**options), first)
+
+    def _settings(
+        self,
+        top_k: int | str | None = UNSET,
+        function_to_apply: str | None = None,
+        return_all_scores: bool | None = None,
+        **tokenizer_kwargs: Any,
+    ) -> Settings:
+        if return_all_scores is None:
+            return_all_scores = self.model.config.extra.get("return_all_scores")
+        if top_k != UNSET:
+            top_k, return_all_scores = None if top_k is None else whole_number("top_k", top_k, 0), None
+        elif return_all_scores is not None:
+            warnings.warn("return_all_scores is deprecated: top_k=None gives all classes, best first", stacklevel=3)
+        function = self._function(function_to_apply)
+        return Settings(function, top_k, bool(return_all_scores), checked_options(tokenizer_kwargs))
+
+    def _function(self, name: str | None) -> Callable[[Array], Array]:
+        """The function of that name; for None and "default" the one that fits what the model was trained for."""
+        config = self.model.config
+        if name is not None and not isinstance(name, str):
+            raise InputError(f"function_to_apply must be a string, not {type(name).__name__}")
+        if name is None or name.lower() == "default":
+            if config.problem_type == "regression":
+                name = "none"
+            elif config.problem_type == "multi_label_classification" or config.num_labels == 1:
+                name = "sigmoid"
+            else:
+                name = "softmax"
+        if name.lower() not in FUNCTIONS:
+            raise InputError(f"function_to_apply={name!r}: must be one of {', '.join(FUNCTIONS)}, default")
+        return FUNCTIONS[name.lower()]
+
+    def _classify(self, inputs: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
+        """Answers to the inputs, in order; `first` is how many came before, for messages."""
+        labels = self.model.config.id2label
+
+        def prepare(one: Any, name: str) -> Prepared:
+            return Prepared([row_of(self.model, self.tokenizer, *text_and_pair(one, name), name, settings.options)])
+
+        def compute(ids: Ints, real: Mask) -> Array:
+            return finite(self.model(ids, real).logits)  # (B, C)
+
+        def finish(_: Prepared, results: list[Array]) -> Any:
+            scores = settings.function(results[0])  # (C,)
+            order = np.arange(len(scores)) if settings.unsorted else ranked(scores)
+            if isinstance(settings.top_k, int):
+                order = order[: settings.top_k]
+            classes = [{"label": labels[i], "score": float(scores[i])} for i in order.tolist()]
+            return classes[0] if settings.top_k == UNSET and not settings.unsorted else classes
+
+        return answered(inputs, prepare, compute, finish, first)
+
+
+def text_and_pair(one: Any, name: str) -> tuple[str, str | None]:
+    """An input as a text and its second text, if it has one. Raises InputError for what is neither.
+
+    >>> text_and_pair({"text": "a", "text_pair": "b"}, "the input"), text_and_pair([["a", "b"]], "the input")
+    (('a', 'b'), ('a', 'b'))
+    """
+    if isinstance(one, list) and len(one) == 1 and isinstance(one[0], list) and len(one[0]) == 2:
+        one = {"text": one[0][0], "text_pair": one[0][1]}  # transformers' former way to give a pair
+    if isinstance(one, str):
+        return one, None
+    if isinstance(one, list | tuple):
+        raise InputError(f'{name} is a {type(one).__name__}: give a pair of texts as {{"text": ..., "text_pair": ...}}')
+    if not isinstance(one, dict):
+        raise InputError(f"{name} is not a string but {type(one).__name__}")
+    if "text" not in one or not set(one) <= {"text", "text_pair"}:
+        keys = ", ".join(map(str, one))[:60]
+        raise InputError(f'{name} must have the keys "text" and, for a pair, "text_pair", not {keys or "none"}')
+    text, pair = one["text"], one.get("text_pair")
+    if not isinstance(text, str) or not (pair is None or isinstance(pair, str)):
+        raise InputError(f'{name}: "text" and "text_pair" must be strings')
+    return text, pair

@@ -1,0 +1,90 @@
+"""From one text, or pair of texts, to the row of ids a model reads: encoded, stripped of padding, checked.
+
+Padding that a caller asks for changes nothing here, since no pipeline attends to it: it is left out again, so that a
+row is as long as its text. A text that does not fit the model is refused by name, and never cut unless asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nanodistil.backend import Ints, Mask
+from nanodistil.pretrained import Pretrained
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.weights.errors import CheckpointError, InputError
+
+ROWS_SPARE = 127  # embedding rows beyond the vocabulary that are taken for padding to a round number
+OPTIONS = (
+    "add_special_tokens", "padding", "truncation", "max_length", "pad_to_multiple_of", "padding_side", "verbose",
+)  # fmt: skip  # the tokenizer's arguments after which one text is still one row of ids
+
+
+def check_fit(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
+    """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
+    rows, ids = model.config.vocab_size, 1 + max(tokenizer.get_vocab().values())
+    if not 0 <= rows - ids <= ROWS_SPARE:
+        raise CheckpointError(
+            f"the vocabulary has {ids} entries and the model {rows} embedding rows; "
+            "use the tokenizer that the model was trained with"
+        )
+
+
+def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """The tokenizer's arguments as given. Raises InputError for one that is unknown or no use to a pipeline.
+
+    >>> checked_options({"truncating": True})
+    Traceback (most recent call last):
+    nanodistil.weights.errors.InputError: 'truncating' is no argument of this pipeline, nor one of ...
+    """
+    options = dict(options or {})
+    for name in options:
+        if name not in OPTIONS:
+            raise InputError(
+                f"{name!r} is no argument of this pipeline, nor one of the tokenizer's that it takes: "
+                f"{', '.join(OPTIONS)}"
+            )
+    return options
+
+
+def encoded(
+    tokenizer: DistilBertTokenizer, text: str | list[tuple[str, str]], pair: str | None, name: str, options: Any
+) -> tuple[Ints, Mask]:
+    """Ids (T,) of a text, a text and its pair, or a list of one pair, and which of them are no padding (T,).
+
+    As in transformers an empty second text counts for nothing beside a text, and for a text in a list.
+    name: of the input, for messages. Raises InputError for what cannot be encoded, and where nothing comes out.
+    """
+    try:
+        # Without a max_length nothing is cut silently, and a text that is too long gets an error of its own below.
+        row = tokenizer(text, pair, **{"verbose": "max_length" in options, **options})
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    ids, real = np.asarray(row["input_ids"], np.int64), np.asarray(row["attention_mask"], np.bool_)
+    if not real.any():
+        raise InputError(f"{name} has no tokens; it needs some, or add_special_tokens=True")
+    return ids.reshape(-1), real.reshape(-1)
+
+
+def check_length(length: int, model: Pretrained, name: str, options: dict[str, Any]) -> None:
+    """Raises InputError where the model has no positions for so many tokens; options: the tokenizer's arguments."""
+    limit = model.config.max_position_embeddings
+    if length > limit:
+        remedy = f"allow it a max_length of {limit}" if options.get("truncation") else "pass truncation=True"
+        raise InputError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
+
+
+def row_of(
+    model: Pretrained,
+    tokenizer: DistilBertTokenizer,
+    text: str | list[tuple[str, str]],
+    pair: str | None,
+    name: str,
+    options: dict[str, Any],
+) -> Ints:
+    """Ids (T,) of a text or pair, without padding, that the model has positions for. Raises InputError."""
+    ids, real = encoded(tokenizer, text, pair, name, options)
+    ids = ids[real]
+    check_length(len(ids), model, name, options)
+    return ids
