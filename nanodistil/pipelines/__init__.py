@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # task -> module of this folder, class in it, class of the model in heads.py
 TASKS = {
     "fill-mask": ("fill_mask", "FillMaskPipeline", "DistilBertForMaskedLM"),
+    "token-classification": (
+        "token_classification",
+        "TokenClassificationPipeline",
+        "DistilBertForTokenClassification",
+    ),
 }
 DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
