@@ -30,6 +30,11 @@ TASKS = {
     ),
     "multiple-choice": ("multiple_choice", "MultipleChoicePipeline", "DistilBertForMultipleChoice"),
     "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "DistilBertModel"),
+    "token-classification": (
+        "token_classification",
+        "TokenClassificationPipeline",
+        "DistilBertForTokenClassification",
+    ),
 }
 DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",

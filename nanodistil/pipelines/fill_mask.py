@@ -19,11 +19,11 @@ import numpy as np
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.pairing import check_pair
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import CheckpointError, InputError
 
 LANES = 16  # in which the vocabulary's probabilities are summed
-ROWS_SPARE = 127  # embedding rows beyond the vocabulary that are taken for padding to a round number
 
 Settings = tuple[int, Ints | None, bool, dict[str, Any]]  # top_k, target ids, whether to clean up, tokenizer_kwargs
 Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
@@ -34,12 +34,7 @@ class FillMaskPipeline:
 
     def __init__(self, model: DistilBertForMaskedLM, tokenizer: DistilBertTokenizer) -> None:
         """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        rows, ids = model.config.vocab_size, 1 + max(tokenizer.get_vocab().values())
-        if not 0 <= rows - ids <= ROWS_SPARE:
-            raise CheckpointError(
-                f"the vocabulary has {ids} entries and the model {rows} embedding rows; "
-                "use the tokenizer that the model was trained with"
-            )
+        check_pair(model, tokenizer)
         if tokenizer.mask_token_id is None:
             raise CheckpointError("the tokenizer has no mask token, so there is nothing to fill")
         self.model = model
