@@ -19,8 +19,9 @@ import numpy as np
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertModel
 from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite
-from nanodistil.pipelines.tokens import check_fit, check_length, checked_options, encoded
+from nanodistil.pipelines.tokens import check_length, checked_options, encoded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import one_of
 from nanodistil.weights.errors import InputError
@@ -42,7 +43,7 @@ class FeatureExtractionPipeline:
 
     def __init__(self, model: DistilBertModel, tokenizer: DistilBertTokenizer) -> None:
         """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        check_fit(model, tokenizer)
+        check_pair(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
 

@@ -19,8 +19,9 @@ import numpy as np
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
 from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
-from nanodistil.pipelines.tokens import check_fit, checked_options, row_of
+from nanodistil.pipelines.tokens import checked_options, row_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import InputError
@@ -45,7 +46,7 @@ class TextClassificationPipeline:
 
     def __init__(self, model: DistilBertForSequenceClassification, tokenizer: DistilBertTokenizer) -> None:
         """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        check_fit(model, tokenizer)
+        check_pair(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
 

@@ -13,22 +13,11 @@ import numpy as np
 from nanodistil.backend import Ints, Mask
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import InputError
 
-ROWS_SPARE = 127  # embedding rows beyond the vocabulary that are taken for padding to a round number
 OPTIONS = (
     "add_special_tokens", "padding", "truncation", "max_length", "pad_to_multiple_of", "padding_side", "verbose",
 )  # fmt: skip  # the tokenizer's arguments after which one text is still one row of ids
-
-
-def check_fit(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
-    """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-    rows, ids = model.config.vocab_size, 1 + max(tokenizer.get_vocab().values())
-    if not 0 <= rows - ids <= ROWS_SPARE:
-        raise CheckpointError(
-            f"the vocabulary has {ids} entries and the model {rows} embedding rows; "
-            "use the tokenizer that the model was trained with"
-        )
 
 
 def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:

@@ -22,8 +22,9 @@ import numpy as np
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
 from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, softmax
-from nanodistil.pipelines.tokens import check_fit, check_length, encoded
+from nanodistil.pipelines.tokens import check_length, encoded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError
 
@@ -37,7 +38,7 @@ class ZeroShotClassificationPipeline:
 
     def __init__(self, model: DistilBertForSequenceClassification, tokenizer: DistilBertTokenizer) -> None:
         """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        check_fit(model, tokenizer)
+        check_pair(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
         if self.entailment_id == -1:

@@ -64,9 +64,9 @@ def test_an_error_comes_after_the_answers_before_it(choose):
 def test_an_answer_does_not_depend_on_the_others():
     pytest.importorskip("numba")
     choose = pipeline("multiple-choice", *small(HEAD, "numba"))
-    prompts = [f"{'very ' * (i * 7 % 40)}good number {i}" for i in range(20)]
+    prompts = [f"{'very ' * (i * 7 % 20)}good number {i}" for i in range(8)]
     together = choose(prompts, CHOICES)
-    assert [choose(prompt, CHOICES) for prompt in prompts[::6]] == together[::6]
+    assert [choose(prompt, CHOICES) for prompt in prompts[::3]] == together[::3]
 
 
 def test_truncation_is_by_request(choose):

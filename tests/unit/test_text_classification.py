@@ -102,9 +102,9 @@ def test_an_answer_does_not_depend_on_the_others(backend):
     if backend == "numba":
         pytest.importorskip("numba")
     classify = TextClassificationPipeline(*small(HEAD, backend))
-    texts = [f"{'very ' * (i * 7 % 40)}good number {i}" for i in range(60)]
+    texts = [f"{'very ' * (i * 7 % 20)}good number {i}" for i in range(16)]
     together = classify(texts, top_k=None)
-    for text, answer in list(zip(texts, together, strict=True))[::7]:
+    for text, answer in list(zip(texts, together, strict=True))[::5]:
         (alone,) = classify([text], top_k=None)
         assert [c["label"] for c in alone] == [c["label"] for c in answer]
         if backend == "numba":
@@ -163,6 +163,7 @@ def test_bad_arguments(classify, arguments, message):
         classify("", **arguments)
 
 
+@pytest.mark.filterwarnings("ignore:.*no use for")
 def test_models_that_do_not_fit(classify):
     with pytest.raises(InputError, match="needs a folder, a hub id or a DistilBertForSequenceClassification"):
         pipeline("text-classification", *small("DistilBertModel"))

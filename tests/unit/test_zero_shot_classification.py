@@ -87,11 +87,9 @@ def test_an_error_comes_after_the_answers_before_it(zero_shot):
 def test_an_answer_does_not_depend_on_the_others():
     pytest.importorskip("numba")
     zero_shot = pipeline("zero-shot-classification", *small(HEAD, "numba", id2label=NLI))
-    texts = [f"{'very ' * (i * 7 % 40)}good number {i}" for i in range(20)]
+    texts = [f"{'very ' * (i * 7 % 20)}good number {i}" for i in range(8)]
     together = zero_shot(texts, "good, bad, a b c")
-    assert [zero_shot(text, "a b c, good, bad")["scores"] for text in texts[::6]] == [
-        a["scores"] for a in together[::6]
-    ]
+    assert [zero_shot(text, "good, bad, a b c") for text in texts[::3]] == together[::3]
 
 
 def test_a_long_text_is_cut_to_the_tokenizers_limit(zero_shot):
