@@ -128,7 +128,7 @@ class FeatureExtractionPipeline:
         def prepare(text: Any, name: str) -> Prepared:
             if not isinstance(text, str):
                 raise InputError(f"{name} is not a string but {type(text).__name__}")
-            ids, real = encoded(self.tokenizer, text, None, name, options)
+            ids, real = encoded(self.model, self.tokenizer, text, None, name, options)
             if pooling != "none":
                 ids, real = ids[real], real[real]
             check_length(len(ids), self.model, name, options)

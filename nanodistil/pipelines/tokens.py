@@ -1,7 +1,9 @@
 """From one text, or pair of texts, to the row of ids a model reads: encoded, stripped of padding, checked.
 
 Padding that a caller asks for changes nothing here, since no pipeline attends to it: it is left out again, so that a
-row is as long as its text. A text that does not fit the model is refused by name, and never cut unless asked.
+row is as long as its text. A text that does not fit the model is refused by name, and never cut unless asked; then to
+what both the tokenizer and the model take. (transformers cuts to the tokenizer's limit, which a folder with no more
+than a vocabulary does not give, and then fails in the model.)
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from nanodistil.weights.errors import InputError
 OPTIONS = (
     "add_special_tokens", "padding", "truncation", "max_length", "pad_to_multiple_of", "padding_side", "verbose",
 )  # fmt: skip  # the tokenizer's arguments after which one text is still one row of ids
+CUTS = (True, "longest_first", "only_first", "only_second")
 
 
 def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
@@ -38,16 +41,24 @@ def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def encoded(
-    tokenizer: DistilBertTokenizer, text: str | list[tuple[str, str]], pair: str | None, name: str, options: Any
+    model: Pretrained,
+    tokenizer: DistilBertTokenizer,
+    text: str | list[tuple[str, str]],
+    pair: str | None,
+    name: str,
+    options: dict[str, Any],
 ) -> tuple[Ints, Mask]:
     """Ids (T,) of a text, a text and its pair, or a list of one pair, and which of them are no padding (T,).
 
     As in transformers an empty second text counts for nothing beside a text, and for a text in a list.
     name: of the input, for messages. Raises InputError for what cannot be encoded, and where nothing comes out.
     """
+    # Only max_length deserves the tokenizer's warnings: a text that is too long gets an error of its own below.
+    options = {"verbose": "max_length" in options, **options}
+    if options.get("truncation") in CUTS and options.get("max_length") is None:
+        options["max_length"] = min(model.config.max_position_embeddings, tokenizer.model_max_length)
     try:
-        # Without a max_length nothing is cut silently, and a text that is too long gets an error of its own below.
-        row = tokenizer(text, pair, **{"verbose": "max_length" in options, **options})
+        row = tokenizer(text, pair, **options)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     ids, real = np.asarray(row["input_ids"], np.int64), np.asarray(row["attention_mask"], np.bool_)
@@ -60,7 +71,7 @@ def check_length(length: int, model: Pretrained, name: str, options: dict[str, A
     """Raises InputError where the model has no positions for so many tokens; options: the tokenizer's arguments."""
     limit = model.config.max_position_embeddings
     if length > limit:
-        remedy = f"allow it a max_length of {limit}" if options.get("truncation") else "pass truncation=True"
+        remedy = f"allow it a max_length of {limit}" if options.get("max_length") else "pass truncation=True"
         raise InputError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
 
 
@@ -73,7 +84,7 @@ def row_of(
     options: dict[str, Any],
 ) -> Ints:
     """Ids (T,) of a text or pair, without padding, that the model has positions for. Raises InputError."""
-    ids, real = encoded(tokenizer, text, pair, name, options)
+    ids, real = encoded(model, tokenizer, text, pair, name, options)
     ids = ids[real]
     check_length(len(ids), model, name, options)
     return ids

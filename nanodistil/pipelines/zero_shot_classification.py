@@ -24,7 +24,7 @@ from nanodistil.heads import DistilBertForSequenceClassification
 from nanodistil.pipelines.batching import Prepared, answered
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, softmax
-from nanodistil.pipelines.tokens import check_length, encoded
+from nanodistil.pipelines.tokens import encoded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError
 
@@ -66,7 +66,7 @@ class ZeroShotClassificationPipeline:
         asked of a label, which stands for {}. multi_label: score each label by itself, as is done with a single one;
         else the scores sum to 1.
         A text that does not fit beside the hypothesis is cut to what does.
-        Raises InputError for an empty text, no labels, a template without {}, and a hypothesis that is too long.
+        Raises InputError for an empty text, no labels, a template without {}, and a hypothesis that leaves no room.
         """
         settings = self._settings(candidate_labels, hypothesis_template, multi_label)
         if isinstance(sequences, str):
@@ -123,16 +123,18 @@ class ZeroShotClassificationPipeline:
         return answered(sequences, prepare, compute, finish, first)
 
     def _ids(self, text: str, hypothesis: str, name: str) -> Ints:
-        """Checked ids (T,) of a text and what is asked of it, the text cut to fit the tokenizer's limit.
+        """Checked ids (T,) of a text and what is asked of it, the text cut to fit.
 
-        Where the hypothesis alone is beyond that limit nothing is cut, as upstream: the model may have more positions.
+        Where the hypothesis alone fills the tokenizer's limit nothing is cut, as upstream: the model may have more
+        positions than that. Raises InputError where it has not.
         """
-        pair, options = [(text, hypothesis)], {"truncation": "only_first"}
+        pair = [(text, hypothesis)]
         try:
-            ids, _ = encoded(self.tokenizer, pair, None, name, options)
+            ids, _ = encoded(self.model, self.tokenizer, pair, None, name, {"truncation": "only_first"})
         except InputError:
-            ids, _ = encoded(self.tokenizer, pair, None, name, {})
-        check_length(len(ids), self.model, f"{name}, with its hypothesis,", options)
+            ids, _ = encoded(self.model, self.tokenizer, pair, None, name, {})
+        if len(ids) > self.model.config.max_position_embeddings:
+            raise InputError(f"{name}: the hypothesis {hypothesis[:40]!r} leaves no room for a text; shorten it")
         return ids
 
 

@@ -52,6 +52,12 @@ def test_padding_has_vectors_but_no_part_in_pooling(extract):
         assert extract("a b", pooling="mean", tokenize_kwargs=options) == extract("a b", pooling="mean")
 
 
+def test_truncation_is_to_what_model_and_tokenizer_take(extract):
+    for cut in (True, "longest_first", "only_first"):
+        assert np.shape(extract("word " * 100, truncation=cut)) == (1, 64, D)
+    assert np.shape(extract("word " * 100, truncation=True, tokenize_kwargs={"max_length": 9})) == (1, 9, D)
+
+
 def test_streams_are_lazy_and_in_order(extract):
     stream = Counting(1000)
     vectors = extract(stream, pooling="mean", return_tensors=True)
@@ -113,7 +119,7 @@ def test_the_default_model_needs_no_head(tmp_path, recwarn):
         ([3], {}, "the input is not a string but int"),
         (["a", ["b"]], {}, "input 2 is not a string but list"),
         ("word " * 100, {}, r"the input has 102 tokens, more than the model's 64: .*truncation=True"),
-        ("word " * 100, {"truncation": True}, "shorten it or allow it a max_length of 64"),
+        ("word " * 100, {"truncation": True, "tokenize_kwargs": {"max_length": 99}}, "allow it a max_length of 64"),
         ("a", {"pooling": "max"}, "pooling='max': must be one of 'none', 'mean', 'cls'"),
         ("a", {"pooling": None}, "pooling=None"),
         ("a", {"normalize": True}, "normalize needs one vector a text"),

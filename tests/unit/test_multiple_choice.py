@@ -73,7 +73,7 @@ def test_truncation_is_by_request(choose):
     long = "word " * 100
     with pytest.raises(InputError, match=r"the input, with choice 1, has 104 tokens, more than the model's 64"):
         choose(long, ["a"])
-    assert choose(long, ["a", "b"], tokenizer_kwargs={"truncation": "only_first", "max_length": 64})
+    assert choose(long, ["a", "b"], tokenizer_kwargs={"truncation": "only_first"})
     assert choose("a", CHOICES, tokenizer_kwargs={"padding": "max_length", "max_length": 90}) == choose("a", CHOICES)
 
 
