@@ -36,6 +36,7 @@ class Lines:
         self.given = 0  # bytes of all lines given
         self.there: deque[bytes] = deque()  # lines that were read and not given
         self.begun: list[bytes] = []  # pieces of the line whose end has not been read
+        self.ended = False  # a terminal must not be asked again
         found = os.fstat(source)
         self.size = found.st_size if stat.S_ISREG(found.st_mode) else None  # None: somebody is writing it
 
@@ -51,13 +52,16 @@ class Lines:
         return line.removeprefix(codecs.BOM_UTF8) if self.number == 1 else line
 
     def _read_on(self) -> None:
+        if self.ended:
+            raise StopIteration
         try:
             block = self.read(READ)
         except Exception as error:  # OSError, EOFError, and those of zlib and lzma, which are of no common family
             raise InputError(f"{self.name} cannot be read: {error}") from None
-        if not block and not self.begun:
-            raise StopIteration
-        *ends, rest = block.split(b"\n") if block else (b"", b"")
+        self.ended = not block
+        *ends, rest = block.split(b"\n")
+        if self.ended and self.begun:
+            ends = [b""]
         for end in ends:
             self.there.append(b"".join((*self.begun, end)))
             self.begun = []
