@@ -90,16 +90,21 @@ class Results:
             document = self.everything[0] if self.alone else self.everything
             self._write(json.dumps(document, ensure_ascii=False, default=plain, indent=1))
         elif self.path is not None and self.file is None:
-            self.file = opened(self.path, self.size)  # no answers are a result too
+            self._open()  # no answers are a result too
 
     def _write(self, text: str) -> None:
         if self.path is None:
             print(text, flush=True)
             return
-        if self.file is None:
-            self.file = opened(self.path, self.size)
-        self.file.write(text.encode("utf-8", "backslashreplace") + b"\n")
-        self.file.flush()
+        file = self.file or self._open()
+        file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        file.flush()
+
+    def _open(self) -> IO[bytes]:
+        self.file = opened(self.path)
+        self.file.truncate(self.size)
+        self.file.seek(self.size)
+        return self.file
 
 
 def check_resumable(args: argparse.Namespace, by_line: bool) -> None:
@@ -135,15 +140,12 @@ def whole_lines(path: str) -> tuple[int, int]:
     return count, size
 
 
-def opened(path: str, size: int) -> IO[bytes]:
-    """The file, to be written behind its first `size` bytes; what is beyond them is cut off."""
+def opened(path: str) -> IO[bytes]:
+    """The file, to be written from its start; what it has stays. Raises InputError where that cannot be."""
     try:
-        file = io.BufferedWriter(io.FileIO(path, "r+" if os.path.exists(path) else "x"))
+        return io.BufferedWriter(io.FileIO(path, "r+" if os.path.exists(path) else "x"))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    file.truncate(size)
-    file.seek(size)
-    return file
 
 
 def plain(value: Any) -> Any:

@@ -9,14 +9,13 @@ FILE that is whole already is taken up likewise, should there be more inputs by 
 from __future__ import annotations
 
 import argparse
-import io
 import os
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from nanodistil.cli.records import Record
-from nanodistil.cli.results import check_resumable, exists
+from nanodistil.cli.results import check_resumable, exists, opened
 from nanodistil.weights.errors import InputError
 
 
@@ -29,23 +28,25 @@ class Rows:
     def __init__(self, args: argparse.Namespace, width: int, dtype: str) -> None:
         self.path, self.partial = args.output, f"{args.output}.partial"
         self.width, self.dtype = width, np.dtype(dtype)
+        self.row = width * self.dtype.itemsize  # bytes
         check_resumable(args, True)
         if args.skip_errors:
             raise InputError("--skip-errors needs a form with room for an error: write .jsonl")
-        for path in (self.path, self.partial):
-            if os.path.exists(path) and not args.resume:
-                raise exists(path)
+        self.done = 0
         try:
-            if os.path.exists(self.path):
-                os.replace(self.path, self.partial)
-            there = os.path.exists(self.partial) and os.path.getsize(self.partial) > 0
-            self.file: IO[bytes] = io.BufferedRandom(io.FileIO(self.partial, "r+" if there else "w+"))
+            for path in (self.path, self.partial):
+                if os.path.exists(path):
+                    if not args.resume:
+                        raise exists(path)
+                    self.done = self._rows_in(path)
+                    os.replace(path, self.partial)
+                    break
         except OSError as error:
-            raise InputError(f"{self.partial} cannot be written: {error.strerror}") from None
-        self.done = self._rows_there() if there else 0
+            raise InputError(f"{error.filename} cannot be resumed: {error.strerror}") from None
+        self.file = opened(self.partial)
         self.count = self.done
         self._write_header(0)
-        self.file.seek(self.start + self.count * self.width * self.dtype.itemsize)
+        self.file.seek(self.count * self.row, os.SEEK_CUR)
         self.file.truncate()
 
     def __enter__(self) -> Rows:
@@ -69,16 +70,19 @@ class Rows:
         described = {"descr": self.dtype.str, "fortran_order": False, "shape": (rows, self.width)}
         self.file.seek(0)
         np.lib.format.write_array_header_1_0(self.file, described)
-        self.start = self.file.tell()
 
-    def _rows_there(self) -> int:
-        """How many whole rows the file has. Raises InputError where they are not such as are to be written."""
-        try:
-            if np.lib.format.read_magic(self.file) != (1, 0):
-                raise ValueError
-            (_, width), _, dtype = np.lib.format.read_array_header_1_0(self.file)
-        except ValueError:
-            raise InputError(f"{self.partial} is not what an earlier run left: remove it") from None
-        if (width, dtype) != (self.width, self.dtype):
-            raise InputError(f"{self.partial} has rows of {width} {dtype}, not {self.width} {self.dtype}: remove it")
-        return (os.path.getsize(self.partial) - self.file.tell()) // (self.width * self.dtype.itemsize)
+    def _rows_in(self, path: str) -> int:
+        """How many whole rows a file has. Raises InputError where they are not such as are to be written."""
+        with open(path, "rb") as file:
+            if not (size := os.path.getsize(path)):
+                return 0
+            try:
+                if np.lib.format.read_magic(file) != (1, 0):
+                    raise ValueError
+                (_, width), _, dtype = np.lib.format.read_array_header_1_0(file)
+            except ValueError:
+                raise InputError(f"{path} is not what an earlier run left, so it cannot be resumed") from None
+            if (width, dtype) != (self.width, self.dtype):
+                wanted = f"{self.width} {self.dtype}"
+                raise InputError(f"{path} has rows of {width} {dtype}, not {wanted}, so it cannot be resumed")
+            return (size - file.tell()) // self.row
