@@ -27,6 +27,11 @@ from nanodistil.weights.errors import NanoDistilError
 VERBS = {
     "fill-mask": "nanodistil.cli.fill_mask",
     "classify": "nanodistil.cli.classify",
+    "ner": "nanodistil.cli.ner",
+    "answer": "nanodistil.cli.answer",
+    "zero-shot": "nanodistil.cli.zero_shot",
+    "choose": "nanodistil.cli.choose",
+    "embed": "nanodistil.cli.embed",
     "tokenize": "nanodistil.cli.tokenize",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
