@@ -37,10 +37,9 @@ def run(args: argparse.Namespace) -> int:
     options: dict[str, Any] = {"function_to_apply": args.function_to_apply}
     if args.top_k is not None:
         options["top_k"] = None if args.top_k == "all" else args.top_k
-    if args.truncate:
-        options["truncation"] = True
     with results.Results(args, table) as out:
         classify = loading.load("text-classification", args)
+        options |= loading.cut(classify) if args.truncate else {}
         answer(
             args,
             records.chunks(args, ["text"], [] if fixed else ["text_pair"]),

@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
         "top_k": args.top_k,
         "targets": args.targets,
         "clean_up_tokenization_spaces": not args.raw,
-        "tokenizer_kwargs": {"truncation": True} if args.truncate else None,
     }
     with results.Results(args, table) as out:
         fill = loading.load("fill-mask", args)
+        options["tokenizer_kwargs"] = loading.cut(fill) if args.truncate else None
         if args.truth:
             fill = Truth(fill, loading.load("fill-mask", args, "numpy", "float64"))
         answer(
