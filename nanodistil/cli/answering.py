@@ -38,7 +38,10 @@ def answer(args: argparse.Namespace, inputs: Iterable[Chunk], ask: Ask, out: Out
             for records, share in inputs:
                 todo = records[max(0, out.done - before) :]
                 first = before + len(records) - len(todo)
-                progress.reached(share)
+                if todo:
+                    progress.reached(share)
+                else:
+                    progress.passed(share)
                 for record, given in answers(todo, first, ask, args.skip_errors):
                     out.give(record, given)
                     progress.answered()

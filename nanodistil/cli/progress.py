@@ -22,8 +22,8 @@ class Progress:
     def __init__(self, out: TextIO | None, done: int = 0) -> None:
         self.out = out if out is not None and out.isatty() else None
         self.done = self.before = done
-        self.share: float | None = None  # of the input, after the chunk that is being answered
-        self.share_before: float | None = None
+        self.share: float | None = None  # of the input, with what is being answered
+        self.share_before = 0.0  # of the input, which nobody had to wait for
         self.began = time.monotonic()
         self.next = self.began + FIRST
         self.shown = False
@@ -43,10 +43,12 @@ class Progress:
             self.out.flush()
             self.shown, self.next = True, now + EVERY
 
+    def passed(self, share: float | None) -> None:
+        """So much of the input, of 1, was answered before, if that is known."""
+        self.share_before = share or 0.0
+
     def reached(self, share: float | None) -> None:
-        """The input has been worked through so far, of 1, if that is known."""
-        if self.share is None:
-            self.share_before = share
+        """So much of the input has been worked through, if that is known."""
         self.share = share
 
     def erase(self) -> None:
@@ -59,13 +61,13 @@ class Progress:
         """What is shown after so many seconds of work.
 
         >>> progress = Progress(None, done=100)
-        >>> progress.reached(0.1); progress.reached(0.4); progress.done = 1600
+        >>> progress.passed(0.1); progress.reached(0.4); progress.done = 1600
         >>> progress.line(60)
         '[########            ]  40 %  1,600 done, 25.0 a second, about 2 min left'
         """
         rate = (self.done - self.before) / seconds
         text = f"{self.done:,} done, {rate:,.1f} a second"
-        if self.share is None or self.share_before is None:
+        if self.share is None:
             return text
         bar = f"[{'#' * int(self.share * BAR):<{BAR}}] {self.share:4.0%}".replace("%", " %")
         gained = self.share - self.share_before
