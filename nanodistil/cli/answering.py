@@ -23,6 +23,7 @@ class Out(Protocol):
     """Where answers go: results.Results, or rows.Rows."""
 
     done: int  # how many are there already
+    resumable: bool
 
     def give(self, record: Record, answer: Any) -> None: ...
 
@@ -48,7 +49,7 @@ def answer(args: argparse.Namespace, inputs: Iterable[Chunk], ask: Ask, out: Out
                     skipped += isinstance(given, InputError)
                 before += len(records)
         except KeyboardInterrupt:
-            if args.output is not None:
+            if out.resumable:
                 progress.erase()
                 print(f"nanodistil: interrupted after {progress.done} answers; --resume goes on", file=sys.stderr)
             raise

@@ -57,6 +57,7 @@ class Results:
         self.alone = args.input is None and len(args.inputs) < 2 and args.inputs != ["-"]  # then it is the document
         self.file: IO[bytes] | None = None
         self.done = self.size = 0
+        self.resumable = self.path is not None and self.form == "jsonl"
         check_resumable(args, self.form == "jsonl")
         if self.path is not None and os.path.exists(self.path):
             if not args.resume:

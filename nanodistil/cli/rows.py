@@ -29,6 +29,7 @@ class Rows:
         self.path, self.partial = args.output, f"{args.output}.partial"
         self.width, self.dtype = width, np.dtype(dtype)
         self.row = width * self.dtype.itemsize  # bytes
+        self.resumable = True
         check_resumable(args, True)
         if args.skip_errors:
             raise InputError("--skip-errors needs a form with room for an error: write .jsonl")
