@@ -35,6 +35,7 @@ TASKS = {
         "TokenClassificationPipeline",
         "DistilBertForTokenClassification",
     ),
+    "question-answering": ("question_answering", "QuestionAnsweringPipeline", "DistilBertForQuestionAnswering"),
 }
 DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",

@@ -20,6 +20,7 @@ from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.pipelines.batching import Prepared, answered
 from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.ranking import largest
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import CheckpointError, InputError
 
@@ -207,17 +208,3 @@ def vocabulary_softmax(logits: Array) -> Array:
     flat[:, :V] = np.exp(logits - logits.max(-1, keepdims=True))
     total = e.sum(axis=1).sum(axis=-1, keepdims=True)  # (M, 1): each lane from top to bottom, then the lanes
     return np.asarray(flat[:, :V] / total)
-
-
-def largest(values: Array, k: int) -> Ints:
-    """Indices of the k largest, largest first, equal ones in their order: (V,) -> (min(k, V),). Without sorting all V.
-
-    >>> largest(np.array([0.1, 0.4, 0.2, 0.4]), 3)
-    array([1, 3, 2])
-    """
-    k = min(k, len(values))
-    if k == 0:
-        return np.zeros(0, np.int64)
-    threshold = np.partition(values, len(values) - k)[len(values) - k]
-    candidates = np.flatnonzero(values >= threshold)  # k, or a few more where the last ones are equal
-    return candidates[np.argsort(-values[candidates], kind="stable")[:k]].astype(np.int64)

@@ -13,7 +13,8 @@ from nanodistil import (
     pipeline,
 )
 from nanodistil.pipelines.batching import batches
-from nanodistil.pipelines.fill_mask import FillMaskPipeline, largest
+from nanodistil.pipelines.fill_mask import FillMaskPipeline
+from nanodistil.pipelines.ranking import largest
 
 
 @pytest.fixture(scope="module")
