@@ -28,6 +28,7 @@ VERBS = {
     "fill-mask": "nanodistil.cli.fill_mask",
     "classify": "nanodistil.cli.classify",
     "ner": "nanodistil.cli.ner",
+    "answer": "nanodistil.cli.answer",
     "zero-shot": "nanodistil.cli.zero_shot",
     "choose": "nanodistil.cli.choose",
     "embed": "nanodistil.cli.embed",

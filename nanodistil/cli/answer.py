@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--doc-stride", type=int, metavar="N", help="tokens by which windows overlap (default 128)")
     parser.add_argument("--max-answer-len", type=int, metavar="N", help="tokens of the longest answer (default 15)")
     parser.add_argument("--max-seq-len", type=int, metavar="N", help="tokens of a window (default 384)")
+    parser.add_argument("--max-question-len", type=int, metavar="N", help="cut the question to N tokens (default: no)")
     parser.add_argument("--impossible", action="store_true", help="there may be no answer, which is then empty")
     parser.add_argument("--no-align", action="store_true", help="answers may begin and end inside words")
     results.add_arguments(parser)
@@ -39,10 +40,10 @@ def run(args: argparse.Namespace) -> int:
         "doc_stride": args.doc_stride,
         "max_answer_len": args.max_answer_len,
         "max_seq_len": args.max_seq_len,
-        "handle_impossible_answer": args.impossible or None,
-        "align_to_words": False if args.no_align else None,
+        "max_question_len": args.max_question_len,
+        "handle_impossible_answer": args.impossible,
+        "align_to_words": not args.no_align,
     }
-    options = {name: value for name, value in options.items() if value is not None}
     with results.Results(args, table) as out:
         ask = loading.load("question-answering", args)
         answer(

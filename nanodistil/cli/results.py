@@ -77,11 +77,12 @@ class Results:
 
     def give(self, record: Record, answer: Any) -> None:
         """The next answer, or the InputError that stands for it."""
-        if isinstance(answer, InputError):
+        failed = isinstance(answer, InputError)
+        if failed:
             answer = {"error": str(answer)}
         if self.form == "json":
             self.everything.append(answer)
-        elif self.form == "jsonl" or (isinstance(answer, dict) and list(answer) == ["error"]):
+        elif self.form == "jsonl" or failed:
             self._write(json.dumps(answer, ensure_ascii=False, default=plain))
         else:
             self._write(self.table(record, answer))

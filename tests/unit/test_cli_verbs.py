@@ -14,6 +14,7 @@ from tiny_folders import tiny_folder
 from nanodistil import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
     DistilBertModel,
@@ -31,6 +32,7 @@ HEADS = {
         {"id2label": {0: "no", 1: "yes", 2: "so"}},
     ),
     "ner": ("token-classification", DistilBertForTokenClassification, {"id2label": {0: "O", 1: "B-X", 2: "I-X"}}),
+    "answer": ("question-answering", DistilBertForQuestionAnswering, {}),
     "zero-shot": ("zero-shot-classification", DistilBertForSequenceClassification, {"id2label": NLI}),
     "choose": ("multiple-choice", DistilBertForMultipleChoice, {}),
     "embed": ("feature-extraction", DistilBertModel, {}),
@@ -120,6 +122,29 @@ def test_ner(call, pipe, file):
     assert close(parsed(out), pipe("ner")([["good", "film"], ["the", "film"]], is_split_into_words=True))
 
 
+def test_answer(call, pipe, file):
+    question, context = "what was good ?", "the film was good . " * 9
+    code, out, err = call("answer", question, "--context", "the film was good .")
+    assert (code, err) == (0, "") and out.startswith(question + "\n  ") and len(out.splitlines()) == 2
+    _, out, _ = call("answer", "--question", question, "--context", context, "--json")
+    assert close(json.loads(out), pipe("answer")(question=question, context=context))
+    _, again, _ = call("answer", "--question", question, context, "--json")
+    assert again == out
+    options = ["--max-seq-len", "20", "--doc-stride", "4", "--max-answer-len", "3", "--no-align", "--impossible"]
+    rows = [{"question": question, "context": context, "id": 1}, {"question": "who ?", "context": "a b c"}]
+    _, out, _ = call("answer", "--input", file("x.jsonl", *rows), *options, "--top-k", "3", "--jsonl")
+    options = {"max_seq_len": 20, "doc_stride": 4, "max_answer_len": 3, "align_to_words": False}
+    expected = pipe("answer").each(rows, **options, handle_impossible_answer=True, top_k=3)
+    assert close(parsed(out), list(expected))
+    table = file("x.csv", "title,q,body", "a,who ?,a b c")
+    _, out, _ = call("answer", "--input", table, "--column", "question=q", "--column", "context=body", "--jsonl")
+    assert close(parsed(out), [pipe("answer")(rows[1])])
+    _, out, _ = call("answer", "--input", file("x.txt", "a b", "c"), "--question", "who ?", "--jsonl")
+    assert close(parsed(out), [pipe("answer")(question="who ?", context=c) for c in ("a b", "c")])
+    code, _, err = call("answer", "who ?")
+    assert code == 2 and "give its context" in err
+
+
 def test_zero_shot(call, pipe, file):
     code, out, err = call("zero-shot", "--labels", "good", "bad", "--", "the film was good")
     assert (code, err) == (0, "") and sorted(line.split()[1] for line in out.splitlines()[1:]) == ["bad", "good"]
@@ -194,6 +219,7 @@ def test_without_a_model(capsys, monkeypatch, tmp_path):
     for argv, message in (
         (["ner", "a"], "no default model for token-classification"),
         (["classify", "a"], "distilbert-base-uncased-finetuned-sst-2-english"),
+        (["answer", "a", "--context", "b"], "distilbert-base-cased-distilled-squad"),
     ):
         assert main([*argv, "--backend", "numpy"]) == 2
         err = capsys.readouterr().err
