@@ -1,7 +1,9 @@
 """The command `nanodistil`: one verb a module, each a thin call into the library.
 
-A verb module has HELP (one line), add_arguments(parser) and run(args) -> exit code. Verbs import what they need inside
-`run`, so that `nanodistil --help` answers at once.
+A verb module has HELP (one line), add_arguments(parser) and run(args) -> exit code; some have EXAMPLES, shown below
+their help. Verbs import what they need inside `run`, so that `nanodistil --help` answers at once. Those that answer
+inputs share records.py (where inputs come from), loading.py (what answers), answering.py (the loop) and results.py
+(where answers go).
 
 Exit codes: 0 done; 2 the user can mend it, one line on stderr says how; 1 a bug, with its traceback; 130 Ctrl-C.
 """
@@ -24,6 +26,12 @@ from nanodistil.weights.errors import NanoDistilError
 
 VERBS = {
     "fill-mask": "nanodistil.cli.fill_mask",
+    "classify": "nanodistil.cli.classify",
+    "ner": "nanodistil.cli.ner",
+    "answer": "nanodistil.cli.answer",
+    "zero-shot": "nanodistil.cli.zero_shot",
+    "choose": "nanodistil.cli.choose",
+    "embed": "nanodistil.cli.embed",
     "tokenize": "nanodistil.cli.tokenize",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
@@ -43,14 +51,21 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, home in VERBS.items():
         module = import_module(home)
-        sub = verbs.add_parser(verb, help=module.HELP, description=module.HELP)
+        sub = verbs.add_parser(
+            verb,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=getattr(module, "EXAMPLES", None),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
     return top
 
 
 def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"nanodistil: warning: {message}", file=sys.stderr)
+    kind = "" if str(message).startswith("note: ") else "warning: "
+    print(f"nanodistil: {kind}{message}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character shows its number
     with warnings.catch_warnings(), announced(sys.stderr):
-        warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("default", UserWarning)  # each once, though inputs come in chunks
         warnings.showwarning = _one_line_warning
         try:
             code = int(args.run(args))

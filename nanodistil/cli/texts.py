@@ -1,54 +1,131 @@
-"""Texts from the command line: arguments, or lines of standard input for `-`."""
+"""Lines of text, from a file or from standard input, as soon as they are there.
+
+Python's own line iteration waits until its buffer is full, so a program that writes a line now and then would wait for
+its answers; and it decodes as it goes, so that a byte that is not UTF-8 spoils lines before it. Here bytes are taken as
+they come and cut at line feeds, each line is decoded alone, and it is known whether the next one is there already.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
+import stat
 import sys
-from collections.abc import Iterator
-from itertools import chain
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 
 from nanodistil.weights.errors import InputError
 
 READ = 1 << 16  # bytes taken at once
+PACKED = {".gz": "gzip", ".xz": "lzma", ".bz2": "bz2"}  # a file's ending -> the module that opens it
 
 
-def chunks(arguments: list[str]) -> Iterator[list[str]]:
-    """The texts named on the command line, in order; `-` stands for the lines of standard input.
+class Lines:
+    """The lines of a file, bytes without their ends, one by one.
 
-    Each list holds what is there without waiting for more: from a file many lines, to be computed together, from a
-    program that writes a line now and then, that line. Raises InputError where standard input is closed or not UTF-8.
+    name: for messages. source: the file's descriptor. read: gives its next bytes, at most as many as asked for.
+    packed: whether there is more in the file than its size.
     """
-    for argument in arguments:
-        if argument != "-":
-            yield [argument]
-            continue
-        number = 0
-        for lines in _ready_lines():
-            texts = []
-            for line in lines:
-                number += 1
-                try:
-                    texts.append(line.decode("utf-8").removesuffix("\r"))
-                except UnicodeDecodeError:
-                    raise InputError(f"line {number} of standard input is not UTF-8") from None
-            yield texts
+
+    def __init__(self, name: str, source: int, read: Callable[[int], bytes], packed: bool = False) -> None:
+        self.name, self.source, self.read, self.packed = name, source, read, packed
+        self.number = 0  # of the line given last, from 1
+        self.given = 0  # bytes of all lines given
+        self.there: deque[bytes] = deque()  # lines that were read and not given
+        self.begun: list[bytes] = []  # pieces of the line whose end has not been read
+        self.ended = False  # a terminal must not be asked again
+        found = os.fstat(source)
+        self.size = found.st_size if stat.S_ISREG(found.st_mode) else None  # None: somebody is writing it
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while not self.there:
+            self._read_on()
+        line = self.there.popleft()
+        self.number += 1
+        self.given += len(line) + 1
+        return line.removeprefix(codecs.BOM_UTF8) if self.number == 1 else line
+
+    def _read_on(self) -> None:
+        if self.ended:
+            raise StopIteration
+        try:
+            block = self.read(READ)
+        except Exception as error:  # OSError, EOFError, and those of zlib and lzma, which are of no common family
+            raise InputError(f"{self.name} cannot be read: {error}") from None
+        self.ended = not block
+        *ends, rest = block.split(b"\n")
+        if self.ended and self.begun:
+            ends = [b""]
+        for end in ends:
+            self.there.append(b"".join((*self.begun, end)))
+            self.begun = []
+        if rest:
+            self.begun.append(rest)
+
+    def text(self, line: bytes) -> str:
+        """The line given last, decoded. Raises InputError where it is not UTF-8."""
+        try:
+            return line.decode("utf-8").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise InputError(f"{self.place(self.number)} is not UTF-8") from None
+
+    def place(self, number: int) -> str:
+        """A line, for messages."""
+        return f"line {number} of {self.name}"
+
+    def would_wait(self) -> bool:
+        """Whether the next line may have to be waited for."""
+        return self.size is None and not self.there
+
+    def share(self) -> float | None:
+        """How much of the file has been given, 0 to 1, where its size is known."""
+        if not self.size:
+            return None
+        return min(1.0, (os.lseek(self.source, 0, os.SEEK_CUR) if self.packed else self.given) / self.size)
+
+
+@contextmanager
+def lines_of(file: str) -> Iterator[Lines]:
+    """The lines of a file, unpacked if its name says that it is packed; "-" is standard input.
+
+    Raises InputError where it cannot be opened.
+    """
+    if file == "-":
+        try:
+            source = sys.stdin.fileno()
+            os.fstat(source)
+        except (AttributeError, OSError, ValueError):
+            raise InputError("standard input is closed") from None
+        yield Lines("standard input", source, lambda size: os.read(source, size))
+        return
+    try:
+        raw = io.FileIO(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    with raw:
+        module = PACKED.get(os.path.splitext(file.lower())[1])
+        if module is None:
+            yield Lines(file, raw.fileno(), lambda size: os.read(raw.fileno(), size))
+            return
+        with import_module(module).open(raw) as unpacked:
+            yield Lines(file, raw.fileno(), unpacked.read1, packed=True)
 
 
 def texts(arguments: list[str]) -> Iterator[str]:
-    """The same, one by one."""
-    return chain.from_iterable(chunks(arguments))
+    """The texts named on the command line, in order; "-" stands for the lines of standard input.
 
-
-def _ready_lines() -> Iterator[list[bytes]]:
-    """Lines of standard input without their ends, as they become available."""
-    try:
-        source = sys.stdin.fileno()
-    except (AttributeError, OSError, ValueError):
-        raise InputError("standard input is closed") from None
-    rest = b""
-    while block := os.read(source, READ):
-        *lines, rest = (rest + block).split(b"\n")
-        if lines:
-            yield lines
-    if rest:
-        yield [rest]
+    Raises InputError where standard input is closed or not UTF-8.
+    """
+    for argument in arguments:
+        if argument != "-":
+            yield argument
+            continue
+        with lines_of("-") as lines:
+            for line in lines:
+                yield lines.text(line)

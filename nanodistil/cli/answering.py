@@ -1,0 +1,81 @@
+"""The loop that every verb runs: chunks of inputs in, answers out, in order and in constant memory.
+
+An input that cannot be read or answered ends the run with one line that names its place, after the answers before it;
+with --skip-errors its place among the answers is taken by the error. Ctrl-C ends the run after the last answer written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
+from typing import Any, Protocol
+
+from nanodistil.cli.progress import Progress
+from nanodistil.cli.records import Chunk, Fields, Record
+from nanodistil.weights.errors import InputError
+
+Ask = Callable[[list[Fields], int], Iterator[Any]]  # inputs, how many came before -> their answers
+
+
+class Out(Protocol):
+    """Where answers go: results.Results, or rows.Rows."""
+
+    done: int  # how many are there already
+    resumable: bool
+
+    def give(self, record: Record, answer: Any) -> None: ...
+
+
+def answer(args: argparse.Namespace, inputs: Iterable[Chunk], ask: Ask, out: Out) -> None:
+    """Give `out` the answers to the inputs that it has none of yet. Raises InputError for one that has none."""
+    for _ in ask([], 0):  # options are checked before any input is read
+        pass
+    terminal = sys.stderr if args.output is not None or not sys.stdout.isatty() else None
+    before = skipped = 0
+    with Progress(terminal, out.done) as progress:
+        try:
+            for records, share in inputs:
+                todo = records[max(0, out.done - before) :]
+                first = before + len(records) - len(todo)
+                if todo:
+                    progress.reached(share)
+                else:
+                    progress.passed(share)
+                for record, given in answers(todo, first, ask, args.skip_errors):
+                    out.give(record, given)
+                    progress.answered()
+                    skipped += isinstance(given, InputError)
+                before += len(records)
+        except KeyboardInterrupt:
+            if out.resumable:
+                progress.erase()
+                print(f"nanodistil: interrupted after {progress.done} answers; --resume goes on", file=sys.stderr)
+            raise
+    if before < out.done:
+        raise InputError(f"{args.output} has {out.done} answers, but there are only {before} inputs: not its output")
+    if skipped:
+        print(f"nanodistil: {skipped} of {before} inputs could not be answered", file=sys.stderr)
+
+
+def answers(records: list[Record], first: int, ask: Ask, skip_errors: bool) -> Iterator[tuple[Record, Any]]:
+    """Records with their answers, or with skip_errors the InputErrors in their place."""
+    at = 0
+    while at < len(records):
+        readable = list(takewhile(lambda record: record.problem is None, records[at:]))
+        problem = None
+        try:
+            for given in ask([record.fields for record in readable], first + at) if readable else ():
+                yield records[at], given
+                at += 1
+        except InputError as error:
+            place = records[at].place
+            problem = InputError(f"{place}: {error}") if place else error
+        if problem is None and at < len(records):
+            problem = records[at].problem
+        if problem is not None:
+            if not skip_errors:
+                raise problem
+            yield records[at], problem
+            at += 1

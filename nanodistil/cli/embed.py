@@ -1,0 +1,63 @@
+"""`nanodistil embed --input texts.txt --output vectors.npy`: a vector for every text."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nanodistil.cli import loading, records, results
+from nanodistil.weights.errors import InputError
+
+HELP = "turn texts into vectors, for search, clustering and classifiers"
+EXAMPLES = """examples:
+  nanodistil embed "A text." "Another one."
+  nanodistil embed --normalize --input reviews.csv --column review --output vectors.npy
+  nanodistil embed --pooling none --jsonl - < texts.txt
+"""
+SHOWN = 6  # numbers of a vector, in a table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    records.add_arguments(parser, {"text": "a text to embed"})
+    parser.add_argument(
+        "--pooling",
+        choices=["mean", "cls", "none"],
+        default="mean",
+        help="a text's vector: the mean of its tokens' (default), that of [CLS], or none: all of them",
+    )
+    parser.add_argument("--normalize", action="store_true", help="vectors of length 1: a product is then a cosine")
+    parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
+    results.add_arguments(parser, files=", .npy (an array with a row an input)")
+    loading.add_arguments(parser, default="the official distilbert-base-uncased")
+
+
+def run(args: argparse.Namespace) -> int:
+    from nanodistil.cli.answering import answer
+    from nanodistil.cli.rows import Rows
+
+    in_rows = args.output is not None and args.output.lower().endswith(".npy")
+    if in_rows and (args.json or args.jsonl):
+        raise InputError("a .npy file is no JSON: leave out --json and --jsonl, or name another file")
+    if in_rows and args.pooling == "none":
+        raise InputError("texts have different numbers of tokens, so their vectors are no array: write .jsonl")
+    options: dict[str, Any] = {"pooling": args.pooling, "normalize": args.normalize, "return_tensors": True}
+    embed = loading.load("feature-extraction", args)
+    options["tokenize_kwargs"] = loading.cut(embed) if args.truncate else None
+    width, dtype = embed.model.config.dim, "float64" if args.dtype == "float64" else "float32"
+    with Rows(args, width, dtype) if in_rows else results.Results(args, table) as out:
+        answer(
+            args,
+            records.chunks(args, ["text"]),
+            lambda inputs, first: embed.each([one["text"] for one in inputs], first, **options),
+            out,
+        )
+    return 0
+
+
+def table(record: records.Record, answer: Any) -> str:
+    """A text's vector, or vectors: how many numbers, and the first of them."""
+    lines = [record.fields["text"]]
+    for vector in answer.reshape(-1, answer.shape[-1]):
+        some = " ".join(f"{x:7.4f}" for x in vector[:SHOWN])
+        lines.append(f"  {some}{' ...' if len(vector) > SHOWN else ''}  ({len(vector)} numbers)")
+    return "\n".join(lines)

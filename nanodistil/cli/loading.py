@@ -1,0 +1,46 @@
+"""The pipeline that a verb runs: its model, and what the model runs on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from nanodistil.weights.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """The arguments of every verb that runs a model. default: what it runs where none is named."""
+    which = f"default: {default}" if default else "one that was trained for it; there is no default"
+    parser.add_argument("--model", metavar="M", help=f"folder or hub id ({which})")
+    parser.add_argument("--backend", choices=["numpy", "numba"], help="default: numba where it is installed")
+    parser.add_argument("--dtype", choices=["float32", "float64", "bfloat16", "int8"], help="default float32")
+    parser.add_argument("--threads", type=int, metavar="N", help="how many threads to use")
+
+
+def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype: str | None = None) -> Any:
+    """nanodistil.pipeline(task), as the arguments say; or on another backend, in another dtype.
+
+    NumPy's BLAS takes its number of threads from the environment, which it reads when imported.
+    """
+    if args.threads is not None:
+        if args.threads < 1:
+            raise InputError(f"--threads must be at least 1, not {args.threads}")
+        for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+            os.environ.setdefault(variable, str(args.threads))
+    from nanodistil.backend import choose
+    from nanodistil.pipelines import pipeline
+
+    backend, dtype = backend or args.backend, dtype or args.dtype
+    chosen, _ = choose(backend, dtype)
+    threads = None if chosen == "numpy" else args.threads
+    return pipeline(task, model=args.model, backend=chosen, dtype=dtype, threads=threads)
+
+
+def cut(pipe: Any, strategy: bool | str = True) -> dict[str, Any]:
+    """The tokenizer's arguments that cut texts to what the model has positions for.
+
+    The tokenizer's own limit alone would not do: a folder with no more than a vocabulary says nothing of it.
+    """
+    limit = min(pipe.model.config.max_position_embeddings, pipe.tokenizer.model_max_length)
+    return {"truncation": strategy, "max_length": limit}

@@ -1,0 +1,87 @@
+"""One line on a terminal during long work: how much is done, how fast, and how long the rest will take.
+
+It keeps silent for the first second, and where there is no terminal or the terminal shows the answers themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+FIRST, EVERY = 1.0, 0.2  # seconds before it is shown first, and between two times
+BAR = 20  # characters
+ERASE = "\r\x1b[K"
+
+
+class Progress:
+    """Keeps the line on `out` where that is a terminal, and erases it at the end of a `with`.
+
+    done: how many there were before, which nobody has to wait for.
+    """
+
+    def __init__(self, out: TextIO | None, done: int = 0) -> None:
+        self.out = out if out is not None and out.isatty() else None
+        self.done = self.before = done
+        self.share: float | None = None  # of the input, with what is being answered
+        self.share_before = 0.0  # of the input, which nobody had to wait for
+        self.began = time.monotonic()
+        self.next = self.began + FIRST
+        self.shown = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.erase()
+
+    def answered(self) -> None:
+        """One more is done."""
+        self.done += 1
+        now = time.monotonic()
+        if self.out is not None and now >= self.next:
+            self.out.write(f"{ERASE}nanodistil: {self.line(now - self.began)}")
+            self.out.flush()
+            self.shown, self.next = True, now + EVERY
+
+    def passed(self, share: float | None) -> None:
+        """So much of the input, of 1, was answered before, if that is known."""
+        self.share_before = share or 0.0
+
+    def reached(self, share: float | None) -> None:
+        """So much of the input has been worked through, if that is known."""
+        self.share = share
+
+    def erase(self) -> None:
+        """Leave an empty line."""
+        if self.out is not None and self.shown:
+            self.out.write(ERASE)
+            self.out.flush()
+
+    def line(self, seconds: float) -> str:
+        """What is shown after so many seconds of work.
+
+        >>> progress = Progress(None, done=100)
+        >>> progress.passed(0.1); progress.reached(0.4); progress.done = 1600
+        >>> progress.line(60)
+        '[########            ]  40 %  1,600 done, 25.0 a second, about 2 min left'
+        """
+        rate = (self.done - self.before) / seconds
+        text = f"{self.done:,} done, {rate:,.1f} a second"
+        if self.share is None:
+            return text
+        bar = f"[{'#' * int(self.share * BAR):<{BAR}}] {self.share:4.0%}".replace("%", " %")
+        gained = self.share - self.share_before
+        if gained > 0:
+            text += f", about {span(seconds * (1 - self.share) / gained)} left"
+        return f"{bar}  {text}"
+
+
+def span(seconds: float) -> str:
+    """
+    >>> span(41.6), span(754), span(7260)
+    ('42 s', '13 min', '2 h 1 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,268 @@
+"""Inputs from the command line, whatever form they come in: arguments, lines of text, JSONL, CSV, TSV.
+
+A verb names the fields of its inputs (a text; a question and a context), and gets records: an input each, with the
+place it came from, so that a message can say file and line. They come in chunks of what is there without waiting for
+more: many together from a file, from a program that writes a line now and then that line. Nothing is kept, so a file
+may be larger than memory and standard input may never end.
+
+Arguments and lines are texts as they stand, empty ones too: the fifth answer belongs to the fifth line. In JSONL and
+CSV an empty line is no input. CSV is read strictly: an open quote is an error, not a field that swallows the rest of
+the file. TSV knows no quotes, as most data sets in that form. A record that cannot be read carries its problem and does
+not end the others: those before it get their answers, and --skip-errors goes on behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nanodistil.cli.texts import PACKED, Lines, lines_of
+from nanodistil.weights.errors import InputError
+
+FIRST_CHUNK, LAST_CHUNK = 8, 256  # records together: few at first, so that the first answer comes soon
+FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+LONGEST_CELL = 2**31 - 1  # the csv module's own limit is 128 KiB
+
+Fields = dict[str, Any]
+
+
+class Record(NamedTuple):
+    """One input."""
+
+    place: str  # "line 3 of reviews.csv", "" for an argument
+    fields: Fields
+    problem: InputError | None = None  # why it could not be read
+
+
+class Chunk(NamedTuple):
+    """Records that were there together, and how much of all input has been given with them, where that is known."""
+
+    records: list[Record]
+    share: float | None
+
+
+class Column(NamedTuple):
+    """Where a field is found: in one column, or a list of texts in several."""
+
+    field: str
+    names: list[str]
+    needed: bool
+    asked: bool  # whether --column named it
+
+
+def add_arguments(parser: argparse.ArgumentParser, fields: Mapping[str, str]) -> None:
+    """The arguments that say where inputs come from. fields: name -> what it is; an argument is the first of them."""
+    first = next(iter(fields))
+    parser.add_argument(
+        "inputs", nargs="*", metavar=first.upper(), help=f"{fields[first]}; - reads a line each from standard input"
+    )
+    parser.add_argument("--input", metavar="FILE", help="read a file instead; .gz, .xz and .bz2 are unpacked")
+    parser.add_argument(
+        "--format",
+        choices=["lines", "jsonl", "csv", "tsv"],
+        help="of the file or of standard input (default: as the file's name says, else lines of text)",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="[FIELD=]NAME",
+        help=f"where JSONL, CSV or TSV have a field: its name, or a column's number from 1; repeatable "
+        f"(default: {', '.join(fields)})",
+    )
+    parser.add_argument("--no-header", action="store_true", help="the first row of CSV or TSV is an input")
+
+
+def chunks(args: argparse.Namespace, needed: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Chunk]:
+    """The inputs that the arguments name, in order.
+
+    needed: fields of an input that no option gives; an argument or line is the first of them. optional: what JSONL and
+    CSV may have beside them. Raises InputError where there is no input, a file cannot be opened, or has no such column.
+    """
+    sources = args.inputs if args.input is None else [args.input]
+    if args.input is not None and args.inputs:
+        raise InputError("inputs come from arguments or from --input, not from both")
+    if not needed:
+        if sources:
+            raise InputError("the options say all there is of an input: leave out one of them, or the other inputs")
+        yield Chunk([Record("", {})], None)
+        return
+    if not sources:
+        raise InputError(f"nothing to do: give each {needed[0]} as an argument, - for standard input, or --input FILE")
+    form = args.format or _format(args.input or "")
+    if form == "lines" and args.column:
+        raise InputError("lines have no columns: --column goes with --format jsonl, csv or tsv")
+    for source in sources:
+        argument = args.input is None and source != "-"
+        if len(needed) > 1 and (argument or form == "lines"):
+            rest = " and ".join(needed[1:])
+            raise InputError(f"a {needed[0]} alone is not enough: give its {rest} too, or use --format jsonl or csv")
+        if argument:
+            yield Chunk([Record("", {needed[0]: source})], None)
+        else:
+            columns = _columns(args.column, needed, optional)
+            with lines_of(source) as lines:
+                yield from _together(_records(lines, form, columns, args.no_header), lines)
+
+
+def _format(file: str) -> str:
+    """The format that a file's name tells.
+
+    >>> _format("Reviews.CSV.gz"), _format("notes.txt")
+    ('csv', 'lines')
+    """
+    stem, ending = os.path.splitext(file.lower())
+    return FORMATS.get(os.path.splitext(stem)[1] if ending in PACKED else ending, "lines")
+
+
+def _columns(asked: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> list[Column]:
+    """Where the fields are found, the first one first. A NAME may have an equals sign of its own."""
+    fields = [*needed, *optional]
+    names: dict[str, list[str]] = {}
+    for one in asked:
+        field, _, name = one.partition("=")
+        known = field in fields
+        names.setdefault(field if known else fields[0], []).append(name if known else one)
+    return [Column(f, names.get(f, [f]), f in needed or f in names, f in names) for f in fields]
+
+
+def _together(records: Iterator[Record], lines: Lines) -> Iterator[Chunk]:
+    size, there = FIRST_CHUNK, list[Record]()
+    for record in records:
+        there.append(record)
+        if len(there) == size or lines.would_wait():
+            yield Chunk(there, lines.share())
+            size, there = min(2 * size, LAST_CHUNK), []
+    if there:
+        yield Chunk(there, lines.share())
+
+
+def _records(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
+    if form in ("csv", "tsv"):
+        return _rows(lines, form, columns, no_header)
+    return _objects(lines, columns) if form == "jsonl" else _texts(lines, columns[0].field)
+
+
+def _texts(lines: Lines, field: str) -> Iterator[Record]:
+    for line in lines:
+        place = lines.place(lines.number)
+        try:
+            yield Record(place, {field: lines.text(line)})
+        except InputError as problem:
+            yield Record(place, {}, problem)
+
+
+# ---- JSONL
+
+
+def _objects(lines: Lines, columns: list[Column]) -> Iterator[Record]:
+    for line in lines:
+        place = lines.place(lines.number)
+        try:
+            text = lines.text(line)
+            if not text.strip():
+                continue
+            yield Record(place, _from_object(_parsed(text, place), columns, place))
+        except InputError as problem:
+            yield Record(place, {}, problem)
+
+
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place} is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except (ValueError, RecursionError) as error:  # a number of too many digits; brackets too deep
+        raise InputError(f"{place} is not JSON that can be read: {error}") from None
+
+
+def _from_object(found: Any, columns: list[Column], place: str) -> Fields:
+    """The fields of a JSON object; a JSON string is the first field."""
+    if isinstance(found, str) and not any(c.needed for c in columns[1:]):
+        return {columns[0].field: found}
+    if not isinstance(found, dict):
+        raise InputError(f"{place} must be a JSON object with {_listed([c.names[0] for c in columns if c.needed])}")
+    fields = {}
+    for column in columns:
+        lacking = [name for name in column.names if found.get(name) is None]
+        if lacking and column.needed:
+            has = f"it has {_listed(found)}" if found else "it is empty"
+            raise InputError(f"{place} has no {lacking[0]!r} ({has}): name it with --column {column.field}=NAME")
+        if not lacking:
+            values = [found[name] for name in column.names]
+            fields[column.field] = values[0] if len(values) == 1 else values
+    return fields
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+# ---- CSV and TSV
+
+
+def _rows(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
+    import csv
+
+    csv.field_size_limit(LONGEST_CELL)
+
+    def ended(line: bytes) -> str:
+        return lines.text(line) + "\n"
+
+    decoded = map(ended, lines)  # goes on after an error, as a generator would not
+    rows: Iterator[list[str]] = csv.reader(decoded, strict=True) if form == "csv" else map(_cut, decoded)
+    header = None
+    if not no_header:
+        try:
+            header = next(filter(None, rows), [])
+        except csv.Error as error:
+            raise InputError(f"{lines.place(1)} is not CSV: {error}") from None
+    numbers = _numbers(header, columns, lines.name)
+    while True:
+        place = lines.place(lines.number + 1)  # where the row begins: its cells may have line feeds
+        try:
+            row = next(rows)
+            if row:
+                yield Record(place, _from_row(row, numbers, place))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Record(place, {}, InputError(f"{place} is not CSV: {error}"))
+        except InputError as problem:
+            yield Record(place, {}, problem)
+
+
+def _cut(line: str) -> list[str]:
+    return line[:-1].split("\t") if line != "\n" else []
+
+
+def _numbers(header: list[str] | None, columns: list[Column], file: str) -> dict[str, list[int]]:
+    """Field -> the numbers of its columns, from 0. Without a header the needed fields are the first columns."""
+    numbers: dict[str, list[int]] = {}
+    for i, column in enumerate(columns):
+        for name in column.names:
+            if header is not None and header.count(name) > 1:
+                raise InputError(f"{file} has several columns {name!r}: give its number, --column {column.field}=N")
+            if header is not None and name in header:
+                number = header.index(name)
+            elif column.asked and name.isdecimal() and 1 <= int(name) <= (int(name) if header is None else len(header)):
+                number = int(name) - 1
+            elif header is None and column.needed and not column.asked:
+                number = i
+            elif not column.needed:
+                continue
+            else:
+                has = "its columns have numbers only" if header is None else f"it has {_listed(header) or 'none'}"
+                raise InputError(f"{file} has no column {name!r} ({has}): --column {column.field}=NAME")
+            numbers.setdefault(column.field, []).append(number)
+    return numbers
+
+
+def _from_row(row: list[str], numbers: dict[str, list[int]], place: str) -> Fields:
+    last = max(max(places) for places in numbers.values())
+    if last >= len(row):
+        raise InputError(f"{place} has {len(row)} columns, so none with the number {last + 1}")
+    return {field: row[ns[0]] if len(ns) == 1 else [row[n] for n in ns] for field, ns in numbers.items()}

@@ -1,0 +1,89 @@
+"""Vectors on their way into a .npy file: a row an input, in constant memory, under another name until it is whole.
+
+NumPy's header says how many rows there are, which is known at the end only; so a header that says none is written
+first, and its successor over it, which NumPy keeps of the same length whatever the number. Until then the file is
+FILE.partial: FILE is whole or not there. --resume counts the whole rows of FILE.partial, drops a cut one and goes on; a
+FILE that is whole already is taken up likewise, should there be more inputs by now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+import numpy as np
+
+from nanodistil.cli.records import Record
+from nanodistil.cli.results import check_resumable, exists, opened
+from nanodistil.weights.errors import InputError
+
+
+class Rows:
+    """An array (N, D) that grows in a file. `done`: how many rows were there before. Use it in a `with`.
+
+    Raises InputError where the file is there already and not to be resumed, or cannot be, or cannot be written.
+    """
+
+    def __init__(self, args: argparse.Namespace, width: int, dtype: str) -> None:
+        self.path, self.partial = args.output, f"{args.output}.partial"
+        self.width, self.dtype = width, np.dtype(dtype)
+        self.row = width * self.dtype.itemsize  # bytes
+        self.resumable = True
+        check_resumable(args, True)
+        if args.skip_errors:
+            raise InputError("--skip-errors needs a form with room for an error: write .jsonl")
+        self.done = 0
+        try:
+            for path in (self.path, self.partial):
+                if os.path.exists(path):
+                    if not args.resume:
+                        raise exists(path)
+                    self.done = self._rows_in(path)
+                    os.replace(path, self.partial)
+                    break
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be resumed: {error.strerror}") from None
+        self.file = opened(self.partial)
+        self.count = self.done
+        self._write_header(0)
+        self.file.seek(self.count * self.row, os.SEEK_CUR)
+        self.file.truncate()
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self.file:
+            if kind is None:
+                self._write_header(self.count)
+                self.file.flush()
+                os.fsync(self.file.fileno())
+        if kind is None:
+            os.replace(self.partial, self.path)
+
+    def give(self, record: Record, answer: Any) -> None:
+        """The next row (D,)."""
+        self.file.write(np.asarray(answer, self.dtype).reshape(self.width).tobytes())
+        self.count += 1
+
+    def _write_header(self, rows: int) -> None:
+        described = {"descr": self.dtype.str, "fortran_order": False, "shape": (rows, self.width)}
+        self.file.seek(0)
+        np.lib.format.write_array_header_1_0(self.file, described)
+
+    def _rows_in(self, path: str) -> int:
+        """How many whole rows a file has. Raises InputError where they are not such as are to be written."""
+        with open(path, "rb") as file:
+            if not (size := os.path.getsize(path)):
+                return 0
+            try:
+                if np.lib.format.read_magic(file) != (1, 0):
+                    raise ValueError
+                (_, width), _, dtype = np.lib.format.read_array_header_1_0(file)
+            except ValueError:
+                raise InputError(f"{path} is not what an earlier run left, so it cannot be resumed") from None
+            if (width, dtype) != (self.width, self.dtype):
+                wanted = f"{self.width} {self.dtype}"
+                raise InputError(f"{path} has rows of {width} {dtype}, not {wanted}, so it cannot be resumed")
+            return (size - file.tell()) // self.row

@@ -1,0 +1,48 @@
+"""`nanodistil zero-shot --labels travel cooking -- "One day I will see the world."`: classes without training."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nanodistil.cli import loading, records, results
+
+HELP = "sort texts into classes you name, with a model trained for entailment"
+EXAMPLES = """examples:
+  nanodistil zero-shot --model ./mnli --labels travel cooking dancing -- "One day I will see the world."
+  nanodistil zero-shot --model ./mnli --labels politics sport --multi-label --input news.csv --column title --jsonl
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    records.add_arguments(parser, {"text": "a text to classify"})
+    parser.add_argument("--labels", nargs="+", metavar="L", required=True, help="the classes; put -- before the texts")
+    parser.add_argument(
+        "--template", metavar="T", help='a sentence with {} for the label (default "This example is {}.")'
+    )
+    parser.add_argument("--multi-label", action="store_true", help="several may hold: each is scored by itself")
+    results.add_arguments(parser)
+    loading.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from nanodistil.cli.answering import answer
+
+    options: dict[str, Any] = {"candidate_labels": args.labels, "multi_label": args.multi_label}
+    if args.template is not None:
+        options["hypothesis_template"] = args.template
+    with results.Results(args, table) as out:
+        classify = loading.load("zero-shot-classification", args)
+        answer(
+            args,
+            records.chunks(args, ["text"]),
+            lambda inputs, first: classify.each([one["text"] for one in inputs], first, **options),
+            out,
+        )
+    return 0
+
+
+def table(record: records.Record, answer: Any) -> str:
+    """A text's classes, readable: score, label."""
+    found = zip(answer["scores"], answer["labels"], strict=True)
+    return "\n".join([record.fields["text"], *(f"  {score:7.4f}  {label}" for score, label in found)])

@@ -1,0 +1,231 @@
+"""Where inputs come from: every form, and one line with file and line number for everything that can be wrong."""
+
+import argparse
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+
+import pytest
+
+from nanodistil import InputError
+from nanodistil.cli import records
+from nanodistil.cli.texts import Lines, lines_of
+
+PAIR = {"text": "a text", "text_pair": "another"}
+
+
+def arguments(*argv, fields=PAIR):
+    parser = argparse.ArgumentParser()
+    records.add_arguments(parser, fields)
+    return parser.parse_args([str(one) for one in argv])
+
+
+def read(*argv, needed=("text",), optional=(), fields=PAIR):
+    chunks = records.chunks(arguments(*argv, fields=fields), needed, optional)
+    return [record for chunk in chunks for record in chunk.records]
+
+
+def fields(*argv, **more):
+    found = read(*argv, **more)
+    assert not [record for record in found if record.problem]
+    return [record.fields for record in found]
+
+
+def write(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_arguments_are_texts_as_they_stand():
+    assert fields("one", "", " two ") == [{"text": "one"}, {"text": ""}, {"text": " two "}]
+
+
+def test_lines_of_a_file(tmp_path):
+    file = write(tmp_path / "x.txt", "\ufeffeins\r\n\nzwei\u2028drei\nend")
+    assert fields("--input", file) == [{"text": t} for t in ("eins", "", "zwei\u2028drei", "end")]
+    assert [r.place for r in read("--input", file)][:2] == [f"line 1 of {file}", f"line 2 of {file}"]
+    assert fields("--input", write(tmp_path / "empty", "")) == []
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)])
+def test_packed_files(tmp_path, ending, pack):
+    text = "".join(f"line {i}\n" for i in range(30_000))
+    assert len(fields("--input", write(tmp_path / f"x.{ending}", pack(text.encode())))) == 30_000
+    jsonl = write(tmp_path / f"x.jsonl.{ending}", pack(b'{"text": "a"}\n'))
+    assert fields("--input", jsonl) == [{"text": "a"}]
+    broken = write(tmp_path / f"broken.{ending}", pack(text.encode())[:-20])
+    with pytest.raises(InputError, match=f"broken.{ending} cannot be read"):
+        read("--input", broken)
+    with pytest.raises(InputError, match=f"wrong.{ending} cannot be read"):
+        read("--input", write(tmp_path / f"wrong.{ending}", b"no such thing"))
+
+
+def test_jsonl(tmp_path):
+    file = write(tmp_path / "x.jsonl", '{"text": "a", "id": 1}\n\n"b"\n{"text": "c", "text_pair": "d"}\n')
+    assert fields("--input", file, optional=["text_pair"]) == [
+        {"text": "a"},
+        {"text": "b"},
+        {"text": "c", "text_pair": "d"},
+    ]
+    named = write(tmp_path / "y.jsonl", '{"review": "a", "x=y": "b"}\n')
+    assert fields("--input", named, "--column", "review") == [{"text": "a"}]
+    assert fields("--input", named, "--column", "x=y") == [{"text": "b"}]
+    pair = ["--column", "text=review", "--column", "text_pair=x=y"]
+    assert fields("--input", named, *pair, optional=["text_pair"]) == [{"text": "a", "text_pair": "b"}]
+
+
+def test_several_columns_make_a_list(tmp_path):
+    choose = {"prompt": "p", "choices": "c"}
+    columns = ["--column", "choices=end1", "--column", "choices=end2"]
+    file = write(tmp_path / "x.csv", "prompt,end1,end2\nIt,rains,snows\n")
+    assert fields("--input", file, *columns, needed=list(choose), fields=choose) == [
+        {"prompt": "It", "choices": ["rains", "snows"]}
+    ]
+    file = write(tmp_path / "x.jsonl", '{"prompt": "It", "end1": "rains", "end2": "snows"}\n')
+    assert fields("--input", file, *columns, needed=list(choose), fields=choose)[0]["choices"] == ["rains", "snows"]
+
+
+def test_csv(tmp_path):
+    file = write(tmp_path / "x.csv", '\ufeffid,text,text_pair\r\n1,"a, ""b""\nc",d\r\n\r\n2,e,\r\n')
+    found = read("--input", file, optional=["text_pair"])
+    assert [r.fields for r in found] == [{"text": 'a, "b"\nc', "text_pair": "d"}, {"text": "e", "text_pair": ""}]
+    assert [r.place for r in found] == [f"line 2 of {file}", f"line 5 of {file}"]  # cells may hold line feeds
+    assert fields("--input", file, "--column", "3")[0] == {"text": "d"}
+    bare = write(tmp_path / "y.csv", "a,b\nc,d\n")
+    assert fields("--input", bare, "--no-header") == [{"text": "a"}, {"text": "c"}]
+    assert fields("--input", bare, "--no-header", "--column", "2") == [{"text": "b"}, {"text": "d"}]
+    assert fields("--input", write(tmp_path / "long.csv", "text\n" + "a" * 500_000 + "\n")) == [{"text": "a" * 500_000}]
+
+
+def test_tsv_has_no_quotes(tmp_path):
+    file = write(tmp_path / "x.tsv", 'text\tlabel\n"a\t0\n\nb"\t1\n')
+    assert fields("--input", file) == [{"text": '"a'}, {"text": 'b"'}]
+
+
+def test_the_format_can_be_said(tmp_path):
+    file = write(tmp_path / "x", '{"text": "a"}\n')
+    assert fields("--input", file, "--format", "jsonl") == [{"text": "a"}]
+    assert fields("--input", file) == [{"text": '{"text": "a"}'}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "argv", "message"),
+    [
+        ("x", b"good\n\xff\n", [], r"line 2 of \S+x is not UTF-8"),
+        ("x.jsonl", b'{"text": "a"}\n{"text"\n', [], r"line 2 of \S+ is not JSON: .* at character 8"),
+        ("x.jsonl", b"[" * 100_000, [], r"line 1 of \S+ is not JSON that can be read"),
+        ("x.jsonl", b'\n{"review": "a"}\n', [], r"line 2 of \S+ has no 'text' \(it has 'review'\): .* --column text="),
+        ("x.jsonl", b"[1]\n", [], r"line 1 of \S+ must be a JSON object with 'text'"),
+        ("x.jsonl", b'{"text": null}\n', [], r"line 1 of \S+ has no 'text'"),
+        ("x.csv", b"text,b\na,b\nc\n", ["--column", "b"], r"line 3 of \S+ has 1 columns, so none with the number 2"),
+        ("x.csv", b'text\na\n"b\nc\n', [], r"line 3 of \S+ is not CSV: unexpected end of data"),
+        ("x.csv", b"text\n\xff\n", [], r"line 2 of \S+ is not UTF-8"),
+        ("x.tsv", b"text\ta\n\xff\n", [], r"line 2 of \S+ is not UTF-8"),
+    ],
+)
+def test_a_record_that_cannot_be_read_carries_its_problem(tmp_path, name, content, argv, message):
+    found = read("--input", write(tmp_path / name, content), *argv)
+    assert [r.problem is None for r in found] == [True] * (len(found) - 1) + [False]
+    with pytest.raises(InputError, match=message):
+        raise found[-1].problem
+    assert "\n" not in str(found[-1].problem)
+
+
+def test_records_behind_a_broken_one(tmp_path):
+    for name, content in (
+        ("x.jsonl", b'{"text": "a"}\n{\n{"text": "b"}\n'),
+        ("x.csv", b'text\na\n"b"c\nb\n'),
+        ("y.csv", b"text\na\n\xff\nb\n"),
+        ("z.tsv", b"text\na\n\xff\nb\n"),
+        ("x", b"a\n\xff\nb\n"),
+    ):
+        found = read("--input", write(tmp_path / name, content))
+        assert [r.fields.get("text") for r in found] == ["a", None, "b"], name
+
+
+@pytest.mark.parametrize(
+    ("content", "argv", "message"),
+    [
+        ("id,review\n", [], r"has no column 'text' \(it has 'id', 'review'\): --column text=NAME"),
+        ("", [], r"has no column 'text' \(it has none\)"),
+        ("text,text\n", [], "several columns 'text'"),
+        ("text\n", ["--column", "2"], "no column '2'"),
+        ("a,b\n", ["--no-header", "--column", "a"], "numbers only"),
+        ("text\n", ["--column", "text_pair=b"], "no column 'b'"),
+        ('"text\n', [], "line 1 of .* is not CSV"),
+        ("text\n", ["--format", "lines", "--column", "text"], "lines have no columns"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path, content, argv, message):
+    with pytest.raises(InputError, match=message):
+        read("--input", write(tmp_path / "x.csv", content), *argv, optional=["text_pair"])
+
+
+def test_nothing_to_read(tmp_path):
+    for argv, message in (
+        ([], "nothing to do"),
+        (["a", "--input", "b"], "not from both"),
+        (["--input", tmp_path / "none"], "cannot be opened: No such file"),
+        (["--input", tmp_path], "cannot be opened: Is a directory"),
+        (["--input", "a\0b"], "cannot be opened"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(*argv)
+    for argv in (["a"], ["--input", write(tmp_path / "x", "a\n")]):
+        with pytest.raises(InputError, match="a question alone is not enough: give its context"):
+            read(*argv, needed=["question", "context"])
+    assert [r.fields for r in read(needed=[])] == [{}]  # the options have said it all
+    with pytest.raises(InputError, match="all there is"):
+        read("a", needed=[])
+
+
+def test_chunks_grow_and_know_their_share(tmp_path):
+    file = write(tmp_path / "x", "abc\n" * 1000)
+    found = list(records.chunks(arguments("--input", file), ["text"]))
+    assert [len(chunk.records) for chunk in found] == [8, 16, 32, 64, 128, 256, 256, 240]
+    assert [chunk.share for chunk in found][:2] == [0.008, 0.024] and found[-1].share == 1
+    with gzip.open(tmp_path / "x.gz", "wb") as out:
+        out.write(os.urandom(100_000).hex().encode())
+    assert list(records.chunks(arguments("--input", tmp_path / "x.gz"), ["text"]))[-1].share == 1
+
+
+def test_a_program_that_writes_now_and_then_is_not_waited_for(monkeypatch):
+    """A record is there as soon as its line is; CSV too."""
+    for form, first, second in (
+        ("lines", "a\n", "b\nc\n"),
+        ("csv", "text\na\n", "b\nc\n"),
+        ("jsonl", '"a"\n', '"b"\n"c"\n'),
+    ):
+        ours, theirs = os.pipe()
+        with os.fdopen(ours) as standard_input:
+            monkeypatch.setattr("sys.stdin", standard_input)
+            found = records.chunks(arguments("-", "--format", form), ["text"])
+            os.write(theirs, first.encode())
+            assert [r.fields["text"] for r in next(found).records] == ["a"]
+            os.write(theirs, second.encode())
+            assert [r.fields["text"] for r in next(found).records] == ["b", "c"]
+            os.close(theirs)
+            assert list(found) == []
+
+
+def test_a_line_over_many_blocks(tmp_path):
+    """Joined once, not block by block."""
+    file = write(tmp_path / "x", b"a" * 10_000_000 + b"\nb")
+    with lines_of(str(file)) as lines:
+        assert [len(line) for line in lines] == [10_000_000, 1]
+    blocks = iter([b"ab", b"c\r", b"\nd", b"\n", b"\n", b"e", b""])
+    with open(os.devnull, "rb") as device:
+        assert list(Lines("x", device.fileno(), lambda _: next(blocks))) == [b"abc\r", b"d", b"", b"e"]
+
+
+def test_standard_input_from_a_file_knows_its_size(tmp_path, monkeypatch):
+    with open(write(tmp_path / "x", json.dumps({"text": "a"}) + "\n")) as file:
+        monkeypatch.setattr("sys.stdin", file)
+        (chunk,) = records.chunks(arguments("-", "--format", "jsonl"), ["text"])
+        assert chunk.share == 1 and chunk.records[0].place == "line 1 of standard input"
+    monkeypatch.setattr("sys.stdin", io.StringIO("a"))  # no descriptor
+    with pytest.raises(InputError, match="closed"):
+        read("-")

@@ -1,0 +1,271 @@
+"""The loop of the verbs and where answers go: order, errors in their place, files that are resumed and never spoilt."""
+
+import argparse
+import io
+import json
+
+import numpy as np
+import pytest
+
+from nanodistil import InputError
+from nanodistil.cli import records, results
+from nanodistil.cli.answering import answer
+from nanodistil.cli.progress import Progress
+from nanodistil.cli.rows import Rows
+
+
+def arguments(*argv):
+    parser = argparse.ArgumentParser()
+    records.add_arguments(parser, {"text": "a text"})
+    results.add_arguments(parser)
+    return parser.parse_args([str(one) for one in argv])
+
+
+def length(inputs, first):
+    """A pipeline that measures texts, and cannot measure `bad`; it stops at `stop`, as with Ctrl-C."""
+    for number, fields in enumerate(inputs, start=first + 1):
+        if fields["text"] == "stop":
+            raise KeyboardInterrupt
+        if fields["text"] == "bad":
+            raise InputError(f"input {number} is bad")
+        yield {"n": len(fields["text"]), "input": number}
+
+
+def table(record, given):
+    return f"{record.fields['text']} {given['n']}"
+
+
+def run(*argv, ask=length):
+    args = arguments(*argv)
+    with results.Results(args, table) as out:
+        answer(args, records.chunks(args, ["text"]), ask, out)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    file = tmp_path / "texts"
+    file.write_text("".join("a" * (i % 7) + "\n" for i in range(1000)), encoding="utf-8")
+    return file
+
+
+def test_forms(capsys, tmp_path):
+    run("a", "bb")
+    assert capsys.readouterr().out == "a 1\nbb 2\n"
+    run("a", "bb", "--jsonl")
+    assert capsys.readouterr().out == '{"n": 1, "input": 1}\n{"n": 2, "input": 2}\n'
+    run("a", "bb", "--json")
+    assert json.loads(capsys.readouterr().out) == [{"n": 1, "input": 1}, {"n": 2, "input": 2}]
+    run("a", "--json")
+    assert json.loads(capsys.readouterr().out) == {"n": 1, "input": 1}
+    one = tmp_path / "one"
+    one.write_text("a\n")
+    run("--input", one, "--json")  # a file of one is a list as any other
+    assert json.loads(capsys.readouterr().out) == [{"n": 1, "input": 1}]
+
+
+def test_the_form_of_a_file_is_in_its_name(tmp_path, capsys):
+    run("a", "--output", tmp_path / "x.jsonl")
+    run("a", "--output", tmp_path / "x.json")
+    run("é\ud800", "--output", tmp_path / "x.txt")
+    run("a", "--output", tmp_path / "y.txt", "--jsonl")
+    assert lines(tmp_path / "x.jsonl") == lines(tmp_path / "y.txt") == [{"n": 1, "input": 1}]
+    assert json.loads((tmp_path / "x.json").read_text())["n"] == 1
+    assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "é\\ud800 2\n"
+    assert capsys.readouterr().out == ""
+
+
+def test_numpy_in_answers(capsys):
+    run("a", "--jsonl", ask=lambda inputs, _: iter([{"x": np.float32(0.5), "y": np.arange(2)}][: len(inputs)]))
+    assert json.loads(capsys.readouterr().out) == {"x": 0.5, "y": [0, 1]}
+
+
+def test_an_error_comes_after_the_answers_before_it(texts, tmp_path, capsys):
+    with texts.open("a", encoding="utf-8") as file:
+        file.write("bad\na\n")
+    with pytest.raises(InputError, match=rf"^line 1001 of {texts}: input 1001 is bad$"):
+        run("--input", texts, "--jsonl")
+    assert len(capsys.readouterr().out.splitlines()) == 1000
+    with pytest.raises(InputError, match=r"^input 2 is bad$"):
+        run("a", "bad")
+
+
+def test_errors_can_be_passed_over(tmp_path, capsys):
+    file = tmp_path / "x.jsonl"
+    file.write_text('"bad"\n"a"\n{\n"bad"\n"b"\n')
+    run("--input", file, "--skip-errors", "--jsonl")
+    out, err = capsys.readouterr()
+    found = [json.loads(line) for line in out.splitlines()]
+    assert ["error" in one for one in found] == [True, False, True, True, False] and found[4]["input"] == 5
+    assert found[0]["error"].startswith(f"line 1 of {file}: ") and "line 3" in found[2]["error"]
+    assert err == "nanodistil: 3 of 5 inputs could not be answered\n"
+
+
+def test_options_are_checked_before_inputs_are_read(tmp_path):
+    def ask(inputs, first):
+        raise InputError("top_k must be a number")
+
+    with pytest.raises(InputError, match="top_k must"):
+        run("--input", tmp_path / "none", "--skip-errors", ask=ask)
+
+
+def test_resuming_gives_what_one_run_would(texts, tmp_path, capsys):
+    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
+    run("--input", texts, "--output", whole)
+    expected = whole.read_bytes()
+    for cut in (0, 1, 20, 21, 22, 5000, len(expected) - 1, len(expected)):
+        parts.write_bytes(expected[:cut])
+        run("--input", texts, "--output", parts, "--resume")
+        assert parts.read_bytes() == expected, cut
+    parts.unlink()
+    run("--input", texts, "--output", parts, "--resume")  # nothing there yet
+    assert parts.read_bytes() == expected
+
+
+def test_answers_that_are_there_are_not_computed_again(texts, tmp_path):
+    file = tmp_path / "x.jsonl"
+    run("--input", texts, "--output", file)
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:990]) + b'{"n": 3')
+    asked = []
+
+    def ask(inputs, first):
+        asked.extend(inputs)
+        return length(inputs, first)
+
+    run("--input", texts, "--output", file, "--resume", ask=ask)
+    assert len(asked) == 10 and [one["input"] for one in lines(file)] == list(range(1, 1001))
+
+
+def test_an_interrupt_leaves_what_was_answered(texts, tmp_path, capsys):
+    file = tmp_path / "x.jsonl"
+    content = texts.read_text().splitlines()
+    texts.write_text("\n".join([*content[:700], "stop", *content[700:]]))
+    with pytest.raises(KeyboardInterrupt):
+        run("--input", texts, "--output", file)
+    assert [one["input"] for one in lines(file)] == list(range(1, 701))
+    assert capsys.readouterr().err == "nanodistil: interrupted after 700 answers; --resume goes on\n"
+    texts.write_text("\n".join([*content[:700], "go on", *content[700:]]))
+    run("--input", texts, "--output", file, "--resume")
+    assert [one["input"] for one in lines(file)] == list(range(1, 1002))
+
+
+def test_files_are_not_spoilt(texts, tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text("{}\nno json\n")
+    for argv, message in (
+        (["--output", file], "x.jsonl exists already: go on with it by --resume, or remove it"),
+        (["--output", file, "--resume"], "line 2 of .* is not JSON"),
+        (["--resume"], "name it with --output"),
+        (["--output", tmp_path / "x.txt", "--resume"], "add --jsonl"),
+        (["--output", tmp_path / "x.json", "--resume"], "add --jsonl"),
+        (["--output", tmp_path / "no" / "x.jsonl"], "cannot be written: No such file"),
+        (["--output", texts, "--jsonl", "--resume"], "is the input"),
+        (["--output", tmp_path, "--jsonl", "--resume"], "cannot be read: Is a directory"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run("--input", texts, *argv)
+    assert file.read_text() == "{}\nno json\n"
+    file.write_text("{}\n" * 1001)
+    with pytest.raises(InputError, match="1001 answers, but there are only 1000 inputs"):
+        run("--input", texts, "--output", file, "--resume")
+
+
+def test_no_inputs_are_no_answers(tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    run("--input", empty, "--output", tmp_path / "x.jsonl")
+    assert (tmp_path / "x.jsonl").read_bytes() == b""
+    run("--input", empty, "--json")
+    assert capsys.readouterr().out == "[]\n"
+
+
+# ---- rows
+
+
+def vectors(inputs, first):
+    for found in length(inputs, first):
+        yield np.array([found["n"], found["input"], 0.5])
+
+
+def run_rows(*argv, width=3, dtype="float32", ask=vectors):
+    args = arguments(*argv)
+    with Rows(args, width, dtype) as out:
+        answer(args, records.chunks(args, ["text"]), ask, out)
+
+
+def test_rows_are_an_array(texts, tmp_path):
+    file = tmp_path / "x.npy"
+    run_rows("--input", texts, "--output", file)
+    array = np.load(file, mmap_mode="r")
+    assert array.shape == (1000, 3) and array.dtype == np.float32 and list(array[8]) == [1, 9, 0.5]
+    assert not (tmp_path / "x.npy.partial").exists()
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    run_rows("--input", empty, "--output", tmp_path / "y.npy", dtype="float64")
+    assert np.load(tmp_path / "y.npy").shape == (0, 3)
+
+
+def test_rows_are_resumed(texts, tmp_path):
+    file, partial = tmp_path / "x.npy", tmp_path / "x.npy.partial"
+    run_rows("--input", texts, "--output", file)
+    expected = file.read_bytes()
+    header = len(expected) - 12_000
+    for cut in (0, header, header + 1, header + 12, header + 6_001, len(expected)):
+        file.unlink(missing_ok=True)
+        partial.write_bytes(expected[:cut])
+        run_rows("--input", texts, "--output", file, "--resume")
+        assert file.read_bytes() == expected and not partial.exists(), cut
+    run_rows("--input", texts, "--output", file, "--resume")  # it is whole
+    assert file.read_bytes() == expected
+
+
+def test_interrupted_rows_have_another_name(texts, tmp_path, capsys):
+    file, partial = tmp_path / "x.npy", tmp_path / "x.npy.partial"
+    content = texts.read_text()
+    texts.write_text(content + "stop\n")
+    with pytest.raises(KeyboardInterrupt):
+        run_rows("--input", texts, "--output", file)
+    assert not file.exists() and partial.stat().st_size == 128 + 12_000
+    with pytest.raises(InputError, match=r"x.npy.partial exists already"):
+        run_rows("--input", texts, "--output", file)
+    for options in ({"width": 4}, {"dtype": "float64"}):
+        with pytest.raises(InputError, match="has rows of 3 float32"):
+            run_rows("--input", texts, "--output", file, "--resume", **options)
+    texts.write_text(content + "go on\n")
+    run_rows("--input", texts, "--output", file, "--resume")
+    assert np.load(file).shape == (1001, 3)
+    file.write_bytes(b"something else")
+    with pytest.raises(InputError, match="not what an earlier run left"):
+        run_rows("--input", texts, "--output", file, "--resume")
+    assert file.read_bytes() == b"something else"
+    with pytest.raises(InputError, match="room for an error"):
+        run_rows("--input", texts, "--output", tmp_path / "y.npy", "--skip-errors")
+
+
+# ---- progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_for_terminals_and_long_work(monkeypatch):
+    monkeypatch.setattr("nanodistil.cli.progress.EVERY", 0)
+    for out, first, shown in ((io.StringIO(), 0, False), (Terminal(), 1000, False), (Terminal(), 0, True)):
+        monkeypatch.setattr("nanodistil.cli.progress.FIRST", first)
+        with Progress(out) as progress:
+            progress.reached(0.5)
+            progress.answered()
+        assert ("1 done" in out.getvalue()) == shown
+        assert out.getvalue() == "" or out.getvalue().endswith("\r\x1b[K")
+
+
+def test_progress_of_a_stream_has_no_bar():
+    progress = Progress(None)
+    progress.done = 1234
+    progress.reached(None)
+    assert progress.line(10) == "1,234 done, 123.4 a second"

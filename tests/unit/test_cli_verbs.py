@@ -1,0 +1,289 @@
+"""Each verb on a tiny model: it prints what its pipeline returns; a run that ended early goes on where it ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tiny_folders import tiny_folder
+
+from nanodistil import (
+    DistilBertForMaskedLM,
+    DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+    DistilBertModel,
+    pipeline,
+)
+from nanodistil.cli import VERBS, main
+
+TEXTS = ["good film", "", "the film was bad .", "who was in this ?", "a b c"] * 8
+NLI = {0: "contradiction", 1: "entailment"}
+HEADS = {
+    "fill-mask": ("fill-mask", DistilBertForMaskedLM, {}),
+    "classify": (
+        "text-classification",
+        DistilBertForSequenceClassification,
+        {"id2label": {0: "no", 1: "yes", 2: "so"}},
+    ),
+    "ner": ("token-classification", DistilBertForTokenClassification, {"id2label": {0: "O", 1: "B-X", 2: "I-X"}}),
+    "answer": ("question-answering", DistilBertForQuestionAnswering, {}),
+    "zero-shot": ("zero-shot-classification", DistilBertForSequenceClassification, {"id2label": NLI}),
+    "choose": ("multiple-choice", DistilBertForMultipleChoice, {}),
+    "embed": ("feature-extraction", DistilBertModel, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {v: tiny_folder(tmp_path_factory.mktemp(v), cls, **config) for v, (_, cls, config) in HEADS.items()}
+
+
+@pytest.fixture
+def call(capsys, folders):
+    def call(verb, *argv):
+        code = main([verb, "--model", folders[verb], "--backend", "numpy", *map(str, argv)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def pipe(folders):
+    return lambda verb: pipeline(HEADS[verb][0], model=folders[verb], backend="numpy")
+
+
+@pytest.fixture
+def file(tmp_path):
+    def file(name, *rows):
+        path = tmp_path / name
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        return path
+
+    return file
+
+
+def parsed(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def close(found, expected):
+    """Equal but for the last digits of scores: the numpy backend's depend on what is computed together."""
+    if isinstance(expected, dict):
+        return list(found) == list(expected) and all(close(found[k], expected[k]) for k in expected)
+    if isinstance(expected, list | tuple):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    return found == (pytest.approx(expected, abs=1e-5) if isinstance(expected, float) else expected)
+
+
+def test_classify(call, pipe, file, tmp_path):
+    code, out, err = call("classify", "good film", "bad film")
+    assert (code, err) == (0, "") and out.startswith("good film\n  ") and out.splitlines()[3].split()[1] in "no yes so"
+    texts = file("x.txt", *TEXTS)
+    _, out, _ = call("classify", "--input", texts, "--jsonl")
+    assert close(parsed(out), pipe("classify")(TEXTS))
+    _, out, _ = call("classify", "--input", texts, "--json", "--top-k", "all", "--function-to-apply", "sigmoid")
+    assert close(json.loads(out), pipe("classify")(TEXTS, top_k=None, function_to_apply="sigmoid"))
+    rows = file("x.csv", "id,title,body", "1,good,film", "2,bad,the film")
+    pairs = [{"text": "good", "text_pair": "film"}, {"text": "bad", "text_pair": "the film"}]
+    _, out, _ = call("classify", "--input", rows, "--column", "title", "--column", "text_pair=body", "--jsonl")
+    assert close(parsed(out), pipe("classify")(pairs))
+    _, out, _ = call("classify", "good", "bad", "--text-pair", "film", "--jsonl", "--top-k", "2")
+    assert close(parsed(out), pipe("classify")([{"text": t, "text_pair": "film"} for t in ("good", "bad")], top_k=2))
+    _, out, _ = call("classify", "a " * 50, "--truncate", "--jsonl")
+    assert close(parsed(out), [pipe("classify")(["a " * 50], truncation=True, max_length=32)[0]])
+
+
+def test_ner(call, pipe, file):
+    code, out, err = call("ner", "the film was good", "--ignore-labels", "none")
+    assert (code, err) == (0, "") and [line.split()[-1] for line in out.splitlines()[1:]] == [
+        "the",
+        "film",
+        "was",
+        "good",
+    ]
+    texts = file("x.txt", *TEXTS)
+    _, out, _ = call("ner", "--input", texts, "--jsonl")
+    assert close(parsed(out), pipe("ner")(TEXTS))
+    long = "good film the film was bad . " * 10
+    _, out, _ = call("ner", long, "--aggregation-strategy", "simple", "--stride", "4", "--raw", "--json")
+    assert close(json.loads(out), pipe("ner")(long, aggregation_strategy="simple", stride=4, word="tokens"))
+    _, out, _ = call("ner", long, "--truncate", "--json")
+    assert close(json.loads(out), pipe("ner")(long, truncation=True))
+    words = file("x.jsonl", {"text": ["good", "film"]}, {"text": "the film"})
+    _, out, _ = call("ner", "--input", words, "--words", "--jsonl")
+    assert close(parsed(out), pipe("ner")([["good", "film"], ["the", "film"]], is_split_into_words=True))
+
+
+def test_answer(call, pipe, file):
+    question, context = "what was good ?", "the film was good . " * 9
+    code, out, err = call("answer", question, "--context", "the film was good .")
+    assert (code, err) == (0, "") and out.startswith(question + "\n  ") and len(out.splitlines()) == 2
+    _, out, _ = call("answer", "--question", question, "--context", context, "--json")
+    assert close(json.loads(out), pipe("answer")(question=question, context=context))
+    _, again, _ = call("answer", "--question", question, context, "--json")
+    assert again == out
+    options = ["--max-seq-len", "20", "--doc-stride", "4", "--max-answer-len", "3", "--no-align", "--impossible"]
+    rows = [{"question": question, "context": context, "id": 1}, {"question": "who ?", "context": "a b c"}]
+    _, out, _ = call("answer", "--input", file("x.jsonl", *rows), *options, "--top-k", "3", "--jsonl")
+    options = {"max_seq_len": 20, "doc_stride": 4, "max_answer_len": 3, "align_to_words": False}
+    expected = pipe("answer").each(rows, **options, handle_impossible_answer=True, top_k=3)
+    assert close(parsed(out), list(expected))
+    table = file("x.csv", "title,q,body", "a,who ?,a b c")
+    _, out, _ = call("answer", "--input", table, "--column", "question=q", "--column", "context=body", "--jsonl")
+    assert close(parsed(out), [pipe("answer")(rows[1])])
+    _, out, _ = call("answer", "--input", file("x.txt", "a b", "c"), "--question", "who ?", "--jsonl")
+    assert close(parsed(out), [pipe("answer")(question="who ?", context=c) for c in ("a b", "c")])
+    code, _, err = call("answer", "who ?")
+    assert code == 2 and "give its context" in err
+
+
+def test_zero_shot(call, pipe, file):
+    code, out, err = call("zero-shot", "--labels", "good", "bad", "--", "the film was good")
+    assert (code, err) == (0, "") and sorted(line.split()[1] for line in out.splitlines()[1:]) == ["bad", "good"]
+    texts = [text for text in TEXTS if text]
+    _, out, _ = call("zero-shot", "--input", file("x.txt", *texts), "--labels", "good", "bad", "--jsonl")
+    assert close(parsed(out), pipe("zero-shot")(texts, ["good", "bad"]))
+    options = ["--template", "what {} is this ?", "--multi-label"]
+    _, out, _ = call("zero-shot", *options, "--json", "--labels", "a", "b", "--", "c")
+    assert close(
+        json.loads(out), pipe("zero-shot")("c", "a,b", hypothesis_template="what {} is this ?", multi_label=True)
+    )
+
+
+def test_choose(call, pipe, file):
+    code, out, err = call("choose", "who was in ?", "--choices", "a", "b c")
+    assert (code, err) == (0, "") and out.startswith("who was in ?\n") and len(out.splitlines()) == 3
+    rows = [{"prompt": "who ?", "choices": ["a", "b"]}, {"prompt": "what ?", "choices": ["the film", "a", "b"]}]
+    _, out, _ = call("choose", "--input", file("x.jsonl", *rows), "--jsonl")
+    assert close(parsed(out), pipe("choose")(rows))
+    table = file("x.tsv", "prompt\tend1\tend2", "who ?\ta\tb")
+    _, out, _ = call("choose", "--input", table, "--column", "choices=end1", "--column", "choices=end2", "--jsonl")
+    assert close(parsed(out), pipe("choose")(rows[:1]))
+    code, _, err = call("choose", "who ?")
+    assert code == 2 and "give its choices" in err
+
+
+def test_embed(call, pipe, file, tmp_path):
+    code, out, err = call("embed", "good film")
+    assert (code, err) == (0, "") and "(20 numbers)" in out
+    texts = file("x.txt", *TEXTS)
+    expected = np.array(list(pipe("embed").each(TEXTS, pooling="cls", normalize=True)))
+    _, out, _ = call("embed", "--input", texts, "--pooling", "cls", "--normalize", "--jsonl")
+    np.testing.assert_allclose(parsed(out), expected, atol=1e-5)
+    call("embed", "--input", texts, "--pooling", "cls", "--normalize", "--output", tmp_path / "x.npy")
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), expected, atol=1e-5)
+    call("embed", "--input", texts, "--dtype", "float64", "--output", tmp_path / "y.npy")
+    assert np.load(tmp_path / "y.npy").dtype == np.float64
+    _, out, _ = call("embed", "a b", "--pooling", "none", "--jsonl")
+    assert np.shape(parsed(out)[0]) == (1, 4, 20)
+    for wrong in (["--pooling", "none"], ["--jsonl"], ["--skip-errors"]):
+        code, _, err = call("embed", "a", "--output", tmp_path / "z.npy", *wrong)
+        assert code == 2 and err.count("\n") == 1
+
+
+def test_fill_mask(call, pipe, file):
+    texts = [f"{text} [MASK]" for text in TEXTS]
+    _, out, _ = call("fill-mask", "--input", file("x.jsonl", *({"t": t} for t in texts)), "--column", "t", "--jsonl")
+    assert close(parsed(out), pipe("fill-mask")(texts))
+
+
+@pytest.mark.parametrize("verb", HEADS)
+def test_every_verb_shows_an_example_and_names_a_bad_line(call, file, capsys, verb):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert f"examples:\n  nanodistil {verb} " in capsys.readouterr().out
+    columns = {"answer": ["question", "context"], "choose": ["prompt", "choices"]}.get(verb, ["text"])
+    good = {name: ["a"] if name == "choices" else "a [MASK]" for name in columns}
+    bad = dict.fromkeys(columns, 3)
+    path = file("x.jsonl", good, good, bad, good)
+    options = ["--labels", "a"] if verb == "zero-shot" else []
+    code, out, err = call(verb, "--input", path, "--jsonl", *options)
+    assert code == 2 and len(out.splitlines()) == 2
+    assert err.startswith(f"nanodistil: line 3 of {path}: ") and err.count("\n") == 1
+    code, out, err = call(verb, "--input", path, "--jsonl", "--skip-errors", *options)
+    assert code == 0 and ["error" in one for one in parsed(out)] == [False, False, True, False]
+
+
+def test_without_a_model(capsys, monkeypatch, tmp_path):
+    """One line, where there is no default, or it cannot be had."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    for argv, message in (
+        (["ner", "a"], "no default model for token-classification"),
+        (["classify", "a"], "distilbert-base-uncased-finetuned-sst-2-english"),
+        (["answer", "a", "--context", "b"], "distilbert-base-cased-distilled-squad"),
+    ):
+        assert main([*argv, "--backend", "numpy"]) == 2
+        err = capsys.readouterr().err
+        assert message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["classify", "embed"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_goes_on(folders, file, tmp_path, verb, how):
+    """A signal while it waits for more; then the same command reads the whole file."""
+    texts = [" ".join(TEXTS[i % 5 : i % 7]) for i in range(400)]
+    source = file("x.txt", *texts)
+    out = tmp_path / ("x.npy" if verb == "embed" else "x.jsonl")
+    grows = tmp_path / "x.npy.partial" if verb == "embed" else out
+    command = [sys.executable, "-m", "nanodistil", verb, "--model", folders[verb], "--backend", "numpy"]
+    command += ["--output", str(out), "--resume"]
+    with subprocess.Popen([*command, "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdin.write("".join(text + "\n" for text in texts[:300]))
+        process.stdin.flush()
+        enough = 300 * 20 if verb == "classify" else 8000
+        until = time.monotonic() + 60
+        while not (grows.exists() and grows.stat().st_size >= enough) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert "Traceback" not in err and (how == signal.SIGKILL or "--resume goes on" in err)
+    assert grows.stat().st_size >= enough
+    assert main([*command[3:], "--input", str(source)]) == 0
+    whole = tmp_path / f"whole.{'npy' if verb == 'embed' else 'jsonl'}"
+    assert main([*command[3:-3], "--output", str(whole), "--input", str(source)]) == 0
+    if verb == "embed":
+        assert np.load(out).shape == (400, 20)
+        np.testing.assert_allclose(np.load(out), np.load(whole), atol=1e-5)
+    else:
+        assert close(parsed(out.read_text()), parsed(whole.read_text()))
+
+
+MEASURE = """
+import resource, sys
+from nanodistil.cli import main
+for lines in sys.argv[1:3]:
+    for verb, out in (("classify", lines + ".jsonl"), ("embed", lines + ".npy")):
+        assert main([verb, "--model", sys.argv[3 if verb == "classify" else 4], "--input", lines, "--output", out]) == 0
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.sweep
+def test_memory_does_not_grow_with_the_input(folders, file):
+    """100,000 lines through classify and embed take the memory of 20,000 (when all there is to load is loaded)."""
+    texts = TEXTS * 2500
+    few, many = file("few", *texts[:20_000]), file("many", *texts)
+    command = [sys.executable, "-c", MEASURE, str(few), str(many), folders["classify"], folders["embed"]]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=dict(os.environ))
+    assert result.returncode == 0, result.stderr
+    first, then = map(int, result.stdout.split())  # KiB
+    assert then - first < 2048, (first, then)
+    assert (
+        len(many.with_name("many.jsonl").read_bytes().splitlines())
+        == len(np.load(f"{many}.npy", mmap_mode="r"))
+        == 100_000
+    )
+
+
+def test_every_verb_that_answers_is_here():
+    assert set(HEADS) == set(VERBS) - {"tokenize", "download", "models", "doctor", "warmup", "bench"}
