@@ -46,7 +46,7 @@ def table(encoding: Encoding, text: str, pair: str | None = None) -> str:
 
     >>> from nanodistil.tokenization import Encoding
     >>> cls, hello = Encoding.inserted(101, "[CLS]"), Encoding.inserted(7592, "hello")
-    >>> hello.sequence, hello.offsets = [0], [(0, 5)]
+    >>> hello.ranges, hello.offsets = {0: range(1)}, [(0, 5)]
     >>> print(table(cls + hello, "Hello"))
       id  piece  from  to  text
      101  [CLS]
@@ -54,7 +54,7 @@ def table(encoding: Encoding, text: str, pair: str | None = None) -> str:
     """
     rows = [("id", "piece", "from", "to", "text")]
     for number, token, (start, end), sequence in zip(
-        encoding.ids, encoding.tokens, encoding.offsets, encoding.sequence, strict=True
+        encoding.ids, encoding.tokens, encoding.offsets, encoding.sequence_ids, strict=True
     ):
         if sequence is None:
             rows.append((str(number), token, "", "", ""))

@@ -26,6 +26,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "padding_side": (str,),
     "truncation_side": (str,),
     "model_input_names": (list,),
+    "split_special_tokens": (bool,),
 }
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _CHECKS: dict[str, Callable[[Any], bool]] = {
@@ -36,7 +37,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "model_input_names": lambda value: all(isinstance(name, str) and name in _INPUTS for name in value),
 }
 _UNSUPPORTED: dict[str, Any] = {  # key -> the value with which it says nothing
-    "split_special_tokens": False,
     "pad_token_type_id": 0,
     "do_basic_tokenize": True,
     "extra_special_tokens": {},

@@ -258,7 +258,7 @@ def test_random_calls(pairs: Any, count: int) -> None:
             wrong.append((texts, arguments, dict(mine), dict(other)))
         else:
             for i, encoding in enumerate(mine.encodings):
-                assert encoding.sequence == other.sequence_ids(i) and encoding.words == other.word_ids(i)
+                assert encoding.sequence_ids == other.sequence_ids(i) and encoding.word_ids == other.word_ids(i)
                 assert encoding.tokens == other.tokens(i)
     ours.model_max_length = theirs.model_max_length = 10**30
     ours.padding_side = ours.truncation_side = theirs.padding_side = theirs.truncation_side = "right"

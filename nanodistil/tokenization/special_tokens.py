@@ -1,0 +1,84 @@
+"""The tokens with a role: unknown, separator, padding, classifier, mask, and further ones a user calls special.
+
+A role is a name that points to a token; it adds nothing to the vocabulary and changes nothing of what is put around a
+text, which the tokenizer's files say. So `tokenizer.pad_token = "x"` is one thing and `add_special_tokens({"pad_token":
+"x"})`, which also adds the token, another. `tokenizer.mask_token` is text and `tokenizer.mask_token_id` its id; both may
+be set, and None means that the tokenizer has no such token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nanodistil.tokenization.added_tokens import AddedToken
+from nanodistil.tokenization.settings import SPECIAL
+from nanodistil.weights.errors import InputError
+
+MORE = "additional_special_tokens"
+ROLES = (*SPECIAL, MORE)
+Token = str | AddedToken
+
+
+def role_of(name: str) -> tuple[str | None, bool]:
+    """The role an attribute speaks of, and whether of its id: mask_token, mask_token_id, additional_special_tokens_ids.
+
+    >>> role_of("mask_token_id"), role_of("additional_special_tokens"), role_of("vocab_size")
+    (('mask_token', True), ('additional_special_tokens', False), (None, False))
+    """
+    for ending in ("_ids", "_id"):
+        if name.endswith(ending) and name.removesuffix(ending) in ROLES:
+            return name.removesuffix(ending), True
+    return (name, False) if name in ROLES else (None, False)
+
+
+class SpecialTokens:
+    """Role -> token, or a list of tokens for `additional_special_tokens`.
+
+    >>> special = SpecialTokens({"mask_token": AddedToken("[MASK]", special=True)}, ["[A]", "[MASK]"])
+    >>> special.text("mask_token"), special.text("pad_token"), special.all()
+    ('[MASK]', None, ['[MASK]', '[A]'])
+    """
+
+    def __init__(self, named: dict[str, Token | None], more: Iterable[Token] = ()) -> None:
+        self.tokens: dict[str, Any] = {**dict.fromkeys(SPECIAL), MORE: list(more)}
+        for role, token in named.items():
+            self.set(role, token)
+
+    def set(self, role: str, value: Any) -> None:
+        """Raises InputError for what is no token, or no list of tokens."""
+        if role == MORE and value is not None:
+            value = tokens(value, role)
+        elif role != MORE and not isinstance(value, str | AddedToken | None):
+            raise InputError(f"{role}={value!r}: must be a string, an AddedToken or None")
+        self.tokens[role] = value
+
+    def text(self, role: str) -> Any:
+        """The token as text, or a list of them, or None."""
+        value = self.tokens[role]
+        if value is None:
+            return None
+        return str(value) if role != MORE else list(map(str, value))
+
+    def named(self) -> Iterator[tuple[str, Any]]:
+        """Role and token or tokens, where there are any."""
+        return ((role, value) for role, value in self.tokens.items() if value and str(value))
+
+    def all_with_flags(self) -> list[Token]:
+        """Every token once, as given."""
+        found: dict[str, Token] = {}
+        for _, value in self.named():
+            for token in value if isinstance(value, list) else [value]:
+                found.setdefault(str(token), token)
+        return list(found.values())
+
+    def all(self) -> list[str]:
+        """The same as text."""
+        return list(map(str, self.all_with_flags()))
+
+
+def tokens(value: Any, name: str) -> list[Token]:
+    """A list of tokens, checked. Raises InputError."""
+    if not isinstance(value, list | tuple) or not all(isinstance(token, str | AddedToken) for token in value):
+        raise InputError(f"{name} must be a list of strings or AddedTokens, not {str(value)[:60]!r}")
+    return list(value)
