@@ -89,13 +89,14 @@ def words_of(rng: random.Random) -> str:
     """A short text: plain words, added tokens and horrors."""
     if rng.random() < 0.25:
         return random_text(rng, 12)
+    length = rng.choice([9, 9, 9, 30])
     words = ["hello", "unaffable", "World", "naïve", "[MASK]", "!", "x", "漢字", "don't", *CONTENTS, *SPECIALS]
-    return rng.choice([" ", " ", "", "  "]).join(rng.choices(words, k=rng.randrange(9)))
+    return rng.choice([" ", " ", "", "  "]).join(rng.choices(words, k=rng.randrange(length)))
 
 
 def word_list(rng: random.Random) -> Any:
-    words = [words_of(rng) if rng.random() < 0.3 else rng.choice(["a", "", "can't", "Hi", " ", "é"]) for _ in range(4)]
-    return rng.choice([list, tuple])(words[: rng.randrange(5)])
+    words = [words_of(rng) if rng.random() < 0.3 else rng.choice(["a", "", "can't", "Hi", " ", "é"]) for _ in range(12)]
+    return rng.choice([list, tuple])(words[: rng.choice([0, 1, 2, 2, 3, 4, 5, 12])])
 
 
 WRONG = [None, 3, b"x", "", [], (), [None], ["a", None], ["a", 3], [["a"]], [["a", "b", "c"]], [["a", None]], {"a": 1}]
@@ -167,8 +168,9 @@ def random_arguments(rng: random.Random) -> tuple[dict[str, Any], bool]:
     rate = rng.choice([0.1, 0.3, 0.6])
     arguments = {name: draw(rng) for name, draw in RIGHT.items() if rng.random() < rate}
     arguments["verbose"] = False
-    if "max_length" not in arguments and rng.random() < 0.3:
-        arguments |= {"max_length": rng.randrange(4, 14), "truncation": RIGHT["truncation"](rng)}
+    if rng.random() < 0.4:  # windows
+        arguments |= {"max_length": rng.randrange(3, 12), "truncation": RIGHT["truncation"](rng)}
+        arguments |= {"return_overflowing_tokens": rng.random() < 0.8, "stride": rng.choice([0, 0, 1, 1, 2, 4])}
     strict = rng.random() < 0.03
     table = STRICT if strict else RAISES
     if strict or rng.random() < 0.03:
@@ -265,7 +267,10 @@ def one_call(rng: random.Random, ours: DistilBertTokenizer, theirs: Any) -> list
     arguments, strict = random_arguments(rng)
     words = arguments.get("is_split_into_words", False)
     text, pair = random_texts(rng, bool(words))
-    method = rng.choices(["__call__", "encode_plus", "batch_encode_plus", "encode", "tokenize"], [8, 1, 1, 1, 1])[0]
+    batch = isinstance(text, list | tuple) and (not words or bool(text) and isinstance(text[0], list | tuple))
+    fitting = ["batch_encode_plus"] if batch else ["encode_plus", "encode", "tokenize"]
+    method = rng.choice(fitting if rng.random() < 0.9 else ["encode_plus", "batch_encode_plus", "encode", "tokenize"])
+    method = "__call__" if rng.random() < 0.7 else method
     places: tuple[Any, ...] = (text,) if pair is None else (text, pair)
     named: dict[str, Any] = {}
     if method == "batch_encode_plus":
