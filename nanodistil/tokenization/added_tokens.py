@@ -108,10 +108,12 @@ class AddedTokens:
             if token.special:
                 self.special.setdefault(token.content, token)
         new = 0
+        known = set(self.tokens.values())  # also those that are given other flags meanwhile: the reference's doing
         for token in tokens:
-            number = self.ids.get(token.content, self.vocabulary.get(token.content))
-            if number is not None and self.tokens.get(number) == token:
+            if token in known:
                 continue
+            known.add(token)
+            number = self.ids.get(token.content, self.vocabulary.get(token.content))
             if number is None:
                 number = max(len(self.vocabulary), self._highest + 1)
             self._highest = max(self._highest, number)

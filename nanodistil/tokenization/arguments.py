@@ -20,6 +20,7 @@ TRUNCATION = {
     "only_first": "only_first",
     "only_second": "only_second",
 }
+LARGEST_ID = 2**32 - 1
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
@@ -58,4 +59,6 @@ def id_list(ids: Any) -> list[int]:
         raise InputError(f"ids must be a whole number or a sequence of them, not {str(ids)[:60]!r}") from None
     if min(numbers, default=0) < 0:
         raise InputError(f"the id {min(numbers)} is negative; ids start at 0")
+    if max(numbers, default=0) > LARGEST_ID:
+        raise InputError(f"the id {max(numbers)} is beyond any vocabulary; were these ids?")
     return numbers

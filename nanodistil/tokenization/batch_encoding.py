@@ -59,9 +59,7 @@ class BatchEncoding(UserDict[str, Any]):
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @classmethod
-    def made_when_asked_for(
-        cls, values: dict[str, Any], encoding: Callable[[int], Encoding], n: int
-    ) -> BatchEncoding:
+    def made_when_asked_for(cls, values: dict[str, Any], encoding: Callable[[int], Encoding], n: int) -> BatchEncoding:
         """`values`: a partial() without arguments stands for what it returns. `encoding`: of row i out of n."""
         batch = cls()
         batch._values, batch._encoding, batch._n = values, encoding, n

@@ -59,15 +59,7 @@ def encoded(
     side = one_of("padding_side", tokenizer.padding_side if padding_side is None else padding_side, SIDES)
     cut_side = one_of("truncation_side", tokenizer.truncation_side, SIDES)
     stride = whole_number("stride", stride, 0)
-    pad, strategy, length = strategies(
-        padding,
-        truncation,
-        max_length,
-        pad_to,
-        tokenizer.model_max_length,
-        tokenizer.pad_token,
-        partial(tokenizer.warn_once, verbose=verbose),
-    )
+    pad, strategy, length = strategies(tokenizer, padding, truncation, max_length, pad_to, verbose)
     cut = None
     if strategy and length is not None:
         if 0 <= length - around(False) < stride:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization.arguments import TRUNCATION, id_list, one_of, whole_number
@@ -62,10 +61,7 @@ def pad(
     pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
     side = one_of("padding_side", tokenizer.padding_side if padding_side is None else padding_side, SIDES)
     masked = "attention_mask" in tokenizer.model_input_names if return_attention_mask is None else return_attention_mask
-    warn = partial(tokenizer.warn_once, verbose=verbose)
-    strategy, _, length = strategies(
-        padding, None, max_length, None, tokenizer.model_max_length, tokenizer.pad_token, warn
-    )
+    strategy, _, length = strategies(tokenizer, padding, None, max_length, None, verbose)
     several = isinstance(inputs[main][0], list | tuple)
     rows = inputs[main] if several else [inputs[main]]
     if several and any(not hasattr(value, "__len__") or len(value) != len(rows) for value in inputs.values()):
@@ -129,12 +125,9 @@ def prepare_for_model(
     ids cut off come as "overflowing_tokens", their number as "num_truncated_tokens", negative where there was room.
     Raises InputError as a call does, and for combinations that mean nothing here.
     """
-    warn = partial(tokenizer.warn_once, verbose=verbose)
     pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
     side = one_of("padding_side", tokenizer.padding_side if padding_side is None else padding_side, SIDES)
-    pad_how, cut, length = strategies(
-        padding, truncation, max_length, pad_to, tokenizer.model_max_length, tokenizer.pad_token, warn
-    )
+    pad_how, cut, length = strategies(tokenizer, padding, truncation, max_length, pad_to, verbose)
     ids, second = id_list(ids), None if pair_ids is None else id_list(pair_ids)
     if return_token_type_ids and not add_special_tokens:
         raise InputError("return_token_type_ids without add_special_tokens means nothing; leave one of them out")
@@ -170,7 +163,8 @@ def prepare_for_model(
         out["special_tokens_mask"] = [0] * len(out["input_ids"])
     n = len(out["input_ids"])
     if max_length is None and length is None and n > tokenizer.model_max_length > 0:
-        warn(f"a text of {n} tokens is longer than the {tokenizer.model_max_length} the model takes; truncate it")
+        limit = tokenizer.model_max_length
+        tokenizer.warn_once(f"a text of {n} tokens is longer than the {limit} the model takes; truncate it", verbose)
     if pad_how or masked:
         padded = pad(tokenizer, out, pad_how or False, length if pad_how else None, pad_to, side, masked)
         out = dict(padded)
@@ -218,5 +212,5 @@ def truncate_sequences(
 def _without(ids: list[int], count: int, side: str, stride: int = 0) -> tuple[list[int], list[int]]:
     window = min(len(ids), stride + count)
     if side == "right":
-        return ids[: len(ids) - count], ids[len(ids) - window :]
+        return ids[: max(0, len(ids) - count)], ids[len(ids) - window :]
     return ids[count:], ids[:window]

@@ -9,6 +9,7 @@ be set, and None means that the tokenizer has no such token.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
@@ -65,12 +66,29 @@ class SpecialTokens:
         return ((role, value) for role, value in self.tokens.items() if value and str(value))
 
     def all_with_flags(self) -> list[Token]:
-        """Every token once, as given."""
-        found: dict[str, Token] = {}
+        """Every token of every role, as given; but one that an earlier role has is left out."""
+        found: list[Token] = []
+        seen: set[str] = set()
         for _, value in self.named():
-            for token in value if isinstance(value, list) else [value]:
-                found.setdefault(str(token), token)
-        return list(found.values())
+            new = [token for token in (value if isinstance(value, list) else [value]) if str(token) not in seen]
+            seen.update(map(str, new))
+            found += new
+        return found
+
+    def mark_as_special(self, keep_normalized: bool) -> None:
+        """Set the flag of the tokens all_with_flags gives; one with a role is special, whatever it was made as.
+
+        keep_normalized: whether it stays as normalized as it was made, also where nobody has said so.
+        """
+        given = [token for token in self.all_with_flags() if isinstance(token, AddedToken)]
+
+        def marked(token: Token) -> Token:
+            if not isinstance(token, AddedToken) or not any(token is other for other in given):
+                return token
+            return replace(token, special=True) if keep_normalized else token.as_special()
+
+        for role, value in list(self.named()):
+            self.tokens[role] = list(map(marked, value)) if isinstance(value, list) else marked(value)
 
     def all(self) -> list[str]:
         """The same as text."""

@@ -102,7 +102,9 @@ class DistilBertTokenizer:
         elif tokenizer_file is not None:
             backend = read_tokenizer_json(Path(tokenizer_file))
         elif vocab_file is not None:
-            backend = backend_of(Path(vocab_file), {role: str(token) for role, token in self._special.named() if role != MORE})
+            backend = backend_of(
+                Path(vocab_file), {role: str(token) for role, token in self._special.named() if role != MORE}
+            )
         else:
             raise InputError("a tokenizer needs a vocab_file or a tokenizer_file; or use from_pretrained")
         self.clean_up_tokenization_spaces = (
@@ -121,6 +123,7 @@ class DistilBertTokenizer:
             (number, token.as_special(token.special or token.content in self.all_special_tokens))
             for number, token in sorted((added_tokens_decoder or {}).items())
         )
+        self._special.mark_as_special(keep_normalized=tokenizer_file is None)  # transformers copies them there
         held = self.encoder.added.ids
         specials = [token for token in self._special.all_with_flags() if not (isinstance(token, str) and token in held)]
         self._add([_with_flags(token, special=True) for token in specials])
@@ -299,7 +302,9 @@ class DistilBertTokenizer:
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
+        """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these."""
+        if self.cls_token_id is None or self.sep_token_id is None:
+            raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
         second = [] if token_ids_1 is None else [*token_ids_1, self.sep_token_id]
         return [self.cls_token_id, *token_ids_0, self.sep_token_id, *second]
 
@@ -448,11 +453,10 @@ class DistilBertTokenizer:
         for role, value in special_tokens_dict.items():
             if role not in ROLES:
                 raise InputError(f"{role!r} is no role of a special token; those are {', '.join(ROLES)}")
-            new = tokens(value if role == MORE else [value], role)
-            as_added = [_with_flags(token, special=True) for token in new]
+            as_added = [_with_flags(token, True) for token in tokens(value if role == MORE else [value], role)]
             if role != MORE:
                 self._special.set(role, as_added[0])
-                added += [token for token in as_added if token not in added]
+                added += as_added
                 continue
             known = self._special.tokens[MORE] or []
             if not replace_additional_special_tokens:
@@ -464,6 +468,7 @@ class DistilBertTokenizer:
 
     def sanitize_special_tokens(self) -> int:
         """Add the tokens with a role that the tokenizer lacks; how many were new."""
+        self._special.mark_as_special(keep_normalized=False)
         return self.add_tokens(self.all_special_tokens_extended, special_tokens=True)
 
     def _add(self, new: list[AddedToken]) -> int:

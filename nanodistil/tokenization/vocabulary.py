@@ -21,7 +21,7 @@ def backend_of(path: Path, special: dict[str, str]) -> Backend:
     unknown = special["unk_token"]
     if unknown not in vocabulary:
         raise CheckpointError(f"{source}: lacks the unknown token {unknown!r}; this is not a DistilBERT vocabulary")
-    missing = [token for token in special.values() if token not in vocabulary]
+    missing = dict.fromkeys(token for token in special.values() if token not in vocabulary)
     ids = {**vocabulary, **{token: len(vocabulary) + n for n, token in enumerate(missing)}}
     cls, sep = (special[role] for role in ("cls_token", "sep_token"))
     return Backend(source, vocabulary, unknown, (cls, ids[cls]), (sep, ids[sep]))

@@ -65,7 +65,21 @@ def tokenizer_pairs() -> list[tuple[str, Both]]:
     return made
 
 
-CONTENTS = [*"x é".split(), "NewTok", "hello", "new york", "Café", "[A]", " y", "z ", "ΑΣ", "漢字", "<s>", "##able", "-"]
+CONTENTS = [
+    *"x é".split(),
+    "NewTok",
+    "hello",
+    "new york",
+    "Café",
+    "[A]",
+    " y",
+    "z ",
+    "ΑΣ",
+    "漢字",
+    "<s>",
+    "##able",
+    "-",
+]
 
 
 def random_flags(rng: random.Random) -> dict[str, bool]:
@@ -237,7 +251,11 @@ def differences(rng: random.Random, mine: Any, other: Any) -> list[str]:
         found += _ask(mine, other, name, rng.choice([(), (rng.randrange(rows),), (-1,), (rows,), ("x",)]), {})
     for name, takes_sequence in MAPPINGS.items():
         for _ in range(3):
-            index = rng.choice([rng.randrange(12), rng.randrange(40), -1]) if rng.random() < 0.97 else rng.choice([None, 1.5])
+            index = (
+                rng.choice([rng.randrange(12), rng.randrange(40), -1])
+                if rng.random() < 0.97
+                else rng.choice([None, 1.5])
+            )
             row = rng.choice([0, rng.randrange(rows), -1, rows, -rows - 1])
             place = (index,) if rng.random() < 0.4 else (row, index)
             named = {}
@@ -262,7 +280,9 @@ def one_call(rng: random.Random, ours: DistilBertTokenizer, theirs: Any) -> list
         rng.choice(["left", "right"]) for _ in range(2)
     ]
     ours.split_special_tokens = theirs.split_special_tokens = rng.random() < 0.1
-    names = rng.choice([["input_ids", "attention_mask"], ["input_ids", "token_type_ids", "attention_mask"], ["input_ids"]])
+    names = rng.choice(
+        [["input_ids", "attention_mask"], ["input_ids", "token_type_ids", "attention_mask"], ["input_ids"]]
+    )
     ours.model_input_names = theirs.model_input_names = names
     arguments, strict = random_arguments(rng)
     words = arguments.get("is_split_into_words", False)
@@ -287,7 +307,9 @@ def one_call(rng: random.Random, ours: DistilBertTokenizer, theirs: Any) -> list
     case = f"{method}{places}{named or ''} {arguments} max {ours.model_max_length} sides {ours.padding_side} {ours.truncation_side}"
     if strict:
         return [] if refused(mine) else [f"{case}: not refused"]
-    if isinstance(other, IndexError) and () in [tuple(t) for t in (*places[:1], named.get("text_target")) if isinstance(t, list | tuple)]:
+    if isinstance(other, IndexError) and () in [
+        tuple(t) for t in (*places[:1], named.get("text_target")) if isinstance(t, list | tuple)
+    ]:
         return []  # "empty batch"; what comes of it is test_an_empty_batch's
     arrays = arguments.get("return_tensors") == "np" and not isinstance(other, BaseException)
     values = other.values() if hasattr(other, "values") else [other]
