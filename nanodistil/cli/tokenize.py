@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"nanodistil: {note}", file=sys.stderr)
     tokenizer = DistilBertTokenizer.from_pretrained(model)
     for number, text in enumerate(texts(args.text)):
-        (encoding,) = tokenizer(text, args.pair).encodings
+        encoding = tokenizer(text, args.pair)[0]
         if args.json:
             fields = {"tokens": encoding.tokens, "ids": encoding.ids, "offsets": encoding.offsets}
             print(json.dumps({"text": text, **fields}, ensure_ascii=False))

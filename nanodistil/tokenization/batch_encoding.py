@@ -52,7 +52,9 @@ class BatchEncoding(UserDict[str, Any]):
         n_sequences: int | None = None,
     ) -> None:
         self._values = dict(data or {})
-        self._encodings = [encoding] if isinstance(encoding, Encoding) else encoding and list(encoding)
+        self._encodings: list[Encoding] | None = None
+        if encoding is not None:
+            self._encodings = [encoding] if isinstance(encoding, Encoding) else list(encoding)
         self._encoding: Callable[[int], Encoding] | None = None
         self._n = len(self._encodings or ())
         self._n_sequences = n_sequences
@@ -120,7 +122,7 @@ class BatchEncoding(UserDict[str, Any]):
     copy = __copy__
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
-        """Turn every value into a NumPy array, integers into int64; tensor_type "np", or None to leave them as they are.
+        """Turn every value into a NumPy array of int64; tensor_type "np", or None to leave them as they are.
 
         Raises InputError where rows differ in length, which makes no array.
         """

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization.arguments import one_of, whole_number, yes_or_no
 from nanodistil.tokenization.batch_encoding import BatchEncoding
-from nanodistil.tokenization.encodings import Padding, same_width
 from nanodistil.tokenization.encoder import around
+from nanodistil.tokenization.encodings import Padding, same_width
 from nanodistil.tokenization.strategies import strategies
 from nanodistil.tokenization.texts import Pairs
 from nanodistil.tokenization.truncation import Truncation

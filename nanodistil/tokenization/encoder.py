@@ -63,7 +63,7 @@ class Encoder:
     ) -> Encodings | Rows:
         """All texts, truncated and framed. Raises InputError where they cannot be cut as asked for.
 
-        pairs: checked texts, as strings or, if `words`, as lists of words. frame: whether to put [CLS] and [SEP] around.
+        pairs: checked texts, as strings or, if `words`, as lists of words. frame: whether [CLS] and [SEP] go around.
         split_special: whether special tokens in the text are text like any other.
         """
         scanner = None if split_special or words else self._scanner_for(pairs)

@@ -9,6 +9,7 @@ that is not there is answered from all tokens, as in the reference.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from nanodistil.tokenization.wordpiece import Span
 
@@ -55,12 +56,16 @@ class Encoding:
     def __add__(self, other: Encoding) -> Encoding:
         n = len(self)
         moved = {text: range(n + at.start, n + at.stop) for text, at in other.ranges.items()}
-        return Encoding(*(getattr(self, f) + getattr(other, f) for f in _LISTS), ranges={**self.ranges, **moved})
+        values: list[Any] = [getattr(self, f) + getattr(other, f) for f in _LISTS]
+        values.append({**self.ranges, **moved})
+        return Encoding(*values)
 
     def part(self, start: int, stop: int) -> Encoding:
         """Tokens [start, stop) of a single text that nothing has been put around yet."""
         (text,) = self.ranges
-        return Encoding(*(getattr(self, f)[start:stop] for f in _LISTS), ranges={text: range(stop - start)})
+        values: list[Any] = [getattr(self, f)[start:stop] for f in _LISTS]
+        values.append({text: range(stop - start)})
+        return Encoding(*values)
 
     def pad(self, length: int, number: int, token: str, side: str = "right") -> Encoding:
         """At least `length` tokens, the new ones not to be attended to."""

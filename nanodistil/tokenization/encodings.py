@@ -38,7 +38,7 @@ NO_FRAME = Frame()
 
 
 class Encodings:
-    """R rows, more than there are texts where the windows after the first are rows too; `text_of[r]` is row r's text."""
+    """R rows, more than texts where the windows after the first are rows too; `text_of[r]` is row r's text."""
 
     def __init__(self, encodings: list[Encoding], text_of: list[int]) -> None:
         self.encodings, self.text_of = encodings, text_of

@@ -1,9 +1,9 @@
 """The tokens with a role: unknown, separator, padding, classifier, mask, and further ones a user calls special.
 
 A role is a name that points to a token; it adds nothing to the vocabulary and changes nothing of what is put around a
-text, which the tokenizer's files say. So `tokenizer.pad_token = "x"` is one thing and `add_special_tokens({"pad_token":
-"x"})`, which also adds the token, another. `tokenizer.mask_token` is text and `tokenizer.mask_token_id` its id; both may
-be set, and None means that the tokenizer has no such token.
+text, which the tokenizer's files say. So `tokenizer.pad_token = "x"` is one thing, and another is
+`add_special_tokens({"pad_token": "x"})`, which also adds the token. `tokenizer.mask_token` is text and
+`tokenizer.mask_token_id` its id; both may be set, and None means that the tokenizer has no such token.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ class DistilBertTokenizer:
         Returns lists of ids, T for one text and B x T for several, under "input_ids", and what else was asked for.
         Raises InputError for texts that are no strings or hold lone surrogates, and for arguments out of range.
         """
-        arguments = {
+        arguments: dict[str, Any] = {
             "is_split_into_words": is_split_into_words,
             "add_special_tokens": add_special_tokens,
             "padding": padding,

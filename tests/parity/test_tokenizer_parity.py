@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizer_texts import SPECIALS, random_text
 
 from nanodistil.tokenization import DistilBertTokenizer, unicode_tables
 from nanodistil.tokenization.wordpiece import Normalizer
 from nanodistil.weights.errors import NanoDistilError
-from tokenizer_texts import SPECIALS, random_text
 
 tokenizers = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers")

@@ -1,4 +1,4 @@
-"""Random histories: tokens added, roles given and taken, then everything asked; ours beside transformers' fast tokenizer.
+"""Random histories: tokens added, roles given and taken, then everything asked; ours beside the fast tokenizer.
 
 Also ids without a text (pad, prepare_for_model, truncate_sequences, the conversions), with random arguments. What is
 different on purpose is DIFFERENT, below.
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from nanodistil.tokenization import AddedToken, DistilBertTokenizer
 from test_tokenizer_calls import CONTENTS, Both, differences, outcome, random_flags, refused, same, words_of
 from tokenizer_texts import SPECIALS
+
+from nanodistil.tokenization import AddedToken, DistilBertTokenizer
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -26,7 +26,7 @@ DIFFERENT = {
     "lists alone": "additional_special_tokens must be a list of tokens; the reference stores anything and fails later",
     "a pad token in the vocabulary": "`pad` and `prepare_for_model` refuse ids and rows of a wrong kind at once",
     "NumPy's integers": "convert_ids_to_tokens(np.int64(5)) is a token; the reference wants Python's",
-    "an unknown unknown": "with an unk_token the vocabulary lacks, ids of unknown tokens are None; the reference recurses",
+    "an unknown unknown": "with an unk_token that is in no vocabulary, unknown ids are None; the reference recurses",
     "one number": "prepare_for_model makes an array of a length too; the reference raises",
     "no ids": "without a cls_token or sep_token nothing is framed; the reference puts None among the ids",
     "one token, two roles": "one AddedToken for two roles is marked as special in both; in the reference in the first",
@@ -53,6 +53,7 @@ WORDS = [
 ]
 ROLES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"]
 ROLES.append("additional_special_tokens")
+OBJECT = np.dtype(object)
 FLAGS = ["content", "single_word", "lstrip", "rstrip", "normalized", "special"]
 
 
@@ -272,7 +273,7 @@ def conversions(rng: random.Random, ours: Any, theirs: Any) -> list[str]:
             name, ""
         )
         case = f"{name} {ids} {rng_pair} {tokens} {odd} {arguments}"
-        ragged = hasattr(other, "values") and any(getattr(v, "dtype", None) == object for v in other.values())
+        ragged = hasattr(other, "values") and any(getattr(v, "dtype", None) is OBJECT for v in other.values())
         if isinstance(other, ValueError) and ("`num_trunc" in str(other) or "`length`" in str(other)):
             continue  # "one number"
         if "None" in str(other) and name in ("prepared", "built") and refused(mine):
