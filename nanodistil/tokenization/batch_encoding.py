@@ -40,7 +40,7 @@ class BatchEncoding(UserDict[str, Any]):
     >>> from nanodistil.tokenization import DistilBertTokenizer
     >>> batch = DistilBertTokenizer.from_pretrained("nanodistil-mini")(["Hi there", "Unaffable!"])
     >>> batch.tokens(1), batch.word_ids(1), batch.char_to_token(0, 3), batch.word_to_chars(1, 0)
-    (['[CLS]', 'una', '##ff', '##able', '!', '[SEP]'], [None, 0, 0, 0, 1, None], 2, CharSpan(start=0, end=9))
+    (['[CLS]', 'una', '##ffa', '##ble', '!', '[SEP]'], [None, 0, 0, 0, 1, None], 2, CharSpan(start=0, end=9))
     """
 
     def __init__(

@@ -66,6 +66,8 @@ def read_settings(
                 raise CheckpointError(f"{path}: {key} cannot be {str(value)[:40]!r}; correct or remove it")
             out[key] = value
     out.setdefault("model_max_length", out.pop("max_len", None))
+    if isinstance(config.get("extra_special_tokens"), list):  # transformers 5's name for them
+        config.setdefault("additional_special_tokens", config.pop("extra_special_tokens"))
     for key, harmless in _UNSUPPORTED.items():
         if config.get(key, harmless) not in (harmless, None):
             raise CheckpointError(f"{path}: {key} is {str(config[key])[:40]!r}, which is not supported; remove it")
