@@ -21,6 +21,7 @@ TRUNCATION = {
     "only_second": "only_second",
 }
 LARGEST_ID = 2**32 - 1
+NAMED = str | bool | None
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
@@ -30,7 +31,7 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     Traceback (most recent call last):
     nanodistil.weights.errors.InputError: padding='largest': must be one of False, 'do_not_pad', True, ...
     """
-    if not isinstance(value, str | bool | None) or value not in allowed:
+    if not isinstance(value, NAMED) or value not in allowed:
         raise InputError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
     return value
 
@@ -44,7 +45,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
 def yes_or_no(name: str, value: Any) -> bool:
     """`value`, if it is True or False, Python's or NumPy's. Raises InputError."""
-    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+    if value is not True and value is not False and type(value).__name__ not in ("bool_", "bool"):
         raise InputError(f"{name}={value!r}: must be True or False")
     return bool(value)
 

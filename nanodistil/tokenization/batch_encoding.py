@@ -63,8 +63,9 @@ class BatchEncoding(UserDict[str, Any]):
     @classmethod
     def made_when_asked_for(cls, values: dict[str, Any], encoding: Callable[[int], Encoding], n: int) -> BatchEncoding:
         """`values`: a partial() without arguments stands for what it returns. `encoding`: of row i out of n."""
-        batch = cls()
-        batch._values, batch._encoding, batch._n = values, encoding, n
+        batch = cls.__new__(cls)
+        batch._values, batch._encodings, batch._encoding, batch._n = values, None, encoding, n
+        batch._n_sequences = None
         return batch
 
     # ---- a dict

@@ -91,7 +91,7 @@ def encoded(
         "overflow_to_sample_mapping": return_overflowing_tokens,
     }
     if return_tensors:
-        same_width(rows.lists("length"))
+        same_width(rows.lists("length"))  # now, and not when somebody looks at an array
     make = rows.array if return_tensors else rows.only if single and not return_overflowing_tokens else rows.lists
     values = {key: partial(make, key) for key, on in wanted.items() if on}
     return BatchEncoding.made_when_asked_for(values, rows.encoding, len(rows))

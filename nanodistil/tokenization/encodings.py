@@ -48,8 +48,8 @@ class Encodings:
 
     def longest(self) -> int:
         """Tokens of the longest first row of a text, which is what padding goes by."""
-        firsts = (r == 0 or self.text_of[r - 1] != text for r, text in enumerate(self.text_of))
-        return max((len(e) for e, first in zip(self.encodings, firsts, strict=True) if first), default=0)
+        firsts = dict(zip(reversed(self.text_of), reversed(self.encodings), strict=True))  # the last to be put in stays
+        return max(map(len, firsts.values()), default=0)
 
     def pad(self, padding: Padding) -> None:
         self.encodings = [encoding.pad(*padding) for encoding in self.encodings]
@@ -74,7 +74,7 @@ class Encodings:
         rows = self.lists(key)
         if key not in LISTS:
             return np.array(rows, dtype=np.int64)
-        width = same_width([len(e) for e in self.encodings])
+        width = same_width(list(map(len, rows)))
         return np.array(rows, dtype=np.int64).reshape(len(rows), width, *[2] * (key == "offset_mapping"))
 
 

@@ -27,10 +27,10 @@ def role_of(name: str) -> tuple[str | None, bool]:
     >>> role_of("mask_token_id"), role_of("additional_special_tokens"), role_of("vocab_size")
     (('mask_token', True), ('additional_special_tokens', False), (None, False))
     """
-    for ending in ("_ids", "_id"):
-        if name.endswith(ending) and name.removesuffix(ending) in ROLES:
-            return name.removesuffix(ending), True
-    return (name, False) if name in ROLES else (None, False)
+    return _NAMES.get(name, (None, False))
+
+
+_NAMES = {role + ending: (role, ending != "") for role in ROLES for ending in ("", "_id", "_ids")}
 
 
 class SpecialTokens:

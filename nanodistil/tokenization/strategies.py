@@ -54,7 +54,7 @@ def strategies(
             cut = None
     elif max_length is None and (cut or pad == "max_length"):
         max_length = tokenizer.model_max_length
-    if pad and (tokenizer.pad_token is None or tokenizer.pad_token_id is None):
+    if pad and tokenizer.pad_token_id is None:
         raise InputError("padding needs a pad_token and this tokenizer has none; set tokenizer.pad_token = '[PAD]'")
     if pad and cut and pad_to and max_length is not None and max_length % pad_to:
         raise InputError(f"max_length {max_length} is not a multiple of pad_to_multiple_of {pad_to}; make it one")
