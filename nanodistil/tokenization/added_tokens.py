@@ -15,15 +15,16 @@ from os.path import commonprefix
 from typing import Any
 
 from nanodistil.tokenization import unicode_tables as unicode
-from nanodistil.weights.errors import CheckpointError
+from nanodistil.weights.errors import CheckpointError, InputError
 
 MAX_ADDED = 10_000  # each is tried at each place of the text
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 Cut = tuple[int, int, int | None]  # start, end, and the id of the token that stands there, None for ordinary text
 
 
 @dataclass(frozen=True)
 class AddedToken:
-    """One token, and how it is found.
+    """One token, and how it is found. Raises InputError for a content that is no string and a flag that is no bool.
 
     single_word: not with a letter, digit or mark beside it. lstrip, rstrip: takes the white space on that side with
     it. normalized: looked for in the normalized text; unless given, only ordinary tokens are. special: left out by
@@ -41,8 +42,19 @@ class AddedToken:
     special: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.content, str):
+            raise InputError(f"the content of an added token must be a string, not {type(self.content).__name__}")
+        for flag in FLAGS:
+            if not isinstance(getattr(self, flag), bool) and (flag, self.normalized) != ("normalized", None):
+                raise InputError(f"{flag}={getattr(self, flag)!r} of an added token: must be True or False")
+        object.__setattr__(self, "_normalized_by_default", self.normalized is None)
         if self.normalized is None:
             object.__setattr__(self, "normalized", not self.special)
+
+    def as_special(self, special: bool = True) -> "AddedToken":
+        """The same token, special or not; where nobody has said whether it is normalized, that goes with it."""
+        normalized = None if getattr(self, "_normalized_by_default", False) else self.normalized
+        return AddedToken(self.content, self.single_word, self.lstrip, self.rstrip, normalized, special)
 
     def __str__(self) -> str:
         return self.content
@@ -50,10 +62,9 @@ class AddedToken:
     @classmethod
     def from_json(cls, value: Any, where: str) -> "AddedToken":
         """From an object of one of the JSON files. Raises CheckpointError."""
-        flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
             raise CheckpointError(f"{where}: {str(value)[:60]!r} is no added token, which has a content; correct it")
-        given = {flag: value[flag] for flag in flags if value.get(flag) is not None}
+        given = {flag: value[flag] for flag in FLAGS if value.get(flag) is not None}
         for flag, on in given.items():
             if not isinstance(on, bool):
                 name = value["content"][:40]
@@ -66,6 +77,7 @@ class AddedTokens:
 
     >>> added = AddedTokens({"[UNK]": 0, "[MASK]": 1}, normalize=str.lower)
     >>> added.add([AddedToken("[MASK]", special=True, lstrip=True), AddedToken("NewTok")])
+    2
     >>> added.ids, added.cut_raw("a [MASK]b"), added.cut_normalized("anewtok")
     ({'[MASK]': 1, 'NewTok': 2}, [(0, 1, None), (1, 8, 1), (8, 9, None)], [(0, 1, None), (1, 7, 2)])
     """
@@ -81,45 +93,57 @@ class AddedTokens:
         self._raw: _Pattern | None = None
         self._normalized: _Pattern | None = None
 
-    def add(self, tokens: Iterable[AddedToken]) -> None:
-        """Add tokens: one the vocabulary holds keeps its id, another gets the next free one.
+    def add(self, tokens: Iterable[AddedToken]) -> int:
+        """Add tokens: one the vocabulary holds keeps its id, another gets the next free one; how many were new.
 
-        Raises CheckpointError for a token of which the normalizer leaves nothing: it could not be found, or anywhere.
+        Raises InputError, with nothing changed, for a token of which the normalizer leaves nothing (it would be found
+        nowhere, or everywhere), and for more than 10,000.
         """
-        for token in (token for token in tokens if token.content):
+        tokens = [token for token in tokens if token.content]
+        if not all(self.normalize(token.content) for token in (*self._entries(), *tokens) if token.normalized):
+            raise InputError("an added token is normalized to nothing; set its `normalized` to False")
+        if len(self.ids | dict.fromkeys(token.content for token in tokens)) > MAX_ADDED:
+            raise InputError(f"more than {MAX_ADDED} added tokens; put them in the vocabulary")
+        for token in tokens:
             if token.special:
                 self.special.setdefault(token.content, token)
-            number = self.ids.get(token.content, self.vocabulary.get(token.content))
-            if number is not None and self.tokens.get(number) == token:
+        new = 0
+        known = set(self.tokens.values())  # also those that are given other flags meanwhile: the reference's doing
+        for token in tokens:
+            if token in known:
                 continue
+            known.add(token)
+            number = self.ids.get(token.content, self.vocabulary.get(token.content))
             if number is None:
                 number = max(len(self.vocabulary), self._highest + 1)
             self._highest = max(self._highest, number)
             self.ids[token.content] = number
             self.tokens[number] = token
+            new += 1
             if token.content not in self.special:
                 self.ordinary.append(token)
-        if len(self.ids) > MAX_ADDED:
-            raise CheckpointError(f"{len(self.ids)} added tokens, more than {MAX_ADDED}; put them in the vocabulary")
-        entries = [*self.special.values(), *self.ordinary]
-        raw = [(token.content, self.ids[token.content]) for token in entries if not token.normalized]
-        normalized = [(self.normalize(token.content), self.ids[token.content]) for token in entries if token.normalized]
-        if not all(content for content, _ in normalized):
-            raise CheckpointError("added tokens: one is normalized to nothing; set its `normalized` to false")
+        raw = [(token.content, self.ids[token.content]) for token in self._entries() if not token.normalized]
+        normalized = [(self.normalize(t.content), self.ids[t.content]) for t in self._entries() if t.normalized]
         self._raw, self._normalized = _Pattern.of(raw), _Pattern.of(normalized)
         self.raw_prefix = commonprefix([content for content, _ in raw]) if raw else None  # noqa: RUF071  # no paths
+        return new
+
+    def _entries(self) -> list[AddedToken]:
+        return [*self.special.values(), *self.ordinary]
 
     @property
     def any_normalized(self) -> bool:
         return self._normalized is not None
 
-    def cut_raw(self, text: str) -> list[Cut]:
-        return self._cut(text, self._raw)
+    def cut_raw(self, text: str, split_special: bool = False) -> list[Cut]:
+        """The first round. `split_special`: special tokens are text like any other."""
+        return self._cut(text, self._raw, split_special)
 
-    def cut_normalized(self, text: str) -> list[Cut]:
-        return self._cut(text, self._normalized)
+    def cut_normalized(self, text: str, split_special: bool = False) -> list[Cut]:
+        """The second round, in normalized text."""
+        return self._cut(text, self._normalized, split_special)
 
-    def _cut(self, text: str, pattern: "_Pattern | None") -> list[Cut]:
+    def _cut(self, text: str, pattern: "_Pattern | None", split_special: bool) -> list[Cut]:
         cuts: list[Cut] = []
         done = 0
         for match in pattern.find.finditer(text) if pattern else ():
@@ -128,6 +152,8 @@ class AddedTokens:
             token = self.tokens[number]
             beside = text[max(start - 1, 0) : start] + text[end : end + 1]
             if token.single_word and any(map(unicode.is_word, beside)):
+                continue
+            if split_special and token.content in self.special:
                 continue
             if token.lstrip:
                 while start > done and unicode.is_white_space(text[start - 1]):

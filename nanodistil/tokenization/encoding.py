@@ -1,241 +1,138 @@
-"""What a tokenizer returns: one Encoding a text, and the BatchEncoding that holds the lists a model asks for.
+"""One text or pair as tokens, with everything known of each: what cutting, joining and padding work on.
 
-An Encoding carries everything known of each token, whether asked for or not: that is what cutting and padding work
-on, and what maps tokens back to the text. Cutting follows the fast tokenizer, also where the slow one of the
-same name does otherwise: when both texts of a pair must shrink, the odd token goes to the second (or to the longer).
+An Encoding also answers where things are: which token a character went into, which characters a word has. Three ways
+of counting meet there. Tokens are counted over the whole Encoding, [CLS] being token 0; words and characters are
+counted within a text, so for a pair a question about them says which text is meant, 0 or 1. A question about a text
+that is not there is answered from all tokens, as in the reference.
 """
 
-from collections import UserDict
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from nanodistil.tokenization.wordpiece import Span
-from nanodistil.weights.errors import InputError
 
 
 @dataclass(slots=True)
 class Encoding:
-    """One text or pair as tokens: lists of the same length, T.
+    """One text or pair as tokens: lists of the same length, T, and the stretch of tokens each text takes up.
 
-    `sequence` says which text a token is from, 0 or 1, and None where it was put in; `words` counts words within a
-    text; `offsets` are [start, end) in the text given, in code points; `special_tokens_mask` is 1 for tokens put in.
+    `word_ids` counts words within a text, None for tokens put in; `offsets` are [start, end) in the text given, in code
+    points (in the word, for a text given as words); `special_tokens_mask` is 1 for tokens put in.
+
+    >>> hello = Encoding([5, 6], [0, 0], ["hell", "##o"], [(0, 4), (4, 5)], [0, 0], [0, 0], [1, 1], {0: range(2)})
+    >>> framed = Encoding.inserted(2, "[CLS]") + hello
+    >>> framed.char_to_token(4), framed.word_to_tokens(0), framed.token_to_chars(1), framed.sequence_ids
+    (2, (1, 3), (0, 4), [None, 0, 0])
     """
 
     ids: list[int]
     type_ids: list[int]
     tokens: list[str]
     offsets: list[Span]
-    words: list[int | None]
-    sequence: list[int | None]
+    word_ids: list[int | None]
     special_tokens_mask: list[int]
     attention_mask: list[int]  # 1 = real token, 0 = padding
+    ranges: dict[int, range]  # text, 0 or 1 -> its tokens
 
     @classmethod
-    def inserted(cls, number: int, token: str, type_id: int = 0, count: int = 1, attention: int = 1) -> "Encoding":
+    def inserted(cls, number: int, token: str, type_id: int = 0, count: int = 1, attention: int = 1) -> Encoding:
         """`count` times a token that is in no text: [CLS], [SEP], [PAD]."""
         return cls(
             ids=[number] * count,
             type_ids=[type_id] * count,
             tokens=[token] * count,
             offsets=[(0, 0)] * count,
-            words=[None] * count,
-            sequence=[None] * count,
+            word_ids=[None] * count,
             special_tokens_mask=[1] * count,
             attention_mask=[attention] * count,
+            ranges={},
         )
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __add__(self, other: "Encoding") -> "Encoding":
-        return Encoding(*(getattr(self, f) + getattr(other, f) for f in _FIELDS))
+    def __add__(self, other: Encoding) -> Encoding:
+        n = len(self)
+        moved = {text: range(n + at.start, n + at.stop) for text, at in other.ranges.items()}
+        values: list[Any] = [getattr(self, f) + getattr(other, f) for f in _LISTS]
+        values.append({**self.ranges, **moved})
+        return Encoding(*values)
 
-    def cut(self, length: int, side: str = "right") -> "Encoding":
-        """At most `length` tokens; `side` is where the others are taken away."""
-        if length >= len(self):
-            return self
-        kept = slice(0, length) if side == "right" else slice(len(self) - length, None)
-        return Encoding(*(getattr(self, f)[kept] for f in _FIELDS))
+    def part(self, start: int, stop: int) -> Encoding:
+        """Tokens [start, stop) of a single text that nothing has been put around yet."""
+        (text,) = self.ranges
+        values: list[Any] = [getattr(self, f)[start:stop] for f in _LISTS]
+        values.append({text: range(stop - start)})
+        return Encoding(*values)
 
-    def pad(self, length: int, number: int, token: str, side: str = "right") -> "Encoding":
+    def pad(self, length: int, number: int, token: str, side: str = "right") -> Encoding:
         """At least `length` tokens, the new ones not to be attended to."""
         if length <= len(self):
             return self
         padding = Encoding.inserted(number, token, count=length - len(self), attention=0)
         return self + padding if side == "right" else padding + self
 
-
-_FIELDS = [f.name for f in fields(Encoding)]
-LISTS = {  # what a call may return -> where it stands in an Encoding
-    "input_ids": "ids",
-    "token_type_ids": "type_ids",
-    "attention_mask": "attention_mask",
-    "special_tokens_mask": "special_tokens_mask",
-    "offset_mapping": "offsets",
-}
-
-
-def truncate(
-    a: Encoding, b: Encoding | None, length: int, strategy: str, side: str = "right"
-) -> tuple[Encoding, Encoding | None]:
-    """Shorten a text or a pair to `length` tokens together, by "longest_first", "only_first" or "only_second".
-
-    longest_first takes from the longer until both are equally long, then from both. Raises InputError where
-    the text that is to shrink is missing, or would have to vanish.
-    """
-    excess = len(a) + (len(b) if b else 0) - length
-    if excess <= 0:
-        return a, b
-    if length == 0:
-        return a.cut(0), b and b.cut(0)
-    if strategy == "longest_first":
-        if b is None:
-            return a.cut(length, side), None
-        shorter, longer = sorted((len(a), len(b)))
-        longer = shorter if shorter > length else max(shorter, length - shorter)
-        if shorter + longer > length:
-            shorter, longer = length // 2, length - length // 2
-        for_a, for_b = (longer, shorter) if len(a) > len(b) else (shorter, longer)
-        return a.cut(for_a, side), b.cut(for_b, side)
-    target = a if strategy == "only_first" else b
-    if target is None:
-        raise InputError("truncation='only_second' needs a text_pair; pass one, or use 'longest_first'")
-    if len(target) <= excess:
-        raise InputError(f"truncation={strategy!r} would leave nothing of that text; raise max_length")
-    cut = target.cut(len(target) - excess, side)
-    return (cut, b) if target is a else (a, cut)
-
-
-class Frame(NamedTuple):
-    """What stands around each text: a token before and one after (None: nothing), and how many are kept between."""
-
-    before: tuple[str, int] | None = None
-    after: tuple[str, int] | None = None
-    room: int = -1  # -1: all
-    from_left: bool = False  # where the others are taken away
-
-
-class Padding(NamedTuple):
-    """What makes a text `length` tokens long: the pad token, and the side it goes to, "left" or "right"."""
-
-    length: int
-    number: int
-    token: str
-    side: str
-
-
-NO_FRAME = Frame()
-
-
-class Encodings:
-    """The encodings of a batch, B of them, and the lists made of them: what rows.py does without Python objects."""
-
-    def __init__(self, encodings: list[Encoding]) -> None:
-        self.encodings = encodings
-        self.lengths = [len(encoding) for encoding in encodings]
-
-    def pad(self, padding: Padding) -> None:
-        self.encodings = [encoding.pad(*padding) for encoding in self.encodings]
-
-    def encoding(self, i: int) -> Encoding:
-        return self.encodings[i]
-
-    def lists(self, key: str) -> list[Any]:
-        """What a call returns under `key`: a list for each text."""
-        return [len(e) for e in self.encodings] if key == "length" else [getattr(e, LISTS[key]) for e in self.encodings]
-
-    def only(self, key: str) -> Any:
-        """The same for a single text, without the outer list; lengths stay a list, as in the reference."""
-        return self.lists(key) if key == "length" else self.lists(key)[0]
-
-    def array(self, key: str) -> Any:
-        """The same as one int64 array, (B, T) or (B, T, 2). Raises InputError where the texts differ in length."""
-        import numpy as np
-
-        rows = self.lists(key)
-        if key == "length":
-            return np.array(rows, dtype=np.int64)
-        width = same_width([len(e) for e in self.encodings])
-        return np.array(rows, dtype=np.int64).reshape(len(rows), width, *[2] * (key == "offset_mapping"))
-
-
-def same_width(lengths: list[int]) -> int:
-    """The length that all have. Raises InputError where they differ."""
-    if len(set(lengths)) > 1:
-        raise InputError(
-            f"return_tensors='np' with texts of {min(lengths)} to {max(lengths)} tokens; pass padding=True"
-        )
-    return lengths[0] if lengths else 0
-
-
-class BatchEncoding(UserDict[str, Any]):
-    """The lists (or arrays) a model asks for, by name, with the encodings they were made of.
-
-    `batch["input_ids"]` and `batch.input_ids` are the same; `batch.tokens(i)`, `batch.word_ids(i)` and
-    `batch.sequence_ids(i)` tell of text i. Each is made when it is first looked at: a list of a million ones takes
-    longer to make than to be told that nobody wants it.
-    """
-
-    def __init__(self, values: dict[str, Any], encoding: Callable[[int], Encoding], n: int) -> None:
-        """`values`: a partial() without arguments stands for what it returns. `encoding`: of text i out of n."""
-        self._values = values
-        self._encoding, self._n = encoding, n
-        self._encodings: list[Encoding] | None = None
+    @property
+    def sequence_ids(self) -> list[int | None]:
+        """For each token the text it is from, None where it was put in."""
+        out: list[int | None] = [None] * len(self)
+        for text, at in self.ranges.items():
+            out[at.start : at.stop] = [text] * len(at)
+        return out
 
     @property
-    def data(self) -> dict[str, Any]:  # type: ignore[override]  # a plain attribute in UserDict
-        """All of it, as a plain dict."""
-        for key in self._values:
-            self[key]
-        return self._values
+    def words(self) -> list[int | None]:
+        """Another name for `word_ids`."""
+        return self.word_ids
 
     @property
-    def encodings(self) -> list[Encoding]:
-        if self._encodings is None:
-            self._encodings = [self._encoding(i) for i in range(self._n)]
-        return self._encodings
+    def n_sequences(self) -> int:
+        """1 for a text, 2 for a pair."""
+        return max(1, len(self.ranges))
 
-    def __getitem__(self, key: str) -> Any:
-        value = self._values[key]
-        if isinstance(value, partial):
-            value = self._values[key] = value()
-        return value
+    # ---- what is where
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._values[key] = value
+    def token_to_sequence(self, token: int) -> int | None:
+        """The text a token is from."""
+        return next((text for text, at in self.ranges.items() if token in at), None)
 
-    def __delitem__(self, key: str) -> None:
-        del self._values[key]
+    def token_to_word(self, token: int) -> int | None:
+        """The word a token is part of."""
+        return self.word_ids[token] if self.token_to_sequence(token) is not None else None
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._values
+    def token_to_chars(self, token: int) -> Span | None:
+        """The characters a token stands for."""
+        return self.offsets[token] if self.token_to_sequence(token) is not None else None
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+    def word_to_tokens(self, word: int, sequence: int = 0) -> tuple[int, int] | None:
+        """The tokens of a word, [first, end); None where it has none."""
+        found = []
+        for token in self._range(sequence):
+            here = self.word_ids[token]
+            if here == word:
+                found.append(token)
+            elif here is not None and here > word:
+                break
+        return (found[0], found[-1] + 1) if found else None
 
-    def __len__(self) -> int:
-        return len(self._values)
+    def word_to_chars(self, word: int, sequence: int = 0) -> Span | None:
+        """The characters of a word."""
+        found = self.word_to_tokens(word, sequence)
+        return (self.offsets[found[0]][0], self.offsets[found[1] - 1][1]) if found else None
 
-    def __getattr__(self, name: str) -> Any:
-        if name in self.__dict__.get("_values", ()):
-            return self[name]
-        raise AttributeError(f"no {name!r} in this BatchEncoding, only {', '.join(self.__dict__.get('_values', ()))}")
+    def char_to_token(self, char: int, sequence: int = 0) -> int | None:
+        """The token a character went into; None for white space and for what was dropped between words."""
+        return next((t for t in self._range(sequence) if self.offsets[t][0] <= char < self.offsets[t][1]), None)
 
-    def __copy__(self) -> "BatchEncoding":
-        return BatchEncoding(dict(self._values), self._encoding, self._n)
+    def char_to_word(self, char: int, sequence: int = 0) -> int | None:
+        """The word a character is part of."""
+        token = self.char_to_token(char, sequence)
+        return None if token is None else self.token_to_word(token)
 
-    copy = __copy__
+    def _range(self, sequence: int) -> range:
+        return self.ranges.get(sequence, range(len(self)))
 
-    def tokens(self, index: int = 0) -> list[str]:
-        return self._one(index).tokens
 
-    def word_ids(self, index: int = 0) -> list[int | None]:
-        return self._one(index).words
-
-    def sequence_ids(self, index: int = 0) -> list[int | None]:
-        return self._one(index).sequence
-
-    def _one(self, index: int) -> Encoding:
-        return self._encodings[index] if self._encodings is not None else self._encoding(range(self._n)[index])
+_LISTS = [f.name for f in fields(Encoding)][:-1]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanodistil.tokenization.encoding import Encoding, Frame, Padding, same_width
+from nanodistil.tokenization.encoding import Encoding
+from nanodistil.tokenization.encodings import Frame, Padding, same_width
 
 IDS, STARTS, ENDS, WORDS = range(4)
 MANY = 1000  # tokens from which on the stock of integers pays
@@ -37,6 +38,13 @@ class Rows:
         self.lengths: list[int] = count.tolist()  # without padding
         self.padding: Padding | None = None
 
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return max(self.lengths, default=0)
+
     def pad(self, padding: Padding) -> None:
         self.padding = padding
 
@@ -53,6 +61,8 @@ class Rows:
         if key == "offset_mapping":
             pairs = zip(self._slices(STARTS), self._slices(ENDS), strict=True)
             return self._padded([list(zip(starts, ends, strict=True)) for starts, ends in pairs], (0, 0))
+        if key == "overflow_to_sample_mapping":
+            return list(range(len(self.lengths)))
         return [max(n, self.padding.length if self.padding else 0) for n in self.lengths]  # "length"
 
     def only(self, key: str) -> Any:
@@ -61,7 +71,7 @@ class Rows:
 
     def array(self, key: str) -> NDArray[np.int64]:
         """The same as one array, (B, T) or (B, T, 2). Raises InputError where the texts differ in length."""
-        if key == "length":
+        if key in ("length", "overflow_to_sample_mapping"):
             return np.array(self.lists(key), np.int64)
         width = same_width(self.lists("length"))
         real = np.arange(width) < np.array(self.lengths)[:, None]  # (B, T)
@@ -102,9 +112,9 @@ class Rows:
             tokens,
             list(zip(starts, ends, strict=True)),
             [None if word < 0 else word for word in words],
-            [None if put_in else sequence for put_in in special],
             special,
             [1] * n,
+            {sequence: range(bool(self.frame.before), n - bool(self.frame.after))},
         )
         return found.pad(*self.padding) if self.padding else found
 

@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from nanodistil.tokenization.added_tokens import AddedTokens
 from nanodistil.tokenization.code_points import code_points
 from nanodistil.tokenization.definition import encode
-from nanodistil.tokenization.encoding import NO_FRAME, Encoding, Frame
+from nanodistil.tokenization.encoding import Encoding
+from nanodistil.tokenization.encodings import NO_FRAME, Frame
 from nanodistil.tokenization.rows import Rows
+from nanodistil.tokenization.truncation import Truncation, truncate
 from nanodistil.tokenization.wordpiece import WordPiece
 
 LONGEST_WORD = 1000  # code points: the scan keeps a whole word in a buffer
@@ -95,7 +97,7 @@ class Scanner:
         for i, hard in enumerate(table[:B, scan.HARD].tolist()):
             if hard:
                 found = self._by_definition(texts[i], table[i], frame, out)
-                spoken = zip(found.ids, found.offsets, found.tokens, found.words, strict=True)
+                spoken = zip(found.ids, found.offsets, found.tokens, found.word_ids, strict=True)
                 unlike = [item for item in spoken if item[3] is not None and self.names.get(item[0]) != item[2]]
                 names[i] = {start: token for _, (start, _), token, _ in unlike}
         return Rows(out, table[:B, scan.FIRST], table[:B, scan.COUNT], self.names, names, frame, self.integers)
@@ -140,7 +142,8 @@ class Scanner:
         scan = self.scan
         found = encode(text, self.added, self.wordpiece)
         if frame.room >= 0:
-            found = found.cut(frame.room, "left" if frame.from_left else "right")
+            side = "left" if frame.from_left else "right"
+            (found, _), *_ = truncate(found, None, Truncation("longest_first", frame.room, side=side))
         if frame.before:
             found = Encoding.inserted(frame.before[1], frame.before[0]) + found
         if frame.after:
@@ -149,6 +152,6 @@ class Scanner:
         out[scan.IDS, place] = found.ids
         out[scan.STARTS, place] = [start for start, _ in found.offsets]
         out[scan.ENDS, place] = [end for _, end in found.offsets]
-        out[scan.WORDS, place] = [-1 if word is None else word for word in found.words]
+        out[scan.WORDS, place] = [-1 if word is None else word for word in found.word_ids]
         row[scan.COUNT] = len(found)
         return found

@@ -26,6 +26,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "padding_side": (str,),
     "truncation_side": (str,),
     "model_input_names": (list,),
+    "split_special_tokens": (bool,),
 }
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _CHECKS: dict[str, Callable[[Any], bool]] = {
@@ -36,7 +37,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "model_input_names": lambda value: all(isinstance(name, str) and name in _INPUTS for name in value),
 }
 _UNSUPPORTED: dict[str, Any] = {  # key -> the value with which it says nothing
-    "split_special_tokens": False,
     "pad_token_type_id": 0,
     "do_basic_tokenize": True,
     "extra_special_tokens": {},
@@ -66,6 +66,8 @@ def read_settings(
                 raise CheckpointError(f"{path}: {key} cannot be {str(value)[:40]!r}; correct or remove it")
             out[key] = value
     out.setdefault("model_max_length", out.pop("max_len", None))
+    if isinstance(config.get("extra_special_tokens"), list):  # transformers 5's name for them
+        config.setdefault("additional_special_tokens", config.pop("extra_special_tokens"))
     for key, harmless in _UNSUPPORTED.items():
         if config.get(key, harmless) not in (harmless, None):
             raise CheckpointError(f"{path}: {key} is {str(config[key])[:40]!r}, which is not supported; remove it")

@@ -4,53 +4,46 @@ A text goes through five hands: the added tokens ([MASK], ...) are cut out, what
 is truncated, [CLS] and [SEP] are put around, and the batch is padded. There is one class where transformers has two:
 the results are those of its fast one (4.57.6 with tokenizers 0.22.2), and DistilBertTokenizerFast is another name.
 
-What is not here yet raises instead of being ignored: stride and overflowing windows, texts given as words, and
-`text_target`. Warnings that transformers gives once per tokenizer go to the logger "nanodistil.tokenization".
+The class is the counter where all of that is asked for; the work is done elsewhere: texts.py and strategies.py make
+sense of what a call was given, calling.py answers it with the help of encoder.py, ready_ids.py works on ids that exist
+already, special_tokens.py knows the tokens with a role, saving.py writes the files. Warnings that transformers gives
+once per tokenizer go to the logger "nanodistil.tokenization".
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import sys
-import warnings
 from collections.abc import Iterable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nanodistil.tokenization import decoding
-from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
-from nanodistil.tokenization.arguments import PADDING, TRUNCATION, id_list, one_of, text_pairs, whole_number
-from nanodistil.tokenization.definition import encode
-from nanodistil.tokenization.encoding import BatchEncoding, Encoding, Encodings, Frame, Padding, same_width, truncate
-from nanodistil.tokenization.files import read_vocab_txt
+from nanodistil.tokenization import decoding, ready_ids
+from nanodistil.tokenization.added_tokens import AddedToken
+from nanodistil.tokenization.arguments import id_list, one_of, yes_or_no
+from nanodistil.tokenization.batch_encoding import BatchEncoding
+from nanodistil.tokenization.calling import SIDES, encoded
+from nanodistil.tokenization.encoder import Encoder, around
 from nanodistil.tokenization.settings import SPECIAL, read_settings
+from nanodistil.tokenization.special_tokens import MORE, ROLES, SpecialTokens, Token, role_of, tokens
+from nanodistil.tokenization.texts import single_text, texts_of_batch, texts_of_call
 from nanodistil.tokenization.tokenizer_json import Backend, read_tokenizer_json
-from nanodistil.tokenization.wordpiece import Normalizer, WordPiece
+from nanodistil.tokenization.vocabulary import backend_of, warn_if_cased
+from nanodistil.tokenization.wordpiece import Normalizer
 from nanodistil.weights.errors import CheckpointError, InputError, ModelNotFoundError
-
-if TYPE_CHECKING:
-    from nanodistil.tokenization.rows import Rows
-    from nanodistil.tokenization.scanner import Scanner
 
 logger = logging.getLogger("nanodistil.tokenization")
 
 NO_LIMIT = int(1e30)  # model_max_length where no file gives one, as in transformers
-LARGE = 10**20  # at or above it there is no limit
-ENOUGH = 50_000  # characters after which the compiled scan is loaded: they take the definition 20 ms
-ENOUGH_FOR_NUMBA = 1_000_000  # the same where Numba must be started first, which takes half a second
-CASED_SHARE = 0.05  # of the tokens out of an uncased model's reach; 0 in uncased vocabularies, over 0.3 in cased ones
 
 
 class DistilBertTokenizer:
     """A WordPiece vocabulary with DistilBERT's conventions.
 
     vocab_file or tokenizer_file: vocab.txt, or tokenizer.json (or what read_tokenizer_json made of it), which wins
-    where both are given. do_lower_case: for
-    an uncased vocabulary. strip_accents: None means as do_lower_case. clean_up_tokenization_spaces: whether `decode`
-    tidies up; None means True with a vocab.txt and False with a tokenizer.json, transformers' choice.
+    where both are given. do_lower_case: for an uncased vocabulary. strip_accents: None means as do_lower_case.
+    clean_up_tokenization_spaces: whether `decode` tidies up; None means True with a vocab.txt and False with a
+    tokenizer.json, transformers' choice. split_special_tokens: whether a [MASK] in a text is text like any other.
 
     Raises CheckpointError for a file that is broken or not of a DistilBERT, InputError for arguments of a wrong kind.
 
@@ -67,6 +60,7 @@ class DistilBertTokenizer:
     """
 
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  # transformers' name, set per instance
+    is_fast = True
 
     def __init__(
         self,
@@ -74,14 +68,14 @@ class DistilBertTokenizer:
         do_lower_case: bool = True,
         *,
         tokenizer_file: str | Path | Backend | None = None,
-        unk_token: str | AddedToken = "[UNK]",
-        sep_token: str | AddedToken = "[SEP]",
-        pad_token: str | AddedToken | None = "[PAD]",
-        cls_token: str | AddedToken = "[CLS]",
-        mask_token: str | AddedToken | None = "[MASK]",
-        bos_token: str | AddedToken | None = None,
-        eos_token: str | AddedToken | None = None,
-        additional_special_tokens: Iterable[str | AddedToken] = (),
+        unk_token: Token = "[UNK]",
+        sep_token: Token = "[SEP]",
+        pad_token: Token | None = "[PAD]",
+        cls_token: Token = "[CLS]",
+        mask_token: Token | None = "[MASK]",
+        bos_token: Token | None = None,
+        eos_token: Token | None = None,
+        additional_special_tokens: Iterable[Token] = (),
         added_tokens_decoder: dict[int, AddedToken] | None = None,
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
@@ -90,13 +84,15 @@ class DistilBertTokenizer:
         padding_side: str | None = None,
         truncation_side: str | None = None,
         model_input_names: list[str] | None = None,
+        split_special_tokens: bool = False,
     ) -> None:
         given = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
         if "" in map(str, given):
             raise InputError("a special token is empty; name it, or pass None where the tokenizer has none")
-        self._special = {name: str(token) for name, token in zip(SPECIAL, given, strict=True) if token is not None}
-        self.additional_special_tokens = [str(token) for token in additional_special_tokens]
-        self.do_lower_case = do_lower_case
+        self._special = SpecialTokens(dict(zip(SPECIAL, given, strict=True)), additional_special_tokens)
+        self.do_lower_case, self.strip_accents = do_lower_case, strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.split_special_tokens = yes_or_no("split_special_tokens", split_special_tokens)
         if model_max_length is not None and not 0 <= model_max_length < float("inf"):
             raise InputError(f"model_max_length={model_max_length!r}: must be a number of tokens, or left out")
         self.model_max_length = NO_LIMIT if model_max_length is None else int(model_max_length)
@@ -106,41 +102,35 @@ class DistilBertTokenizer:
         elif tokenizer_file is not None:
             backend = read_tokenizer_json(Path(tokenizer_file))
         elif vocab_file is not None:
-            backend = self._from_vocabulary(read_vocab_txt(Path(vocab_file)), str(vocab_file))
+            backend = backend_of(
+                Path(vocab_file), {role: str(token) for role, token in self._special.named() if role != MORE}
+            )
         else:
             raise InputError("a tokenizer needs a vocab_file or a tokenizer_file; or use from_pretrained")
         self.clean_up_tokenization_spaces = (
             tokenizer_file is None if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
-        self.padding_side = one_of("padding_side", padding_side or backend.padding_side, ("left", "right"))
-        self.truncation_side = one_of("truncation_side", truncation_side or backend.truncation_side, ("left", "right"))
+        self.padding_side = one_of("padding_side", padding_side or backend.padding_side, SIDES)
+        self.truncation_side = one_of("truncation_side", truncation_side or backend.truncation_side, SIDES)
         if model_input_names is not None:
             self.model_input_names = list(model_input_names)
 
-        self._backend = backend
         normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars, backend.clean_text)
-        self._wordpiece = WordPiece(
-            backend.vocabulary, normalizer, backend.unknown, backend.prefix, backend.longest_word
-        )
-        self._added = AddedTokens(backend.vocabulary, (backend.normalizer or normalizer).text)
-        self._add(backend.added)
-        self._add(
-            (number, replace(token, special=token.special or token.content in self.all_special_tokens))
+        self.encoder = Encoder(backend, normalizer)
+        self._tokens: dict[int, str] = {}
+        self._add_from_files(backend.added)
+        self._add_from_files(
+            (number, token.as_special(token.special or token.content in self.all_special_tokens))
             for number, token in sorted((added_tokens_decoder or {}).items())
         )
-        specials = [token for token in (*given, *additional_special_tokens) if token is not None]
-        self._added.add(
-            AddedToken(token, special=True) if isinstance(token, str) else replace(token, special=True)
-            for token in specials
-            if not isinstance(token, str) or token not in self._added.ids
-        )
-        self._tokens = {number: token for token, number in backend.vocabulary.items()}
-        self._tokens.update((number, token.content) for number, token in self._added.tokens.items())
+        self._special.mark_as_special(keep_normalized=tokenizer_file is None)  # transformers copies them there
+        held = self.encoder.added.ids
+        specials = [token for token in self._special.all_with_flags() if not (isinstance(token, str) and token in held)]
+        self._add([_with_flags(token, special=True) for token in specials])
+        self.encoder.added.normalize = normalizer.text  # for tokens added from now on the class's switches count
         self._warned: set[str] = set()
-        self._scanner: Scanner | None = None
-        self._seen: int | None = 0  # characters of text so far; None: the scan was loaded, or cannot be
         if do_lower_case:
-            self._warn_if_cased()
+            warn_if_cased(backend)
 
     @classmethod
     def from_pretrained(
@@ -174,42 +164,33 @@ class DistilBertTokenizer:
             return cls(folder / "vocab.txt", **read_settings(folder, overrides))
         raise ModelNotFoundError(f"{folder}: holds neither tokenizer.json nor vocab.txt; get the files again")
 
-    def _from_vocabulary(self, vocabulary: dict[str, int], source: str) -> Backend:
-        unknown = self._special["unk_token"]
-        if unknown not in vocabulary:
-            raise CheckpointError(f"{source}: lacks the unknown token {unknown!r}; this is not a DistilBERT vocabulary")
-        missing = [token for token in self._special.values() if token not in vocabulary]
-        ids = {**vocabulary, **{token: len(vocabulary) + n for n, token in enumerate(missing)}}
-        cls, sep = (self._special[name] for name in ("cls_token", "sep_token"))
-        return Backend(source, vocabulary, unknown, (cls, ids[cls]), (sep, ids[sep]))
+    def save_pretrained(
+        self, save_directory: str | Path, legacy_format: bool | None = None, filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Write vocab.txt, tokenizer.json and the settings to a folder, for us and for transformers to load.
 
-    def _add(self, tokens: Iterable[tuple[int, AddedToken]]) -> None:
-        tokens = list(tokens)
-        self._added.add(token for _, token in tokens)
-        for number, token in tokens:
-            if self._added.ids.get(token.content) != number:
-                raise CheckpointError(
-                    f"{self._backend.source}: the added token {token.content[:40]!r} has the id {number} in the files, "
-                    f"but would get {self._added.ids.get(token.content)}; the files do not fit each other"
-                )
+        legacy_format: True for vocab.txt alone, False for tokenizer.json alone, None for both. filename_prefix: goes
+        before every name, with a "-". Returns the paths written. Raises InputError where the folder cannot be written,
+        or a file cannot hold this vocabulary.
+        """
+        from nanodistil.tokenization import saving
 
-    def _warn_if_cased(self) -> None:
-        words = [token for token in self._backend.vocabulary if not token.startswith("[")]
-        lost = sum(token != token.lower() for token in words)
-        if lost > CASED_SHARE * len(words):
-            warnings.warn(
-                f"{self._backend.source}: {lost} of {len(words)} tokens have capitals, which do_lower_case=True never "
-                "reaches; for a cased model pass do_lower_case=False",
-                stacklevel=3,
-            )
+        return saving.save(self, Path(save_directory), legacy_format, filename_prefix)
+
+    def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str]:
+        """Write vocab.txt alone; returns its path. Raises InputError as save_pretrained does."""
+        from nanodistil.tokenization import saving
+
+        return (saving.save_vocabulary(self, Path(save_directory), filename_prefix),)
 
     # ---- texts to ids
 
     def __call__(
         self,
-        text: str | list[str] | list[tuple[str, str]],
-        text_pair: str | list[str] | None = None,
-        *,
+        text: Any = None,
+        text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
         add_special_tokens: bool = True,
         padding: bool | str = False,
         truncation: bool | str | None = None,
@@ -226,180 +207,140 @@ class DistilBertTokenizer:
         return_offsets_mapping: bool = False,
         return_length: bool = False,
         verbose: bool = True,
+        split_special_tokens: bool | None = None,
     ) -> BatchEncoding:
-        """Encode a text, a pair, a list of texts, or a list of pairs.
+        """Encode a text, a pair, a list of texts, or a list of pairs; with is_split_into_words each given as words.
 
         padding: False, True or "longest", "max_length". truncation: None, True or "longest_first", "only_first",
-        "only_second". max_length: in tokens, specials included; the model's own where not given. return_tensors:
-        None for lists, "np" for int64 arrays, (B, T).
+        "only_second". max_length: in tokens, specials included; the model's own where not given. stride: tokens that
+        windows share, where return_overflowing_tokens makes rows of all of them, with "overflow_to_sample_mapping" to
+        say which text each is from. text_target: texts whose ids are returned as "labels". return_tensors: None for
+        lists, "np" for int64 arrays, (B, T). split_special_tokens: None means as the tokenizer was made.
 
         Returns lists of ids, T for one text and B x T for several, under "input_ids", and what else was asked for.
         Raises InputError for texts that are no strings or hold lone surrogates, and for arguments out of range.
         """
-        for name, value in (
-            ("stride", stride),
-            ("is_split_into_words", is_split_into_words),
-            ("return_overflowing_tokens", return_overflowing_tokens),
-        ):
-            if value:
-                raise InputError(f"{name}={value!r} is not supported yet; leave it out")
-        if return_tensors not in (None, "np"):
-            raise InputError(f"return_tensors={return_tensors!r}: only 'np' is supported; or leave it out for lists")
-        pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
-        side = self.padding_side if padding_side is None else one_of("padding_side", padding_side, ("left", "right"))
-        pad, cut, limit = self._strategies(padding, truncation, max_length, pad_to, verbose)
-
-        single = isinstance(text, str)
-        batch = self._tokens_of(text_pairs(text, text_pair), add_special_tokens, cut, limit)
-        longest = max(batch.lengths, default=0)
-        if max_length is None and not cut and longest > self.model_max_length > 0:
-            self._warn_once(
-                f"a text of {longest} tokens is longer than the {self.model_max_length} the model takes; "
-                "pass truncation=True, or the model will refuse it",
-                verbose,
-            )
-        if pad:
-            length = limit if pad == "max_length" else longest
-            if pad_to:
-                length = -(-length // pad_to) * pad_to
-            number, token = self.convert_tokens_to_ids(self._special["pad_token"]), self._special["pad_token"]
-            batch.pad(Padding(length, number, token, side))
-
-        names = self.model_input_names
-        wanted = {
-            "input_ids": True,
-            "token_type_ids": "token_type_ids" in names if return_token_type_ids is None else return_token_type_ids,
-            "attention_mask": "attention_mask" in names if return_attention_mask is None else return_attention_mask,
-            "special_tokens_mask": return_special_tokens_mask,
-            "offset_mapping": return_offsets_mapping,
-            "length": return_length,
+        arguments: dict[str, Any] = {
+            "is_split_into_words": is_split_into_words,
+            "add_special_tokens": add_special_tokens,
+            "padding": padding,
+            "truncation": truncation,
+            "max_length": max_length,
+            "stride": stride,
+            "pad_to_multiple_of": pad_to_multiple_of,
+            "padding_side": padding_side,
+            "return_tensors": return_tensors,
+            "return_token_type_ids": return_token_type_ids,
+            "return_attention_mask": return_attention_mask,
+            "return_overflowing_tokens": return_overflowing_tokens,
+            "return_special_tokens_mask": return_special_tokens_mask,
+            "return_offsets_mapping": return_offsets_mapping,
+            "return_length": return_length,
+            "verbose": verbose,
+            "split_special_tokens": self.split_special_tokens if split_special_tokens is None else split_special_tokens,
         }
-        make = batch.array if return_tensors else batch.only if single else batch.lists
-        if return_tensors:
-            same_width(batch.lists("length"))
-        values = {key: partial(make, key) for key, on in wanted.items() if on}
-        return BatchEncoding(values, batch.encoding, len(batch.lengths))
+        words = yes_or_no("is_split_into_words", is_split_into_words)
+        if text is None and text_target is None:
+            raise InputError("there is nothing to encode; pass text, text_target or both")
+        if text is None:
+            return encoded(self, *texts_of_call(text_target, text_pair_target, words), **arguments)
+        batch = encoded(self, *texts_of_call(text, text_pair, words), **arguments)
+        if text_target is not None:
+            target = encoded(self, *texts_of_call(text_target, text_pair_target, words), **arguments)
+            batch["labels"] = target["input_ids"]
+        return batch
 
-    def encode(self, text: str, text_pair: str | None = None, **arguments: Any) -> list[int]:
+    def encode_plus(self, text: Any, text_pair: Any = None, **arguments: Any) -> BatchEncoding:
+        """The same for one text or pair, which may also come as one argument with two texts in it."""
+        words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
+        arguments.setdefault("split_special_tokens", self.split_special_tokens)
+        return encoded(self, [single_text(text, text_pair, words)], True, **arguments)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
+        """The same for a list of texts or pairs. Special tokens are split only where this call says so."""
+        words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
+        return encoded(self, texts_of_batch(batch_text_or_text_pairs, words), False, **arguments)
+
+    def encode(self, text: Any, text_pair: Any = None, **arguments: Any) -> Any:
         """The ids of one text or pair; arguments as for a call."""
-        if not isinstance(text, str):
-            raise InputError(f"encode takes one text, not {type(text).__name__}; call the tokenizer for several")
-        ids: list[int] = self(text, text_pair, **arguments)["input_ids"]
-        return ids
+        return self.encode_plus(text, text_pair, **arguments)["input_ids"]
 
-    def tokenize(
-        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **arguments: Any
-    ) -> list[str]:
+    def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
         """The pieces of one text or pair, as text."""
-        if not isinstance(text, str):
-            raise InputError(f"tokenize takes one text, not {type(text).__name__}")
-        return self(text, pair, add_special_tokens=add_special_tokens, **arguments).tokens()
+        return self.encode_plus(text, pair, add_special_tokens=add_special_tokens, **arguments).tokens()
 
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """2 for a text, 3 for a pair."""
-        return 3 if pair else 2
-
-    def _tokens_of(
-        self, pairs: list[tuple[str, str | None]], add_special_tokens: bool, cut: str | None, limit: int
-    ) -> Encodings | Rows:
-        """All texts, truncated and framed: by the compiled scan where there is one, else by the definition."""
-        scanner = self._scanner_for(pairs)
-        firsts = [a for a, _ in pairs]
-        if scanner and cut != "only_second" and all(b is None for _, b in pairs):
-            cls, sep = (self._backend.cls, self._backend.sep) if add_special_tokens else (None, None)
-            room = limit - self.num_special_tokens_to_add() * add_special_tokens if cut else -1
-            return scanner.rows(firsts, Frame(cls, sep, room, self.truncation_side == "left"))
-        rows = scanner.rows(firsts + [b or "" for _, b in pairs]) if scanner else None
-        encodings = []
-        for i, (a, b) in enumerate(pairs):
-            second: Encoding | None
-            if rows:
-                first, second = rows.encoding(i), None if b is None else rows.encoding(len(pairs) + i, 1)
-            else:
-                first = encode(a, self._added, self._wordpiece)
-                second = None if b is None else encode(b, self._added, self._wordpiece, 1)
-            if cut:
-                room = limit - self.num_special_tokens_to_add(second is not None) * add_special_tokens
-                if room >= 0:  # below, the reference wraps around and leaves the text as it is
-                    first, second = truncate(first, second, room, cut, self.truncation_side)
-            encodings.append(self._frame(first, second, add_special_tokens))
-        return Encodings(encodings)
-
-    def _scanner_for(self, pairs: list[tuple[str, str | None]]) -> Scanner | None:
-        """The compiled scan, once enough text has come by to be worth loading it; None: the definition."""
-        if self._seen is not None:
-            self._seen += sum([len(a) + len(b or "") for a, b in pairs])
-            if self._seen >= (ENOUGH if "numba" in sys.modules else ENOUGH_FOR_NUMBA):
-                self._scanner, self._seen = self._load_scanner(), None
-        return self._scanner
-
-    def _load_scanner(self) -> Scanner | None:
-        from nanodistil.backend import wordpiece_scan
-
-        scan = wordpiece_scan()
-        if scan is None:
-            return None
-        from nanodistil.tokenization.scanner import Scanner
-
-        try:
-            return Scanner(self._wordpiece, self._added, scan)
-        except ValueError as error:  # what it does not do is slow, and the same
-            logger.info("tokens are found without the compiled scan: %s", error)
-            return None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scanner": None, "_seen": 0}
-
-    def _frame(self, a: Encoding, b: Encoding | None, add_special_tokens: bool) -> Encoding:
-        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP]; B and the last [SEP] have type 1."""
-        if not add_special_tokens:
-            return a if b is None else a + b
-        (cls, cls_id), (sep, sep_id) = ((token, number) for token, number in (self._backend.cls, self._backend.sep))
-        framed = Encoding(
-            [cls_id, *a.ids, sep_id],
-            [0, *a.type_ids, 0],
-            [cls, *a.tokens, sep],
-            [(0, 0), *a.offsets, (0, 0)],
-            [None, *a.words, None],
-            [None, *a.sequence, None],
-            [1, *a.special_tokens_mask, 1],
-            [1, *a.attention_mask, 1],
-        )  # a line each and not two additions: a third of the time of a short text
-        return framed if b is None else framed + b + Encoding.inserted(sep_id, sep, type_id=1)
-
-    def _strategies(
-        self, padding: Any, truncation: Any, max_length: int | None, pad_to: int | None, verbose: bool
-    ) -> tuple[str | None, str | None, int]:
-        """What to pad to, how to truncate, and the length for both (0 where neither needs one)."""
-        if max_length is not None:
-            max_length = whole_number("max_length", max_length, 0)
-            if padding is False and truncation is None:
-                self._warn_once("max_length without truncation: truncating; pass truncation=True to say so", verbose)
-                truncation = True
-            elif padding is True and not truncation:
-                self._warn_once("max_length is ignored by padding=True; padding='max_length' pads to it", verbose)
-        pad = PADDING[one_of("padding", padding, PADDING)]
-        cut = TRUNCATION[one_of("truncation", truncation, TRUNCATION)]
-        if max_length is None and self.model_max_length > LARGE:
-            if pad == "max_length":
-                self._warn_once("padding='max_length', but neither call nor model give a length: not padding", verbose)
-                pad = None
-            if cut:
-                self._warn_once("truncation, but neither call nor model give a length: not truncating", verbose)
-                cut = None
-        elif max_length is None and (cut or pad == "max_length"):
-            max_length = self.model_max_length
-        if pad and "pad_token" not in self._special:
-            raise InputError("padding needs a pad_token and this tokenizer has none; load it with pad_token='[PAD]'")
-        if pad and cut and pad_to and max_length is not None and max_length % pad_to:
-            raise InputError(f"max_length {max_length} is not a multiple of pad_to_multiple_of {pad_to}; make it one")
-        return pad, cut, max_length or 0
-
-    def _warn_once(self, message: str, verbose: bool = True) -> None:
-        kind = re.sub(r"\d+", "N", message)  # whatever the numbers are
+    def warn_once(self, message: str, verbose: bool = True) -> None:
+        """Log a warning, unless it was given before, with whatever numbers in it."""
+        kind = re.sub(r"\d+", "N", message)
         if verbose and kind not in self._warned:
             self._warned.add(kind)
             logger.warning(message)
+
+    # ---- ids that exist already
+
+    def pad(self, encoded_inputs: Any, **arguments: Any) -> Any:
+        """Pad lists of ids, or of what belongs to each of them, to one length; see ready_ids.pad."""
+        return ready_ids.pad(self, encoded_inputs, **arguments)
+
+    def prepare_for_model(self, ids: list[int], pair_ids: list[int] | None = None, **arguments: Any) -> BatchEncoding:
+        """Frame, cut and pad ids that have no special tokens yet; see ready_ids.prepare_for_model."""
+        return ready_ids.prepare_for_model(self, ids, pair_ids, **arguments)
+
+    def truncate_sequences(
+        self,
+        ids: list[int],
+        pair_ids: list[int] | None = None,
+        num_tokens_to_remove: int = 0,
+        truncation_strategy: str = "longest_first",
+        stride: int = 0,
+    ) -> tuple[list[int], list[int] | None, list[int]]:
+        """Take so many ids away: what is left of both, and the ids taken; see ready_ids.truncate_sequences."""
+        return ready_ids.truncate_sequences(
+            ids, pair_ids, num_tokens_to_remove, truncation_strategy, stride, self.truncation_side
+        )
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these."""
+        if self.cls_token_id is None or self.sep_token_id is None:
+            raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
+        second = [] if token_ids_1 is None else [*token_ids_1, self.sep_token_id]
+        return [self.cls_token_id, *token_ids_0, self.sep_token_id, *second]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """The types of what build_inputs_with_special_tokens makes: 1 for B and the last [SEP], else 0."""
+        cls, sep = self.cls_token_id is not None, self.sep_token_id is not None
+        second = 0 if token_ids_1 is None else len(token_ids_1) + sep
+        return [0] * (cls + len(token_ids_0) + sep) + [1] * second
+
+    def get_special_tokens_mask(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
+    ) -> list[int]:
+        """1 for every special token among ids that have theirs already. Raises InputError for others."""
+        if not already_has_special_tokens or token_ids_1 is not None:
+            raise InputError(
+                "only for ids with their special tokens: pass already_has_special_tokens=True and one list, "
+                "or return_special_tokens_mask=True to the call"
+            )
+        special = set(self.all_special_ids)
+        return [int(number in special) for number in token_ids_0]
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """2 for a text, 3 for a pair."""
+        return around(yes_or_no("pair", pair))
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """Tokens of a text that leave room for the special ones."""
+        return self.model_max_length - around(False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The same for a pair, together."""
+        return self.model_max_length - around(True)
 
     # ---- ids to texts
 
@@ -410,9 +351,9 @@ class DistilBertTokenizer:
 
         Raises InputError for what is no id: negative, or no integer.
         """
+        special = self.encoder.added.special if skip_special_tokens else ()
         found = (self._tokens.get(number) for number in id_list(token_ids))
-        tokens = [t for t in found if t is not None and not (skip_special_tokens and t in self._added.special)]
-        text = self.convert_tokens_to_string(tokens)
+        text = self.convert_tokens_to_string([t for t in found if t is not None and t not in special])
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
         return decoding.clean_up(text) if clean_up_tokenization_spaces else text
@@ -421,17 +362,30 @@ class DistilBertTokenizer:
         self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> list[str]:
         """`decode` for each of several sequences of ids."""
+        if not hasattr(sequences, "__iter__"):
+            raise InputError(f"batch_decode takes a list of sequences of ids, not {type(sequences).__name__}")
         return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
 
+    clean_up_tokenization = staticmethod(decoding.clean_up)
+
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        return decoding.join(tokens, self._backend.decoder_prefix, self._backend.decoder_cleans)
+        """Tokens as one text."""
+        if not isinstance(tokens, list | tuple) or not all(isinstance(token, str) for token in tokens):
+            raise InputError(f"convert_tokens_to_string takes a list of tokens, not {str(tokens)[:60]!r}")
+        return decoding.join(tokens, self.encoder.backend.decoder_prefix, self.encoder.backend.decoder_cleans)
 
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
         """The id of a token, or a list of ids for a list; the unknown token's id for what is not in the vocabulary."""
         if isinstance(tokens, str):
-            number = self._added.ids.get(tokens, self._backend.vocabulary.get(tokens))
-            return self._added.ids.get(self._special["unk_token"]) if number is None else number
-        return [self.convert_tokens_to_ids(token) for token in tokens]
+            number = self._id_of(tokens)
+            return self._id_of(self.unk_token) if number is None and self.unk_token is not None else number
+        listed = list(tokens) if hasattr(tokens, "__iter__") else [None]
+        if not all(isinstance(token, str) for token in listed):
+            raise InputError(f"convert_tokens_to_ids takes a token or a list of them, not {str(tokens)[:60]!r}")
+        return [self.convert_tokens_to_ids(token) for token in listed]
+
+    def _id_of(self, token: str) -> int | None:
+        return self.encoder.added.ids.get(token, self.encoder.backend.vocabulary.get(token))
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """The token of an id, None where there is none, or a list of tokens for a sequence of ids."""
@@ -446,35 +400,145 @@ class DistilBertTokenizer:
         """Tokens of the vocabulary and added ones: a model needs at least so many embedding rows."""
         return len(self.get_vocab())
 
+    def __bool__(self) -> bool:
+        return True
+
     @property
     def vocab_size(self) -> int:
         """Tokens of the vocabulary, without those added beyond it."""
-        return len(self._backend.vocabulary)
+        return len(self.encoder.backend.vocabulary)
 
     def get_vocab(self) -> dict[str, int]:
         """Token -> id, added tokens included."""
-        return {**self._backend.vocabulary, **self._added.ids}
+        return {**self.encoder.backend.vocabulary, **self.encoder.added.ids}
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Another name for get_vocab()."""
+        return self.get_vocab()
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
         """Id -> added token, special ones included."""
-        return dict(sorted(self._added.tokens.items()))
+        return dict(sorted(self.encoder.added.tokens.items()))
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """Added token -> id, by id."""
+        return {token.content: number for number, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Another name for added_tokens_encoder."""
+        return self.added_tokens_encoder
+
+    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        """Add a token or a list of them, each a string or an AddedToken; how many were new, or new in a flag.
+
+        special_tokens: whether all of them are special. A model needs resize_token_embeddings(len(tokenizer)) after it.
+        Raises InputError for what is no token, and for one of which the normalizer leaves nothing.
+        """
+        if not new_tokens:
+            return 0
+        new_tokens = tokens(new_tokens if isinstance(new_tokens, list | tuple) else [new_tokens], "new_tokens")
+        return self._add([_with_flags(token, special_tokens) for token in new_tokens])
+
+    def add_special_tokens(
+        self, special_tokens_dict: dict[str, Any], replace_additional_special_tokens: bool = True
+    ) -> int:
+        """Give tokens a role, and add those that are new: {"pad_token": "<pad>", "additional_special_tokens": [...]}.
+
+        Returns how many were new. Raises InputError for an unknown role and for what is no token.
+        """
+        added: list[AddedToken] = []
+        for role, value in special_tokens_dict.items():
+            if role not in ROLES:
+                raise InputError(f"{role!r} is no role of a special token; those are {', '.join(ROLES)}")
+            as_added = [_with_flags(token, True) for token in tokens(value if role == MORE else [value], role)]
+            if role != MORE:
+                self._special.set(role, as_added[0])
+                added += as_added
+                continue
+            known = self._special.tokens[MORE] or []
+            if not replace_additional_special_tokens:
+                as_added = [token for token in as_added if str(token) not in map(str, known)]
+            replaced = replace_additional_special_tokens and as_added
+            self._special.set(MORE, as_added if replaced else known + as_added)
+            added += as_added
+        return self.add_tokens(added, special_tokens=True)
+
+    def sanitize_special_tokens(self) -> int:
+        """Add the tokens with a role that the tokenizer lacks; how many were new."""
+        self._special.mark_as_special(keep_normalized=False)
+        return self.add_tokens(self.all_special_tokens_extended, special_tokens=True)
+
+    def _add(self, new: list[AddedToken]) -> int:
+        count = self.encoder.add(new)
+        self._tokens = {number: token for token, number in self.encoder.backend.vocabulary.items()}
+        self._tokens.update((number, token.content) for number, token in self.encoder.added.tokens.items())
+        return count
+
+    def _add_from_files(self, entries: Iterable[tuple[int, AddedToken]]) -> None:
+        source, entries = self.encoder.backend.source, list(entries)
+        try:
+            self._add([token for _, token in entries])
+        except InputError as error:
+            raise CheckpointError(f"{source}: {error}") from None
+        for number, token in entries:
+            if self.encoder.added.ids.get(token.content) != number:
+                raise CheckpointError(
+                    f"{source}: the added token {token.content[:40]!r} has the id {number} in the files, "
+                    f"but would get {self.encoder.added.ids.get(token.content)}; the files do not fit each other"
+                )
+
+    # ---- special tokens
+
+    @property
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """Role -> token, as text, where there is one."""
+        return {role: self._special.text(role) for role, _ in self._special.named()}
+
+    @property
+    def special_tokens_map_extended(self) -> dict[str, Any]:
+        """The same with the tokens as they were given, with their flags."""
+        return dict(self._special.named())
 
     @property
     def all_special_tokens(self) -> list[str]:
-        return list(dict.fromkeys([*self._special.values(), *self.additional_special_tokens]))
+        """Every token with a role, once."""
+        return self._special.all()
+
+    @property
+    def all_special_tokens_extended(self) -> list[Token]:
+        """The same as they were given, with their flags."""
+        return self._special.all_with_flags()
 
     @property
     def all_special_ids(self) -> list[int]:
-        return [self._added.ids[token] for token in self.all_special_tokens]
+        """Their ids."""
+        ids: list[int] = self.convert_tokens_to_ids(self.all_special_tokens)
+        return ids
 
     def __getattr__(self, name: str) -> Any:
         """`mask_token`, `mask_token_id` and the like; None where the tokenizer has no such token."""
-        token_name = name.removesuffix("_id")
-        if token_name not in SPECIAL:
+        role, is_id = role_of(name)
+        if role is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        token = self.__dict__["_special"].get(token_name)
-        return token if token is None or name == token_name else self._added.ids[token]
+        value = self.__dict__["_special"].text(role)
+        return value if value is None or not is_id else self.convert_tokens_to_ids(value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """`tokenizer.pad_token = "[MASK]"`, by token or by id. Raises InputError for what is no token."""
+        role, is_id = role_of(name)
+        if role is None:
+            object.__setattr__(self, name, value)
+        else:
+            self._special.set(role, self.convert_ids_to_tokens(value) if is_id and value is not None else value)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} tokens, do_lower_case={self.do_lower_case})"
+
+
+def _with_flags(token: Token, special: bool) -> AddedToken:
+    if isinstance(token, str):
+        return AddedToken(token, special=special)
+    return token.as_special() if special else token

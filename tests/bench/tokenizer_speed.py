@@ -68,8 +68,9 @@ def main() -> int:
     texts = [line for path in arguments.files for line in read(path)]
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     tokenizer = DistilBertTokenizer(arguments.vocab)
-    scanner = Scanner(tokenizer._wordpiece, tokenizer._added, scan)
-    tokenizer._scanner, tokenizer._seen = scanner, None
+    encoder = tokenizer.encoder
+    scanner = Scanner(encoder.wordpiece, encoder.added, scan)
+    encoder.scanner, encoder.seen = scanner, None
     other = tokenizers.BertWordPieceTokenizer(str(arguments.vocab))._tokenizer
     other.no_truncation()
 
@@ -80,7 +81,7 @@ def main() -> int:
     del ids
 
     def definition(batch: list[str]) -> Any:
-        return [encode(text, tokenizer._added, tokenizer._wordpiece) for text in batch]
+        return [encode(text, encoder.added, encoder.wordpiece) for text in batch]
 
     for threads in arguments.threads:
         pool.set_threads(threads)

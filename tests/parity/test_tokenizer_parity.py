@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizer_texts import SPECIALS, random_text
 
 from nanodistil.tokenization import DistilBertTokenizer, unicode_tables
 from nanodistil.tokenization.wordpiece import Normalizer
@@ -27,7 +28,6 @@ pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 MINI = ROOT / "weights" / "nanodistil-mini"
-SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ATTRIBUTES = [
     *("model_max_length", "clean_up_tokenization_spaces", "padding_side", "truncation_side", "model_input_names"),
     *("all_special_tokens", "all_special_ids", "mask_token", "mask_token_id", "pad_token_id"),
@@ -84,29 +84,6 @@ def compare(ours: DistilBertTokenizer, theirs: Any, texts: Iterable[Any], **argu
             if getattr(mine, name)(i) != getattr(other, name)(i):
                 wrong.append(f"{text!r}: {name} {getattr(mine, name)(i)} != {getattr(other, name)(i)}")
     return wrong
-
-
-def random_text(rng: random.Random, longest: int = 25) -> str:
-    marks = list(unicode_tables.combining_classes())
-    tables = unicode_tables._tables()
-    pools = [
-        lambda: rng.choice("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"),
-        lambda: rng.choice(["the", "Hello", "un", "able", "ing ", " world", "don't", "$5.00", "..."]),
-        lambda: rng.choice(marks),
-        lambda: rng.choice(list(tables["decomposition"])),
-        lambda: chr(rng.randrange(0xAC00, 0xD7A4)),
-        lambda: chr(rng.randrange(0x4E00, 0xA000)),
-        lambda: rng.choice(list(tables["lower"])),
-        lambda: chr(rng.choice(tables["punctuation"])),
-        lambda: rng.choice(" \t\n\r\x0b\x0c\x85\xa0\u2028\u3000\u200b\u200d\xad\x00\ufffd\ufeff"),
-        lambda: rng.choice(
-            [*SPECIALS, "[mask]", "[MASK", "[", "]", "##", "##s", "👩\u200d👩\u200d👧", "🏴", "e\u0301"]
-        ),
-        lambda: chr(rng.randrange(0xD800)),
-        lambda: chr(rng.randrange(0xE000, 0x110000)),
-    ]
-    weights = [rng.random() ** 3 for _ in pools]
-    return "".join(rng.choices(pools, weights)[0]() for _ in range(rng.randrange(longest)))
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -258,7 +235,7 @@ def test_random_calls(pairs: Any, count: int) -> None:
             wrong.append((texts, arguments, dict(mine), dict(other)))
         else:
             for i, encoding in enumerate(mine.encodings):
-                assert encoding.sequence == other.sequence_ids(i) and encoding.words == other.word_ids(i)
+                assert encoding.sequence_ids == other.sequence_ids(i) and encoding.word_ids == other.word_ids(i)
                 assert encoding.tokens == other.tokens(i)
     ours.model_max_length = theirs.model_max_length = 10**30
     ours.padding_side = ours.truncation_side = theirs.padding_side = theirs.truncation_side = "right"

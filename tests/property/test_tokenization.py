@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.tokenization.encoding import Encoding, truncate
+from nanodistil.tokenization.encoding import Encoding
+from nanodistil.tokenization.truncation import Truncation, truncate
 from nanodistil.tokenization.wordpiece import Normalizer
 from nanodistil.weights.errors import NanoDistilError
 
@@ -59,12 +60,12 @@ def test_decoded_and_encoded_again(text: str) -> None:
 
 
 def _row(n: int) -> Encoding:
-    return Encoding(*(list(range(n)) for _ in range(8)))  # type: ignore[arg-type]  # any lists will do
+    return Encoding(*(list(range(n)) for _ in range(7)), {0: range(n)})  # type: ignore[arg-type]  # any lists will do
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(1, 20))
 def test_longest_first_keeps_all_it_may_and_is_fair(n: int, m: int, length: int) -> None:
-    a, b = truncate(_row(n), _row(m), length, "longest_first")
+    ((a, b),) = truncate(_row(n), _row(m), Truncation("longest_first", length))
     assert b is not None and len(a) + len(b) == min(n + m, length)
     assert len(a) in (n, *range(len(b) - 1, len(b) + 2)) or len(b) == m
     assert (len(a) == n) or (len(b) == m) or abs(len(a) - len(b)) <= 1

@@ -37,14 +37,15 @@ Pair = tuple[DistilBertTokenizer, DistilBertTokenizer]
 
 
 def compiled(tokenizer: DistilBertTokenizer) -> DistilBertTokenizer:
-    tokenizer._scanner, tokenizer._seen = Scanner(tokenizer._wordpiece, tokenizer._added, scan), None
+    encoder = tokenizer.encoder
+    encoder.scanner, encoder.seen = Scanner(encoder.wordpiece, encoder.added, scan), None
     return tokenizer
 
 
 def both(*arguments: Any, **named: Any) -> Pair:
     """(the definition, the compiled one)."""
     definition = DistilBertTokenizer(*arguments, **named)
-    definition._seen = None
+    definition.encoder.seen = None
     return definition, compiled(DistilBertTokenizer(*arguments, **named))
 
 
@@ -242,10 +243,10 @@ def test_a_long_text_takes_linear_time(pairs: dict[str, Pair]) -> None:
 def test_what_is_left_to_the_definition(tmp_path: Path) -> None:
     """Unusual tokenizers raise ValueError here, and answer all the same."""
     tokenizer = both(MINI)[0]
-    tokenizer._added.add([AddedToken("NewTok")])
+    tokenizer.add_tokens(AddedToken("NewTok"))
     with pytest.raises(ValueError):
-        Scanner(tokenizer._wordpiece, tokenizer._added, scan)
-    assert tokenizer._load_scanner() is None
+        Scanner(tokenizer.encoder.wordpiece, tokenizer.encoder.added, scan)
+    assert tokenizer.encoder.load_scanner() is None
     assert tokenizer.tokenize("a newtok") == ["a", "newtok"]
 
 
@@ -253,10 +254,10 @@ def test_what_is_left_to_the_definition(tmp_path: Path) -> None:
 def test_it_is_loaded_once_there_is_enough_text() -> None:
     tokenizer = DistilBertTokenizer(MINI)
     tokenizer("hello")
-    assert tokenizer._scanner is None
+    assert tokenizer.encoder.scanner is None
     long = tokenizer("hello " * 10_000, verbose=False)
-    assert isinstance(tokenizer._scanner, Scanner)
+    assert isinstance(tokenizer.encoder.scanner, Scanner)
     assert long["input_ids"][:3] == tokenizer("hello hello")["input_ids"][:3]
     assert json.dumps(long["input_ids"][:5])  # Python's own integers
     again = copy.deepcopy(tokenizer)
-    assert again._scanner is None and again("hello") == tokenizer("hello")
+    assert again.encoder.scanner is None and again("hello") == tokenizer("hello")

@@ -1,0 +1,165 @@
+"""Writing a tokenizer's folder, as transformers writes it, for transformers (4 and 5) and for us to load.
+
+  vocab.txt                 the vocabulary, a token a line
+  tokenizer.json            all of it: vocabulary, added tokens, normalizer, template, decoder
+  tokenizer_config.json     the class's settings, the roles of special tokens, the added tokens once more
+  special_tokens_map.json   the roles with their flags
+  added_tokens.json         the tokens beyond vocab.txt, where there are any
+
+Each file is written under a temporary name and renamed (weights/saving.py). Two things are not as transformers has
+them: tokenizer.json forgets the padding and truncation of the last call, which are nobody's setting, and the config
+says on which side to pad and to cut also where that was set after loading.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nanodistil.tokenization.added_tokens import FLAGS, AddedToken
+from nanodistil.weights.errors import InputError
+from nanodistil.weights.saving import written
+
+if TYPE_CHECKING:
+    from nanodistil.tokenization.tokenizer import DistilBertTokenizer
+
+
+def save(
+    tokenizer: DistilBertTokenizer, folder: Path, legacy_format: bool | None, prefix: str | None
+) -> tuple[str, ...]:
+    """All files, or with legacy_format=True (False) without tokenizer.json (vocab.txt); their paths.
+
+    Raises InputError where one cannot be written, for a vocabulary whose ids have holes, which nobody could load as
+    they are, and for a token that holds a line end.
+    """
+    contents: dict[str, Any] = {
+        "tokenizer_config.json": _sorted(_config(tokenizer)),
+        "special_tokens_map.json": _sorted(_plain(tokenizer.special_tokens_map_extended)),
+    }
+    lines = None if legacy_format is False else _vocabulary_lines(tokenizer)
+    beyond = {t: i for t, i in tokenizer.added_tokens_encoder.items() if i >= tokenizer.vocab_size}
+    if lines is not None and beyond:
+        contents["added_tokens.json"] = _sorted(beyond)
+    if legacy_format is not True:
+        contents["tokenizer.json"] = _tokenizer_json(tokenizer)
+    texts = {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in contents.items()}
+    if lines is not None:
+        texts["vocab.txt"] = lines
+    return tuple(_write(folder, name, prefix, text) for name, text in texts.items())
+
+
+def save_vocabulary(tokenizer: DistilBertTokenizer, folder: Path, prefix: str | None) -> str:
+    """vocab.txt alone; its path. Raises InputError where it cannot be written."""
+    return _write(folder, "vocab.txt", prefix, _vocabulary_lines(tokenizer))
+
+
+def _vocabulary_lines(tokenizer: DistilBertTokenizer) -> str:
+    """Line n is token n. Raises InputError where that cannot be said in lines."""
+    vocabulary = tokenizer.encoder.backend.vocabulary
+    tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
+    if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
+        raise InputError("the vocabulary names a token twice, which leaves a hole among its ids; mend it and try again")
+    if any("\n" in token or "\r" in token for token in tokens):
+        raise InputError("a token of the vocabulary holds a line end, which vocab.txt cannot; pass legacy_format=False")
+    return "".join(f"{token}\n" for token in tokens)
+
+
+def _write(folder: Path, name: str, prefix: str | None, text: str) -> str:
+    path = folder / (f"{prefix}-{name}" if prefix else name)
+    if folder.is_file():
+        raise InputError(f"{folder}: is a file, where a folder is to be written; choose another name")
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: a token holds a lone surrogate, which no file can; mend the vocabulary") from None
+    written(path, lambda fresh: fresh.write_bytes(raw))
+    return str(path)
+
+
+def _sorted(entries: dict[str, Any]) -> dict[str, Any]:
+    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(entries.items())}
+
+
+def _plain(value: Any, **extra: Any) -> Any:
+    """Tokens as JSON: a string, or an object with the flags, but not `special`, which a role says already."""
+    if isinstance(value, AddedToken):
+        flags = {flag: getattr(value, flag) for flag in FLAGS if flag != "special"}
+        return {"content": value.content, **flags, **extra}
+    if isinstance(value, dict):
+        return {key: _plain(item, **extra) for key, item in value.items()}
+    return [_plain(item, **extra) for item in value] if isinstance(value, list) else value
+
+
+def _config(tokenizer: DistilBertTokenizer) -> dict[str, Any]:
+    added = {
+        str(number): {**_plain(token), "special": token.special}
+        for number, token in tokenizer.added_tokens_decoder.items()
+    }
+    config: dict[str, Any] = {
+        "added_tokens_decoder": added,
+        "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
+        "do_lower_case": tokenizer.do_lower_case,
+        "extra_special_tokens": {},
+        "model_max_length": tokenizer.model_max_length,
+        "strip_accents": tokenizer.strip_accents,
+        "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
+        "tokenizer_class": "DistilBertTokenizer",
+        **tokenizer.special_tokens_map,
+    }
+    for role in ("unk_token", "sep_token", "cls_token"):
+        if role not in config:
+            raise InputError(f"the tokenizer has no {role}, which DistilBERT needs; set tokenizer.{role}")
+    config = {"pad_token": None, "mask_token": None, **config}  # else the defaults would come back
+    unless = {
+        "padding_side": "right",
+        "truncation_side": "right",
+        "split_special_tokens": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    config |= {key: getattr(tokenizer, key) for key, default in unless.items() if getattr(tokenizer, key) != default}
+    return config
+
+
+def _tokenizer_json(tokenizer: DistilBertTokenizer) -> dict[str, Any]:
+    backend = tokenizer.encoder.backend
+    (cls, cls_id), (sep, sep_id) = backend.cls, backend.sep
+
+    def special(token: str, type_id: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": token, "type_id": type_id}}
+
+    single = [special(cls, 0), {"Sequence": {"id": "A", "type_id": 0}}, special(sep, 0)]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": number, **_plain(token), "special": token.special}
+            for number, token in tokenizer.added_tokens_decoder.items()
+        ],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": backend.clean_text,
+            "handle_chinese_chars": tokenizer.tokenize_chinese_chars,
+            "strip_accents": tokenizer.strip_accents,
+            "lowercase": tokenizer.do_lower_case,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}, special(sep, 1)],
+            "special_tokens": {
+                token: {"id": token, "ids": [number], "tokens": [token]}
+                for token, number in ((cls, cls_id), (sep, sep_id))
+            },
+        },
+        "decoder": {"type": "WordPiece", "prefix": backend.decoder_prefix, "cleanup": backend.decoder_cleans},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": backend.unknown,
+            "continuing_subword_prefix": backend.prefix,
+            "max_input_chars_per_word": backend.longest_word,
+            "vocab": dict(sorted(backend.vocabulary.items(), key=lambda entry: entry[1])),
+        },
+    }
