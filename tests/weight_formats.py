@@ -100,6 +100,7 @@ def keras(path, arrays, model="tf_distil_bert_for_masked_lm", **how):
         array = np.ascontiguousarray(array.T) if last == "kernel" else array
         place = "/".join([model, *parts, last]).replace("#", "_._") + ":0"  # a list in TensorFlow: layer_._0
         layers.setdefault(parts[0], {})[place] = array
+    layers["dropout_19"] = {}  # a layer without weights, as most heads have one
     if "vocab_projector" in layers:  # which uses the embeddings, so Keras lists them once more
         layers["vocab_projector"] |= {n: a for n, a in layers["distilbert"].items() if "/embeddings/" in n}
     with h5py.File(path, "w") as file:

@@ -19,6 +19,7 @@ parser in C that had its share of holes. To take a stranger's file, prefer any o
 
 import importlib.util
 import math
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from numpy.typing import DTypeLike, NDArray
 from .errors import CheckpointError, MissingExtraError
 from .mapped import Entry, map_file, take
 
-MOST = 10_000  # groups and arrays in a file; a DistilBERT's has 250
+MOST = 10_000  # names in a list; a DistilBERT's have up to 100
+LONGEST = 1000  # bytes of a name
 _CODES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
 
 
@@ -76,34 +78,61 @@ def torch_name(path: str) -> str | None:
 
 
 def _entries(path: Path) -> dict[str, Entry]:
+    """All arrays Keras lists, found by name: what it does not list is not looked for.
+
+    Walking through all that is in the file would be shorter, and a file whose B-tree has a leaf that follows itself
+    would fill the memory: libhdf5 collects the names of a group before it hands them out.
+    """
     import h5py
 
     entries: dict[str, Entry] = {}
-    seen = 0
-
-    def visit(place: str, item: Any) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > MOST:
-            raise CheckpointError(f"{path}: has more than {MOST} groups and arrays, which no model has")
-        if not isinstance(item, h5py.Dataset):
-            return
-        name = torch_name(place)
-        if name is None:
-            return
-        if name in entries:
-            raise CheckpointError(f"{path}: has {name!r:.200} twice")
-        entries[name] = _entry(path, place, item)
-
     with h5py.File(path, "r") as file:
         if file.userblock_size:
             raise CheckpointError(f"{path}: begins with something that is not HDF5")
-        file.visititems(visit)  # does not follow links out of the file
+        for layer in _listed(path, file, "layer_names"):
+            group = _hard(path, file, layer)
+            for weight in _listed(path, group, "weight_names"):
+                name = torch_name(f"{layer}/{weight}")
+                if name is None:
+                    continue
+                if name in entries:
+                    raise CheckpointError(f"{path}: has {name!r:.200} twice")
+                entries[name] = _entry(path, weight, _hard(path, group, weight))
     return entries
+
+
+def _listed(path: Path, group: Any, attribute: str) -> list[str]:
+    """The names in an attribute; of a list beyond 64 kB, Keras makes several: weight_names0, weight_names1, ..."""
+    there = group.attrs
+    several = takewhile(there.__contains__, (f"{attribute}{i}" for i in range(MOST)))
+    parts = [attribute] if attribute in there else list(several)
+    if not parts:
+        raise CheckpointError(f"{path}: has no {attribute}, which Keras writes")
+    names: list[str] = []
+    for part in parts:
+        claimed = there.get_id(part)
+        if math.prod(claimed.shape) > MOST - len(names) or claimed.dtype.itemsize > LONGEST:
+            raise CheckpointError(f"{path}: lists more, or longer, names than any model has")
+        names += [name.decode() if isinstance(name, bytes) else str(name) for name in there[part]]
+    return names
+
+
+def _hard(path: Path, group: Any, place: str) -> Any:
+    """What lies at a place, every step a plain one: HDF5 has links to elsewhere in the file and to other files."""
+    import h5py
+
+    item = group
+    for step in place.split("/"):
+        if not isinstance(item.get(step, getlink=True), h5py.HardLink):
+            raise CheckpointError(f"{path}: {place!r:.200} is not there, or only a link to elsewhere")
+        item = item[step]
+    return item
 
 
 def _entry(path: Path, place: str, dataset: Any) -> Entry:
     """Where a dataset lies, once it is certain to lie in one piece in this file."""
+    if not hasattr(dataset, "shape"):
+        raise CheckpointError(f"{path}: {place!r:.200} is no array")
     shape, kind = tuple(int(n) for n in dataset.shape or ()), dataset.dtype
     code = _CODES.get(kind.str)
     if code is None:
