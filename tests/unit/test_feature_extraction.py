@@ -41,7 +41,7 @@ def test_pooling(extract):
 def test_padding_has_vectors_but_no_part_in_pooling(extract):
     plain = extract("a b", return_tensors=True)
     padded = extract("a b", return_tensors=True, tokenize_kwargs={"padding": "max_length", "max_length": 9})
-    assert padded.shape == (1, 9, D)
+    assert padded.shape == (1, 9, D) and padded.any(axis=-1).all()
     np.testing.assert_allclose(padded[:, :4], plain, atol=1e-6)
     several = extract(
         ["a b", "a", "a b c"], return_tensors=True, tokenize_kwargs={"pad_to_multiple_of": 4, "padding": True}
