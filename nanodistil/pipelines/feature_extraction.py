@@ -86,6 +86,7 @@ class FeatureExtractionPipeline:
         self,
         sentences: str | list[str],
         *,
+        batch_size: int | None = None,
         normalize_embeddings: bool = False,
         convert_to_numpy: bool = True,
         pooling: str = "mean",
@@ -93,8 +94,8 @@ class FeatureExtractionPipeline:
     ) -> Any:
         """One vector a text under the names of sentence-transformers: (D,) of a text, (n, D) of a list of n.
 
-        convert_to_numpy: False for a list of (D,) arrays. There is no batch_size: batches hold as many tokens as is
-        good for speed, and results do not depend on them. Other arguments and errors as in a call.
+        convert_to_numpy: False for a list of (D,) arrays. batch_size changes nothing: a batch here holds as many tokens
+        as is good for speed, and results do not depend on it. Other arguments and errors as in a call.
         """
         options: Any = {"truncation": truncation, "pooling": pooling, "normalize": normalize_embeddings}
         if pooling == "none":

@@ -68,9 +68,10 @@ def test_texts_come_in_many_shapes(kind):
 
 
 def test_the_classifier_is_logistic_regression_on_the_vectors():
-    classifier = DistilBertClassifier(C=3.0, class_weight="balanced").fit(TEXTS, CLASSES)
+    weights = {"animal": 7, "money": 1}
+    classifier = DistilBertClassifier(C=3.0, class_weight=weights).fit(TEXTS, CLASSES)
     vectors = DistilBertVectorizer().transform(TEXTS)
-    alone = LogisticRegression(C=3.0, class_weight="balanced", max_iter=1000).fit(vectors, CLASSES)
+    alone = LogisticRegression(C=3.0, class_weight=weights, max_iter=1000).fit(vectors, CLASSES)
     assert classifier.classes_.tolist() == ["animal", "money"]
     assert classifier.predict(TEXTS).tolist() == alone.predict(vectors).tolist()
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS), alone.predict_proba(vectors))

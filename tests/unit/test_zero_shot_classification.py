@@ -56,8 +56,10 @@ def test_which_label_is_entailment(names, entailment):
     """The four cases of transformers' own test."""
     pipe = pipeline("zero-shot-classification", *small(HEAD, id2label=dict(enumerate(names))))
     assert pipe.entailment_id == entailment
-    if entailment == 0:  # contradiction is then the last
-        assert len(pipe("a", ["x", "y"], multi_label=True)["scores"]) == 2
+    ids = pipe.tokenizer([("a", "This example is x.")], return_tensors="np")["input_ids"]
+    logits = pipe.model(ids).logits[0].astype(np.float64)
+    against = logits[-1 if entailment == 0 else 0]  # contradiction is taken to be at the other end
+    assert pipe("a", "x")["scores"] == pytest.approx([1 / (1 + np.exp(against - logits[entailment]))], abs=1e-6)
 
 
 def test_without_an_entailment_label_there_is_a_warning():
