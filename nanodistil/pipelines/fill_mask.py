@@ -24,6 +24,8 @@ from nanodistil.pipelines.batching import Prepared, answered, batches, padded
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.ranking import largest
+from nanodistil.pipelines.scores import finite
+from nanodistil.pipelines.tokens import checked_options, row_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import CheckpointError, InputError
@@ -104,9 +106,11 @@ class FillMaskPipeline:
                 (None, self._target_words(targets)) if whole_words else (self._target_ids(targets), None)
             )
         width = max(whole_number("beams", beams, 1), self._top_k(top_k)) if joint else 0
-        return Settings(
-            self._top_k(top_k), target_ids, words, width, clean_up_tokenization_spaces, tokenizer_kwargs or {}
-        )
+        try:
+            options = checked_options(tokenizer_kwargs)
+        except InputError as error:
+            raise InputError(f"tokenizer_kwargs: {error}") from None
+        return Settings(self._top_k(top_k), target_ids, words, width, clean_up_tokenization_spaces, options)
 
     def _fill(self, texts: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
         """Answers to the texts, in order; `first` is how many came before, for messages."""
@@ -137,10 +141,7 @@ class FillMaskPipeline:
 
     def _probabilities(self, ids: Ints, real: Mask, places: Ints) -> Array:
         """The vocabulary's probabilities at M places (row, token) of (B, T) ids: (M, V)."""
-        logits = self.model(ids, real, positions=places).logits
-        if not np.isfinite(logits).all():
-            raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
-        return vocabulary_softmax(logits)
+        return vocabulary_softmax(finite(self.model(ids, real, positions=places).logits))
 
     def _conditionals(self, asked: list[tuple[Ints, int]]) -> Iterator[tuple[int, Array]]:
         """What joint_filling.py asks of a model, in batches."""
@@ -149,23 +150,13 @@ class FillMaskPipeline:
             yield from zip(batch, self._probabilities(*padded([asked[i][0] for i in batch]), places), strict=True)
 
     def _ids(self, text: Any, name: str, settings: Settings) -> Ints:
-        """Checked ids of a text (T,), without padding if any was asked for: nothing attends to it here."""
+        """Checked ids of a text (T,), without padding if any was asked for."""
         if not isinstance(text, str):
             raise InputError(f"{name} is not a string but {type(text).__name__}")
-        try:
-            encoded = self.tokenizer(text, **{"verbose": False, **settings.tokenizer_kwargs})
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-        except TypeError as error:
-            raise InputError(f"tokenizer_kwargs: {error}") from None
-        ids = np.asarray(encoded["input_ids"], np.int64)[np.asarray(encoded["attention_mask"], np.bool_)]
-        limit = self.model.config.max_position_embeddings
+        ids = row_of(self.model, self.tokenizer, text, None, name, settings.tokenizer_kwargs)
         if not (ids == self.tokenizer.mask_token_id).any():
             raise InputError(f"no {self.tokenizer.mask_token} in {name}: put it where a word should go")
-        if len(ids) > limit:
-            raise InputError(
-                f"{name} has {len(ids)} tokens, more than the model's {limit}: shorten it or allow truncation"
-            )
+        limit = self.model.config.max_position_embeddings
         longest = max(map(len, settings.words or [[0]]))
         if len(ids) + longest - 1 > limit:
             raise InputError(

@@ -1,6 +1,6 @@
 """Live against transformers' fill-mask pipeline: random checkpoints, texts and arguments.
 
-pytest tests/parity/test_fill_mask.py -m parity
+pytest tests/parity/test_fill_mask_parity.py -m parity
 """
 
 import random
