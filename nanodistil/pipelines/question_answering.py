@@ -24,10 +24,11 @@ from nanodistil.heads import DistilBertForQuestionAnswering
 from nanodistil.pipelines.batching import Prepared, answered
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.spans import best_spans
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import InputError
 
 LONGEST_WINDOW, LONGEST_OVERLAP = 384, 128  # in tokens, where nothing is said
 
@@ -153,9 +154,7 @@ class QuestionAnsweringPipeline:
 
         def compute(ids: Ints, real: Mask) -> Iterator[tuple[Array, Array]]:
             output = self.model(ids, real)
-            if not (np.isfinite(output.start_logits).all() and np.isfinite(output.end_logits).all()):
-                raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
-            yield from zip(output.start_logits, output.end_logits, strict=True)  # (T,) each
+            yield from zip(finite(output.start_logits), finite(output.end_logits), strict=True)  # (T,) each
 
         def finish(prepared: Prepared, results: list[tuple[Array, Array]]) -> Any:
             return self._best(prepared.rest, results, settings)

@@ -17,6 +17,7 @@ import numpy as np
 
 from nanodistil.backend import Array
 from nanodistil.pipelines.ranking import largest
+from nanodistil.pipelines.scores import softmax
 
 
 class Span(NamedTuple):
@@ -25,12 +26,6 @@ class Span(NamedTuple):
     first: int
     last: int
     score: float
-
-
-def softmax(logits: Array) -> Array:
-    """(N,) -> (N,)."""
-    e = np.exp(logits - logits.max())
-    return np.asarray(e / e.sum())
 
 
 def best_spans(start: Array, end: Array, k: int, longest: int) -> tuple[list[Span], float]:

@@ -27,8 +27,9 @@ from nanodistil.pipelines.batching import Prepared, answered
 from nanodistil.pipelines.entities import STRATEGIES, Entity, Piece, aggregate, merged
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import InputError
 
 Span = tuple[int, int]
 Item = tuple[Any, Any]  # a text or its words, and the offsets of its tokens where somebody gave them
@@ -157,11 +158,8 @@ class TokenClassificationPipeline:
             return Prepared([np.array([self.before, *ids[a:b], self.after]) for a, b in tokens.windows], tokens)
 
         def compute(ids: Ints, real: Mask) -> Iterator[Array]:
-            logits = self.model(ids, real).logits  # (B, T, C)
-            if not np.isfinite(logits).all():
-                raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
-            e = np.exp(logits - logits.max(-1, keepdims=True))
-            for scores, here in zip(e / e.sum(-1, keepdims=True), real, strict=True):
+            probs = softmax(finite(self.model(ids, real).logits))  # (B, T, C)
+            for scores, here in zip(probs, real, strict=True):
                 yield scores[here][1:-1]  # (n, C), special tokens left out
 
         def finish(prepared: Prepared, results: list[Array]) -> list[Found]:

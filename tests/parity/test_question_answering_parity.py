@@ -1,6 +1,6 @@
 """Live against transformers' question-answering pipeline: random checkpoints, texts and arguments; and XQuAD.
 
-    pytest tests/parity/test_question_answering.py -m parity
+    pytest tests/parity/test_question_answering_parity.py -m parity
 
 Left out, since we differ on purpose: a "[CLS]" in the question, and what transformers fills its list with where there
 are too few spans (answers with a score of exactly 0, which ours never gives but for a context without tokens).

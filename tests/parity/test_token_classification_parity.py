@@ -1,6 +1,6 @@
 """Live against transformers' token-classification pipeline: random checkpoints, texts and arguments; and its functions.
 
-    pytest tests/parity/test_token_classification.py -m parity
+    pytest tests/parity/test_token_classification_parity.py -m parity
 
 Ours is asked for upstream's words (word="tokens") and for its truncation; without these, all but `word` must be equal
 wherever no token differs in length from its text.

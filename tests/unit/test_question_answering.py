@@ -15,7 +15,8 @@ from nanodistil import (
     pipeline,
 )
 from nanodistil.pipelines.question_answering import question_and_context
-from nanodistil.pipelines.spans import best_spans, softmax
+from nanodistil.pipelines.scores import softmax
+from nanodistil.pipelines.spans import best_spans
 
 ASK = "Who lives in Rome?"
 CONTEXT = "Unaffable Bo lives in Rome, since Ann left for Zürich."
