@@ -2,8 +2,10 @@
 
     text -> ids -> hidden states -> logits at the [MASK]s alone -> softmax over the vocabulary -> the best few
 
-Arguments and results follow transformers' pipeline (4.57): several [MASK]s are filled independently of each other, and
-targets are compared by their share of the whole vocabulary, so their scores do not sum to 1. One default differs:
+Arguments and results follow transformers' pipeline (4.57): several [MASK]s are filled independently of each other, a
+target that is no word of the vocabulary stands for its first piece, and targets are compared by their share of the
+whole vocabulary, so their scores do not sum to 1. Two switches of ours do better: joint=True fills the [MASK]s of a
+text together, whole_words=True scores all pieces of a target (joint_filling.py says how). One default differs:
 sequences are cleaned up (`hello i'm a role model.`), where transformers leaves spaces around the apostrophe of most
 checkpoints; clean_up_tokenization_spaces=False gives its form.
 """
@@ -12,22 +14,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
-from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.batching import Prepared, answered, batches, padded
+from nanodistil.pipelines.joint_filling import fill_jointly, score_words
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.ranking import largest
 from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import CheckpointError, InputError
 
+BEAMS = 16  # joint fillings that are pursued, where nothing is said
 LANES = 16  # in which the vocabulary's probabilities are summed
 
-Settings = tuple[int, Ints | None, bool, dict[str, Any]]  # top_k, target ids, whether to clean up, tokenizer_kwargs
 Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
+
+
+class Settings(NamedTuple):
+    top_k: int
+    target_ids: Ints | None
+    words: list[list[int]] | None  # the pieces of whole words to rank, instead
+    beams: int  # 0: each [MASK] by itself
+    clean_up: bool
+    tokenizer_kwargs: dict[str, Any]
 
 
 class FillMaskPipeline:
@@ -41,25 +54,21 @@ class FillMaskPipeline:
         self.model = model
         self.tokenizer = tokenizer
 
-    def __call__(
-        self,
-        inputs: str | Iterable[str],
-        *,
-        top_k: int = 5,
-        targets: str | list[str] | None = None,
-        clean_up_tokenization_spaces: bool = True,
-        tokenizer_kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __call__(self, inputs: str | Iterable[str], **options: Any) -> Any:
         """The best fillings of every [MASK], best first.
 
         inputs: a text, a list of texts, or any other iterable, which is then streamed. Returns, for one text with one
         [MASK], a list of {"score", "token", "token_str", "sequence"}; with k of them, k such lists; for a list of texts
         a list of that (as in transformers, a list of one text gives what the text alone would); for an iterable an
-        iterator. top_k: how many. targets: rank only these words; one outside the vocabulary stands for its first
-        piece, with a warning. tokenizer_kwargs: e.g. {"truncation": True}.
+        iterator. top_k: how many (default 5). targets: rank only these words; one outside the vocabulary stands for its
+        first piece, with a warning. tokenizer_kwargs: e.g. {"truncation": True}. clean_up_tokenization_spaces: above.
+
+        whole_words: score targets with all their pieces; "token" is then the list of these. joint: fill all [MASK]s
+        together, which gives one list a text, of {"score", "token": k ids, "token_str": k strings, "sequence"}. beams:
+        how many joint fillings are pursued (default 16; at least top_k).
         Raises InputError for a text without [MASK] or longer than the model's positions, and for unusable arguments.
         """
-        settings = self._settings(top_k, targets, clean_up_tokenization_spaces, tokenizer_kwargs)
+        settings = self._settings(**options)
         if isinstance(inputs, str):
             return next(self._fill([inputs], settings))
         if isinstance(inputs, list):
@@ -83,43 +92,70 @@ class FillMaskPipeline:
         targets: str | list[str] | None = None,
         clean_up_tokenization_spaces: bool = True,
         tokenizer_kwargs: dict[str, Any] | None = None,
+        whole_words: bool = False,
+        joint: bool = False,
+        beams: int = BEAMS,
     ) -> Settings:
-        target_ids = None if targets is None else self._target_ids(targets)
-        return self._top_k(top_k), target_ids, clean_up_tokenization_spaces, tokenizer_kwargs or {}
+        if whole_words and (joint or targets is None):
+            raise InputError("whole_words goes with targets, and not with joint")
+        target_ids, words = None, None
+        if targets is not None:
+            target_ids, words = (
+                (None, self._target_words(targets)) if whole_words else (self._target_ids(targets), None)
+            )
+        width = max(whole_number("beams", beams, 1), self._top_k(top_k)) if joint else 0
+        return Settings(
+            self._top_k(top_k), target_ids, words, width, clean_up_tokenization_spaces, tokenizer_kwargs or {}
+        )
 
     def _fill(self, texts: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
         """Answers to the texts, in order; `first` is how many came before, for messages."""
-        top_k, target_ids, clean_up, options = settings
         mask = self.tokenizer.mask_token_id
+        in_steps = settings.beams or settings.words is not None  # one text after the other, many rows each
 
         def prepare(text: Any, name: str) -> Prepared:
-            return Prepared([self._ids(text, name, options)])
+            ids = self._ids(text, name, settings)
+            return Prepared([] if in_steps else [ids], ids)
 
         def compute(ids: Ints, real: Mask) -> Iterator[list[list[Filling]]]:
             places = np.argwhere((ids == mask) & real)  # (M, 2), in reading order
-            logits = self.model(ids, real, positions=places).logits  # (M, V)
-            if not np.isfinite(logits).all():
-                raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
-            probs = vocabulary_softmax(logits)  # (M, V)
+            probs = self._probabilities(ids, real, places)  # (M, V)
             for b, row in enumerate(ids):
                 here = places[:, 0] == b
                 yield [
-                    self._ranked(row[real[b]], int(t), p, top_k, target_ids, clean_up)
+                    self._ranked(row[real[b]], int(t), p, settings)
                     for (_, t), p in zip(places[here], probs[here], strict=True)
                 ]
 
-        def finish(_: Prepared, results: list[list[list[Filling]]]) -> Any:
-            (fillings,) = results
+        def finish(prepared: Prepared, results: list[list[list[Filling]]]) -> Any:
+            if settings.beams:
+                return self._joint(prepared.rest, settings)
+            fillings = results[0] if settings.words is None else self._whole(prepared.rest, settings.words, settings)
             return fillings[0] if len(fillings) == 1 else fillings
 
         return answered(texts, prepare, compute, finish, first)
 
-    def _ids(self, text: Any, name: str, options: dict[str, Any]) -> Ints:
+    def _probabilities(self, ids: Ints, real: Mask, places: Ints) -> Array:
+        """The vocabulary's probabilities at M places (row, token) of (B, T) ids: (M, V)."""
+        logits = self.model(ids, real, positions=places).logits
+        if not np.isfinite(logits).all():
+            raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
+        return vocabulary_softmax(logits)
+
+    def _conditionals(self, asked: list[tuple[Ints, int]]) -> Iterator[tuple[int, Array]]:
+        """What joint_filling.py asks of a model, in batches."""
+        for batch in batches([len(ids) for ids, _ in asked]):
+            places = np.array([(b, asked[i][1]) for b, i in enumerate(batch)])
+            yield from zip(batch, self._probabilities(*padded([asked[i][0] for i in batch]), places), strict=True)
+
+    def _ids(self, text: Any, name: str, settings: Settings) -> Ints:
         """Checked ids of a text (T,), without padding if any was asked for: nothing attends to it here."""
         if not isinstance(text, str):
             raise InputError(f"{name} is not a string but {type(text).__name__}")
         try:
-            encoded = self.tokenizer(text, **{"verbose": False, **options})
+            encoded = self.tokenizer(text, **{"verbose": False, **settings.tokenizer_kwargs})
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
         except TypeError as error:
             raise InputError(f"tokenizer_kwargs: {error}") from None
         ids = np.asarray(encoded["input_ids"], np.int64)[np.asarray(encoded["attention_mask"], np.bool_)]
@@ -130,33 +166,61 @@ class FillMaskPipeline:
             raise InputError(
                 f"{name} has {len(ids)} tokens, more than the model's {limit}: shorten it or allow truncation"
             )
+        longest = max(map(len, settings.words or [[0]]))
+        if len(ids) + longest - 1 > limit:
+            raise InputError(
+                f"{name} has {len(ids)} tokens, which leaves no room in the model's {limit} for a target of {longest}"
+            )
         return ids
 
-    def _ranked(
-        self, ids: Ints, at: int, probs: Array, top_k: int, target_ids: Ints | None, clean_up: bool
-    ) -> list[Filling]:
+    def _ranked(self, ids: Ints, at: int, probs: Array, settings: Settings) -> list[Filling]:
         """The best fillings of the [MASK] at `at`: (T,), (V,) -> top_k dicts."""
-        candidates = np.arange(len(probs)) if target_ids is None else target_ids
-        best = candidates[largest(probs[candidates], top_k)]
-        alone = int((ids == self.tokenizer.mask_token_id).sum()) == 1
+        candidates = np.arange(len(probs)) if settings.target_ids is None else settings.target_ids
+        best = candidates[largest(probs[candidates], settings.top_k)]
+        return [self._filling(probs[token], ids, at, token, settings) for token in best.tolist()]
+
+    def _whole(self, ids: Ints, words: list[list[int]], settings: Settings) -> list[list[Filling]]:
+        """The best whole words for every [MASK] of a text (T,)."""
+        mask = self.tokenizer.mask_token_id
         fillings = []
-        for token in best.tolist():
-            filled = ids.copy()
-            filled[at] = token
-            filled = filled[filled != self.tokenizer.pad_token_id]
-            # With other [MASK]s left in, skipping special tokens would drop those too: so keep them all, as upstream.
-            sequence = self.tokenizer.decode(
-                filled.tolist(), skip_special_tokens=alone, clean_up_tokenization_spaces=clean_up
-            )
-            fillings.append(
-                {
-                    "score": float(probs[token]),
-                    "token": token,
-                    "token_str": self.tokenizer.decode([token], clean_up_tokenization_spaces=clean_up),
-                    "sequence": sequence,
-                }
-            )
+        for at in np.flatnonzero(ids == mask).tolist():
+            scores = np.array(score_words(ids, at, mask, words, self._conditionals))
+            best = largest(scores, settings.top_k).tolist()
+            fillings.append([self._filling(scores[n], ids, at, words[n], settings) for n in best])
         return fillings
+
+    def _filling(self, score: Any, ids: Ints, at: int, token: int | list[int], settings: Settings) -> Filling:
+        """One answer: a token, or the pieces of a word, in the place of one [MASK]."""
+        pieces = token if isinstance(token, list) else [token]
+        # With other [MASK]s left in, skipping special tokens would drop those too: so keep them all, as upstream.
+        alone = int((ids == self.tokenizer.mask_token_id).sum()) == 1
+        return {
+            "score": float(score),
+            "token": token,
+            "token_str": self._decoded(pieces, settings),
+            "sequence": self._decoded([*ids[:at].tolist(), *pieces, *ids[at + 1 :].tolist()], settings, alone),
+        }
+
+    def _joint(self, ids: Ints, settings: Settings) -> list[Filling]:
+        """The best joint fillings of all [MASK]s of a text (T,)."""
+        places = np.flatnonzero(ids == self.tokenizer.mask_token_id).tolist()
+        candidates = np.arange(self.model.config.vocab_size) if settings.target_ids is None else settings.target_ids
+        rows, scores = fill_jointly(ids, places, candidates, settings.beams, self._conditionals)
+        return [
+            {
+                "score": float(score),
+                "token": row[places].tolist(),
+                "token_str": [self._decoded([token], settings) for token in row[places].tolist()],
+                "sequence": self._decoded(row.tolist(), settings, True),
+            }
+            for row, score in zip(rows[: settings.top_k], scores, strict=False)
+        ]
+
+    def _decoded(self, ids: list[int], settings: Settings, skip_special_tokens: bool = False) -> str:
+        """As text, without padding where there is more than one token."""
+        if len(ids) > 1:
+            ids = [number for number in ids if number != self.tokenizer.pad_token_id]
+        return self.tokenizer.decode(ids, skip_special_tokens, settings.clean_up)
 
     def _top_k(self, top_k: int) -> int:
         V = self.model.config.vocab_size
@@ -166,29 +230,42 @@ class FillMaskPipeline:
 
     def _target_ids(self, targets: str | list[str]) -> Ints:
         """Words to rank -> their ids, each once. A word outside the vocabulary stands for its first piece."""
+        ids, vocabulary = [], self.tokenizer.get_vocab()
+        for name, pieces in self._spelled(targets):
+            ids.append(pieces[0])
+            if name not in vocabulary:
+                piece = self.tokenizer.convert_ids_to_tokens(pieces[0])
+                warnings.warn(f"the target {name!r} is not in the vocabulary; {piece!r} stands for it", stacklevel=4)
+        return np.array(list(dict.fromkeys(ids)), np.int64)
+
+    def _target_words(self, targets: str | list[str]) -> list[list[int]]:
+        """Words to rank -> their pieces, each word once."""
+        spelled = self._spelled(targets)
+        for name, pieces in spelled:
+            if self.tokenizer.unk_token_id in pieces:
+                raise InputError(f"the target {name!r} cannot be spelled in pieces of the vocabulary")
+        return [list(pieces) for pieces in dict.fromkeys(tuple(pieces) for _, pieces in spelled)]
+
+    def _spelled(self, targets: str | list[str]) -> list[tuple[str, list[int]]]:
+        """The targets that have any pieces, with these."""
         if not isinstance(targets, str | Iterable):
             raise InputError(f"targets must be a string or several, not {type(targets).__name__}")
-        names = [targets] if isinstance(targets, str) else list(targets)
         vocabulary = self.tokenizer.get_vocab()
-        ids: list[int] = []
-        for name in names:
+        spelled: list[tuple[str, list[int]]] = []
+        for name in [targets] if isinstance(targets, str) else targets:
             if not isinstance(name, str):
                 raise InputError(f"targets must be strings, not {type(name).__name__}")
             if self.tokenizer.mask_token in name:
                 raise InputError(f"the target {name!r} holds {self.tokenizer.mask_token}: is it a text?")
-            if name in vocabulary:
-                ids.append(vocabulary[name])
-                continue
-            pieces = self.tokenizer(name, add_special_tokens=False)["input_ids"]
-            if not pieces:
-                warnings.warn(f"the target {name!r} has no pieces in the vocabulary and is left out", stacklevel=3)
-                continue
-            piece = self.tokenizer.convert_ids_to_tokens(pieces[0])
-            warnings.warn(f"the target {name!r} is not in the vocabulary; {piece!r} stands for it", stacklevel=3)
-            ids.append(pieces[0])
-        if not ids:
+            inside = name in vocabulary
+            pieces = [vocabulary[name]] if inside else self.tokenizer(name, add_special_tokens=False)["input_ids"]
+            if pieces:
+                spelled.append((name, pieces))
+            else:
+                warnings.warn(f"the target {name!r} has no pieces in the vocabulary and is left out", stacklevel=4)
+        if not spelled:
             raise InputError("targets names no word of the vocabulary")
-        return np.array(list(dict.fromkeys(ids)), np.int64)
+        return spelled
 
 
 def vocabulary_softmax(logits: Array) -> Array:
