@@ -26,10 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.answering import answer
 
-    options: dict[str, Any] = {"choices": args.choices}
+    options: dict[str, Any] = {
+        "choices": args.choices,
+        "tokenizer_kwargs": {"truncation": "only_first"} if args.truncate else None,
+    }
     with results.Results(args, table) as out:
         choose = loading.load("multiple-choice", args)
-        options["tokenizer_kwargs"] = loading.cut(choose, "only_first") if args.truncate else None
         answer(
             args,
             records.chunks(args, ["prompt"] if args.choices else ["prompt", "choices"]),

@@ -34,12 +34,11 @@ def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.answering import answer
 
     fixed = {} if args.text_pair is None else {"text_pair": args.text_pair}
-    options: dict[str, Any] = {"function_to_apply": args.function_to_apply}
+    options: dict[str, Any] = {"function_to_apply": args.function_to_apply, "truncation": args.truncate}
     if args.top_k is not None:
         options["top_k"] = None if args.top_k == "all" else args.top_k
     with results.Results(args, table) as out:
         classify = loading.load("text-classification", args)
-        options |= loading.cut(classify) if args.truncate else {}
         answer(
             args,
             records.chunks(args, ["text"], [] if fixed else ["text_pair"]),

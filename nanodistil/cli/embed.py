@@ -40,9 +40,13 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("a .npy file is no JSON: leave out --json and --jsonl, or name another file")
     if in_rows and args.pooling == "none":
         raise InputError("texts have different numbers of tokens, so their vectors are no array: write .jsonl")
-    options: dict[str, Any] = {"pooling": args.pooling, "normalize": args.normalize, "return_tensors": True}
+    options: dict[str, Any] = {
+        "pooling": args.pooling,
+        "normalize": args.normalize,
+        "truncation": args.truncate,
+        "return_tensors": True,
+    }
     embed = loading.load("feature-extraction", args)
-    options["tokenize_kwargs"] = loading.cut(embed) if args.truncate else None
     width, dtype = embed.model.config.dim, "float64" if args.dtype == "float64" else "float32"
     with Rows(args, width, dtype) if in_rows else results.Results(args, table) as out:
         answer(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 HELP = "rank words for the [MASK] of a text"
 EXAMPLES = """examples:
   nanodistil fill-mask "Hello I'm a [MASK] model."
+  nanodistil fill-mask --joint "The [MASK] [MASK] sat on the mat."
   nanodistil fill-mask --top-k 1 --jsonl - < sentences.txt
 """
 
@@ -23,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser, {"text": "a text with one or more [MASK]"})
     parser.add_argument("--top-k", type=int, default=5, metavar="K", help="how many words a mask (default 5)")
     parser.add_argument("--targets", nargs="+", metavar="WORD", help="rank only these words; put -- before the texts")
+    parser.add_argument("--whole-words", action="store_true", help="score targets with all their pieces")
+    parser.add_argument("--joint", action="store_true", help="fill all [MASK]s of a text together, not each by itself")
+    parser.add_argument("--beams", type=int, metavar="N", help="joint fillings that are pursued (default 16)")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
     parser.add_argument("--raw", action="store_true", help="sequences as transformers decodes them: i ' m, not i'm")
     parser.add_argument("--truth", action="store_true", help="compute in float64 too and print the largest difference")
@@ -36,11 +40,16 @@ def run(args: argparse.Namespace) -> int:
     options: dict[str, Any] = {
         "top_k": args.top_k,
         "targets": args.targets,
+        "whole_words": args.whole_words,
+        "joint": args.joint,
         "clean_up_tokenization_spaces": not args.raw,
     }
+    if args.beams is not None:
+        options["beams"] = args.beams
     with results.Results(args, table) as out:
         fill = loading.load("fill-mask", args)
-        options["tokenizer_kwargs"] = loading.cut(fill) if args.truncate else None
+        if args.truncate:
+            options["tokenizer_kwargs"] = cut(fill)
         if args.truth:
             fill = Truth(fill, loading.load("fill-mask", args, "numpy", "float64"))
         answer(
@@ -52,6 +61,12 @@ def run(args: argparse.Namespace) -> int:
     if args.truth:
         print(fill, file=sys.stderr)
     return 0
+
+
+def cut(fill: FillMaskPipeline) -> dict[str, Any]:
+    """The tokenizer's arguments that cut texts to what it and the model both take."""
+    limit = min(fill.model.config.max_position_embeddings, fill.tokenizer.model_max_length)
+    return {"truncation": True, "max_length": limit}
 
 
 class Truth:
@@ -68,10 +83,10 @@ class Truth:
     def compare(self, answer: Any, exact: Any) -> Any:
         """The answer, unchanged."""
         for ours, theirs in zip(per_mask(answer), per_mask(exact), strict=True):
-            scores = {filling["token"]: filling["score"] for filling in theirs}
+            scores = {str(filling["token"]): filling["score"] for filling in theirs}  # as text: it may be a list
             for filling in ours:
-                if filling["token"] in scores:
-                    self.largest = max(self.largest, abs(filling["score"] - scores[filling["token"]]))
+                if (token := str(filling["token"])) in scores:
+                    self.largest = max(self.largest, abs(filling["score"] - scores[token]))
                     self.compared += 1
                 else:
                     self.elsewhere += 1
@@ -93,6 +108,8 @@ def table(record: records.Record, answer: Any) -> str:
     for mask, fillings in enumerate(per_mask(answer), start=1):
         if answer and isinstance(answer[0], list):
             lines.append(f"  [MASK] {mask}")
-        width = max((len(f["token_str"]) for f in fillings), default=0)
-        lines += [f"  {f['score']:7.4f}  {f['token_str']:<{width}}  {f['sequence']}" for f in fillings]
+        words = [f["token_str"] if isinstance(f["token_str"], str) else " ".join(f["token_str"]) for f in fillings]
+        width = max(map(len, words), default=0)
+        for word, filling in zip(words, fillings, strict=True):
+            lines.append(f"  {filling['score']:7.4f}  {word:<{width}}  {filling['sequence']}")
     return "\n".join(lines)

@@ -35,12 +35,3 @@ def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype:
     chosen, _ = choose(backend, dtype)
     threads = None if chosen == "numpy" else args.threads
     return pipeline(task, model=args.model, backend=chosen, dtype=dtype, threads=threads)
-
-
-def cut(pipe: Any, strategy: bool | str = True) -> dict[str, Any]:
-    """The tokenizer's arguments that cut texts to what the model has positions for.
-
-    The tokenizer's own limit alone would not do: a folder with no more than a vocabulary says nothing of it.
-    """
-    limit = min(pipe.model.config.max_position_embeddings, pipe.tokenizer.model_max_length)
-    return {"truncation": strategy, "max_length": limit}

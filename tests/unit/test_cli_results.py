@@ -120,9 +120,24 @@ def test_resuming_gives_what_one_run_would(texts, tmp_path, capsys):
         parts.write_bytes(expected[:cut])
         run("--input", texts, "--output", parts, "--resume")
         assert parts.read_bytes() == expected, cut
+    parts.write_bytes(expected + b'{"n"')  # a cut line with nothing to take its place
+    run("--input", texts, "--output", parts, "--resume")
+    assert parts.read_bytes() == expected
     parts.unlink()
     run("--input", texts, "--output", parts, "--resume")  # nothing there yet
     assert parts.read_bytes() == expected
+
+
+def test_every_answer_is_in_the_file_when_the_next_is_asked_for(texts, tmp_path):
+    file, seen = tmp_path / "x.jsonl", []
+
+    def ask(inputs, first):
+        for number, given in enumerate(length(inputs, first), start=first):
+            seen.append(number == 0 or len(lines(file)) == number)
+            yield given
+
+    run("--input", texts, "--output", file, ask=ask)
+    assert len(seen) == 1000 and all(seen)
 
 
 def test_answers_that_are_there_are_not_computed_again(texts, tmp_path):
@@ -218,6 +233,10 @@ def test_rows_are_resumed(texts, tmp_path):
         partial.write_bytes(expected[:cut])
         run_rows("--input", texts, "--output", file, "--resume")
         assert file.read_bytes() == expected and not partial.exists(), cut
+    file.unlink()
+    partial.write_bytes(expected + b"cut")
+    run_rows("--input", texts, "--output", file, "--resume")
+    assert file.read_bytes() == expected
     run_rows("--input", texts, "--output", file, "--resume")  # it is whole
     assert file.read_bytes() == expected
 

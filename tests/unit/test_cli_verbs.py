@@ -193,6 +193,17 @@ def test_fill_mask(call, pipe, file):
     texts = [f"{text} [MASK]" for text in TEXTS]
     _, out, _ = call("fill-mask", "--input", file("x.jsonl", *({"t": t} for t in texts)), "--column", "t", "--jsonl")
     assert close(parsed(out), pipe("fill-mask")(texts))
+    _, out, _ = call("fill-mask", "a [MASK] [MASK] .", "--joint", "--beams", "3", "--top-k", "2", "--json")
+    assert close(json.loads(out), pipe("fill-mask")("a [MASK] [MASK] .", joint=True, beams=3, top_k=2))
+    _, out, err = call("fill-mask", "a [MASK] [MASK] .", "--joint", "--top-k", "2", "--truth")
+    assert len(out.splitlines()) == 3 and "largest difference of 2 scores" in err
+    whole = ["--whole-words", "--targets", "films", "bad"]
+    _, out, _ = call("fill-mask", "a [MASK] .", *whole, "--json")
+    assert close(json.loads(out), pipe("fill-mask")("a [MASK] .", whole_words=True, targets=["films", "bad"]))
+    _, out, _ = call("fill-mask", "a [MASK] .", *whole)
+    assert " films " in out and len(out.splitlines()) == 3
+    code, out, err = call("fill-mask", "a " * 20 + "[MASK] " + "b " * 20, "--truncate", "--top-k", "1", "--json")
+    assert (code, err) == (0, "") and len(json.loads(out)) == 1
 
 
 @pytest.mark.parametrize("verb", HEADS)
