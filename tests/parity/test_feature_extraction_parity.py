@@ -50,6 +50,16 @@ def test_every_argument(both):
     print(f"largest difference {worst:.1e}")
 
 
+def test_a_checkpoint_of_the_hub(shared):
+    """The one that transformers' own tests of pipelines use, with its own small vocabulary."""
+    folder = shared / "data" / "checkpoints" / "tiny-random-distilbert"
+    if not folder.is_dir():
+        pytest.skip("no tiny-random-distilbert")
+    expected = theirs("feature-extraction", folder)(TEXTS)
+    for backend in ("numpy", "numba"):
+        assert same(pipeline("feature-extraction", folder, backend=backend)(TEXTS), expected)
+
+
 def test_tensors_and_streams(both):
     ours, upstream = both
     texts = random_texts(20)

@@ -58,6 +58,17 @@ def test_truncation_is_to_what_model_and_tokenizer_take(extract):
     assert np.shape(extract("word " * 100, truncation=True, tokenize_kwargs={"max_length": 9})) == (1, 9, D)
 
 
+def test_the_shapes_that_transformers_own_tests_expect(extract):
+    texts = ["This is a test", "This", "This is", "This is a", "This is a test test test test"]
+    assert np.shape(extract(texts[0], tokenize_kwargs={"max_length": 3})) == (1, 3, D)
+    for options in (
+        {"tokenize_kwargs": {"truncation": True, "padding": True, "max_length": 4}},
+        {"tokenize_kwargs": {"padding": True, "max_length": 4}, "truncation": True},
+    ):
+        shapes = [np.shape(x) for x in extract(texts, **options)]
+        assert shapes == [(1, 4, D), (1, 3, D), (1, 4, D), (1, 4, D), (1, 4, D)]
+
+
 def test_streams_are_lazy_and_in_order(extract):
     stream = Counting(1000)
     vectors = extract(stream, pooling="mean", return_tensors=True)
