@@ -14,6 +14,7 @@ from nanodistil import (
     InputError,
     pipeline,
 )
+from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.question_answering import question_and_context
 from nanodistil.pipelines.scores import softmax
 from nanodistil.pipelines.spans import best_spans
@@ -89,6 +90,41 @@ def test_whole_words(qa):
         for align in (True, False)
     )
     assert "Unaffable" in whole and not whole & pieces and pieces < parts
+
+
+def spans_of(qa, question, context, k, room):
+    """The definition of what goes into the sums: the k best spans of every window as (characters, score), and nones."""
+    asked, ids = qa.tokenizer([question, context], add_special_tokens=False)["input_ids"]
+    offsets = qa.tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    found, nones = [], []
+    for a, b in overlapping(len(ids), room, 5):
+        row = [101, *asked, 102, *ids[a:b], 102]
+        output = qa.model([row])
+        places = [0, *range(len(asked) + 2, len(row) - 1)]
+        spans, none = best_spans(output.start_logits[0][places], output.end_logits[0][places], k, 15)
+        found += [(offsets[a + s.first][0], offsets[a + s.last][1], s.score) for s in spans]
+        nones.append(none)
+    return found, nones
+
+
+def test_a_words_score_is_the_sum_over_its_pieces(qa):
+    context = "unaffable unaffables"
+    found, _ = spans_of(qa, ASK, context, 2 * 3 + 10, 99)
+    sums = {}
+    for start, end, score in found:
+        text = context[0 if start < 9 else 10 : 9 if end <= 9 else 20]
+        sums[text] = sums.get(text, 0.0) + score
+    answers = qa(question=ASK, context=context, top_k=3)
+    assert {a["answer"]: a["score"] for a in answers} == pytest.approx(sums, abs=1e-6)
+
+
+def test_the_score_of_no_answer_is_the_least_of_all_windows(qa):
+    asked = len(qa.tokenizer(ASK, add_special_tokens=False)["input_ids"])
+    for context in (LONG, LONG[::-1]):
+        _, nones = spans_of(qa, ASK, context, 1, 30 - asked - 3)
+        options = {"max_seq_len": 30, "doc_stride": 5, "handle_impossible_answer": True, "top_k": 100_000}
+        (none,) = [a for a in qa(question=ASK, context=context, **options) if not a["answer"]]
+        assert none["score"] == pytest.approx(min(nones), abs=1e-7) and min(nones) < 0.9 * nones[-1]
 
 
 def test_max_answer_len(qa):

@@ -104,6 +104,20 @@ def test_a_removed_character_does_not_glue_words(ner):
         assert len(ner(text, **options)) == 2
 
 
+def test_words_are_not_torn(ner):
+    text = " ".join(["Ramazotti", "unaffable", "qzxqzxv", "floccinaucinihilipilification"] * 2)[:95]
+    edges = (
+        {0, len(text)} | {i for i, c in enumerate(text) if c == " "} | {i + 1 for i, c in enumerate(text) if c == " "}
+    )
+    for strategy in ("first", "average", "max"):
+        assert all(
+            {e["start"], e["end"]} <= edges
+            for e in ner(text, aggregation_strategy=strategy, truncation=True, **ALL)[:-1]
+        )
+    simple = ner(text, aggregation_strategy="simple", truncation=True, **ALL)
+    assert any(e["start"] not in edges for e in simple)  # so the above could have failed
+
+
 def test_given_words(ner):
     words = ["Hello", "U.S.A.", "", "Zürich"]
     for delimiter, joined in (
@@ -134,7 +148,9 @@ def test_nothing_is_lost_in_silence(ner):
     assert len(ner(LONG, truncation=True, **ALL)) == 30
     found = ner(LONG, stride=5, aggregation_strategy="simple", **ALL)
     assert found[-1]["end"] == len(LONG) - 1
-    assert [e["start"] for e in ner(LONG, stride=5, **ALL)] == list(range(0, 500, 5))  # every token once
+    tokens = ner(LONG, stride=5, **ALL)
+    assert [e["start"] for e in tokens] == list(range(0, 500, 5))  # every token once
+    assert max(e["index"] for e in tokens) <= 30  # where it stands in its window, as upstream counts
 
 
 def test_the_side_that_is_cut(ner):
