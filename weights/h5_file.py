@@ -19,7 +19,6 @@ parser in C that had its share of holes. To take a stranger's file, prefer any o
 
 import importlib.util
 import math
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,8 @@ from numpy.typing import DTypeLike, NDArray
 from .errors import CheckpointError, MissingExtraError
 from .mapped import Entry, map_file, take
 
-MOST = 10_000  # names in a list; a DistilBERT's have up to 100
-LONGEST = 1000  # bytes of a name
+MOST = 10_000  # groups and arrays in a file; a DistilBERT's has 250
+DEEPEST = 16  # groups within groups; a DistilBERT's are 9
 _CODES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
 
 
@@ -78,61 +77,49 @@ def torch_name(path: str) -> str | None:
 
 
 def _entries(path: Path) -> dict[str, Entry]:
-    """All arrays Keras lists, found by name: what it does not list is not looked for.
+    """All arrays of the file, found by a walk of our own that ends after MOST steps.
 
-    Walking through all that is in the file would be shorter, and a file whose B-tree has a leaf that follows itself
-    would fill the memory: libhdf5 collects the names of a group before it hands them out.
+    h5py's visititems would be shorter, but with a broken B-tree libhdf5 fills the memory before it hands out a name;
+    and Keras' lists of names (the attributes layer_names, weight_names) hang it for good where their heap is broken.
     """
     import h5py
 
     entries: dict[str, Entry] = {}
+    seen = 0
+
+    def walk(group: Any, place: str, depth: int) -> None:
+        nonlocal seen
+        names: list[bytes] = []
+
+        def see(name: bytes) -> bool | None:
+            names.append(name)
+            return True if len(names) > MOST else None  # True ends it
+
+        group.id.links.iterate(see)
+        seen += len(names)
+        if seen > MOST or depth > DEEPEST:
+            raise CheckpointError(f"{path}: has more in it, or deeper, than any model")
+        for raw in names:
+            if group.id.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
+                continue  # to elsewhere in this file, or to another one: as if it were not there
+            item, at = group[raw], f"{place}/{raw.decode()}".removeprefix("/")
+            if isinstance(item, h5py.Group):
+                walk(item, at, depth + 1)
+            name = torch_name(at) if isinstance(item, h5py.Dataset) else None
+            if name is not None and name in entries:
+                raise CheckpointError(f"{path}: has {name!r:.200} twice")
+            if name is not None:
+                entries[name] = _entry(path, at, item)
+
     with h5py.File(path, "r") as file:
         if file.userblock_size:
             raise CheckpointError(f"{path}: begins with something that is not HDF5")
-        for layer in _listed(path, file, "layer_names"):
-            group = _hard(path, file, layer)
-            for weight in _listed(path, group, "weight_names"):
-                name = torch_name(f"{layer}/{weight}")
-                if name is None:
-                    continue
-                if name in entries:
-                    raise CheckpointError(f"{path}: has {name!r:.200} twice")
-                entries[name] = _entry(path, weight, _hard(path, group, weight))
+        walk(file, "", 0)
     return entries
-
-
-def _listed(path: Path, group: Any, attribute: str) -> list[str]:
-    """The names in an attribute; of a list beyond 64 kB, Keras makes several: weight_names0, weight_names1, ..."""
-    there = group.attrs
-    several = takewhile(there.__contains__, (f"{attribute}{i}" for i in range(MOST)))
-    parts = [attribute] if attribute in there else list(several)
-    if not parts:
-        raise CheckpointError(f"{path}: has no {attribute}, which Keras writes")
-    names: list[str] = []
-    for part in parts:
-        claimed = there.get_id(part)
-        if math.prod(claimed.shape) > MOST - len(names) or claimed.dtype.itemsize > LONGEST:
-            raise CheckpointError(f"{path}: lists more, or longer, names than any model has")
-        names += [name.decode() if isinstance(name, bytes) else str(name) for name in there[part]]
-    return names
-
-
-def _hard(path: Path, group: Any, place: str) -> Any:
-    """What lies at a place, every step a plain one: HDF5 has links to elsewhere in the file and to other files."""
-    import h5py
-
-    item = group
-    for step in place.split("/"):
-        if not isinstance(item.get(step, getlink=True), h5py.HardLink):
-            raise CheckpointError(f"{path}: {place!r:.200} is not there, or only a link to elsewhere")
-        item = item[step]
-    return item
 
 
 def _entry(path: Path, place: str, dataset: Any) -> Entry:
     """Where a dataset lies, once it is certain to lie in one piece in this file."""
-    if not hasattr(dataset, "shape"):
-        raise CheckpointError(f"{path}: {place!r:.200} is no array")
     shape, kind = tuple(int(n) for n in dataset.shape or ()), dataset.dtype
     code = _CODES.get(kind.str)
     if code is None:
