@@ -76,7 +76,7 @@ class FillMaskPipeline:
         if isinstance(inputs, list):
             answers = list(self._fill(inputs, settings))
             return answers[0] if len(answers) == 1 else answers
-        if not isinstance(inputs, Iterable):
+        if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
             raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
         return self._fill(inputs, settings)
 

@@ -14,6 +14,7 @@ the context before the question, where a tokenizer pads on the left, which lets 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -88,7 +89,8 @@ class QuestionAnsweringPipeline:
         384, or what the model takes). doc_stride: tokens by which windows overlap (default: half a window, or 128).
         max_question_len: cut the question to so many tokens (default: do not, as transformers with fast tokenizers,
         whatever is given). handle_impossible_answer: let "" compete, with the score that [CLS] gets. align_to_words:
-        widen spans to whole words. padding: taken and without effect, since nothing attends to padding.
+        widen spans to whole words. padding: taken and without effect, since nothing attends to padding. topk: the old
+        name of top_k, with a warning.
         Raises InputError for an empty question or context, a question that leaves no room, and unusable arguments.
         """
         settings = self._settings(**options)
@@ -116,7 +118,11 @@ class QuestionAnsweringPipeline:
         handle_impossible_answer: bool | None = None,
         align_to_words: bool | None = None,
         padding: Any = None,
+        topk: int | None = None,
     ) -> Settings:
+        if topk is not None and top_k is None:
+            warnings.warn("topk is old: say top_k", stacklevel=3)
+            top_k = topk
         size = min(self.limit, LONGEST_WINDOW) if max_seq_len is None else whole_number("max_seq_len", max_seq_len, 4)
         if size > self.limit:
             raise InputError(f"max_seq_len={size} is more than the {self.limit} tokens that the model takes")

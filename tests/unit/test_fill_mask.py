@@ -95,6 +95,7 @@ def test_top_k(fill):
         ("[MASK] " + "word " * 600, "tokens, more than the model's 512"),
         (None, "NoneType"),
         (3, "int"),
+        ({"text": "[MASK]"}, "dict"),
         (["[MASK]", 3], "input 2 is not a string"),
         ("[MASK] \ud800", "surrogate"),
     ],

@@ -69,6 +69,11 @@ def test_top_k(qa):
     assert isinstance(qa(question=ASK, context="Bo", top_k=9), dict)  # there is no other
 
 
+def test_the_old_name_of_top_k(qa):
+    with pytest.warns(UserWarning, match="top_k"):
+        assert qa(ASK, CONTEXT, topk=3) == qa(ASK, CONTEXT, top_k=3)
+
+
 def test_equal_answers_are_added_up(qa):
     twice = qa(question=ASK, context="Bo bo", align_to_words=False, top_k=9)
     alone = next(a for a in twice if a["answer"].lower() == "bo")
