@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import DTypeLike
 
+from nanodistil.pipelines.preset import Preset
 from nanodistil.weights.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -56,12 +57,14 @@ def pipeline(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: str | None = None,
+    **options: Any,
 ) -> Any:
     """The pipeline for `task`, a key of TASKS or ALIASES, with a model and a tokenizer by folder, hub id or instance.
 
     model: None means the one in DEFAULTS; for "fill-mask" and "feature-extraction" the official
     distilbert/distilbert-base-uncased, or the embedded nanodistil-mini (with a warning) where the official one can
-    neither be found nor fetched. tokenizer: None means the model's own.
+    neither be found nor fetched. tokenizer: None means the model's own. options: arguments of the task, which a call
+    may overrule: aggregation_strategy="simple", top_k=3.
     Raises InputError for an unknown task or unusable arguments, ModelNotFoundError, CheckpointError; also where the
     checkpoint has no head for the task: answers of a random one would look like any others. (To have them anyway, as
     transformers gives them, load the model with from_pretrained and pass it.)
@@ -109,7 +112,8 @@ def pipeline(
         raise InputError("a model instance needs its tokenizer too: pass tokenizer=...")
     if isinstance(tokenizer, str | Path):
         tokenizer = DistilBertTokenizer.from_pretrained(tokenizer, **source)
-    return getattr(import_module(f"nanodistil.pipelines.{module}"), name)(model, tokenizer)
+    made = getattr(import_module(f"nanodistil.pipelines.{module}"), name)(model, tokenizer)
+    return Preset(made, options) if options else made
 
 
 def default_model(task: str, source: dict[str, Any]) -> str:
