@@ -45,13 +45,16 @@ class Encoder:
             backend.vocabulary, normalizer, backend.unknown, backend.prefix, backend.longest_word
         )
         self.added = AddedTokens(backend.vocabulary, (backend.normalizer or normalizer).text)
+        self.names = {number: token for token, number in backend.vocabulary.items()}  # and added tokens
         self.scanner: Scanner | None = None
         self.seen: int | None = 0  # characters of text so far; None: the scan was loaded, or cannot be
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
         """Add tokens; how many were new. Raises InputError as AddedTokens.add does."""
         self.scanner, self.seen = None, 0  # its tables hold the tokens so far
-        return self.added.add(tokens)
+        count = self.added.add(tokens)
+        self.names.update((number, token.content) for number, token in self.added.tokens.items())
+        return count
 
     def rows(
         self,

@@ -1,4 +1,4 @@
-"""Ids that exist already: padded, cut, and framed without a text.
+"""Ids that exist already, padded, cut, and framed: methods of DistilBertTokenizer, which is their first argument.
 
 These are the old ways, from before a call could do it all, and data collators still use them. They follow the plain
 Python code that the reference keeps for them, not its fast tokenizer: a pair that must shrink gives its odd token away
@@ -146,7 +146,7 @@ def prepare_for_model(
     overflowing: list[int] = []
     if cut and length and total > length:
         excess = total - length
-        ids, second, overflowing = truncate_sequences(ids, second, excess, cut, stride, tokenizer.truncation_side)
+        ids, second, overflowing = truncate_sequences(tokenizer, ids, second, excess, cut, stride)
     if return_overflowing_tokens:
         if length is None:
             raise InputError("return_overflowing_tokens needs a max_length; pass one")
@@ -174,24 +174,25 @@ def prepare_for_model(
 
 
 def truncate_sequences(
+    tokenizer: DistilBertTokenizer,
     ids: list[int],
-    pair_ids: list[int] | None,
-    num_tokens_to_remove: int,
-    truncation_strategy: str,
-    stride: int,
-    side: str,
+    pair_ids: list[int] | None = None,
+    num_tokens_to_remove: int = 0,
+    truncation_strategy: str = "longest_first",
+    stride: int = 0,
 ) -> tuple[list[int], list[int] | None, list[int]]:
     """Both without `num_tokens_to_remove` ids, and the ids taken away with `stride` of those before them.
 
     What two texts lose by longest_first is not returned. Raises InputError for an unknown strategy or side.
 
-    >>> truncate_sequences([1, 2, 3, 4, 5], None, 2, "longest_first", 1, "right")
+    >>> from nanodistil.tokenization import DistilBertTokenizer
+    >>> DistilBertTokenizer.from_pretrained("nanodistil-mini").truncate_sequences([1, 2, 3, 4, 5], None, 2, stride=1)
     ([1, 2, 3], None, [3, 4, 5])
     """
     if num_tokens_to_remove <= 0:
         return ids, pair_ids, []
     strategy = TRUNCATION[one_of("truncation_strategy", truncation_strategy, TRUNCATION)]
-    side, excess = one_of("truncation_side", side, SIDES), num_tokens_to_remove
+    side, excess = one_of("truncation_side", tokenizer.truncation_side, SIDES), num_tokens_to_remove
     if strategy == "longest_first" and pair_ids is not None:
         logger.warning("what longest_first takes from a pair is not returned")
         n, m = len(ids), len(pair_ids)
@@ -207,6 +208,41 @@ def truncate_sequences(
         return ids, pair_ids, []
     kept, lost = _without(target, excess, side, stride)
     return (kept, pair_ids, lost) if target is ids else (ids, kept, lost)
+
+
+def build_inputs_with_special_tokens(
+    tokenizer: DistilBertTokenizer, token_ids_0: list[int], token_ids_1: list[int] | None = None
+) -> list[int]:
+    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these."""
+    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+        raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
+    second = [] if token_ids_1 is None else [*token_ids_1, tokenizer.sep_token_id]
+    return [tokenizer.cls_token_id, *token_ids_0, tokenizer.sep_token_id, *second]
+
+
+def create_token_type_ids_from_sequences(
+    tokenizer: DistilBertTokenizer, token_ids_0: list[int], token_ids_1: list[int] | None = None
+) -> list[int]:
+    """The types of what build_inputs_with_special_tokens makes: 1 for B and the last [SEP], else 0."""
+    cls, sep = tokenizer.cls_token_id is not None, tokenizer.sep_token_id is not None
+    second = 0 if token_ids_1 is None else len(token_ids_1) + sep
+    return [0] * (cls + len(token_ids_0) + sep) + [1] * second
+
+
+def get_special_tokens_mask(
+    tokenizer: DistilBertTokenizer,
+    token_ids_0: list[int],
+    token_ids_1: list[int] | None = None,
+    already_has_special_tokens: bool = False,
+) -> list[int]:
+    """1 for every special token among ids that have theirs already. Raises InputError for others."""
+    if not already_has_special_tokens or token_ids_1 is not None:
+        raise InputError(
+            "only for ids with their special tokens: pass already_has_special_tokens=True and one list, "
+            "or return_special_tokens_mask=True to the call"
+        )
+    special = set(tokenizer.all_special_ids)
+    return [int(number in special) for number in token_ids_0]
 
 
 def _without(ids: list[int], count: int, side: str, stride: int = 0) -> tuple[list[int], list[int]]:
