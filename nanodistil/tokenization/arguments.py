@@ -25,12 +25,13 @@ NAMED = str | bool | None
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
-    """`value`, if it is one of those allowed. Raises InputError.
+    """`value`, if it is one of those allowed, or an enumeration's name for it. Raises InputError.
 
     >>> one_of("padding", "largest", PADDING)
     Traceback (most recent call last):
     nanodistil.weights.errors.InputError: padding='largest': must be one of False, 'do_not_pad', True, ...
     """
+    value = getattr(value, "value", value)  # transformers' PaddingStrategy.LONGEST and the like
     if not isinstance(value, NAMED) or value not in allowed:
         raise InputError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
     return value

@@ -42,7 +42,8 @@ class SpecialTokens:
     """
 
     def __init__(self, named: dict[str, Token | None], more: Iterable[Token] = ()) -> None:
-        self.tokens: dict[str, Any] = {**dict.fromkeys(SPECIAL), MORE: list(more)}
+        self.tokens: dict[str, Any] = dict.fromkeys(ROLES)
+        self.set(MORE, more)
         for role, token in named.items():
             self.set(role, token)
 
