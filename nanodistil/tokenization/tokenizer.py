@@ -233,24 +233,30 @@ class DistilBertTokenizer:
             batch["labels"] = target["input_ids"]
         return batch
 
-    def encode_plus(self, text: Any, text_pair: Any = None, **arguments: Any) -> BatchEncoding:
+    def encode_plus(
+        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any
+    ) -> BatchEncoding:
         """The same for one text or pair, which may also come as one argument with two texts in it."""
         words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
+        arguments["add_special_tokens"] = add_special_tokens
         arguments.setdefault("split_special_tokens", self.split_special_tokens)
         return encoded(self, [single_text(text, text_pair, words)], True, **arguments)
 
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
+    def batch_encode_plus(
+        self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, **arguments: Any
+    ) -> BatchEncoding:
         """The same for a list of texts or pairs. Special tokens are split only where this call says so."""
         words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
+        arguments["add_special_tokens"] = add_special_tokens
         return encoded(self, texts_of_batch(batch_text_or_text_pairs, words), False, **arguments)
 
-    def encode(self, text: Any, text_pair: Any = None, **arguments: Any) -> Any:
+    def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any) -> Any:
         """The ids of one text or pair; arguments as for a call."""
-        return self.encode_plus(text, text_pair, **arguments)["input_ids"]
+        return self.encode_plus(text, text_pair, add_special_tokens, **arguments)["input_ids"]
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
         """The pieces of one text or pair, as text."""
-        return self.encode_plus(text, pair, add_special_tokens=add_special_tokens, **arguments).tokens()
+        return self.encode_plus(text, pair, add_special_tokens, **arguments).tokens()
 
     def warn_once(self, message: str, verbose: bool = True) -> None:
         """Log a warning, unless it was given before, with whatever numbers in it."""

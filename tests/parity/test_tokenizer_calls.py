@@ -264,7 +264,16 @@ def differences(rng: random.Random, mine: Any, other: Any) -> list[str]:
             if takes_sequence and rng.random() < 0.6:
                 named = {"sequence_index": rng.choice([0, 1, 1, 1, 2, -1])}
             found += _ask(mine, other, name, place, named)
-    return found
+    return found + (_converted(mine, other, rng.random() < 0.3) if rng.random() < 0.2 else [])
+
+
+def _converted(mine: Any, other: Any, prepend: bool) -> list[str]:
+    """What differs once both were made arrays in place."""
+    a, b = (outcome(lambda batch=batch: batch.convert_to_tensors("np", prepend)) for batch in (mine, other))
+    if isinstance(b, BaseException) or any(value.dtype == object for value in b.values()):
+        return [] if refused(a) else [f"converted: {a!r} != {b!r}"]
+    wrong = isinstance(a, BaseException) or [key for key in b if not same(a[key], b[key]) and b[key].size]
+    return [f"converted: {a!r} != {b!r}"] if wrong else []
 
 
 def _ask(mine: Any, other: Any, name: str, place: tuple[Any, ...], named: dict[str, Any]) -> list[str]:
