@@ -37,6 +37,14 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     return value
 
 
+def number(name: str, value: Any) -> int:
+    """`value` as an int, whatever kind of integer it is. Raises InputError."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} must be a whole number, not {value!r}") from None
+
+
 def whole_number(name: str, value: Any, least: int) -> int:
     """`value` as an int of at least `least`; True is none. Raises InputError."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:

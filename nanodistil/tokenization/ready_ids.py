@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nanodistil.tokenization.arguments import TRUNCATION, id_list, one_of, whole_number
+from nanodistil.tokenization.arguments import TRUNCATION, id_list, number, one_of, whole_number
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.strategies import strategies
 from nanodistil.weights.errors import InputError
@@ -52,6 +52,8 @@ def pad(
     if not isinstance(encoded_inputs, Mapping) or main not in encoded_inputs:
         raise InputError(f"pad takes a dict of lists with {main!r} among them, or a list of such dicts")
     inputs = dict(encoded_inputs)
+    if not isinstance(inputs[main], list | tuple | None) and not hasattr(inputs[main], "tolist"):
+        raise InputError(f"{main} must be a list of ids, or a list of such lists")
     if inputs[main] is None or len(inputs[main]) == 0:
         return BatchEncoding({**inputs, "attention_mask": []} if return_attention_mask else inputs)
     if any(hasattr(row, "tolist") and hasattr(row, "__len__") for row in inputs[main]):
@@ -189,10 +191,12 @@ def truncate_sequences(
     >>> DistilBertTokenizer.from_pretrained("nanodistil-mini").truncate_sequences([1, 2, 3, 4, 5], None, 2, stride=1)
     ([1, 2, 3], None, [3, 4, 5])
     """
-    if num_tokens_to_remove <= 0:
+    ids, pair_ids = id_list(ids), None if pair_ids is None else id_list(pair_ids)
+    stride, excess = whole_number("stride", stride, 0), number("num_tokens_to_remove", num_tokens_to_remove)
+    if excess <= 0:
         return ids, pair_ids, []
     strategy = TRUNCATION[one_of("truncation_strategy", truncation_strategy, TRUNCATION)]
-    side, excess = one_of("truncation_side", tokenizer.truncation_side, SIDES), num_tokens_to_remove
+    side = one_of("truncation_side", tokenizer.truncation_side, SIDES)
     if strategy == "longest_first" and pair_ids is not None:
         logger.warning("what longest_first takes from a pair is not returned")
         n, m = len(ids), len(pair_ids)
@@ -216,8 +220,8 @@ def build_inputs_with_special_tokens(
     """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these."""
     if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
         raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
-    second = [] if token_ids_1 is None else [*token_ids_1, tokenizer.sep_token_id]
-    return [tokenizer.cls_token_id, *token_ids_0, tokenizer.sep_token_id, *second]
+    second = [] if token_ids_1 is None else [*id_list(token_ids_1), tokenizer.sep_token_id]
+    return [tokenizer.cls_token_id, *id_list(token_ids_0), tokenizer.sep_token_id, *second]
 
 
 def create_token_type_ids_from_sequences(
@@ -225,8 +229,8 @@ def create_token_type_ids_from_sequences(
 ) -> list[int]:
     """The types of what build_inputs_with_special_tokens makes: 1 for B and the last [SEP], else 0."""
     cls, sep = tokenizer.cls_token_id is not None, tokenizer.sep_token_id is not None
-    second = 0 if token_ids_1 is None else len(token_ids_1) + sep
-    return [0] * (cls + len(token_ids_0) + sep) + [1] * second
+    second = 0 if token_ids_1 is None else len(id_list(token_ids_1)) + sep
+    return [0] * (cls + len(id_list(token_ids_0)) + sep) + [1] * second
 
 
 def get_special_tokens_mask(
@@ -242,7 +246,7 @@ def get_special_tokens_mask(
             "or return_special_tokens_mask=True to the call"
         )
     special = set(tokenizer.all_special_ids)
-    return [int(number in special) for number in token_ids_0]
+    return [int(token in special) for token in id_list(token_ids_0)]
 
 
 def _without(ids: list[int], count: int, side: str, stride: int = 0) -> tuple[list[int], list[int]]:

@@ -24,7 +24,7 @@ DIFFERENT = {
     "a tuple of tokens": "add_tokens takes one; the reference's compiled part wants a list",
     "no token left": "a token that is normalized to nothing is refused; in the reference it is found everywhere",
     "lists alone": "additional_special_tokens must be a list of tokens; the reference stores anything and fails later",
-    "a pad token in the vocabulary": "`pad` and `prepare_for_model` refuse ids and rows of a wrong kind at once",
+    "rows of a wrong kind": "`pad` and `prepare_for_model` refuse ids and rows of a wrong kind at once",
     "NumPy's integers": "convert_ids_to_tokens(np.int64(5)) is a token; the reference wants Python's",
     "an unknown unknown": "with an unk_token that is in no vocabulary, unknown ids are None; the reference recurses",
     "one number": "prepare_for_model makes an array of a length too; the reference raises",
