@@ -31,7 +31,8 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     Traceback (most recent call last):
     nanodistil.weights.errors.InputError: padding='largest': must be one of False, 'do_not_pad', True, ...
     """
-    value = getattr(value, "value", value)  # transformers' PaddingStrategy.LONGEST and the like
+    if type(value) is not str:
+        value = getattr(value, "value", value)  # transformers' PaddingStrategy.LONGEST and the like
     if not isinstance(value, NAMED) or value not in allowed:
         raise InputError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
     return value

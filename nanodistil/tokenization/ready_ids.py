@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization.arguments import TRUNCATION, id_list, number, one_of, whole_number
 from nanodistil.tokenization.batch_encoding import BatchEncoding
-from nanodistil.tokenization.strategies import strategies
+from nanodistil.tokenization.strategies import padding_token, strategies
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def pad(
         length = max(map(len, rows))
     if length is not None and pad_to:
         length = -(-length // pad_to) * pad_to
-    fillers = {main: tokenizer.pad_token_id, "token_type_ids": 0, "special_tokens_mask": 1}
+    fillers = {main: padding_token(tokenizer)[1] if strategy else 0, "token_type_ids": 0, "special_tokens_mask": 1}
     if masked:
         fillers["attention_mask"] = 0
 
