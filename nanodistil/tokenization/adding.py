@@ -40,17 +40,19 @@ def add_special_tokens(
     for role, value in special_tokens_dict.items():
         if role not in ROLES:
             raise InputError(f"{role!r} is no role of a special token; those are {', '.join(ROLES)}")
-        as_added = [with_flags(token, True) for token in tokens(value if role == MORE else [value], role)]
+        given = tokens(value if role == MORE else [value], role)
+        new = [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
         if role != MORE:
-            tokenizer.roles.set(role, as_added[0])
-            added += as_added
+            again = new[0] in added  # then the reference adds it once, and this role's keeps its flags as given
+            tokenizer.roles.set(role, new[0] if again else new[0].as_special())
+            added += [] if again else new
             continue
         known = tokenizer.roles.tokens[MORE] or []
         if not replace_additional_special_tokens:
-            as_added = [token for token in as_added if str(token) not in map(str, known)]
-        replaced = replace_additional_special_tokens and as_added
-        tokenizer.roles.set(MORE, as_added if replaced else known + as_added)
-        added += as_added
+            new = [token for token in new if str(token) not in map(str, known)]
+        marked = [token.as_special() for token in new]
+        tokenizer.roles.set(MORE, marked if replace_additional_special_tokens and new else known + marked)
+        added += new
     return tokenizer.add_tokens(added, special_tokens=True)
 
 
