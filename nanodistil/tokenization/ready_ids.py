@@ -167,6 +167,8 @@ def prepare_for_model(
     if max_length is None and length is None and n > tokenizer.model_max_length > 0:
         limit = tokenizer.model_max_length
         tokenizer.warn_once(f"a text of {n} tokens is longer than the {limit} the model takes; truncate it", verbose)
+    if pad_how:
+        padding_token(tokenizer)  # or it is refused, also where there is nothing to pad
     if pad_how or masked:
         padded = pad(tokenizer, out, pad_how or False, length if pad_how else None, pad_to, side, masked)
         out = dict(padded)
