@@ -25,15 +25,25 @@ NAMED = str | bool | None
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
-    """`value`, if it is one of those allowed. Raises InputError.
+    """`value`, if it is one of those allowed, or an enumeration's name for it. Raises InputError.
 
     >>> one_of("padding", "largest", PADDING)
     Traceback (most recent call last):
     nanodistil.weights.errors.InputError: padding='largest': must be one of False, 'do_not_pad', True, ...
     """
+    if type(value) is not str:
+        value = getattr(value, "value", value)  # transformers' PaddingStrategy.LONGEST and the like
     if not isinstance(value, NAMED) or value not in allowed:
         raise InputError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
     return value
+
+
+def number(name: str, value: Any) -> int:
+    """`value` as an int, whatever kind of integer it is. Raises InputError."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} must be a whole number, not {value!r}") from None
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

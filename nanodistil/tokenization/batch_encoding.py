@@ -10,12 +10,12 @@ for the four methods that ask about characters, and is refused by the others: th
 
 from __future__ import annotations
 
-import operator
 from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from nanodistil.tokenization.arguments import number
 from nanodistil.tokenization.encoding import Encoding
 from nanodistil.weights.errors import InputError
 
@@ -88,7 +88,7 @@ class BatchEncoding(UserDict[str, Any]):
 
     def _rows_at(self, key: Any) -> Any:
         if self.encodings is not None:
-            if not isinstance(key, slice) and not -self._n <= _index("a row", key) < self._n:
+            if not isinstance(key, slice) and not -self._n <= number("a row", key) < self._n:
                 raise InputError(f"row {key} of a batch of {self._n}; rows are numbered from 0")
             return self.encodings[key]
         if isinstance(key, slice):
@@ -235,21 +235,14 @@ class BatchEncoding(UserDict[str, Any]):
     def _row(self, index: int) -> Encoding:
         if not self.is_fast or not self._n:
             raise InputError("there are no encodings to ask; call the tokenizer with texts")
-        if not -self._n <= _index("the row", index) < self._n:
+        if not -self._n <= number("the row", index) < self._n:
             raise InputError(f"row {index} of a batch of {self._n}; rows are numbered from 0")
         if self._encodings is None and self._encoding is not None:
             return self._encoding(range(self._n)[index])
         return (self._encodings or [])[index]
 
 
-def _index(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} must be a whole number, not {value!r}") from None
-
-
 def _number(name: str, value: Any) -> int:
-    if _index(name, value) < 0:
+    if number(name, value) < 0:
         raise InputError(f"{name} is {value}; count from 0")
-    return operator.index(value)
+    return number(name, value)

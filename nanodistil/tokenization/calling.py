@@ -13,7 +13,7 @@ from nanodistil.tokenization.arguments import one_of, whole_number, yes_or_no
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.encoder import around
 from nanodistil.tokenization.encodings import Padding, same_width
-from nanodistil.tokenization.strategies import strategies
+from nanodistil.tokenization.strategies import padding_token, strategies
 from nanodistil.tokenization.texts import Pairs
 from nanodistil.tokenization.truncation import Truncation
 from nanodistil.weights.errors import InputError
@@ -56,16 +56,18 @@ def encoded(
     framed = yes_or_no("add_special_tokens", add_special_tokens)
     split = yes_or_no("split_special_tokens", split_special_tokens)
     pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
-    side = one_of("padding_side", tokenizer.padding_side if padding_side is None else padding_side, SIDES)
-    cut_side = one_of("truncation_side", tokenizer.truncation_side, SIDES)
+    if padding_side is not None:
+        one_of("padding_side", padding_side, SIDES)
     stride = whole_number("stride", stride, 0)
     pad, strategy, length = strategies(tokenizer, padding, truncation, max_length, pad_to, verbose)
     cut = None
     if strategy and length is not None:
         if 0 <= length - around(False) < stride:
             raise InputError(f"stride={stride} does not fit max_length={length} and the special tokens; lower it")
-        cut = Truncation(strategy, length, stride, cut_side, bool(return_overflowing_tokens))
+        side = one_of("truncation_side", tokenizer.truncation_side, SIDES)
+        cut = Truncation(strategy, length, stride, side, bool(return_overflowing_tokens))
 
+    token, number = padding_token(tokenizer) if pad else ("", 0)
     rows = tokenizer.encoder.rows(pairs, framed, cut, split, is_split_into_words)
     longest = rows.longest()
     if max_length is None and not cut and longest > tokenizer.model_max_length > 0:
@@ -75,10 +77,11 @@ def encoded(
             verbose,
         )
     if pad:
+        side = one_of("padding_side", padding_side or tokenizer.padding_side, SIDES)
         width = length or 0 if pad == "max_length" else longest
         if pad_to:
             width = -(-width // pad_to) * pad_to
-        rows.pad(Padding(width, tokenizer.pad_token_id, tokenizer.pad_token, side))
+        rows.pad(Padding(width, number, token, side))
 
     names = tokenizer.model_input_names
     wanted = {

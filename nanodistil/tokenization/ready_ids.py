@@ -1,4 +1,4 @@
-"""Ids that exist already: padded, cut, and framed without a text.
+"""Ids that exist already, padded, cut, and framed: methods of DistilBertTokenizer, which is their first argument.
 
 These are the old ways, from before a call could do it all, and data collators still use them. They follow the plain
 Python code that the reference keeps for them, not its fast tokenizer: a pair that must shrink gives its odd token away
@@ -12,9 +12,9 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nanodistil.tokenization.arguments import TRUNCATION, id_list, one_of, whole_number
+from nanodistil.tokenization.arguments import TRUNCATION, id_list, number, one_of, whole_number
 from nanodistil.tokenization.batch_encoding import BatchEncoding
-from nanodistil.tokenization.strategies import strategies
+from nanodistil.tokenization.strategies import padding_token, strategies
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def pad(
     if not isinstance(encoded_inputs, Mapping) or main not in encoded_inputs:
         raise InputError(f"pad takes a dict of lists with {main!r} among them, or a list of such dicts")
     inputs = dict(encoded_inputs)
+    if not isinstance(inputs[main], list | tuple | None) and not hasattr(inputs[main], "tolist"):
+        raise InputError(f"{main} must be a list of ids, or a list of such lists")
     if inputs[main] is None or len(inputs[main]) == 0:
         return BatchEncoding({**inputs, "attention_mask": []} if return_attention_mask else inputs)
     if any(hasattr(row, "tolist") and hasattr(row, "__len__") for row in inputs[main]):
@@ -72,7 +74,7 @@ def pad(
         length = max(map(len, rows))
     if length is not None and pad_to:
         length = -(-length // pad_to) * pad_to
-    fillers = {main: tokenizer.pad_token_id, "token_type_ids": 0, "special_tokens_mask": 1}
+    fillers = {main: padding_token(tokenizer)[1] if strategy else 0, "token_type_ids": 0, "special_tokens_mask": 1}
     if masked:
         fillers["attention_mask"] = 0
 
@@ -146,7 +148,7 @@ def prepare_for_model(
     overflowing: list[int] = []
     if cut and length and total > length:
         excess = total - length
-        ids, second, overflowing = truncate_sequences(ids, second, excess, cut, stride, tokenizer.truncation_side)
+        ids, second, overflowing = truncate_sequences(tokenizer, ids, second, excess, cut, stride)
     if return_overflowing_tokens:
         if length is None:
             raise InputError("return_overflowing_tokens needs a max_length; pass one")
@@ -165,6 +167,8 @@ def prepare_for_model(
     if max_length is None and length is None and n > tokenizer.model_max_length > 0:
         limit = tokenizer.model_max_length
         tokenizer.warn_once(f"a text of {n} tokens is longer than the {limit} the model takes; truncate it", verbose)
+    if pad_how:
+        padding_token(tokenizer)  # or it is refused, also where there is nothing to pad
     if pad_how or masked:
         padded = pad(tokenizer, out, pad_how or False, length if pad_how else None, pad_to, side, masked)
         out = dict(padded)
@@ -174,24 +178,27 @@ def prepare_for_model(
 
 
 def truncate_sequences(
+    tokenizer: DistilBertTokenizer,
     ids: list[int],
-    pair_ids: list[int] | None,
-    num_tokens_to_remove: int,
-    truncation_strategy: str,
-    stride: int,
-    side: str,
+    pair_ids: list[int] | None = None,
+    num_tokens_to_remove: int = 0,
+    truncation_strategy: str = "longest_first",
+    stride: int = 0,
 ) -> tuple[list[int], list[int] | None, list[int]]:
     """Both without `num_tokens_to_remove` ids, and the ids taken away with `stride` of those before them.
 
     What two texts lose by longest_first is not returned. Raises InputError for an unknown strategy or side.
 
-    >>> truncate_sequences([1, 2, 3, 4, 5], None, 2, "longest_first", 1, "right")
+    >>> from nanodistil.tokenization import DistilBertTokenizer
+    >>> DistilBertTokenizer.from_pretrained("nanodistil-mini").truncate_sequences([1, 2, 3, 4, 5], None, 2, stride=1)
     ([1, 2, 3], None, [3, 4, 5])
     """
-    if num_tokens_to_remove <= 0:
+    ids, pair_ids = id_list(ids), None if pair_ids is None else id_list(pair_ids)
+    stride, excess = whole_number("stride", stride, 0), number("num_tokens_to_remove", num_tokens_to_remove)
+    if excess <= 0:
         return ids, pair_ids, []
     strategy = TRUNCATION[one_of("truncation_strategy", truncation_strategy, TRUNCATION)]
-    side, excess = one_of("truncation_side", side, SIDES), num_tokens_to_remove
+    side = one_of("truncation_side", tokenizer.truncation_side, SIDES)
     if strategy == "longest_first" and pair_ids is not None:
         logger.warning("what longest_first takes from a pair is not returned")
         n, m = len(ids), len(pair_ids)
@@ -207,6 +214,41 @@ def truncate_sequences(
         return ids, pair_ids, []
     kept, lost = _without(target, excess, side, stride)
     return (kept, pair_ids, lost) if target is ids else (ids, kept, lost)
+
+
+def build_inputs_with_special_tokens(
+    tokenizer: DistilBertTokenizer, token_ids_0: list[int], token_ids_1: list[int] | None = None
+) -> list[int]:
+    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these."""
+    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+        raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
+    second = [] if token_ids_1 is None else [*id_list(token_ids_1), tokenizer.sep_token_id]
+    return [tokenizer.cls_token_id, *id_list(token_ids_0), tokenizer.sep_token_id, *second]
+
+
+def create_token_type_ids_from_sequences(
+    tokenizer: DistilBertTokenizer, token_ids_0: list[int], token_ids_1: list[int] | None = None
+) -> list[int]:
+    """The types of what build_inputs_with_special_tokens makes: 1 for B and the last [SEP], else 0."""
+    cls, sep = tokenizer.cls_token_id is not None, tokenizer.sep_token_id is not None
+    second = 0 if token_ids_1 is None else len(id_list(token_ids_1)) + sep
+    return [0] * (cls + len(id_list(token_ids_0)) + sep) + [1] * second
+
+
+def get_special_tokens_mask(
+    tokenizer: DistilBertTokenizer,
+    token_ids_0: list[int],
+    token_ids_1: list[int] | None = None,
+    already_has_special_tokens: bool = False,
+) -> list[int]:
+    """1 for every special token among ids that have theirs already. Raises InputError for others."""
+    if not already_has_special_tokens or token_ids_1 is not None:
+        raise InputError(
+            "only for ids with their special tokens: pass already_has_special_tokens=True and one list, "
+            "or return_special_tokens_mask=True to the call"
+        )
+    special = set(tokenizer.all_special_ids)
+    return [int(token in special) for token in id_list(token_ids_0)]
 
 
 def _without(ids: list[int], count: int, side: str, stride: int = 0) -> tuple[list[int], list[int]]:

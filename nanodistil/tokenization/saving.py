@@ -19,19 +19,22 @@ from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization.added_tokens import FLAGS, AddedToken
 from nanodistil.weights.errors import InputError
-from nanodistil.weights.saving import written
 
 if TYPE_CHECKING:
     from nanodistil.tokenization.tokenizer import DistilBertTokenizer
 
 
-def save(
-    tokenizer: DistilBertTokenizer, folder: Path, legacy_format: bool | None, prefix: str | None
+def save_pretrained(
+    tokenizer: DistilBertTokenizer,
+    save_directory: str | Path,
+    legacy_format: bool | None = None,
+    filename_prefix: str | None = None,
 ) -> tuple[str, ...]:
-    """All files, or with legacy_format=True (False) without tokenizer.json (vocab.txt); their paths.
+    """Write vocab.txt, tokenizer.json and the settings to a folder, for us and for transformers to load.
 
-    Raises InputError where one cannot be written, for a vocabulary whose ids have holes, which nobody could load as
-    they are, and for a token that holds a line end.
+    legacy_format: True for vocab.txt alone, False for tokenizer.json alone, None for both. filename_prefix: goes
+    before every name, with a "-". Returns the paths written. Raises InputError where one cannot be written, for a
+    vocabulary whose ids have holes, which nobody could load as they are, and for a token that holds a line end.
     """
     contents: dict[str, Any] = {
         "tokenizer_config.json": _sorted(_config(tokenizer)),
@@ -46,12 +49,14 @@ def save(
     texts = {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in contents.items()}
     if lines is not None:
         texts["vocab.txt"] = lines
-    return tuple(_write(folder, name, prefix, text) for name, text in texts.items())
+    return tuple(_write(save_directory, name, filename_prefix, text) for name, text in texts.items())
 
 
-def save_vocabulary(tokenizer: DistilBertTokenizer, folder: Path, prefix: str | None) -> str:
-    """vocab.txt alone; its path. Raises InputError where it cannot be written."""
-    return _write(folder, "vocab.txt", prefix, _vocabulary_lines(tokenizer))
+def save_vocabulary(
+    tokenizer: DistilBertTokenizer, save_directory: str | Path, filename_prefix: str | None = None
+) -> tuple[str]:
+    """Write vocab.txt alone; returns its path. Raises InputError as save_pretrained does."""
+    return (_write(save_directory, "vocab.txt", filename_prefix, _vocabulary_lines(tokenizer)),)
 
 
 def _vocabulary_lines(tokenizer: DistilBertTokenizer) -> str:
@@ -65,7 +70,10 @@ def _vocabulary_lines(tokenizer: DistilBertTokenizer) -> str:
     return "".join(f"{token}\n" for token in tokens)
 
 
-def _write(folder: Path, name: str, prefix: str | None, text: str) -> str:
+def _write(folder: str | Path, name: str, prefix: str | None, text: str) -> str:
+    from nanodistil.weights.saving import written  # NumPy comes with it
+
+    folder = Path(folder)
     path = folder / (f"{prefix}-{name}" if prefix else name)
     if folder.is_file():
         raise InputError(f"{folder}: is a file, where a folder is to be written; choose another name")

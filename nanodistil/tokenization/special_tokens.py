@@ -42,7 +42,8 @@ class SpecialTokens:
     """
 
     def __init__(self, named: dict[str, Token | None], more: Iterable[Token] = ()) -> None:
-        self.tokens: dict[str, Any] = {**dict.fromkeys(SPECIAL), MORE: list(more)}
+        self.tokens: dict[str, Any] = dict.fromkeys(ROLES)
+        self.set(MORE, more)
         for role, token in named.items():
             self.set(role, token)
 
@@ -78,14 +79,15 @@ class SpecialTokens:
     def mark_as_special(self, keep_normalized: bool) -> None:
         """Set the flag of the tokens all_with_flags gives; one with a role is special, whatever it was made as.
 
-        keep_normalized: whether it stays as normalized as it was made, also where nobody has said so.
+        keep_normalized: whether every token stays as normalized as it was made, also where nobody has said so.
         """
         given = [token for token in self.all_with_flags() if isinstance(token, AddedToken)]
 
         def marked(token: Token) -> Token:
-            if not isinstance(token, AddedToken) or not any(token is other for other in given):
+            if not isinstance(token, AddedToken):
                 return token
-            return replace(token, special=True) if keep_normalized else token.as_special()
+            special = token.special or any(token is other for other in given)
+            return replace(token, special=special) if keep_normalized else token.as_special(special)
 
         for role, value in list(self.named()):
             self.tokens[role] = list(map(marked, value)) if isinstance(value, list) else marked(value)

@@ -30,7 +30,7 @@ class Strategies(NamedTuple):
 def strategies(
     tokenizer: DistilBertTokenizer, padding: Any, truncation: Any, max_length: Any, pad_to: int | None, verbose: bool
 ) -> Strategies:
-    """Sort it out. Raises InputError for values that cannot be, and for padding without a pad token.
+    """Sort it out. Raises InputError for values that cannot be.
 
     >>> from nanodistil.tokenization import DistilBertTokenizer
     >>> strategies(DistilBertTokenizer.from_pretrained("nanodistil-mini"), "max_length", None, None, None, True)
@@ -54,8 +54,15 @@ def strategies(
             cut = None
     elif max_length is None and (cut or pad == "max_length"):
         max_length = tokenizer.model_max_length
-    if pad and tokenizer.pad_token_id is None:
-        raise InputError("padding needs a pad_token and this tokenizer has none; set tokenizer.pad_token = '[PAD]'")
     if pad and cut and pad_to and max_length is not None and max_length % pad_to:
         raise InputError(f"max_length {max_length} is not a multiple of pad_to_multiple_of {pad_to}; make it one")
     return Strategies(pad, cut, max_length)
+
+
+def padding_token(tokenizer: DistilBertTokenizer) -> tuple[str, int]:
+    """The token to pad with, and its id. Raises InputError where there is none."""
+    token = tokenizer.pad_token
+    number = None if token is None else tokenizer.convert_tokens_to_ids(token)
+    if number is None:
+        raise InputError("padding needs a pad_token and this tokenizer has none; set tokenizer.pad_token = '[PAD]'")
+    return token, number

@@ -17,7 +17,7 @@ from nanodistil.weights.errors import InputError
 
 Pairs = list[tuple[Any, Any]]  # a text and its second one or None; each a string, or a list of words
 
-Sequence = list | tuple  # made once: a union takes longer to make than to ask
+Sequence: Any = list | tuple  # made once: a union takes longer to make than to ask
 KINDS = "a string, a list of strings, or with is_split_into_words=True a list of words or of such lists"
 
 

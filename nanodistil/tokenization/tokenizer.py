@@ -5,9 +5,10 @@ is truncated, [CLS] and [SEP] are put around, and the batch is padded. There is 
 the results are those of its fast one (4.57.6 with tokenizers 0.22.2), and DistilBertTokenizerFast is another name.
 
 The class is the counter where all of that is asked for; the work is done elsewhere: texts.py and strategies.py make
-sense of what a call was given, calling.py answers it with the help of encoder.py, ready_ids.py works on ids that exist
-already, special_tokens.py knows the tokens with a role, saving.py writes the files. Warnings that transformers gives
-once per tokenizer go to the logger "nanodistil.tokenization".
+sense of what a call was given, calling.py answers it with the help of encoder.py. Whole groups of methods stand in
+files of their own, as functions that take the tokenizer first, and are named here: ready_ids.py for ids that exist
+already, converting.py for the way back, adding.py for new tokens, saving.py for the files. Warnings that transformers
+gives once per tokenizer go to the logger "nanodistil.tokenization".
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nanodistil.tokenization import decoding, ready_ids
+from nanodistil.tokenization import adding, converting, decoding, ready_ids, saving
 from nanodistil.tokenization.added_tokens import AddedToken
-from nanodistil.tokenization.arguments import id_list, one_of, yes_or_no
+from nanodistil.tokenization.arguments import one_of, yes_or_no
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.calling import SIDES, encoded
 from nanodistil.tokenization.encoder import Encoder, around
 from nanodistil.tokenization.settings import SPECIAL, read_settings
-from nanodistil.tokenization.special_tokens import MORE, ROLES, SpecialTokens, Token, role_of, tokens
+from nanodistil.tokenization.special_tokens import MORE, SpecialTokens, Token, role_of
 from nanodistil.tokenization.texts import single_text, texts_of_batch, texts_of_call
 from nanodistil.tokenization.tokenizer_json import Backend, read_tokenizer_json
 from nanodistil.tokenization.vocabulary import backend_of, warn_if_cased
 from nanodistil.tokenization.wordpiece import Normalizer
-from nanodistil.weights.errors import CheckpointError, InputError, ModelNotFoundError
+from nanodistil.weights.errors import InputError, ModelNotFoundError
 
 logger = logging.getLogger("nanodistil.tokenization")
 
@@ -89,7 +90,7 @@ class DistilBertTokenizer:
         given = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
         if "" in map(str, given):
             raise InputError("a special token is empty; name it, or pass None where the tokenizer has none")
-        self._special = SpecialTokens(dict(zip(SPECIAL, given, strict=True)), additional_special_tokens)
+        self.roles = SpecialTokens(dict(zip(SPECIAL, given, strict=True)), additional_special_tokens)
         self.do_lower_case, self.strip_accents = do_lower_case, strip_accents
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.split_special_tokens = yes_or_no("split_special_tokens", split_special_tokens)
@@ -103,7 +104,7 @@ class DistilBertTokenizer:
             backend = read_tokenizer_json(Path(tokenizer_file))
         elif vocab_file is not None:
             backend = backend_of(
-                Path(vocab_file), {role: str(token) for role, token in self._special.named() if role != MORE}
+                Path(vocab_file), {role: str(token) for role, token in self.roles.named() if role != MORE}
             )
         else:
             raise InputError("a tokenizer needs a vocab_file or a tokenizer_file; or use from_pretrained")
@@ -117,16 +118,14 @@ class DistilBertTokenizer:
 
         normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars, backend.clean_text)
         self.encoder = Encoder(backend, normalizer)
-        self._tokens: dict[int, str] = {}
-        self._add_from_files(backend.added)
-        self._add_from_files(
-            (number, token.as_special(token.special or token.content in self.all_special_tokens))
-            for number, token in sorted((added_tokens_decoder or {}).items())
-        )
-        self._special.mark_as_special(keep_normalized=tokenizer_file is None)  # transformers copies them there
+        adding.add_from_files(self, backend.added)
+        decoder = sorted((added_tokens_decoder or {}).items())
+        roles = self.all_special_tokens
+        adding.add_from_files(self, [(i, t.as_special(t.special or t.content in roles)) for i, t in decoder])
+        self.roles.mark_as_special(keep_normalized=tokenizer_file is None)  # transformers copies them there
         held = self.encoder.added.ids
-        specials = [token for token in self._special.all_with_flags() if not (isinstance(token, str) and token in held)]
-        self._add([_with_flags(token, special=True) for token in specials])
+        specials = [token for token in self.roles.all_with_flags() if not (isinstance(token, str) and token in held)]
+        self.encoder.add([adding.with_flags(token, special=True) for token in specials])
         self.encoder.added.normalize = normalizer.text  # for tokens added from now on the class's switches count
         self._warned: set[str] = set()
         if do_lower_case:
@@ -164,24 +163,8 @@ class DistilBertTokenizer:
             return cls(folder / "vocab.txt", **read_settings(folder, overrides))
         raise ModelNotFoundError(f"{folder}: holds neither tokenizer.json nor vocab.txt; get the files again")
 
-    def save_pretrained(
-        self, save_directory: str | Path, legacy_format: bool | None = None, filename_prefix: str | None = None
-    ) -> tuple[str, ...]:
-        """Write vocab.txt, tokenizer.json and the settings to a folder, for us and for transformers to load.
-
-        legacy_format: True for vocab.txt alone, False for tokenizer.json alone, None for both. filename_prefix: goes
-        before every name, with a "-". Returns the paths written. Raises InputError where the folder cannot be written,
-        or a file cannot hold this vocabulary.
-        """
-        from nanodistil.tokenization import saving
-
-        return saving.save(self, Path(save_directory), legacy_format, filename_prefix)
-
-    def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str]:
-        """Write vocab.txt alone; returns its path. Raises InputError as save_pretrained does."""
-        from nanodistil.tokenization import saving
-
-        return (saving.save_vocabulary(self, Path(save_directory), filename_prefix),)
+    save_pretrained = saving.save_pretrained
+    save_vocabulary = saving.save_vocabulary
 
     # ---- texts to ids
 
@@ -250,24 +233,30 @@ class DistilBertTokenizer:
             batch["labels"] = target["input_ids"]
         return batch
 
-    def encode_plus(self, text: Any, text_pair: Any = None, **arguments: Any) -> BatchEncoding:
+    def encode_plus(
+        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any
+    ) -> BatchEncoding:
         """The same for one text or pair, which may also come as one argument with two texts in it."""
         words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
+        arguments["add_special_tokens"] = add_special_tokens
         arguments.setdefault("split_special_tokens", self.split_special_tokens)
         return encoded(self, [single_text(text, text_pair, words)], True, **arguments)
 
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
+    def batch_encode_plus(
+        self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, **arguments: Any
+    ) -> BatchEncoding:
         """The same for a list of texts or pairs. Special tokens are split only where this call says so."""
         words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
+        arguments["add_special_tokens"] = add_special_tokens
         return encoded(self, texts_of_batch(batch_text_or_text_pairs, words), False, **arguments)
 
-    def encode(self, text: Any, text_pair: Any = None, **arguments: Any) -> Any:
+    def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any) -> Any:
         """The ids of one text or pair; arguments as for a call."""
-        return self.encode_plus(text, text_pair, **arguments)["input_ids"]
+        return self.encode_plus(text, text_pair, add_special_tokens, **arguments)["input_ids"]
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
         """The pieces of one text or pair, as text."""
-        return self.encode_plus(text, pair, add_special_tokens=add_special_tokens, **arguments).tokens()
+        return self.encode_plus(text, pair, add_special_tokens, **arguments).tokens()
 
     def warn_once(self, message: str, verbose: bool = True) -> None:
         """Log a warning, unless it was given before, with whatever numbers in it."""
@@ -276,57 +265,20 @@ class DistilBertTokenizer:
             self._warned.add(kind)
             logger.warning(message)
 
-    # ---- ids that exist already
+    # ---- ids that exist already, and back to texts
 
-    def pad(self, encoded_inputs: Any, **arguments: Any) -> Any:
-        """Pad lists of ids, or of what belongs to each of them, to one length; see ready_ids.pad."""
-        return ready_ids.pad(self, encoded_inputs, **arguments)
-
-    def prepare_for_model(self, ids: list[int], pair_ids: list[int] | None = None, **arguments: Any) -> BatchEncoding:
-        """Frame, cut and pad ids that have no special tokens yet; see ready_ids.prepare_for_model."""
-        return ready_ids.prepare_for_model(self, ids, pair_ids, **arguments)
-
-    def truncate_sequences(
-        self,
-        ids: list[int],
-        pair_ids: list[int] | None = None,
-        num_tokens_to_remove: int = 0,
-        truncation_strategy: str = "longest_first",
-        stride: int = 0,
-    ) -> tuple[list[int], list[int] | None, list[int]]:
-        """Take so many ids away: what is left of both, and the ids taken; see ready_ids.truncate_sequences."""
-        return ready_ids.truncate_sequences(
-            ids, pair_ids, num_tokens_to_remove, truncation_strategy, stride, self.truncation_side
-        )
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these."""
-        if self.cls_token_id is None or self.sep_token_id is None:
-            raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
-        second = [] if token_ids_1 is None else [*token_ids_1, self.sep_token_id]
-        return [self.cls_token_id, *token_ids_0, self.sep_token_id, *second]
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """The types of what build_inputs_with_special_tokens makes: 1 for B and the last [SEP], else 0."""
-        cls, sep = self.cls_token_id is not None, self.sep_token_id is not None
-        second = 0 if token_ids_1 is None else len(token_ids_1) + sep
-        return [0] * (cls + len(token_ids_0) + sep) + [1] * second
-
-    def get_special_tokens_mask(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
-    ) -> list[int]:
-        """1 for every special token among ids that have theirs already. Raises InputError for others."""
-        if not already_has_special_tokens or token_ids_1 is not None:
-            raise InputError(
-                "only for ids with their special tokens: pass already_has_special_tokens=True and one list, "
-                "or return_special_tokens_mask=True to the call"
-            )
-        special = set(self.all_special_ids)
-        return [int(number in special) for number in token_ids_0]
+    pad = ready_ids.pad
+    prepare_for_model = ready_ids.prepare_for_model
+    truncate_sequences = ready_ids.truncate_sequences
+    build_inputs_with_special_tokens = ready_ids.build_inputs_with_special_tokens
+    create_token_type_ids_from_sequences = ready_ids.create_token_type_ids_from_sequences
+    get_special_tokens_mask = ready_ids.get_special_tokens_mask
+    decode = converting.decode
+    batch_decode = converting.batch_decode
+    convert_tokens_to_string = converting.convert_tokens_to_string
+    convert_tokens_to_ids = converting.convert_tokens_to_ids
+    convert_ids_to_tokens = converting.convert_ids_to_tokens
+    clean_up_tokenization = staticmethod(decoding.clean_up)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """2 for a text, 3 for a pair."""
@@ -341,58 +293,6 @@ class DistilBertTokenizer:
     def max_len_sentences_pair(self) -> int:
         """The same for a pair, together."""
         return self.model_max_length - around(True)
-
-    # ---- ids to texts
-
-    def decode(
-        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
-    ) -> str:
-        """The text of one id or a sequence of ids; ids the tokenizer does not know are left out.
-
-        Raises InputError for what is no id: negative, or no integer.
-        """
-        special = self.encoder.added.special if skip_special_tokens else ()
-        found = (self._tokens.get(number) for number in id_list(token_ids))
-        text = self.convert_tokens_to_string([t for t in found if t is not None and t not in special])
-        if clean_up_tokenization_spaces is None:
-            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
-        return decoding.clean_up(text) if clean_up_tokenization_spaces else text
-
-    def batch_decode(
-        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
-    ) -> list[str]:
-        """`decode` for each of several sequences of ids."""
-        if not hasattr(sequences, "__iter__"):
-            raise InputError(f"batch_decode takes a list of sequences of ids, not {type(sequences).__name__}")
-        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
-
-    clean_up_tokenization = staticmethod(decoding.clean_up)
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Tokens as one text."""
-        if not isinstance(tokens, list | tuple) or not all(isinstance(token, str) for token in tokens):
-            raise InputError(f"convert_tokens_to_string takes a list of tokens, not {str(tokens)[:60]!r}")
-        return decoding.join(tokens, self.encoder.backend.decoder_prefix, self.encoder.backend.decoder_cleans)
-
-    def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """The id of a token, or a list of ids for a list; the unknown token's id for what is not in the vocabulary."""
-        if isinstance(tokens, str):
-            number = self._id_of(tokens)
-            return self._id_of(self.unk_token) if number is None and self.unk_token is not None else number
-        listed = list(tokens) if hasattr(tokens, "__iter__") else [None]
-        if not all(isinstance(token, str) for token in listed):
-            raise InputError(f"convert_tokens_to_ids takes a token or a list of them, not {str(tokens)[:60]!r}")
-        return [self.convert_tokens_to_ids(token) for token in listed]
-
-    def _id_of(self, token: str) -> int | None:
-        return self.encoder.added.ids.get(token, self.encoder.backend.vocabulary.get(token))
-
-    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """The token of an id, None where there is none, or a list of tokens for a sequence of ids."""
-        if hasattr(ids, "__index__") and not hasattr(ids, "__len__"):  # an int, or NumPy's
-            return self._tokens.get(id_list(ids)[0])
-        skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self._tokens.get(number) for number in id_list(ids) if number not in skipped]
 
     # ---- the vocabulary
 
@@ -431,86 +331,31 @@ class DistilBertTokenizer:
         """Another name for added_tokens_encoder."""
         return self.added_tokens_encoder
 
-    def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
-        """Add a token or a list of them, each a string or an AddedToken; how many were new, or new in a flag.
-
-        special_tokens: whether all of them are special. A model needs resize_token_embeddings(len(tokenizer)) after it.
-        Raises InputError for what is no token, and for one of which the normalizer leaves nothing.
-        """
-        if not new_tokens:
-            return 0
-        new_tokens = tokens(new_tokens if isinstance(new_tokens, list | tuple) else [new_tokens], "new_tokens")
-        return self._add([_with_flags(token, special_tokens) for token in new_tokens])
-
-    def add_special_tokens(
-        self, special_tokens_dict: dict[str, Any], replace_additional_special_tokens: bool = True
-    ) -> int:
-        """Give tokens a role, and add those that are new: {"pad_token": "<pad>", "additional_special_tokens": [...]}.
-
-        Returns how many were new. Raises InputError for an unknown role and for what is no token.
-        """
-        added: list[AddedToken] = []
-        for role, value in special_tokens_dict.items():
-            if role not in ROLES:
-                raise InputError(f"{role!r} is no role of a special token; those are {', '.join(ROLES)}")
-            as_added = [_with_flags(token, True) for token in tokens(value if role == MORE else [value], role)]
-            if role != MORE:
-                self._special.set(role, as_added[0])
-                added += as_added
-                continue
-            known = self._special.tokens[MORE] or []
-            if not replace_additional_special_tokens:
-                as_added = [token for token in as_added if str(token) not in map(str, known)]
-            replaced = replace_additional_special_tokens and as_added
-            self._special.set(MORE, as_added if replaced else known + as_added)
-            added += as_added
-        return self.add_tokens(added, special_tokens=True)
-
-    def sanitize_special_tokens(self) -> int:
-        """Add the tokens with a role that the tokenizer lacks; how many were new."""
-        self._special.mark_as_special(keep_normalized=False)
-        return self.add_tokens(self.all_special_tokens_extended, special_tokens=True)
-
-    def _add(self, new: list[AddedToken]) -> int:
-        count = self.encoder.add(new)
-        self._tokens = {number: token for token, number in self.encoder.backend.vocabulary.items()}
-        self._tokens.update((number, token.content) for number, token in self.encoder.added.tokens.items())
-        return count
-
-    def _add_from_files(self, entries: Iterable[tuple[int, AddedToken]]) -> None:
-        source, entries = self.encoder.backend.source, list(entries)
-        try:
-            self._add([token for _, token in entries])
-        except InputError as error:
-            raise CheckpointError(f"{source}: {error}") from None
-        for number, token in entries:
-            if self.encoder.added.ids.get(token.content) != number:
-                raise CheckpointError(
-                    f"{source}: the added token {token.content[:40]!r} has the id {number} in the files, "
-                    f"but would get {self.encoder.added.ids.get(token.content)}; the files do not fit each other"
-                )
+    add_tokens = adding.add_tokens
+    add_special_tokens = adding.add_special_tokens
+    sanitize_special_tokens = adding.sanitize_special_tokens
 
     # ---- special tokens
 
     @property
     def special_tokens_map(self) -> dict[str, str | list[str]]:
         """Role -> token, as text, where there is one."""
-        return {role: self._special.text(role) for role, _ in self._special.named()}
+        return {role: self.roles.text(role) for role, _ in self.roles.named()}
 
     @property
     def special_tokens_map_extended(self) -> dict[str, Any]:
         """The same with the tokens as they were given, with their flags."""
-        return dict(self._special.named())
+        return dict(self.roles.named())
 
     @property
     def all_special_tokens(self) -> list[str]:
         """Every token with a role, once."""
-        return self._special.all()
+        return self.roles.all()
 
     @property
     def all_special_tokens_extended(self) -> list[Token]:
         """The same as they were given, with their flags."""
-        return self._special.all_with_flags()
+        return self.roles.all_with_flags()
 
     @property
     def all_special_ids(self) -> list[int]:
@@ -523,7 +368,7 @@ class DistilBertTokenizer:
         role, is_id = role_of(name)
         if role is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        value = self.__dict__["_special"].text(role)
+        value = self.__dict__["roles"].text(role)
         return value if value is None or not is_id else self.convert_tokens_to_ids(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -532,13 +377,7 @@ class DistilBertTokenizer:
         if role is None:
             object.__setattr__(self, name, value)
         else:
-            self._special.set(role, self.convert_ids_to_tokens(value) if is_id and value is not None else value)
+            self.roles.set(role, self.convert_ids_to_tokens(value) if is_id and value is not None else value)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} tokens, do_lower_case={self.do_lower_case})"
-
-
-def _with_flags(token: Token, special: bool) -> AddedToken:
-    if isinstance(token, str):
-        return AddedToken(token, special=special)
-    return token.as_special() if special else token

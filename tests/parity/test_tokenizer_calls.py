@@ -140,18 +140,20 @@ def random_texts(rng: random.Random, words: bool) -> tuple[Any, Any]:
     return rng.choice([one(), *WRONG]), rng.choice([None, one(), *WRONG])
 
 
+TRUNCATIONS = list(transformers.tokenization_utils_base.TruncationStrategy)
+PADDINGS = list(transformers.utils.PaddingStrategy)  # names for the same strings
 RIGHT: dict[str, Callable[[random.Random], Any]] = {
     "add_special_tokens": lambda rng: rng.random() < 0.5,
-    "padding": lambda rng: rng.choice([False, True, "longest", "max_length", "do_not_pad"]),
+    "padding": lambda rng: rng.choice([False, True, "longest", "max_length", "do_not_pad", *PADDINGS]),
     "truncation": lambda rng: rng.choice(
-        [None, True, True, "longest_first", "only_first", "only_second", False, "do_not_truncate"]
+        [None, True, True, "longest_first", "only_first", "only_second", False, "do_not_truncate", *TRUNCATIONS]
     ),
     "max_length": lambda rng: rng.choice([None, *range(16), np.int64(7)]),
     "stride": lambda rng: rng.choice([0, 1, 1, 2, 3, 5, 12]),
     "is_split_into_words": lambda rng: rng.random() < 0.6,
     "pad_to_multiple_of": lambda rng: rng.choice([None, 1, 4, 8]),
     "padding_side": lambda rng: rng.choice([None, "left", "right"]),
-    "return_tensors": lambda rng: rng.choice([None, "np", "np"]),
+    "return_tensors": lambda rng: rng.choice([None, "np", transformers.TensorType.NUMPY]),
     "return_token_type_ids": lambda rng: rng.choice([None, True, False]),
     "return_attention_mask": lambda rng: rng.choice([None, True, False]),
     "return_overflowing_tokens": lambda rng: rng.random() < 0.8,
@@ -262,7 +264,16 @@ def differences(rng: random.Random, mine: Any, other: Any) -> list[str]:
             if takes_sequence and rng.random() < 0.6:
                 named = {"sequence_index": rng.choice([0, 1, 1, 1, 2, -1])}
             found += _ask(mine, other, name, place, named)
-    return found
+    return found + (_converted(mine, other, rng.random() < 0.3) if rng.random() < 0.2 else [])
+
+
+def _converted(mine: Any, other: Any, prepend: bool) -> list[str]:
+    """What differs once both were made arrays in place."""
+    a, b = (outcome(lambda batch=batch: batch.convert_to_tensors("np", prepend)) for batch in (mine, other))
+    if isinstance(b, BaseException) or any(value.dtype == object for value in b.values()):
+        return [] if refused(a) else [f"converted: {a!r} != {b!r}"]
+    wrong = isinstance(a, BaseException) or [key for key in b if not same(a[key], b[key]) and b[key].size]
+    return [f"converted: {a!r} != {b!r}"] if wrong else []
 
 
 def _ask(mine: Any, other: Any, name: str, place: tuple[Any, ...], named: dict[str, Any]) -> list[str]:

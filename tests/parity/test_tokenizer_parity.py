@@ -30,7 +30,8 @@ SHARED = ROOT.parent / "shared" / "data"
 MINI = ROOT / "weights" / "nanodistil-mini"
 ATTRIBUTES = [
     *("model_max_length", "clean_up_tokenization_spaces", "padding_side", "truncation_side", "model_input_names"),
-    *("all_special_tokens", "all_special_ids", "mask_token", "mask_token_id", "pad_token_id"),
+    *("all_special_tokens", "all_special_ids", "mask_token", "mask_token_id", "pad_token_id", "special_tokens_map"),
+    *("added_tokens_encoder", "split_special_tokens", "max_len_sentences_pair"),
 ]
 KINDS = ["uncased", "cased", "characters", "cased characters"]
 

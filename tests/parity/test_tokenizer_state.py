@@ -24,12 +24,11 @@ DIFFERENT = {
     "a tuple of tokens": "add_tokens takes one; the reference's compiled part wants a list",
     "no token left": "a token that is normalized to nothing is refused; in the reference it is found everywhere",
     "lists alone": "additional_special_tokens must be a list of tokens; the reference stores anything and fails later",
-    "a pad token in the vocabulary": "`pad` and `prepare_for_model` refuse ids and rows of a wrong kind at once",
+    "rows of a wrong kind": "`pad` and `prepare_for_model` refuse ids and rows of a wrong kind at once",
     "NumPy's integers": "convert_ids_to_tokens(np.int64(5)) is a token; the reference wants Python's",
     "an unknown unknown": "with an unk_token that is in no vocabulary, unknown ids are None; the reference recurses",
     "one number": "prepare_for_model makes an array of a length too; the reference raises",
     "no ids": "without a cls_token or sep_token nothing is framed; the reference puts None among the ids",
-    "one token, two roles": "one AddedToken for two roles is marked as special in both; in the reference in the first",
     "ids are whole": "convert_ids_to_tokens([1.5, '7']) is refused; the reference rounds and parses",
 }
 WORDS = [
@@ -126,9 +125,6 @@ def change(rng: random.Random, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
         mine, other = {}, {}
         for role in rng.sample(ROLES, rng.randrange(4)):
             mine[role], other[role] = token_pairs(rng) if role.endswith("s") else token_pair(rng)
-        flagged = [token for token in mine.values() if isinstance(token, AddedToken)]
-        if len(set(flagged)) < len(flagged):  # "one token, two roles"
-            mine, other = {}, {}
         replace = rng.random() < 0.6
         calls = (lambda: ours.add_special_tokens(mine, replace), lambda: theirs.add_special_tokens(other, replace))
     elif kind in ("set", "set id"):
@@ -158,7 +154,7 @@ def change(rng: random.Random, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
     return f"{kind} {mine}", outcome(calls[0]), outcome(calls[1])
 
 
-@pytest.mark.parametrize("count", [400, 3_000, pytest.param(8_000, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.sweep)])
 def test_random_histories(tmp_path: Path, count: int) -> None:
     rng = random.Random(f"histories {count}")
     vocab = write_vocab(tmp_path)

@@ -1,0 +1,84 @@
+"""New tokens, from a user or from the files: methods of DistilBertTokenizer, which is their first argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from nanodistil.tokenization.added_tokens import AddedToken
+from nanodistil.tokenization.special_tokens import MORE, ROLES, Token, tokens
+from nanodistil.weights.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from nanodistil.tokenization.tokenizer import DistilBertTokenizer
+
+
+def add_tokens(tokenizer: DistilBertTokenizer, new_tokens: Any, special_tokens: bool = False) -> int:
+    """Add a token or a list of them, each a string or an AddedToken; how many were new, or new in a flag.
+
+    special_tokens: whether all of them are special. A model needs resize_token_embeddings(len(tokenizer)) after it.
+    Raises InputError for what is no token, and for one of which the normalizer leaves nothing.
+    """
+    if not new_tokens:
+        return 0
+    new_tokens = tokens(new_tokens if isinstance(new_tokens, list | tuple) else [new_tokens], "new_tokens")
+    return tokenizer.encoder.add([with_flags(token, special_tokens) for token in new_tokens])
+
+
+def add_special_tokens(
+    tokenizer: DistilBertTokenizer, special_tokens_dict: dict[str, Any], replace_additional_special_tokens: bool = True
+) -> int:
+    """Give tokens a role, and add those that are new: {"pad_token": "<pad>", "additional_special_tokens": [...]}.
+
+    Returns how many were new. Raises InputError for an unknown role and for what is no token.
+    """
+    if not special_tokens_dict:
+        return 0
+    if not isinstance(special_tokens_dict, dict):
+        raise InputError(f"add_special_tokens takes role -> token, not {type(special_tokens_dict).__name__}")
+    added: list[AddedToken] = []
+    for role, value in special_tokens_dict.items():
+        if role not in ROLES:
+            raise InputError(f"{role!r} is no role of a special token; those are {', '.join(ROLES)}")
+        given = tokens(value if role == MORE else [value], role)
+        new = [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
+        if role != MORE:
+            again = new[0] in added  # then the reference adds it once, and this role's keeps its flags as given
+            tokenizer.roles.set(role, new[0] if again else new[0].as_special())
+            added += [] if again else new
+            continue
+        known = tokenizer.roles.tokens[MORE] or []
+        if not replace_additional_special_tokens:
+            new = [token for token in new if str(token) not in map(str, known)]
+        marked = [token.as_special() for token in new]
+        tokenizer.roles.set(MORE, marked if replace_additional_special_tokens and new else known + marked)
+        added += new
+    return tokenizer.add_tokens(added, special_tokens=True)
+
+
+def sanitize_special_tokens(tokenizer: DistilBertTokenizer) -> int:
+    """Add the tokens with a role that the tokenizer lacks; how many were new."""
+    tokenizer.roles.mark_as_special(keep_normalized=False)
+    return tokenizer.add_tokens(tokenizer.all_special_tokens_extended, special_tokens=True)
+
+
+def add_from_files(tokenizer: DistilBertTokenizer, entries: Iterable[tuple[int, AddedToken]]) -> None:
+    """Add tokens that must get the ids the files say. Raises CheckpointError where they do not, or cannot be."""
+    source, entries = tokenizer.encoder.backend.source, list(entries)
+    try:
+        tokenizer.encoder.add([token for _, token in entries])
+    except InputError as error:
+        raise CheckpointError(f"{source}: {error}") from None
+    for number, token in entries:
+        if tokenizer.encoder.added.ids.get(token.content) != number:
+            raise CheckpointError(
+                f"{source}: the added token {token.content[:40]!r} has the id {number} in the files, "
+                f"but would get {tokenizer.encoder.added.ids.get(token.content)}; the files do not fit each other"
+            )
+
+
+def with_flags(token: Token, special: bool) -> AddedToken:
+    """A token somebody gave, as an AddedToken; `special` makes it one."""
+    if isinstance(token, str):
+        return AddedToken(token, special=special)
+    return token.as_special() if special else token
