@@ -20,6 +20,7 @@ _HOME = {
     "DistilBertForMultipleChoice": "nanodistil.heads",
     "DistilBertTokenizer": "nanodistil.tokenization",
     "DistilBertTokenizerFast": "nanodistil.tokenization",
+    "AddedToken": "nanodistil.tokenization",
     "pipeline": "nanodistil.pipelines",
     "NanoDistilError": "nanodistil.weights.errors",
     "InputError": "nanodistil.weights.errors",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from nanodistil.heads import DistilBertForTokenClassification as DistilBertForTokenClassification
     from nanodistil.heads import DistilBertModel as DistilBertModel
     from nanodistil.pipelines import pipeline as pipeline
+    from nanodistil.tokenization import AddedToken as AddedToken
     from nanodistil.tokenization import DistilBertTokenizer as DistilBertTokenizer
     from nanodistil.tokenization import DistilBertTokenizerFast as DistilBertTokenizerFast
     from nanodistil.weights.errors import CheckpointError as CheckpointError
