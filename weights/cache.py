@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import CheckpointError
-from .files import CONFIG, missing, readable
+from .files import CONFIG, missing
 
 EMBEDDED_NAME = "nanodistil-mini"
 EMBEDDED = Path(__file__).parent / EMBEDDED_NAME
@@ -61,19 +61,14 @@ def storage(cache: Path, model_id: str) -> Path:
 
 
 def find(cache: Path, model_id: str, revision: str, need: str) -> Path | None:
-    """The snapshot of a model that has all files of `need`, or None. Never raises for what lies in the cache.
-
-    A tf_model.h5 that cannot be read here, for want of h5py, does not count: the hub may have another form.
-    """
+    """The snapshot of a model that has all files of `need`, or None. Never raises for what lies in the cache."""
     home = storage(cache, model_id)
     commit = revision if COMMIT.fullmatch(revision) else _ref(home / "refs" / revision)
     if commit is None:
         return None
     snapshot = home / "snapshots" / commit
     try:
-        if missing(snapshot, need) or (need in ("model", "all") and not readable(snapshot)):
-            return None
-        return snapshot
+        return None if missing(snapshot, need) else snapshot
     except (CheckpointError, OSError):
         return None
 
@@ -127,8 +122,6 @@ def _lacks(folder: Path) -> str:
         files = missing(folder, "all")
         if files:
             return "lacks " + ", ".join(files)
-        if not readable(folder):
-            return "is of TensorFlow: needs the extra h5"
         with (folder / CONFIG).open("rb") as file:
             config = json.loads(file.read(1 << 20))
     except CheckpointError:

@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from .cache import COMMIT, storage
 from .errors import CheckpointError, MissingExtraError, ModelNotFoundError, NanoDistilError
-from .files import CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHT_FILES, is_index, preferred, shards
+from .files import CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHT_FILES, is_index, shards
 
 OFFLINE_SECONDS = 2.7  # for the decision; with starting Python, under 3 s
 _ETAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
@@ -124,7 +124,7 @@ class _Fetch:
 
     def weights(self) -> None:
         """The one form of the weights that files.py prefers among those the hub has."""
-        for name in preferred():
+        for name in WEIGHT_FILES:
             file = self.file(name, optional=True)
             if file is not None:
                 for shard in shards(file) if is_index(name) else ():

@@ -11,7 +11,6 @@ is checked on the resolved path, since checks on the spelling alone have been wa
 once.
 """
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -54,20 +53,7 @@ def missing(folder: Path, need: str) -> list[str]:
 
 def weights_file(folder: Path) -> Path | None:
     """The file of weights that counts, or the index of several; None where a folder has none."""
-    return next((folder / name for name in preferred() if (folder / name).is_file()), None)
-
-
-def preferred() -> tuple[str, ...]:
-    """WEIGHT_FILES, with a tf_model.h5 last where h5py is not there to read it."""
-    if importlib.util.find_spec("h5py"):
-        return WEIGHT_FILES
-    return (*(name for name in WEIGHT_FILES if name != KERAS), KERAS)
-
-
-def readable(folder: Path) -> bool:
-    """Whether no extra is needed, that is not installed, to read the weights of a folder."""
-    weights = weights_file(folder)
-    return weights is None or weights.name != KERAS or importlib.util.find_spec("h5py") is not None
+    return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
 
 
 def is_index(name: str) -> bool:

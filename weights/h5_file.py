@@ -11,46 +11,53 @@ becomes `weight`, and so do `gamma` and `beta` of a LayerNorm, which names.py kn
 again under every layer that uses it (the vocabulary's projection uses the embeddings); only the one under the layer
 its own name begins with counts.
 
-h5py (the extra `h5`) says where the arrays are; they are mapped from the file like those of the other formats, which is
-possible since Keras stores them in one piece. Chunks, filters, other files' data and links out of the file are features
-of HDF5 that no weights need: they are refused, and no decompression runs. What remains is libhdf5 itself, a large
-parser in C that had its share of holes. To take a stranger's file, prefer any other format.
+HDF5 is a file system in a file. Its library, libhdf5, is a large parser in C that had its share of holes: mutated files
+made it fill the memory, hang, and crash. Keras uses the oldest and plainest tenth of the format, which this file reads
+by itself, and refuses the rest: chunks, filters, data in other files, links out of the file, newer structures.
+
+    superblock -> object header of the root group
+    object header: messages. A group's: where its B-tree and its heap are. A dataset's: shape, type, where the data is
+    B-tree -> symbol nodes -> (place of a name in the heap, object header) for every member of the group
 """
 
-import importlib.util
 import math
+import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .errors import CheckpointError, MissingExtraError
+from .errors import CheckpointError
 from .mapped import Entry, map_file, take
 
-MOST = 10_000  # groups and arrays in a file; a DistilBERT's has 250
+MOST = 10_000  # members of groups; a DistilBERT's have 250
+MOST_STEPS = 20 * MOST  # nodes and messages
 DEEPEST = 16  # groups within groups; a DistilBERT's are 9
-_CODES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
+MOST_DIMENSIONS = 8
+LONGEST_NAME = 1000
+NOWHERE = (1 << 64) - 1
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SPACE, LINK_INFO, TYPE, LINK, EXTERNAL, LAYOUT, FILTERS, CONTINUED, GROUP = 1, 2, 3, 6, 7, 8, 11, 16, 17  # messages
+FLOAT, SOFT_LINK = 1, 2
+_FLOATS = {  # size -> sign bit; then offset, precision, exponent at and bits, mantissa at and bits, bias: IEEE 754
+    2: ("F16", 15, (0, 16, 10, 5, 0, 10, 15)),
+    4: ("F32", 31, (0, 32, 23, 8, 0, 23, 127)),
+    8: ("F64", 63, (0, 64, 52, 11, 0, 52, 1023)),
+}
+_FLOAT_PROPERTIES = struct.Struct("<2H4BI")
 
 
 class H5File:
     """An open file: `entries` (name -> Entry), and `array` to take one.
 
-    Raises MissingExtraError without h5py, CheckpointError where the file is not such as Keras writes.
+    Raises CheckpointError where the file is not such as Keras writes.
     """
 
     def __init__(self, path: Path) -> None:
-        if importlib.util.find_spec("h5py") is None:
-            raise MissingExtraError(f'to read {path}: pip install "nanodistil[h5]"')
         self.path = path
         self._map = map_file(path)
-        try:
-            self.entries = _entries(path)
-        except CheckpointError:
-            raise
-        except Exception as error:  # h5py turns what libhdf5 reports into half a dozen builtin errors
-            reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"{path}: not a readable HDF5 file ({reason})") from None
+        self.entries = _Walk(path, self._map).entries
 
     def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """The array in float32 or float64, a read-only view where the file holds that type so, else a copy.
@@ -76,58 +83,150 @@ def torch_name(path: str) -> str | None:
     return ".".join(name).replace("_._", ".")
 
 
-def _entries(path: Path) -> dict[str, Entry]:
-    """All arrays of the file, found by a walk of our own that ends after MOST steps.
+class _Walk:
+    """All arrays of a file, found from the root down. It ends after so many steps, whatever the file says."""
 
-    h5py's visititems would be shorter, but with a broken B-tree libhdf5 fills the memory before it hands out a name;
-    and Keras' lists of names (the attributes layer_names, weight_names) hang it for good where their heap is broken.
-    """
-    import h5py
+    def __init__(self, path: Path, data: Any) -> None:
+        self.path = path
+        self.data = data
+        self.entries: dict[str, Entry] = {}
+        self.members = self.steps = 0
+        if self.data[:8] != SIGNATURE:
+            self.refuse("not an HDF5 file")
+        if self.number(8, 1) != 0 or (self.number(13, 1), self.number(14, 1)) != (8, 8) or self.number(24, 8) != 0:
+            self.refuse("written in a newer form of HDF5 than Keras writes")
+        self.visit(self.number(64, 8), "", 0)
 
-    entries: dict[str, Entry] = {}
-    seen = 0
+    # Objects
 
-    def walk(group: Any, place: str, depth: int) -> None:
-        nonlocal seen
-        names: list[bytes] = []
+    def visit(self, header: int, place: str, depth: int) -> None:
+        """A group or a dataset, by the address of its header."""
+        if depth > DEEPEST:
+            self.refuse("has more in it, or deeper, than any model")
+        messages = self.messages(header)
+        if GROUP in messages:
+            at, _ = messages[GROUP]
+            heap = self.heap(self.number(at + 8, 8))
+            for name, child in self.children(self.number(at, 8), heap):
+                self.visit(child, f"{place}/{name}".removeprefix("/"), depth + 1)
+        elif LAYOUT in messages:
+            known_as = torch_name(place)
+            if known_as in self.entries:
+                self.refuse(f"has {known_as!r:.200} twice")
+            if known_as is not None:
+                self.entries[known_as] = self.entry(place, messages)
+        elif LINK_INFO in messages or LINK in messages:
+            self.refuse("has links, or a newer form of groups, that Keras does not write")
 
-        def see(name: bytes) -> bool | None:
-            names.append(name)
-            return True if len(names) > MOST else None  # True ends it
+    def messages(self, header: int) -> dict[int, tuple[int, int]]:
+        """Kind -> place and size of the messages of an object, the first one of each kind."""
+        if self.number(header, 1) != 1:
+            self.refuse("written in a newer form of HDF5 than Keras writes")
+        count = self.number(header + 2, 2)
+        blocks = [(header + 16, self.number(header + 8, 4))]
+        found: dict[int, tuple[int, int]] = {}
+        for begin, length in blocks:  # grows while it is walked, by at most `count`
+            at = begin
+            while count and at + 8 <= begin + length:
+                self.step()
+                kind, size, flags = self.number(at, 2), self.number(at + 2, 2), self.number(at + 4, 1)
+                if kind == CONTINUED:
+                    blocks.append((self.number(at + 8, 8), self.number(at + 16, 8)))
+                elif kind in (SPACE, TYPE, LAYOUT, GROUP) and flags & 2:
+                    self.refuse("shares descriptions between arrays, which Keras does not")
+                found.setdefault(kind, (at + 8, size))
+                at, count = at + 8 + size, count - 1
+        return found
 
-        group.id.links.iterate(see)
-        seen += len(names)
-        if seen > MOST or depth > DEEPEST:
-            raise CheckpointError(f"{path}: has more in it, or deeper, than any model")
-        for raw in names:
-            if group.id.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
-                continue  # to elsewhere in this file, or to another one: as if it were not there
-            item, at = group[raw], f"{place}/{raw.decode()}".removeprefix("/")
-            if isinstance(item, h5py.Group):
-                walk(item, at, depth + 1)
-            name = torch_name(at) if isinstance(item, h5py.Dataset) else None
-            if name is not None and name in entries:
-                raise CheckpointError(f"{path}: has {name!r:.200} twice")
-            if name is not None:
-                entries[name] = _entry(path, at, item)
+    # Groups
 
-    with h5py.File(path, "r") as file:
-        if file.userblock_size:
-            raise CheckpointError(f"{path}: begins with something that is not HDF5")
-        walk(file, "", 0)
-    return entries
+    def children(self, node: int, heap: tuple[int, int]) -> list[tuple[str, int]]:
+        """Names and header addresses of the members below a node of a group's B-tree; soft links are left out."""
+        nodes, members = [node], []
+        for at in nodes:  # grows while it is walked; a circle of nodes ends by its steps
+            self.step()
+            sign = bytes(self.data[at : at + 4])
+            if sign == b"TREE":
+                used = self.number(at + 6, 2)
+                self.steps += used
+                nodes += [self.number(at + 32 + 16 * i, 8) for i in range(used)]
+            elif sign == b"SNOD":
+                for symbol in range(at + 8, at + 8 + 40 * self.number(at + 6, 2), 40):
+                    self.members += 1
+                    if self.members > MOST:
+                        self.refuse("has more in it, or deeper, than any model")
+                    if self.number(symbol + 16, 4) != SOFT_LINK:
+                        members.append((self.name(heap, self.number(symbol, 8)), self.number(symbol + 8, 8)))
+            else:
+                self.refuse("has a group that is broken; get the file again")
+        return members
 
+    def heap(self, at: int) -> tuple[int, int]:
+        """Place and size of the memory in which a group's names lie."""
+        if bytes(self.data[at : at + 4]) != b"HEAP":
+            self.refuse("has a group that is broken; get the file again")
+        return self.number(at + 24, 8), self.number(at + 8, 8)
 
-def _entry(path: Path, place: str, dataset: Any) -> Entry:
-    """Where a dataset lies, once it is certain to lie in one piece in this file."""
-    shape, kind = tuple(int(n) for n in dataset.shape or ()), dataset.dtype
-    code = _CODES.get(kind.str)
-    if code is None:
-        return Entry(str(kind), shape, 0)
-    begin, size = dataset.id.get_offset(), math.prod(shape) * kind.itemsize
-    # No offset: in chunks, in another file, put together from others, or never written.
-    if size and (begin is None or dataset.id.get_storage_size() != size):
-        raise CheckpointError(f"{path}: {place!r:.200} is not stored in one piece, as Keras does; save the file again")
-    if place.endswith(("/kernel:0", "/kernel")) and len(shape) == 2:
-        return Entry(code, shape[::-1], begin or 0, (1, shape[1]))
-    return Entry(code, shape, begin or 0)
+    def name(self, heap: tuple[int, int], offset: int) -> str:
+        begin, size = heap
+        raw = bytes(self.data[begin + offset : begin + min(size, offset + LONGEST_NAME)]) if offset < size else b""
+        text, end, _ = raw.partition(b"\0")
+        try:
+            name = text.decode("utf-8")
+        except UnicodeDecodeError:
+            name = ""
+        if not end or not name:
+            self.refuse("has a group that is broken; get the file again")
+        return name
+
+    # Datasets
+
+    def entry(self, place: str, messages: dict[int, tuple[int, int]]) -> Entry:
+        """Where a dataset lies, once it is certain to lie in one piece in this file."""
+        if SPACE not in messages or TYPE not in messages:
+            self.refuse(f"{place!r:.200} has no shape or no type; get the file again")
+        shape, (code, width) = self.shape(place, messages[SPACE][0]), self.type(messages[TYPE][0])
+        if not width:
+            return Entry(code, shape, 0)
+        at, _ = messages[LAYOUT]
+        version, kind = self.number(at, 1), self.number(at + 1, 1)
+        begin, size = (self.number(at + 2, 8), self.number(at + 10, 8)) if (version, kind) == (3, 1) else (0, -1)
+        if {FILTERS, EXTERNAL} & set(messages) or begin == NOWHERE or size != math.prod(shape) * width:
+            self.refuse(f"{place!r:.200} is not stored in one piece, as Keras does; save the file again")
+        if place.endswith(("/kernel:0", "/kernel")) and len(shape) == 2:
+            return Entry(code, shape[::-1], begin, (1, shape[1]))
+        return Entry(code, shape, begin)
+
+    def shape(self, place: str, at: int) -> tuple[int, ...]:
+        version, rank = self.number(at, 1), self.number(at + 1, 1)
+        if version not in (1, 2) or rank > MOST_DIMENSIONS:
+            self.refuse(f"{place!r:.200} has {rank} dimensions in a form that Keras does not write")
+        first = at + (8 if version == 1 else 4)
+        return tuple(self.number(first + 8 * i, 8) for i in range(rank))
+
+    def type(self, at: int) -> tuple[str, int]:
+        """A float's name and bytes; for anything else, which no weights are, something to show and 0."""
+        kind, bits, size = self.number(at, 1) & 15, self.number(at + 1, 3), self.number(at + 4, 4)
+        name, sign, properties = _FLOATS.get(size, ("", 0, ()))
+        little_endian_ieee = bits & 0xFF41 == sign << 8 and bits >> 4 & 3 == 2  # implied bit of the mantissa
+        if kind == FLOAT and little_endian_ieee and _FLOAT_PROPERTIES.unpack(self.bytes(at + 8, 12)) == properties:
+            return name, size
+        return f"HDF5's type {kind} of {size} bytes", 0
+
+    # Bytes
+
+    def bytes(self, at: int, size: int) -> bytes:
+        if at < 0 or at + size > len(self.data):
+            self.refuse("ends too early: cut short? Get the file again")
+        return bytes(self.data[at : at + size])
+
+    def number(self, at: int, size: int) -> int:
+        return int.from_bytes(self.bytes(at, size), "little")
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            self.refuse("has more in it, or deeper, than any model")
+
+    def refuse(self, why: str) -> NoReturn:
+        raise CheckpointError(f"{self.path}: {why}")

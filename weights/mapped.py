@@ -9,7 +9,7 @@ A reader is a class with `path`, `entries` (name -> Entry) and `array(name, dtyp
 
     safetensors_reader.py   SafetensorsFile     model.safetensors
     torch_file.py           TorchFile           pytorch_model.bin
-    h5_file.py              H5File              tf_model.h5           (extra `h5`)
+    h5_file.py              H5File              tf_model.h5
     msgpack_file.py         MsgpackFile         flax_model.msgpack
 
 Entries may lie: they come from a stranger's file. A reader checks what its format promises, and taking is checked once

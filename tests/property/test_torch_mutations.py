@@ -194,7 +194,7 @@ def test_broken_flax(tmp_path, count):
     assert sweep(tmp_path, "flax_model.msgpack", good, lambda rng: shuffled(rng, good), range(count)) < count
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1500, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("count", [40, pytest.param(5000, marks=pytest.mark.sweep)])
 def test_broken_keras(tmp_path, count):
     pytest.importorskip("h5py")
     keras(tmp_path / "good", SINGLE)

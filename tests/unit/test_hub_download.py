@@ -1,7 +1,6 @@
 """download.py against a hub on loopback: what comes, what is refused, and what a killed process leaves behind."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -136,19 +135,6 @@ def test_other_formats(server, monkeypatch):
         assert [file.name for file in folder.iterdir() if file.name in OTHERS] == [name]
         assert hub.resolve("org/model", revision=server.commit, local_files_only=True) == folder
         del files[name]
-
-
-def test_a_format_that_needs_an_extra_comes_last(server, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "h5py" else find(name, *a))
-    files = server.models["org/model"]
-    del files["model.safetensors"], files["pytorch_model.bin"]
-    assert (
-        hub.resolve("org/model", need="all") / "tf_model.h5"
-    ).is_file()  # what is there is had; loading it names the extra
-    assert next(m.lacks for m in hub.cached_models() if m.id == "org/model").endswith("needs the extra h5")
-    files["flax_model.msgpack"] = b"flax"
-    assert (hub.resolve("org/model") / "flax_model.msgpack").is_file()  # not the cached one that cannot be read
 
 
 def test_torch_shards(server):
