@@ -215,8 +215,8 @@ class TokenClassificationPipeline:
         if settings.truncation:
             return [(n - room, n) if from_right else (0, room)]
         raise InputError(
-            f"{name} has {n + 2} tokens, more than the model's {self.limit}: pass stride=128 and an "
-            "aggregation_strategy to read it in windows, or truncation=True to drop what is too much"
+            f"{name} has {n + 2} tokens, more than the model's {self.limit}: pass stride=128 (--stride) "
+            "and an aggregation_strategy to read it in windows, or truncation=True (--truncate) to drop what is too much"
         )
 
     def _pieces(self, tokens: Tokens, window: Span, scores: Array, upstream_words: bool) -> list[Piece]:

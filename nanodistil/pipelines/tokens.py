@@ -71,7 +71,9 @@ def check_length(length: int, model: Pretrained, name: str, options: dict[str, A
     """Raises InputError where the model has no positions for so many tokens; options: the tokenizer's arguments."""
     limit = model.config.max_position_embeddings
     if length > limit:
-        remedy = f"allow it a max_length of {limit}" if options.get("max_length") else "pass truncation=True"
+        remedy = (
+            f"allow it a max_length of {limit}" if options.get("max_length") else "pass truncation=True (--truncate)"
+        )
         raise InputError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
 
 
