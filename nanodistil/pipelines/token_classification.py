@@ -216,7 +216,7 @@ class TokenClassificationPipeline:
             return [(n - room, n) if from_right else (0, room)]
         raise InputError(
             f"{name} has {n + 2} tokens, more than the model's {self.limit}: pass stride=128 (--stride) "
-            "and an aggregation_strategy to read it in windows, or truncation=True (--truncate) to drop what is too much"
+            "and an aggregation_strategy to read it in windows, or truncation=True (--truncate) to cut it"
         )
 
     def _pieces(self, tokens: Tokens, window: Span, scores: Array, upstream_words: bool) -> list[Piece]:
