@@ -123,7 +123,10 @@ def test_truncation_and_padding(classify):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ("word " * 63, r"^the input has 65 tokens, more than the model's 64: shorten it or pass truncation=True \(--truncate\)$"),
+        (
+            "word " * 63,
+            r"^the input has 65 tokens, more than the model's 64: shorten it or pass truncation=True .--truncate.$",
+        ),
         (["a", "word " * 63], "input 2 has 65 tokens"),
         (None, "NoneType"),
         (3, "int"),
