@@ -60,13 +60,16 @@ def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
     ('numpy', 'float64')
     """
     known = [d for dtypes in BACKENDS.values() for d in dtypes]
-    wanted = dtype if isinstance(dtype, str) else np.dtype(dtype or "float32").name
+    try:
+        wanted = dtype if isinstance(dtype, str) else np.dtype(dtype or "float32").name
+    except TypeError:
+        wanted = str(dtype)
     if wanted not in known:
         raise InputError(f"dtype {wanted!r} is not one of {', '.join(dict.fromkeys(known))}")
     if name is None:
         numba_can = wanted in BACKENDS["numba"]
         name = "numba" if numba_can and (find_spec("numba") or wanted not in BACKENDS["numpy"]) else "numpy"
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
     if wanted not in BACKENDS[name]:
         able = [f"backend={b!r}" for b, dtypes in BACKENDS.items() if wanted in dtypes]
@@ -82,8 +85,8 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
     Raises MissingExtraError where Numba is not installed, InputError for threads below 1 or on the numpy backend,
     whose BLAS reads its number of threads from the environment before Python starts.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads must be a whole number of at least 1, not {threads!r}")
     if name == "numba" and find_spec("numba") is None:
         raise MissingExtraError('the numba backend needs numba: pip install numba, or use backend="numpy"')
     if threads is not None and name == "numpy":

@@ -19,6 +19,7 @@ ACTIVATIONS = (  # transformers' names
     "gelu_pytorch_tanh", "laplace", "leaky_relu", "linear", "mish", "prelu", "quick_gelu", "relu", "relu2", "relu6",
     "sigmoid", "silu", "swish", "tanh", "xielu",
 )  # fmt: skip
+ALIASES = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 
 # field -> smallest and largest value that makes sense
@@ -115,8 +116,7 @@ class DistilBertConfig:
         if model_type != "distilbert":
             raise CheckpointError(f"this is a {str(model_type)[:40]!r} model; nanodistil runs model_type 'distilbert'")
         known = {f.name for f in fields(cls)} - {"extra"}
-        aliases = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
-        found = {aliases[k]: v for k, v in values.items() if k in aliases}
+        found = {ALIASES[k]: v for k, v in values.items() if k in ALIASES}
         found |= {k: v for k, v in values.items() if k in known}
         if found.get("id2label") is not None:
             found["id2label"] = _labels(found["id2label"])
@@ -124,7 +124,7 @@ class DistilBertConfig:
             found["id2label"] = unnamed_labels(values.get("num_labels", 2))
         if "pruned_heads" in found:
             found["pruned_heads"] = _pruned(found["pruned_heads"])
-        derived = {"model_type", "num_labels", "label2id", *aliases}
+        derived = {"model_type", "num_labels", "label2id", *ALIASES}
         return cls(**found, extra={k: v for k, v in values.items() if k not in known | derived})
 
     @classmethod

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanodistil import losses, model
+from nanodistil.arrays import numbers
 from nanodistil.backend import Array
+from nanodistil.config import DistilBertConfig
 from nanodistil.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -46,9 +48,10 @@ def _with_masked(options: Options, labels: Any) -> Options:
 
 def _flat(labels: ArrayLike, shape: tuple[int, ...]) -> Any:
     """(B, T) labels as (B T,). Raises InputError for another shape."""
-    if np.shape(labels) != shape:
-        raise InputError(f"labels are of shape {np.shape(labels)}, the tokens of shape {shape}")
-    return np.asarray(labels).reshape(-1)
+    truth = numbers(labels, "labels")
+    if truth.shape != shape:
+        raise InputError(f"labels are of shape {truth.shape}, the tokens of shape {shape}")
+    return truth.reshape(-1)
 
 
 class DistilBertModel(Pretrained):
@@ -72,7 +75,7 @@ class DistilBertModel(Pretrained):
         head_mask: (H,) or (L, H), by which each head's attention is multiplied.
         inputs_embeds: (B, T, D), instead of ids.
         """
-        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, **options)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
         return _finished(BaseModelOutput(e.packing.unpack(e.x), **e.recorded), options)  # type: ignore[no-any-return]
 
 
@@ -106,7 +109,7 @@ class DistilBertForMaskedLM(Pretrained):
         if labels is not None and positions is not None:
             raise InputError("labels are for all positions: leave out positions")
         options = _with_masked(options, labels)
-        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, positions=positions, **options)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, positions, **options)
         logits = model.masked_lm(e.x, self.weights, self.ops, e.recorder)  # (N or M, V)
         loss = None
         if labels is not None:
@@ -136,14 +139,14 @@ class DistilBertForSequenceClassification(Pretrained):
         **options: Unpack[Options],
     ) -> SequenceClassifierOutput:
         """(B, T) ids and mask (non-zero = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
-        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, first=True, **options)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, "first", **options)
         logits = model.sequence_classification(e.x, self.weights, self.ops, e.recorder)  # (B, C)
         loss = None
         if labels is not None:
             kind = self.config.problem_type or losses.problem_type_of(self.config.num_labels, labels)
+            loss = losses.sequence_loss(kind, logits, labels)
             if self.config.problem_type is None:
                 self.config = replace(self.config, problem_type=kind)
-            loss = losses.sequence_loss(kind, logits, labels)
         output = SequenceClassifierOutput(loss=loss, logits=logits, **e.recorded)
         return _finished(output, options)  # type: ignore[no-any-return]
 
@@ -164,7 +167,7 @@ class DistilBertForTokenClassification(Pretrained):
     ) -> TokenClassifierOutput:
         """(B, T) ids and mask -> logits (B, T, C), zero at masked positions. labels: (B, T), or -100."""
         options = _with_masked(options, labels)
-        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, **options)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
         logits = model.token_classification(e.x, self.weights, self.ops, e.recorder)  # (N, C)
         loss = None if labels is None else losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         output = TokenClassifierOutput(loss=loss, logits=e.packing.unpack(logits), **e.recorded)
@@ -175,6 +178,11 @@ class DistilBertForQuestionAnswering(Pretrained):
     """The encoder and two scores on every token: does the answer start here, does it end here?"""
 
     head: ClassVar[str] = "question_answering"
+
+    def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
+        if config.num_labels != 2:
+            raise InputError(f"question answering has two labels, not {config.num_labels}: pass num_labels=2")
+        super()._set(config, tensors)
 
     def __call__(
         self,
@@ -192,7 +200,7 @@ class DistilBertForQuestionAnswering(Pretrained):
         """
         counted = None if start_positions is None or end_positions is None else (start_positions, end_positions)
         options = _with_masked(options, counted)
-        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, **options)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
         logits = e.packing.unpack(model.question_answering(e.x, self.weights, self.ops, e.recorder))  # (B, T, 2)
         start, end = logits[..., 0], logits[..., 1]  # (B, T)
         loss = None if counted is None else losses.span_loss(start, end, *counted)
@@ -216,7 +224,7 @@ class DistilBertForMultipleChoice(Pretrained):
     ) -> MultipleChoiceModelOutput:
         """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
         ids, mask, embeds = _joined(input_ids), _joined(attention_mask), _joined(inputs_embeds)  # (B choices, T) each
-        e = self._encode(ids, mask, head_mask, embeds, first=True, **options)
+        e = self._encode(ids, mask, head_mask, embeds, "first", **options)
         scores = model.sequence_classification(e.x, self.weights, self.ops, e.recorder)  # (B choices, 1)
         given: Any = inputs_embeds if input_ids is None else input_ids
         logits = scores.reshape(np.shape(given)[:2])  # (B, choices)
@@ -229,7 +237,7 @@ def _joined(values: ArrayLike | None) -> Array | None:
     """(B, choices, ...) -> (B choices, ...): every choice a sentence of its own."""
     if values is None:
         return None
-    array = np.asarray(values)
-    if array.ndim < 3:
+    array = numbers(values, "a multiple-choice argument")
+    if array.ndim < 3 or 0 in array.shape[1:]:
         raise InputError(f"multiple choice takes (batch, choices, tokens) arrays, not of shape {array.shape}")
     return array.reshape(-1, *array.shape[2:])

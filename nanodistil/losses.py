@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.weights.errors import InputError
 
@@ -27,10 +28,10 @@ def cross_entropy(logits: Array, labels: ArrayLike, ignore_index: int = IGNORED)
     0.693147
     """
     N, C = logits.shape
-    truth = np.asarray(labels)
+    truth = numbers(labels, "labels")
     if truth.shape != (N,):
         raise InputError(f"labels are of shape {truth.shape}; {N} are needed, one for each row of logits")
-    if truth.dtype.kind not in "iu":
+    if truth.dtype.kind not in "iu" and truth.size:
         raise InputError(f"labels must be integers, not {truth.dtype}")
     counted = truth != ignore_index
     truth = truth[counted]
@@ -67,9 +68,9 @@ def binary_cross_entropy(logits: Array, labels: ArrayLike) -> np.floating[Any]:
 def sequence_loss(problem_type: str, logits: Array, labels: ArrayLike) -> np.floating[Any]:
     """The loss of a sequence classifier: (B, C) logits; labels (B,) integers, or (B, C) or (B,) numbers -> a number."""
     if problem_type == "single_label_classification":
-        return cross_entropy(logits, np.asarray(labels).reshape(-1))
+        return cross_entropy(logits, numbers(labels, "labels").reshape(-1))
     if problem_type == "regression" and logits.shape[1] == 1:
-        return mean_squared_error(logits[:, 0], np.asarray(labels).reshape(-1))
+        return mean_squared_error(logits[:, 0], numbers(labels, "labels").reshape(-1))
     return (mean_squared_error if problem_type == "regression" else binary_cross_entropy)(logits, labels)
 
 
@@ -77,7 +78,7 @@ def problem_type_of(num_labels: int, labels: ArrayLike) -> str:
     """What a sequence classifier is for, told from its labels where the config does not say."""
     if num_labels == 1:
         return "regression"
-    whole = np.asarray(labels).dtype.kind in "iu"
+    whole = numbers(labels, "labels").dtype.kind in "iu"
     return "single_label_classification" if whole else "multi_label_classification"
 
 
@@ -91,7 +92,7 @@ def span_loss(
     T = start_logits.shape[1]
     losses = []
     for logits, positions in ((start_logits, start_positions), (end_logits, end_positions)):
-        places = np.asarray(positions)
+        places = numbers(positions, "start_positions and end_positions")
         if places.ndim == 2 and places.shape[1] == 1:
             places = places[:, 0]
         if places.dtype.kind not in "iu":
@@ -101,7 +102,7 @@ def span_loss(
 
 
 def _numbers(logits: Array, labels: ArrayLike) -> NDArray[np.float64]:
-    truth = np.asarray(labels)
-    if truth.shape != logits.shape or truth.dtype.kind not in "biuf":
+    truth = numbers(labels, "labels")
+    if truth.shape != logits.shape:
         raise InputError(f"labels must be numbers of shape {logits.shape}, not {truth.dtype} of shape {truth.shape}")
     return truth.astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -26,11 +27,28 @@ class _Output:
         """Names of the fields that are present, in order."""
         return [name for name, _ in self.items()]
 
+    def values(self) -> list[Any]:
+        """The fields that are present, in order."""
+        return list(self.to_tuple())
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A field, or the default where it is not present."""
+        return dict(self.items()).get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.items())
+
     def __getitem__(self, key: str | int | slice) -> Any:
         return dict(self.items())[key] if isinstance(key, str) else self.to_tuple()[key]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BaseModelOutput(_Output):
     """Of DistilBertModel."""
 
@@ -39,7 +57,7 @@ class BaseModelOutput(_Output):
     attentions: tuple[Array, ...] | None = None  # L x (B, H, T, T): each row the weights of one query
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MaskedLMOutput(_Output):
     """Of DistilBertForMaskedLM."""
 
@@ -49,7 +67,7 @@ class MaskedLMOutput(_Output):
     attentions: tuple[Array, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SequenceClassifierOutput(_Output):
     """Of DistilBertForSequenceClassification."""
 
@@ -59,7 +77,7 @@ class SequenceClassifierOutput(_Output):
     attentions: tuple[Array, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TokenClassifierOutput(_Output):
     """Of DistilBertForTokenClassification."""
 
@@ -69,7 +87,7 @@ class TokenClassifierOutput(_Output):
     attentions: tuple[Array, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class QuestionAnsweringModelOutput(_Output):
     """Of DistilBertForQuestionAnswering."""
 
@@ -80,7 +98,7 @@ class QuestionAnsweringModelOutput(_Output):
     attentions: tuple[Array, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MultipleChoiceModelOutput(_Output):
     """Of DistilBertForMultipleChoice."""
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nanodistil.arrays import numbers
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
 from nanodistil.model import Look, Packed
@@ -26,14 +27,9 @@ from nanodistil.weights.errors import InputError
 
 def rectangle(values: ArrayLike, name: str) -> NDArray[Any]:
     """Nested lists or an array -> a 2-D numeric array. Raises InputError for ragged rows, other ranks or no numbers."""
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise InputError(f"{name} has rows of different lengths; pad them, or tokenize with padding=True") from None
+    array = numbers(values, name)
     if array.ndim != 2:
         raise InputError(f"{name} must be (batch, tokens), two-dimensional, not of shape {array.shape}")
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must hold numbers, not {array.dtype}")
     return array
 
 
@@ -56,13 +52,14 @@ class Packing:
         keep_masked: bool = False,
         position_ids: ArrayLike | None = None,
         vocabulary: int | None = None,
+        first: bool = False,
     ) -> Packing:
         """Check and pack (B, T) ids with their (B, T) mask, non-zero = real token (None: all are).
 
         keep_masked: compute the masked positions too; they are still not attended to, except that a row with nothing
         but masked positions attends to all of them alike (as in transformers). Without it such a row is an error.
         position_ids: (B, T) or (1, T), where the tokens stand (None: 0, 1, 2, ...). vocabulary: how many ids there are
-        (None: as the config says).
+        (None: as the config says). first: compute the first token of every sentence, hidden by the mask or not.
 
         Raises InputError for ids outside the vocabulary, more tokens than positions, or shapes that do not fit.
 
@@ -85,7 +82,9 @@ class Packing:
         if not keep_masked and not real.any(axis=1).all():
             row = int(np.argmin(real.any(axis=1)))
             raise InputError(f"row {row} of attention_mask hides every token; drop the row or pass keep_masked=True")
-        computed = np.ones_like(real) if keep_masked else real
+        computed = np.ones_like(real) if keep_masked else real.copy()
+        if first:
+            computed[:, :1] = True
         packed_ids = ids[computed]  # (N,)
         V = config.vocab_size if vocabulary is None else vocabulary
         if packed_ids.size and (packed_ids.min() < 0 or packed_ids.max() >= V):
@@ -96,7 +95,7 @@ class Packing:
                 ids=packed_ids.astype(np.int64),
                 positions=_positions(position_ids, (B, T), config.max_position_embeddings)[computed],
                 starts=np.concatenate([[0], computed.sum(axis=1).cumsum()]).astype(np.int64),
-                keep=real[computed] if keep_masked and not real.all() else None,
+                keep=None if real[computed].all() else real[computed],
             ),
             computed,
         )
@@ -125,7 +124,7 @@ class Packing:
 
         Raises InputError for numbers outside the batch or at a position that was masked away.
         """
-        places = np.asarray(positions)
+        places = numbers(positions, "positions")
         if places.size == 0:
             return np.zeros(0, np.int64)
         if places.ndim != 2 or places.shape[1] != 2 or places.dtype.kind not in "iu":

@@ -11,18 +11,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, TypedDict
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nanodistil import backend as backends
 from nanodistil import model, structure
+from nanodistil.arrays import numbers
 from nanodistil.backend import Array
-from nanodistil.config import DistilBertConfig, unnamed_labels
+from nanodistil.config import ALIASES, DistilBertConfig, unnamed_labels
 from nanodistil.packing import Packing
 from nanodistil.taps import HeadMask, Recorder, as_tap
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import CheckpointError, InputError
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import lay_out, read_back
 from nanodistil.weights.names import expected, filed
@@ -116,7 +117,7 @@ class Pretrained:
         the linear maps alone, to save memory and time at some accuracy, "bfloat16" or "int8" (numba only).
         threads: how many the numba backend may use. overrides: fields of the config, or num_labels.
         What the checkpoint lacks of the head is drawn at random, with a warning, and named in `initialised`; so is,
-        with ignore_mismatched_sizes, what it has in another shape. What is of no use here is named in `dropped`.
+        with ignore_mismatched_sizes, what it has of the head in another shape. What is of no use here is in `dropped`.
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be.
         """
@@ -162,7 +163,8 @@ class Pretrained:
         """
         from nanodistil.weights.saving import save
 
-        extra = {**self.config.extra, "architectures": [type(self).__name__], "dtype": self.dtype}
+        known = {name: value for name, value in self.config.extra.items() if name != "torch_dtype"}  # dtype's old name
+        extra = {**known, "architectures": [type(self).__name__], "dtype": self.dtype}
         config = replace(self.config, extra=extra).to_dict()
         save(Path(save_directory), json.dumps(config, indent=2, sort_keys=True) + "\n", self.state_dict())
 
@@ -202,6 +204,7 @@ class Pretrained:
         attention_mask: ArrayLike | None,
         head_mask: ArrayLike | None,
         inputs_embeds: ArrayLike | None,
+        looked_at: ArrayLike | Literal["first"] | None,
         *,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -209,13 +212,11 @@ class Pretrained:
         position_ids: ArrayLike | None = None,
         keep_masked: bool = False,
         tap: model.Tap | Callable[[str, Any], Any] | None = None,
-        positions: ArrayLike | None = None,
-        first: bool = False,
     ) -> Encoded:
         """Pack and run the encoder.
 
-        positions: (M, 2), or first: the first token of every sentence; then the hidden states are (M, D), and where
-        nobody looks at the rest, it is not computed. A mask that hides a first token has all masked ones computed.
+        looked_at: (M, 2) sentence and token numbers, or "first", the first token of every sentence, masked or not;
+        then the hidden states are (M, D), and where nobody looks at the rest, it is not computed. None: (N, D).
         """
         weights, vocabulary = self.weights, None
         if (input_ids is None) == (inputs_embeds is None):
@@ -226,11 +227,11 @@ class Pretrained:
             input_ids = np.arange(vocabulary).reshape(words.shape[:2])
             weights = weights._replace(word_embeddings=words.reshape(vocabulary, words.shape[2]))
         assert input_ids is not None
-        if first and attention_mask is not None:
-            keep_masked = keep_masked or not (np.asarray(attention_mask)[..., :1] != 0).all()
-        packing = Packing.of(input_ids, attention_mask, self.config, keep_masked, position_ids, vocabulary)
+        first = isinstance(looked_at, str)
+        packing = Packing.of(input_ids, attention_mask, self.config, keep_masked, position_ids, vocabulary, first)
         if first:
-            positions = np.stack([np.arange(len(packing.computed)), np.zeros(len(packing.computed), np.int64)], axis=1)
+            B = len(packing.computed)
+            looked_at = np.stack([np.arange(B), np.zeros(B, np.int64)], axis=1)
         hidden: list[str] = []
         probs: list[str] = []
         L = self.config.n_layers
@@ -241,8 +242,8 @@ class Pretrained:
         inner = as_tap(tap)
         recorder = Recorder(hidden + probs, inner if head_mask is None else HeadMask(self._head_mask(head_mask), inner))
         look, places = None, None
-        if positions is not None:
-            places = packing.rows(positions)
+        if looked_at is not None:
+            places = packing.rows(looked_at)
             if tap is None and not hidden and not probs:
                 look, places = packing.look(places)
         x = model.encoder(packing.batch, weights, self.config, self.ops, recorder, look)
@@ -255,16 +256,16 @@ class Pretrained:
 
     def _embeds(self, inputs_embeds: ArrayLike) -> Array:
         """Checked (B, T, D) embeddings in the dtype of the model."""
-        embeds = np.asarray(inputs_embeds)
-        if embeds.ndim != 3 or embeds.shape[2] != self.config.dim or embeds.dtype.kind not in "biuf":
+        embeds = numbers(inputs_embeds, "inputs_embeds")
+        if embeds.ndim != 3 or embeds.shape[2] != self.config.dim:
             raise InputError(f"inputs_embeds must be numbers (batch, tokens, {self.config.dim}), not {embeds.shape}")
         return np.ascontiguousarray(embeds, self.weights.word_embeddings.dtype)
 
     def _head_mask(self, head_mask: ArrayLike) -> Array:
         """A checked (H,) or (L, H) head mask as (L, H), in the dtype of the model."""
         L, H = self.config.n_layers, self.config.n_heads
-        mask = np.asarray(head_mask)
-        if mask.shape not in ((H,), (L, H)) or mask.dtype.kind not in "biuf":
+        mask = numbers(head_mask, "head_mask")
+        if mask.shape not in ((H,), (L, H)):
             raise InputError(f"head_mask must be numbers of shape {(H,)} or {(L, H)}, not {mask.shape}")
         if self.config.pruned_heads:
             raise InputError("head_mask is for models with all their heads; this one has pruned_heads")
@@ -272,15 +273,26 @@ class Pretrained:
 
 
 def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBertConfig:
-    """The config with some fields changed; num_labels names its labels LABEL_0, ... where id2label is not given.
+    """The config with some fields changed, by the rules of a config.json: its other names, num_labels, label2id.
 
-    Raises InputError for what is no field, CheckpointError for a value that cannot be.
+    Raises InputError for what is no field, or a value that cannot be.
     """
-    values = dict(overrides)
-    labels = values.pop("num_labels", None)
-    if labels is not None and labels != len(values.get("id2label") or config.id2label):
-        values["id2label"] = unnamed_labels(labels)
-    unknown = [name for name in values if name not in DistilBertConfig.__dataclass_fields__ or name == "extra"]
+    fields = {*DistilBertConfig.__dataclass_fields__, *ALIASES, "num_labels", "label2id"} - {"extra"}
+    unknown = [name for name in overrides if name not in fields]
     if unknown:
         raise InputError(f"{unknown[0]!r} is no argument of from_pretrained and no field of a DistilBERT's config")
-    return replace(config, **values)
+    values = dict(overrides)
+    count, labels, numbers_of = (values.pop(name, None) for name in ("num_labels", "id2label", "label2id"))
+    try:
+        if labels is None and numbers_of is not None:
+            labels = {number: label for label, number in numbers_of.items()}
+        if labels is None and count is not None and count != config.num_labels:
+            labels = unnamed_labels(count)
+        if labels is not None:
+            values["id2label"] = labels
+        changed = DistilBertConfig.from_dict({**config.to_dict(), **values})
+    except (CheckpointError, AttributeError, TypeError) as error:
+        raise InputError(f"from_pretrained: {error}") from None
+    if count is not None and count != changed.num_labels:
+        raise InputError(f"num_labels is {count!r} and id2label names {changed.num_labels}; leave out one of them")
+    return changed

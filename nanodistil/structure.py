@@ -8,6 +8,7 @@ follow the same distribution.
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,13 @@ def prune_heads(
     heads: layer -> numbers, always those of the unpruned model; ones that are gone already may be named again.
     Raises InputError for layers or heads that do not exist, or a layer left without heads.
     """
+    try:
+        asked = {index(layer): [index(n) for n in numbers] for layer, numbers in heads.items()}
+    except (AttributeError, TypeError):
+        raise InputError(f"prune_heads takes layers and their heads, {{0: [1, 2]}}, not {str(heads)[:40]}") from None
     pruned, tensors = dict(config.pruned_heads), dict(tensors)
     Dh = config.dim // config.n_heads
-    for layer, numbers in heads.items():
+    for layer, numbers in asked.items():
         if layer not in range(config.n_layers):
             raise InputError(f"prune_heads: there is no layer {layer}; they are 0 to {config.n_layers - 1}")
         wrong = [n for n in numbers if n not in range(config.n_heads)]
@@ -48,7 +53,7 @@ def prune_heads(
             for kind in ("weight", "bias"):
                 tensors[f"{at}.{name}.{kind}"] = tensors[f"{at}.{name}.{kind}"][kept]
         tensors[f"{at}.out_lin.weight"] = np.ascontiguousarray(tensors[f"{at}.out_lin.weight"][:, kept])
-        pruned[layer] = sorted(gone | {int(n) for n in numbers})
+        pruned[layer] = sorted(gone | set(numbers))
     return replace(config, pruned_heads=pruned), tensors
 
 
@@ -71,13 +76,16 @@ def resize_tokens(
             continue
         old = tensors[name]
         count = max(0, size - len(old))
-        if mean_resizing:
+        if not count:
+            tensors[name] = old[:size]
+            continue
+        if mean_resizing and not (name.endswith("bias") and config.tie_word_embeddings):  # 0 there, as in transformers
             new = _around_mean(old.reshape(len(old), -1), count, rng)
         else:
             spread = 0.0 if name.endswith("bias") else config.initializer_range
             new = rng.normal(0.0, spread, (count, old.size // len(old)))
         rows = new.reshape(count, *old.shape[1:]).astype(old.dtype)
-        tensors[name] = np.concatenate([old[:size], rows])
+        tensors[name] = np.concatenate([old, rows])
     return changed, tensors
 
 
@@ -85,9 +93,9 @@ def _around_mean(old: Array, count: int, rng: np.random.Generator) -> Array:
     """`count` rows from a normal distribution with the mean of (n, D) rows and TINY times their covariance."""
     rows = old.astype(np.float64)
     mean = rows.mean(axis=0)
-    # Centred rows, mixed by standard normal weights, have the rows' covariance: no (D, D) matrix to factor.
-    mixed = rng.standard_normal((count, len(rows))) @ (rows - mean) / np.sqrt(len(rows))
-    return np.asarray(mean + np.sqrt(TINY) * mixed)
+    # R^T R is the covariance of the rows, so standard normal rows times R have it too; R is at most (D, D).
+    R = np.linalg.qr((rows - mean) / np.sqrt(len(rows)), mode="r")
+    return np.asarray(mean + np.sqrt(TINY) * rng.standard_normal((count, len(R))) @ R)
 
 
 def resize_positions(

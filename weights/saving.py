@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from .errors import InputError
 from .files import WEIGHTS
@@ -20,8 +22,6 @@ from .files import WEIGHTS
 
 def save(folder: Path, config: str, arrays: dict[str, NDArray[Any]]) -> None:
     """Write config.json and model.safetensors. Raises InputError where the folder cannot be made or written."""
-    from safetensors.numpy import save_file
-
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     written(folder / WEIGHTS, lambda path: save_file(contiguous, path, {"format": "pt"}))
     written(folder / "config.json", lambda path: path.write_text(config, encoding="utf-8"))
@@ -45,8 +45,8 @@ def written(path: Path, write: Callable[[Path], Any]) -> None:
         os.umask(mask)
         fresh.chmod(0o666 & ~mask)  # mkstemp's 0600 is for secrets
         os.replace(fresh, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    except (OSError, ValueError, SafetensorError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     finally:
         if fresh is not None:
             fresh.unlink(missing_ok=True)

@@ -33,6 +33,8 @@ STORAGES = {
     "torch.BFloat16Storage": "BF16",
     "torch.LongStorage": "I64",
     "torch.IntStorage": "I32",
+    "torch.ShortStorage": "I16",
+    "torch.CharStorage": "I8",
     "torch.ByteStorage": "U8",
     "torch.BoolStorage": "BOOL",
 }

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,12 +49,14 @@ THREE = replace(TINY, id2label={0: "a", 1: "b", 2: "c"})
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_shapes_backends_and_tuples(kind, backend):
-    out = tiny(kind, backend, config=THREE)(**inputs(kind))
-    exact = tiny(kind, "numpy", "float64", THREE)(**inputs(kind))
+    config = TINY if "Question" in kind else THREE
+    out = tiny(kind, backend, config=config)(**inputs(kind))
+    exact = tiny(kind, "numpy", "float64", config)(**inputs(kind))
     assert out[0].shape == SHAPES[kind] and out[0].dtype == np.float32
     for mine, truth in zip(out.to_tuple(), exact.to_tuple(), strict=True):
         np.testing.assert_allclose(mine, truth, atol=1e-4)
-    plain = tiny(kind, backend, config=THREE)(**inputs(kind), return_dict=False)
+    assert list(out) == out.keys() and out.keys()[0] in out and "loss" not in out and len(out) == len(out.to_tuple())
+    plain = tiny(kind, backend, config=config)(**inputs(kind), return_dict=False)
     assert isinstance(plain, tuple) and np.array_equal(plain[0], out[0])
 
 
@@ -71,8 +74,12 @@ def test_a_first_token_that_is_masked_is_computed_all_the_same(backend):
     model = tiny("DistilBertForSequenceClassification", backend)
     hidden = [[0, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
     every = model(IDS, hidden, keep_masked=True).logits
-    np.testing.assert_array_equal(model(IDS, hidden).logits, every)
+    np.testing.assert_allclose(model(IDS, hidden).logits, every, atol=1e-6)
     assert not np.allclose(every[0], model(IDS, MASK).logits[0])
+    states = model(IDS, hidden, output_hidden_states=True).hidden_states[-1]
+    assert states[0, 0].any() and not states[1, 3:].any()  # no other masked position is computed for it
+    with pytest.raises(InputError, match="hides every token"):
+        model(IDS, [[0, 0, 0, 0, 0], [1, 1, 1, 0, 0]])
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -108,7 +115,14 @@ def test_pruning_is_masking(kind, backend):
     assert [a.shape[1] for a in attentions] == [3, 2]
 
 
-@pytest.mark.parametrize("wrong", [{2: [0]}, {0: [4]}, {0: [-1]}, {0: [0, 1, 2, 3]}])
+def test_heads_to_prune_may_be_numbers_of_numpy_and_come_once(tmp_path):
+    model = tiny("DistilBertModel")
+    model.prune_heads({np.int64(1): (np.int32(n) for n in (0, 3))})
+    model.save_pretrained(tmp_path)
+    assert model.config.pruned_heads == {1: [0, 3]}
+
+
+@pytest.mark.parametrize("wrong", [{2: [0]}, {0: [4]}, {0: [-1]}, {0: [0, 1, 2, 3]}, {0.5: [1]}, {0: 1}, [0], None])
 def test_what_cannot_be_pruned(wrong):
     model = tiny("DistilBertModel")
     with pytest.raises(InputError, match="prune_heads"):
@@ -118,7 +132,8 @@ def test_what_cannot_be_pruned(wrong):
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_saved_and_loaded_again(kind, backend, tmp_path):
-    config = replace(THREE, extra={"tie_weights_": True}, problem_type="regression")
+    config = TINY if "Question" in kind else THREE
+    config = replace(config, extra={"tie_weights_": True}, problem_type="regression")
     model = tiny(kind, backend, config=config)
     model.prune_heads({1: [2]})
     model.save_pretrained(tmp_path / "new" / "folder")
@@ -167,6 +182,7 @@ def test_resizing_the_vocabulary(backend):
     np.testing.assert_array_equal(after[..., :50], before)
     words = model.weights.word_embeddings
     assert np.allclose(words[50:], words[:50].mean(axis=0), atol=1e-3) and np.ptp(words[50:], axis=0).min() > 0
+    assert not model.tensors()["vocab_projector.bias"][50:].any()  # tied: 0, as in transformers
     model.resize_token_embeddings(40)
     np.testing.assert_array_equal(model(IDS, MASK).logits, before[..., :40])
     model.resize_token_embeddings(60, mean_resizing=False)
@@ -308,8 +324,55 @@ def test_the_config_can_be_overridden(tmp_path):
     assert len(model.initialised) == 4
     with pytest.raises(InputError, match="no field"):
         nanodistil.DistilBertModel.from_pretrained(tmp_path, hidden=3)
-    with pytest.raises(CheckpointError, match="num_labels"):
+    with pytest.raises(InputError, match="num_labels"):
         nanodistil.DistilBertModel.from_pretrained(tmp_path, num_labels=-1)
+
+
+@pytest.mark.filterwarnings("ignore:.*newly initialised")
+def test_labels_as_tutorials_give_them(tmp_path):
+    tiny("DistilBertModel").save_pretrained(tmp_path)
+    load = partial(nanodistil.DistilBertForSequenceClassification.from_pretrained, tmp_path, backend="numpy")
+    names = {"a": 0, "b": 1, "c": 2}
+    assert load(num_labels=3, id2label={0: "a", 1: "b", 2: "c"}, label2id=names).config.label2id == names
+    assert (
+        load(label2id=names).config.num_labels == load(id2label={"0": "a", "1": "b", "2": "c"}).config.num_labels == 3
+    )
+    for wrong in ({"num_labels": 3, "id2label": {0: "a", 1: "b"}}, {"id2label": 5}, {"n_layers": "2"}, {"dim": 21}):
+        with pytest.raises(InputError):
+            load(**wrong)
+
+
+def test_answers_have_two_labels(tmp_path):
+    tiny("DistilBertForSequenceClassification", config=THREE).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="num_labels=2"):
+        nanodistil.DistilBertForQuestionAnswering.from_pretrained(tmp_path, backend="numpy")
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("option", ["first", "looked_at", "colour"])
+def test_no_argument_is_taken_that_is_not_meant(kind, option):
+    with pytest.raises(TypeError):
+        tiny(kind)(**inputs(kind), **{option: True})
+
+
+@pytest.mark.parametrize("kind", sorted(set(HEADS) - {"DistilBertForMaskedLM"}))
+def test_positions_are_for_the_masked_lm(kind):
+    with pytest.raises(TypeError):
+        tiny(kind)(**inputs(kind), positions=[(0, 0)])
+
+
+def test_ragged_arrays_are_named():
+    model, ragged = tiny("DistilBertForSequenceClassification"), [[1, 1], [1]]
+    for name in ("attention_mask", "head_mask", "position_ids", "labels"):
+        with pytest.raises(InputError, match=f"{name} has rows of different lengths"):
+            model(IDS, **{name: ragged})
+
+
+def test_a_wrong_first_call_leaves_no_trace():
+    model = tiny("DistilBertForSequenceClassification", config=THREE)
+    with pytest.raises(InputError):
+        model(IDS, labels=[0.0, 1.0])
+    assert model(IDS, labels=[0, 1]).loss > 0
 
 
 def test_labels_of_a_config():
