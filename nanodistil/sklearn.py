@@ -79,10 +79,14 @@ class DistilBertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         texts = texts_of(X)
         one_of("pooling", self.pooling, ("mean", "cls"))
         extract = self._extractor()
-        vectors = extract.each(
-            texts, truncation=self.truncation, pooling=self.pooling, normalize=self.normalize, return_tensors=True
+        return np.asarray(
+            extract.encode(texts, pooling=self.pooling, normalize_embeddings=self.normalize, truncation=self.truncation)
         )
-        return np.stack(list(vectors)) if texts else np.zeros((0, extract.model.config.dim), np.float32)
+
+    def fit_transform(self, X: Iterable[str], y: Any = None) -> Array:
+        """fit and transform; X may be a stream, which can be read only once."""
+        texts = texts_of(X)
+        return self.fit(texts).transform(texts)
 
     def _extractor(self) -> FeatureExtractionPipeline:
         if self.model is not None and not isinstance(self.model, str | Path):
@@ -200,7 +204,7 @@ def texts_of(X: Any) -> list[Any]:
 
     Raises InputError for one text alone, and for a table. Whether each is a string is for the pipeline to say.
     """
-    if isinstance(X, str) or not isinstance(X, Iterable):
+    if isinstance(X, str | bytes | dict) or not isinstance(X, Iterable):
         raise InputError(f"texts are needed, in a list or the like, not {type(X).__name__}")
     shape = getattr(X, "shape", (0,))
     if len(shape) != 1:

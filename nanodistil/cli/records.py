@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nanodistil.cli.texts import PACKED, Lines, lines_of
+from nanodistil.cli.texts import PACKED, Lines, Unreadable, lines_of
 from nanodistil.weights.errors import InputError
 
 FIRST_CHUNK, LAST_CHUNK = 8, 256  # records together: few at first, so that the first answer comes soon
@@ -131,11 +131,16 @@ def _columns(asked: Sequence[str], needed: Sequence[str], optional: Sequence[str
 
 def _together(records: Iterator[Record], lines: Lines) -> Iterator[Chunk]:
     size, there = FIRST_CHUNK, list[Record]()
-    for record in records:
-        there.append(record)
-        if len(there) == size or lines.would_wait():
+    try:
+        for record in records:
+            there.append(record)
+            if len(there) == size or lines.would_wait():
+                yield Chunk(there, lines.share())
+                size, there = min(2 * size, LAST_CHUNK), []
+    except InputError:  # the end of the file cannot be read; what stands before it has its answers first
+        if there:
             yield Chunk(there, lines.share())
-            size, there = min(2 * size, LAST_CHUNK), []
+        raise
     if there:
         yield Chunk(there, lines.share())
 
@@ -209,10 +214,8 @@ def _rows(lines: Lines, form: str, columns: list[Column], no_header: bool) -> It
 
     csv.field_size_limit(LONGEST_CELL)
 
-    def ended(line: bytes) -> str:
-        return lines.text(line) + "\n"
-
-    decoded = map(ended, lines)  # goes on after an error, as a generator would not
+    # A byte that is not UTF-8 must not end a row in the middle of a cell: it is looked for when the row is whole.
+    decoded = (line.decode("utf-8", "surrogateescape") + "\n" for line in lines)
     rows: Iterator[list[str]] = csv.reader(decoded, strict=True) if form == "csv" else map(_cut, decoded)
     header = None
     if not no_header:
@@ -220,23 +223,37 @@ def _rows(lines: Lines, form: str, columns: list[Column], no_header: bool) -> It
             header = next(filter(None, rows), [])
         except csv.Error as error:
             raise InputError(f"{lines.place(1)} is not CSV: {error}") from None
+        if not _is_text(header):
+            raise InputError(f"{lines.place(1)} is not UTF-8")
     numbers = _numbers(header, columns, lines.name)
     while True:
         place = lines.place(lines.number + 1)  # where the row begins: its cells may have line feeds
         try:
             row = next(rows)
+            if row and not _is_text(row):
+                raise InputError(f"{place} is not UTF-8")
             if row:
                 yield Record(place, _from_row(row, numbers, place))
         except StopIteration:
             return
+        except Unreadable:
+            raise
         except csv.Error as error:
+            if "unexpected end" in str(error):  # nothing is left to go on with
+                raise InputError(f"{place} is not CSV: a quote is opened there and never closed") from None
             yield Record(place, {}, InputError(f"{place} is not CSV: {error}"))
         except InputError as problem:
             yield Record(place, {}, problem)
 
 
 def _cut(line: str) -> list[str]:
-    return line[:-1].split("\t") if line != "\n" else []
+    line = line[:-1].removesuffix("\r")
+    return line.split("\t") if line else []
+
+
+def _is_text(row: list[str]) -> bool:
+    """Whether all bytes of the row were UTF-8."""
+    return not any("\ud800" <= c <= "\udfff" for cell in row for c in cell)
 
 
 def _numbers(header: list[str] | None, columns: list[Column], file: str) -> dict[str, list[int]]:

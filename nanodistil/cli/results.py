@@ -14,6 +14,7 @@ import argparse
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -60,9 +61,11 @@ class Results:
         self.resumable = self.path is not None and self.form == "jsonl"
         check_resumable(args, self.form == "jsonl")
         if self.path is not None and os.path.exists(self.path):
-            if not args.resume:
+            if not args.resume or not os.path.isfile(self.path):
                 raise exists(self.path)
             self.done, self.size = whole_lines(self.path)
+        elif self.path is not None:
+            check_writable(self.path)
 
     def __enter__(self) -> Results:
         return self
@@ -83,14 +86,14 @@ class Results:
         if self.form == "json":
             self.everything.append(answer)
         elif self.form == "jsonl" or failed:
-            self._write(json.dumps(answer, ensure_ascii=False, default=plain))
+            self._write(json.dumps(answer, ensure_ascii=escaped(self.path), default=plain))
         else:
             self._write(self.table(record, answer))
 
     def _finish(self) -> None:
         if self.form == "json":
             document = self.everything[0] if self.alone else self.everything
-            self._write(json.dumps(document, ensure_ascii=False, default=plain, indent=1))
+            self._write(json.dumps(document, ensure_ascii=escaped(self.path), default=plain, indent=1))
         elif self.path is not None and self.file is None:
             self._open()  # no answers are a result too
 
@@ -120,8 +123,25 @@ def check_resumable(args: argparse.Namespace, by_line: bool) -> None:
         raise InputError(f"{args.output} is the input; write to another file")
 
 
+def escaped(path: str | None) -> bool:
+    """Whether JSON has to do without the characters that are not ASCII: on a standard output that is not UTF-8."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return path is None and encoding.lower().replace("-", "") != "utf8"
+
+
+def check_writable(path: str) -> None:
+    """Raises InputError where a new file cannot be made: better before hours of work than after."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise InputError(f"{path} cannot be written: there is no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: no permission")
+
+
 def exists(path: str) -> InputError:
     """The error for a file that is there already."""
+    if not os.path.isfile(path):
+        return InputError(f"{path} is no file that could be written; name another")
     return InputError(f"{path} exists already: go on with it by --resume, or remove it")
 
 

@@ -9,13 +9,14 @@ FILE that is whole already is taken up likewise, should there be more inputs by 
 from __future__ import annotations
 
 import argparse
+import io
 import os
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from nanodistil.cli.records import Record
-from nanodistil.cli.results import check_resumable, exists, opened
+from nanodistil.cli.results import check_resumable, check_writable, exists, opened
 from nanodistil.weights.errors import InputError
 
 
@@ -33,30 +34,30 @@ class Rows:
         check_resumable(args, True)
         if args.skip_errors:
             raise InputError("--skip-errors needs a form with room for an error: write .jsonl")
-        self.done = 0
+        self.count = self.done = 0
+        self.file: IO[bytes] | None = None  # opened by the first row: a run that fails before it leaves all as it was
+        self.found = next((path for path in (self.path, self.partial) if os.path.exists(path)), None)
+        if self.found is None:
+            check_writable(self.path)
+            return
+        if not args.resume:
+            raise exists(self.found)
         try:
-            for path in (self.path, self.partial):
-                if os.path.exists(path):
-                    if not args.resume:
-                        raise exists(path)
-                    self.done = self._rows_in(path)
-                    os.replace(path, self.partial)
-                    break
+            self.count = self.done = self._rows_in(self.found)
         except OSError as error:
             raise InputError(f"{error.filename} cannot be resumed: {error.strerror}") from None
-        self.file = opened(self.partial)
-        self.count = self.done
-        self._write_header(0)
-        self.file.seek(self.count * self.row, os.SEEK_CUR)
-        self.file.truncate()
 
     def __enter__(self) -> Rows:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self.file is None and self.found != self.path:
+            self._open()  # no rows are a result too
+        if self.file is None:
+            return
         with self.file:
             if kind is None:
-                self._write_header(self.count)
+                self._write_header(self.file, self.count)
                 self.file.flush()
                 os.fsync(self.file.fileno())
         if kind is None:
@@ -64,13 +65,23 @@ class Rows:
 
     def give(self, record: Record, answer: Any) -> None:
         """The next row (D,)."""
-        self.file.write(np.asarray(answer, self.dtype).reshape(self.width).tobytes())
+        file = self.file or self._open()
+        file.write(np.asarray(answer, self.dtype).reshape(self.width).tobytes())
         self.count += 1
 
-    def _write_header(self, rows: int) -> None:
+    def _open(self) -> IO[bytes]:
+        if self.found is not None:
+            os.replace(self.found, self.partial)
+        self.file = opened(self.partial)
+        self._write_header(self.file, 0)
+        self.file.seek(self.count * self.row, os.SEEK_CUR)
+        self.file.truncate()
+        return self.file
+
+    def _write_header(self, file: IO[bytes], rows: int) -> None:
         described = {"descr": self.dtype.str, "fortran_order": False, "shape": (rows, self.width)}
-        self.file.seek(0)
-        np.lib.format.write_array_header_1_0(self.file, described)
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, described)
 
     def _rows_in(self, path: str) -> int:
         """How many whole rows a file has. Raises InputError where they are not such as are to be written."""
@@ -80,7 +91,11 @@ class Rows:
             try:
                 if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError
-                (_, width), _, dtype = np.lib.format.read_array_header_1_0(file)
+                (_, width), fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                ours = io.BytesIO()
+                self._write_header(ours, 0)
+                if fortran or file.tell() != ours.tell():  # another order, or another length: not of our making
+                    raise ValueError
             except ValueError:
                 raise InputError(f"{path} is not what an earlier run left, so it cannot be resumed") from None
             if (width, dtype) != (self.width, self.dtype):

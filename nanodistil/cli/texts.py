@@ -23,6 +23,10 @@ READ = 1 << 16  # bytes taken at once
 PACKED = {".gz": "gzip", ".xz": "lzma", ".bz2": "bz2"}  # a file's ending -> the module that opens it
 
 
+class Unreadable(InputError):
+    """A file whose rest cannot be read: nothing that could be passed over."""
+
+
 class Lines:
     """The lines of a file, bytes without their ends, one by one.
 
@@ -57,7 +61,8 @@ class Lines:
         try:
             block = self.read(READ)
         except Exception as error:  # OSError, EOFError, and those of zlib and lzma, which are of no common family
-            raise InputError(f"{self.name} cannot be read: {error}") from None
+            self.ended = True
+            raise Unreadable(f"{self.name} cannot be read: {error}") from None
         self.ended = not block
         *ends, rest = block.split(b"\n")
         if self.ended and self.begun:

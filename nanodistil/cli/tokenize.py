@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from nanodistil.cli.results import escaped
     from nanodistil.cli.texts import texts
     from nanodistil.tokenization import DistilBertTokenizer
     from nanodistil.tokenization.explain import explain
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
                 fields |= asdict(explain(tokenizer, text))
                 if args.pair:
                     fields["pair"] = asdict(explain(tokenizer, args.pair))
-            print(json.dumps({"text": text, **fields}, ensure_ascii=False))
+            print(json.dumps({"text": text, **fields}, ensure_ascii=escaped(None)))
         else:
             print("\n" * bool(number) + table(encoding, text, args.pair))
             for explained in (text, args.pair) if args.explain else ():

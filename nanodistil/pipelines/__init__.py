@@ -76,8 +76,8 @@ def pipeline(
     from nanodistil import heads
     from nanodistil.tokenization import DistilBertTokenizer
 
-    task = ALIASES.get(task, task)
-    if task not in TASKS:
+    task = ALIASES.get(task, task) if isinstance(task, str) else task
+    if not isinstance(task, str) or task not in TASKS:
         raise InputError(f"unknown task {task!r}: choose one of {', '.join([*TASKS, *ALIASES])}")
     module, name, head = TASKS[task]
     source: dict[str, Any] = {
@@ -98,6 +98,8 @@ def pipeline(
             loaded = getattr(heads, head).from_pretrained(
                 model, backend=backend, dtype=dtype, threads=threads, **source
             )
+        if head == "DistilBertForTokenClassification" and "pre_classifier.weight" in loaded.dropped:
+            raise CheckpointError(f"{model}: sorts whole texts, not words; choose a model that was trained for {task}")
         if loaded.initialised:
             raise CheckpointError(
                 f"{model}: has no head for {task} (lacks {', '.join(loaded.initialised)}); "

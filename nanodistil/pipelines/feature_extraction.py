@@ -70,7 +70,7 @@ class FeatureExtractionPipeline:
             return next(self._extract([inputs], settings))
         if isinstance(inputs, list):
             return list(self._extract(inputs, settings))
-        if not isinstance(inputs, Iterable):
+        if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
             raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
         return self._extract(inputs, settings)
 
@@ -84,7 +84,7 @@ class FeatureExtractionPipeline:
 
     def encode(
         self,
-        sentences: str | list[str],
+        sentences: str | Iterable[str],
         *,
         batch_size: int | None = None,
         normalize_embeddings: bool = False,
@@ -100,10 +100,13 @@ class FeatureExtractionPipeline:
         options: Any = {"truncation": truncation, "pooling": pooling, "normalize": normalize_embeddings}
         if pooling == "none":
             raise InputError("encode gives one vector a text: pooling must be 'mean' or 'cls'")
-        vectors = self(sentences, return_tensors=True, **options)
-        if isinstance(sentences, str) or not convert_to_numpy:
+        if isinstance(sentences, str):
+            return self(sentences, return_tensors=True, **options)
+        vectors = list(self.each(sentences, return_tensors=True, **options))
+        if not convert_to_numpy:
             return vectors
-        return np.stack(list(vectors)) if sentences else np.zeros((0, self.model.config.dim), np.float32)
+        none = np.zeros((0, self.model.config.dim), self.model.weights.word_embeddings.dtype)
+        return np.stack(vectors) if vectors else none
 
     def _settings(
         self,

@@ -90,7 +90,7 @@ class FillMaskPipeline:
 
     def _settings(
         self,
-        top_k: int = 5,
+        top_k: int | None = 5,
         targets: str | list[str] | None = None,
         clean_up_tokenization_spaces: bool = True,
         tokenizer_kwargs: dict[str, Any] | None = None,
@@ -213,8 +213,8 @@ class FillMaskPipeline:
             ids = [number for number in ids if number != self.tokenizer.pad_token_id]
         return self.tokenizer.decode(ids, skip_special_tokens, settings.clean_up)
 
-    def _top_k(self, top_k: int) -> int:
-        V = self.model.config.vocab_size
+    def _top_k(self, top_k: int | None) -> int:
+        top_k, V = 5 if top_k is None else top_k, self.model.config.vocab_size
         if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 0 <= top_k <= V:
             raise InputError(f"top_k must be a whole number from 0 to {V}, not {top_k!r}")
         return int(top_k)

@@ -22,7 +22,9 @@ class Preset:
         self.options = options
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.pipeline(*inputs, **{**self.options, **options})
+        placed = signature(self.pipeline.__call__).bind_partial(*inputs).arguments  # by place: they overrule too
+        kept = {name: value for name, value in self.options.items() if name not in placed}
+        return self.pipeline(*inputs, **{**kept, **options})
 
     def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
         """The answers one by one, see the pipeline's."""

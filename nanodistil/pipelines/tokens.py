@@ -30,6 +30,8 @@ def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
     Traceback (most recent call last):
     nanodistil.weights.errors.InputError: 'truncating' is no argument of this pipeline, nor one of ...
     """
+    if not isinstance(options, dict | None):
+        raise InputError(f"the tokenizer's arguments must be a dict, not {type(options).__name__}")
     options = dict(options or {})
     for name in options:
         if name not in OPTIONS:

@@ -73,7 +73,7 @@ class ZeroShotClassificationPipeline:
             return next(self._classify([sequences], settings))
         if isinstance(sequences, list):
             return list(self._classify(sequences, settings))
-        if not isinstance(sequences, Iterable):
+        if not isinstance(sequences, Iterable) or isinstance(sequences, dict | bytes):
             raise InputError(f"a text or several are needed, not {type(sequences).__name__}")
         return self._classify(sequences, settings)
 

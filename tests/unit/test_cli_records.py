@@ -121,7 +121,6 @@ def test_the_format_can_be_said(tmp_path):
         ("x.jsonl", b"[1]\n", [], r"line 1 of \S+ must be a JSON object with 'text'"),
         ("x.jsonl", b'{"text": null}\n', [], r"line 1 of \S+ has no 'text'"),
         ("x.csv", b"text,b\na,b\nc\n", ["--column", "b"], r"line 3 of \S+ has 1 columns, so none with the number 2"),
-        ("x.csv", b'text\na\n"b\nc\n', [], r"line 3 of \S+ is not CSV: unexpected end of data"),
         ("x.csv", b"text\n\xff\n", [], r"line 2 of \S+ is not UTF-8"),
         ("x.tsv", b"text\ta\n\xff\n", [], r"line 2 of \S+ is not UTF-8"),
     ],
@@ -229,3 +228,28 @@ def test_standard_input_from_a_file_knows_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("a"))  # no descriptor
     with pytest.raises(InputError, match="closed"):
         read("-")
+
+
+def test_a_packed_table_that_is_cut_ends(tmp_path):
+    """An error of reading is no bad row, to be passed over again and again."""
+    whole = gzip.compress(b"text\n" + b"".join(b"%d line of some length\n" % (i * 7919) for i in range(20_000)))
+    with pytest.raises(InputError, match="cannot be read"):
+        read("--input", write(tmp_path / "x.csv.gz", whole[:-2000]))
+
+
+def test_a_byte_in_the_middle_of_a_cell_spoils_its_row_alone(tmp_path):
+    file = write(tmp_path / "x.csv", b'text,id\n"one\n\xff\nINNER1\nINNER2",1\nok,2\n')
+    broken, fine = read("--input", file)
+    assert str(broken.problem) == f"line 2 of {file} is not UTF-8" and fine.fields == {"text": "ok"}
+
+
+def test_a_quote_that_is_never_closed_ends_the_run(tmp_path):
+    file, before = write(tmp_path / "x.csv", b'text\nfine\n"open\nmore\n'), []
+    with pytest.raises(InputError, match=r"line 3 of .* is not CSV: a quote is opened there and never closed"):
+        for chunk in records.chunks(arguments("--input", file), ["text"]):
+            before += [record.fields for record in chunk.records]
+    assert before == [{"text": "fine"}]
+
+
+def test_line_ends_within_cells_stay(tmp_path):
+    assert fields("--input", write(tmp_path / "x.csv", b'text\r\n"a\r\nJohn"\r\n')) == [{"text": "a\r\nJohn"}]

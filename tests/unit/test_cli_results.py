@@ -176,9 +176,9 @@ def test_files_are_not_spoilt(texts, tmp_path):
         (["--resume"], "name it with --output"),
         (["--output", tmp_path / "x.txt", "--resume"], "add --jsonl"),
         (["--output", tmp_path / "x.json", "--resume"], "add --jsonl"),
-        (["--output", tmp_path / "no" / "x.jsonl"], "cannot be written: No such file"),
+        (["--output", tmp_path / "no" / "x.jsonl"], "cannot be written: there is no folder"),
         (["--output", texts, "--jsonl", "--resume"], "is the input"),
-        (["--output", tmp_path, "--jsonl", "--resume"], "cannot be read: Is a directory"),
+        (["--output", tmp_path, "--jsonl", "--resume"], "is no file that could be written"),
     ):
         with pytest.raises(InputError, match=message):
             run("--input", texts, *argv)
@@ -288,3 +288,26 @@ def test_progress_of_a_stream_has_no_bar():
     progress.done = 1234
     progress.reached(None)
     assert progress.line(10) == "1,234 done, 123.4 a second"
+
+
+def test_a_finished_array_survives_a_run_that_cannot_begin(tmp_path):
+    """--resume that fails before its first row, or has none, leaves the file; one in another order is refused."""
+    whole = tmp_path / "x.npy"
+    np.save(whole, np.arange(6, dtype=np.float32).reshape(3, 2))
+    before, args = whole.read_bytes(), arguments("--output", whole, "--resume", "a")
+    with pytest.raises(KeyError), Rows(args, 2, "float32") as rows:
+        assert rows.done == 3
+        raise KeyError
+    with Rows(args, 2, "float32"):
+        pass
+    assert whole.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+    np.save(whole, np.asfortranarray(np.arange(6, dtype=np.float32).reshape(3, 2)))
+    with pytest.raises(InputError, match="cannot be resumed"):
+        Rows(args, 2, "float32")
+
+
+def test_an_output_that_cannot_be_is_told_at_once(tmp_path):
+    for name in ("x.json", "x.jsonl", "x.npy"):
+        args = arguments("--output", tmp_path / "no" / name, "a")
+        with pytest.raises(InputError, match="there is no folder"):
+            Rows(args, 2, "float32") if name == "x.npy" else results.Results(args, table)

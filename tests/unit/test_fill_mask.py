@@ -81,7 +81,7 @@ def test_a_target_outside_the_vocabulary(fill):
 def test_top_k(fill):
     assert fill("[MASK]", top_k=0) == []
     assert len(fill("[MASK]", top_k=30522)) == 30522
-    for bad in (-1, 30523, 2.0, True, None):
+    for bad in (-1, 30523, 2.0, True, "2"):
         with pytest.raises(InputError, match="top_k"):
             fill("[MASK]", top_k=bad)
 
