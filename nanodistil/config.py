@@ -116,6 +116,9 @@ class DistilBertConfig:
         if model_type != "distilbert":
             raise CheckpointError(f"this is a {str(model_type)[:40]!r} model; nanodistil runs model_type 'distilbert'")
         known = {f.name for f in fields(cls)} - {"extra"}
+        values = {
+            k: v for k, v in values.items() if k != "pad_token_id" or v is not None
+        }  # null: as if it were not there
         found = {ALIASES[k]: v for k, v in values.items() if k in ALIASES}
         found |= {k: v for k, v in values.items() if k in known}
         if found.get("id2label") is not None:

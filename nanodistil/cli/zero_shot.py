@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.answering import answer
 
-    options: dict[str, Any] = {"candidate_labels": args.labels, "multi_label": args.multi_label}
+    labels = args.labels if len(args.labels) > 1 else args.labels[0]  # one with commas is several, as in the pipeline
+    options: dict[str, Any] = {"candidate_labels": labels, "multi_label": args.multi_label}
     if args.template is not None:
         options["hypothesis_template"] = args.template
     with results.Results(args, table) as out:

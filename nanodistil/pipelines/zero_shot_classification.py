@@ -58,6 +58,7 @@ class ZeroShotClassificationPipeline:
         *,
         hypothesis_template: str = TEMPLATE,
         multi_label: bool = False,
+        multi_class: bool | None = None,
     ) -> Any:
         """Every label's score for each text, as {"sequence", "labels", "scores"}, best first.
 
@@ -65,10 +66,11 @@ class ZeroShotClassificationPipeline:
         a list, or an iterator. candidate_labels: several, or a string with commas between. hypothesis_template: what is
         asked of a label, which stands for {}. multi_label: score each label by itself, as is done with a single one;
         else the scores sum to 1.
+        multi_class: the old name of multi_label, with a warning.
         A text that does not fit beside the hypothesis is cut to what does.
         Raises InputError for an empty text, no labels, a template without {}, and a hypothesis that leaves no room.
         """
-        settings = self._settings(candidate_labels, hypothesis_template, multi_label)
+        settings = self._settings(candidate_labels, hypothesis_template, multi_label, multi_class)
         if isinstance(sequences, str):
             return next(self._classify([sequences], settings))
         if isinstance(sequences, list):
@@ -86,8 +88,15 @@ class ZeroShotClassificationPipeline:
         return self._classify(sequences, self._settings(**options), first)
 
     def _settings(
-        self, candidate_labels: str | Iterable[str], hypothesis_template: str = TEMPLATE, multi_label: bool = False
+        self,
+        candidate_labels: str | Iterable[str],
+        hypothesis_template: str = TEMPLATE,
+        multi_label: bool = False,
+        multi_class: bool | None = None,
     ) -> Settings:
+        if multi_class is not None:
+            warnings.warn("multi_class is old: say multi_label", stacklevel=3)
+            multi_label = multi_class
         labels = parsed_labels(candidate_labels)
         return labels, hypotheses(hypothesis_template, labels), multi_label or len(labels) == 1
 
