@@ -281,11 +281,11 @@ def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBer
     unknown = [name for name in overrides if name not in fields]
     if unknown:
         raise InputError(f"{unknown[0]!r} is no argument of from_pretrained and no field of a DistilBERT's config")
-    values = dict(overrides)
-    count, labels, numbers_of = (values.pop(name, None) for name in ("num_labels", "id2label", "label2id"))
+    values = {ALIASES.get(name, name): value for name, value in overrides.items()}
+    count, labels, by_label = (values.pop(name, None) for name in ("num_labels", "id2label", "label2id"))
     try:
-        if labels is None and numbers_of is not None:
-            labels = {number: label for label, number in numbers_of.items()}
+        if labels is None and by_label is not None:
+            labels = {number: label for label, number in by_label.items()}
         if labels is None and count is not None and count != config.num_labels:
             labels = unnamed_labels(count)
         if labels is not None:

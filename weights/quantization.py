@@ -20,7 +20,6 @@ LayerNorms, positions and vocab_transform, 2 % of the numbers, are float16. To m
     python -m nanodistil.weights.quantization FOLDER OUTPUT_FOLDER
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -114,6 +113,8 @@ def write(source: Path, target: Path) -> None:
     """Read the float weights of the folder `source`, write `target`/model.safetensors with int8 matrices."""
     from safetensors.numpy import save_file
 
+    from .saving import written
+
     file = SafetensorsFile(source / WEIGHTS)
     arrays: dict[str, NDArray[Any]] = {}
     for name, entry in file.entries.items():
@@ -124,11 +125,7 @@ def write(source: Path, target: Path) -> None:
             arrays[name] = weight.astype(np.float16)
         if not np.isfinite(arrays.get(name + SCALE, arrays[name])).all():
             raise CheckpointError(f"{source}: {name} does not fit float16")
-    target.mkdir(parents=True, exist_ok=True)
-    fresh = target / f".{WEIGHTS}.{os.getpid()}"  # beside, then renamed: a mapped file must not be written over
-    save_file(arrays, str(fresh), metadata=FORMAT)
-    fresh.chmod(0o644)  # the library makes files for the user alone
-    os.replace(fresh, target / WEIGHTS)
+    written(target / WEIGHTS, lambda path: save_file(arrays, path, FORMAT))
 
 
 if __name__ == "__main__":

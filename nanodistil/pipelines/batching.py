@@ -29,6 +29,16 @@ class Prepared(NamedTuple):
     rest: Any = None  # what `finish` wants to know
 
 
+def several(inputs: Any, what: str = "a text") -> Iterable[Any]:
+    """The inputs of a call that is not for one alone, as they are. Raises InputError where they are no several.
+
+    A dict and bytes could be gone through too, by their keys and their numbers, which nobody means.
+    """
+    if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
+        raise InputError(f"{what} or several are needed, not {type(inputs).__name__}")
+    return inputs
+
+
 def answered(
     inputs: Iterable[Any],
     prepare: Callable[[Any, str], Prepared],

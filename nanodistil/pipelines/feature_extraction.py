@@ -18,7 +18,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertModel
-from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.batching import Prepared, answered, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import check_length, checked_options, encoded
@@ -70,9 +70,7 @@ class FeatureExtractionPipeline:
             return next(self._extract([inputs], settings))
         if isinstance(inputs, list):
             return list(self._extract(inputs, settings))
-        if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
-            raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
-        return self._extract(inputs, settings)
+        return self._extract(several(inputs), settings)
 
     def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
         """The vectors of every text, in order; arguments as in a call.

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
-from nanodistil.pipelines.batching import Prepared, answered, batches, padded
+from nanodistil.pipelines.batching import Prepared, answered, batches, padded, several
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.ranking import largest
@@ -76,9 +76,7 @@ class FillMaskPipeline:
         if isinstance(inputs, list):
             answers = list(self._fill(inputs, settings))
             return answers[0] if len(answers) == 1 else answers
-        if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
-            raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
-        return self._fill(inputs, settings)
+        return self._fill(several(inputs), settings)
 
     def each(self, texts: list[str], first: int = 0, **options: Any) -> Iterator[Any]:
         """The answers one by one, also where there is one text; arguments as in a call.

@@ -15,7 +15,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMultipleChoice
-from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.batching import Prepared, answered, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of
@@ -50,9 +50,7 @@ class MultipleChoicePipeline:
         """
         if isinstance(inputs, str | dict):
             return next(self.each([inputs], choices=choices, tokenizer_kwargs=tokenizer_kwargs))
-        if not isinstance(inputs, Iterable):
-            raise InputError(f"a prompt or several are needed, not {type(inputs).__name__}")
-        answers = self.each(inputs, choices=choices, tokenizer_kwargs=tokenizer_kwargs)
+        answers = self.each(several(inputs, "a prompt"), choices=choices, tokenizer_kwargs=tokenizer_kwargs)
         return list(answers) if isinstance(inputs, list) else answers
 
     def each(

@@ -1,4 +1,7 @@
-"""Does this tokenizer belong to this model? Ids of another vocabulary look like any others, and give nonsense."""
+"""A model and its tokenizer: whether they belong together, and how much text both take.
+
+Ids of another vocabulary look like any others, and give nonsense.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +20,8 @@ def check_pair(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
             f"the vocabulary has {ids} entries and the model {rows} embedding rows; "
             "use the tokenizer that the model was trained with"
         )
+
+
+def longest_row(model: Pretrained, tokenizer: DistilBertTokenizer) -> int:
+    """The tokens that a row may have, special ones counted: the model's positions, or the tokenizer's lower limit."""
+    return min(model.config.max_position_embeddings, tokenizer.model_max_length)

@@ -24,7 +24,7 @@ from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForQuestionAnswering
 from nanodistil.pipelines.batching import Prepared, answered
 from nanodistil.pipelines.overlap import overlapping
-from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.spans import best_spans
 from nanodistil.tokenization import DistilBertTokenizer
@@ -64,7 +64,7 @@ class QuestionAnsweringPipeline:
         check_pair(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
-        self.limit = min(model.config.max_position_embeddings, tokenizer.model_max_length)  # tokens in a row
+        self.limit = longest_row(model, tokenizer)
         self.cls, self.sep = tokenizer("")["input_ids"]
 
     def __call__(

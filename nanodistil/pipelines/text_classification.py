@@ -18,7 +18,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.batching import Prepared, answered, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of
@@ -77,9 +77,7 @@ class TextClassificationPipeline:
             return next(self._classify([inputs], settings))
         if isinstance(inputs, list):
             return list(self._classify(inputs, settings))
-        if not isinstance(inputs, Iterable):
-            raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
-        return self._classify(inputs, settings)
+        return self._classify(several(inputs), settings)
 
     def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
         """An answer for every input, in order: the best class, or with top_k a list; arguments as in a call.

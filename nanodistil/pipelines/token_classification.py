@@ -23,10 +23,10 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForTokenClassification
-from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.batching import Prepared, answered, several
 from nanodistil.pipelines.entities import STRATEGIES, Entity, Piece, aggregate, merged
 from nanodistil.pipelines.overlap import overlapping
-from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError
@@ -63,7 +63,7 @@ class TokenClassificationPipeline:
         check_pair(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
-        self.limit = min(model.config.max_position_embeddings, tokenizer.model_max_length)  # tokens in a row
+        self.limit = longest_row(model, tokenizer)
         self.before, self.after = tokenizer("")["input_ids"]  # [CLS] and [SEP]
 
     def __call__(
@@ -96,11 +96,9 @@ class TokenClassificationPipeline:
             texts = [inputs] if isinstance(inputs, str) else inputs
             answers = list(self._find(with_offsets(texts, offset_mapping), settings))
             return answers[0] if isinstance(inputs, str) else answers
-        if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
-            raise InputError(f"a text or several are needed, not {type(inputs).__name__}")
         if offset_mapping is not None:
             raise InputError("offset_mapping goes with a text or a list of texts, not with a stream")
-        return self._find(((text, None) for text in inputs), settings)
+        return self._find(((text, None) for text in several(inputs)), settings)
 
     def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[list[Found]]:
         """The answers one by one, as they are ready; arguments as in a call.

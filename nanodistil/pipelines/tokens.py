@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nanodistil.backend import Ints, Mask
+from nanodistil.pipelines.pairing import longest_row
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError
@@ -58,7 +59,7 @@ def encoded(
     # Only max_length deserves the tokenizer's warnings: a text that is too long gets an error of its own below.
     options = {"verbose": "max_length" in options, **options}
     if options.get("truncation") in CUTS and options.get("max_length") is None:
-        options["max_length"] = min(model.config.max_position_embeddings, tokenizer.model_max_length)
+        options["max_length"] = longest_row(model, tokenizer)
     try:
         row = tokenizer(text, pair, **options)
     except InputError as error:

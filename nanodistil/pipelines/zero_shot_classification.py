@@ -21,7 +21,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.batching import Prepared, answered, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.pipelines.tokens import encoded
@@ -75,9 +75,7 @@ class ZeroShotClassificationPipeline:
             return next(self._classify([sequences], settings))
         if isinstance(sequences, list):
             return list(self._classify(sequences, settings))
-        if not isinstance(sequences, Iterable) or isinstance(sequences, dict | bytes):
-            raise InputError(f"a text or several are needed, not {type(sequences).__name__}")
-        return self._classify(sequences, settings)
+        return self._classify(several(sequences), settings)
 
     def each(self, sequences: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
         """An answer for every text, in order; arguments as in a call.

@@ -184,6 +184,9 @@ class Vectorizer(OfTables, DistilBertVectorizer):
     def transform(self, X):
         return super().transform(written(X))
 
+    def fit_transform(self, X, y=None):
+        return super().fit_transform(written(X), y)
+
 
 class Classifier(OfTables, DistilBertClassifier):
     def predict(self, X):
