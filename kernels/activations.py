@@ -152,3 +152,20 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "tanh": np.tanh,
     "xielu": xielu,
 }
+
+
+# ---- slopes
+
+
+def gelu_slope(x: Array) -> Array:
+    """d gelu / dx = Phi(x) + x phi(x), the normal distribution and its density: any shape."""
+    z = np.minimum(np.abs(x), 40)
+    tail = normal_tail(z)
+    density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi).astype(x.dtype)
+    return np.where(x < 0, tail, 1 - tail) + np.clip(x, -40, 40) * density
+
+
+DERIVATIVES: dict[str, Callable[..., Array]] = {
+    "gelu": gelu_slope,
+    "relu": lambda x: (x > 0).astype(x.dtype),
+}

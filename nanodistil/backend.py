@@ -51,6 +51,69 @@ class Ops(Protocol):
     def attention_context(self, probs: Sequence[Array], v: Array, starts: Ints) -> Array: ...
 
 
+class BackwardOps(Protocol):
+    """What a backend offers for training. Shapes and meaning: kernels/numpy_backward.py, function by function."""
+
+    def prepare_backward(self, weight: Array, bias: Array) -> Any: ...
+    def linear_backward_input(self, dy: Array, w: Any) -> Array: ...
+    def linear_backward_weight(self, dy: Array, x: Array, dW: Array, db: Array) -> None: ...
+    def activation_backward(self, dy: Array, x: Array, which: Activation) -> Array: ...
+    def layer_norm_backward(self, dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array: ...
+    def add_layer_norm_backward(
+        self, dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array
+    ) -> Array: ...
+    def embed_backward(self, dx: Array, ids: Ints, positions: Ints, dwords: Array, dplaces: Array) -> None: ...
+    def dropout(self, x: Array, rate: float, key: int) -> Array: ...
+    def attention_dropped(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        asking: Ints,
+        starts: Ints,
+        heads: int,
+        keep: Mask | None,
+        rate: float,
+        key: int,
+    ) -> Array: ...
+    def attention_backward(
+        self,
+        dcontext: Array,
+        q: Array,
+        k: Array,
+        v: Array,
+        context: Array,
+        asking: Ints,
+        starts: Ints,
+        heads: int,
+        keep: Mask | None,
+        rate: float,
+        key: int,
+    ) -> tuple[Array, Array, Array]: ...
+    def cross_entropy(self, logits: Array, labels: Ints, scale: float, dlogits: Array) -> float: ...
+    def divergence(
+        self, student: Array, teacher: Array, temperature: float, scale: float, dstudent: Array
+    ) -> float: ...
+    def squared_error(self, student: Array, teacher: Array, scale: float, dstudent: Array) -> float: ...
+    def cosine_distance(self, student: Array, teacher: Array, scale: float, dstudent: Array) -> float: ...
+    def sum_of_squares(self, x: Array) -> float: ...
+    def adamw(
+        self,
+        x: Array,
+        dx: Array,
+        m: Array,
+        v: Array,
+        *,
+        step: int,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        scale: float = 1.0,
+    ) -> None: ...
+
+
 def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
     """The backend and the name of the dtype to use: by default numba where it is installed, and float32.
 
@@ -104,6 +167,13 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
         )
         module = import_module("nanodistil.kernels.numpy_ops")
     return cast(Ops, module)
+
+
+def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
+    """The derivatives of the backend `name`. Raises InputError for a dtype that only answers, and does not train."""
+    if dtype == "int8":
+        raise InputError("a model in int8 cannot be trained: its weights are rounded; use float32 or bfloat16")
+    return cast(BackwardOps, import_module(_module(name, dtype).removesuffix("_ops") + "_backward"))
 
 
 @cache

@@ -185,7 +185,7 @@ class Vectorizer(OfTables, DistilBertVectorizer):
         return super().transform(written(X))
 
     def fit_transform(self, X, y=None):
-        return super().fit_transform(written(X), y)
+        return self.fit(X, y).transform(X)
 
 
 class Classifier(OfTables, DistilBertClassifier):

@@ -1,0 +1,1 @@
+"""DistilBERT's relatives on the same ops: BERT, which taught it."""
