@@ -1,4 +1,4 @@
-"""The derivatives on compiled kernels, float32: the names of numpy_backward. What has no kernel yet is taken from there.
+"""The derivatives on compiled kernels, float32: the names of numpy_backward. What has no kernel yet comes from there.
 
 Gradients of weights are added in an order that does not depend on the number of threads, so a training run is bitwise
 the same with any.
