@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except NanoDistilError as error:
             print(f"nanodistil: {error}", file=sys.stderr)
             return 2
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
+            if str(stopped):  # a training run, which is saved
+                print(f"nanodistil: {stopped}", file=sys.stderr)
             return 130
         except OSError as error:
             if error.errno not in CANNOT_WRITE:

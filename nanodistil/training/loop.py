@@ -1,0 +1,253 @@
+"""The training loop: the same for distilling a student and for fine-tuning one.
+
+A step is: gradients of several micro-batches, added up; over all processes, if there are several; clipped; AdamW; lay
+the new weights out for the next. The loop knows no loss. It is handed
+
+    step(batch, key, scale)   works through one micro-batch: adds scale times the gradients to the trainee's, and tells
+                              the terms of its loss (not scaled) and how many tokens it saw
+    epoch(number)             the micro-batches of an epoch, in order; each epoch has as many
+
+and what is random in a step (order, masks, dropout) comes from the seed, the epoch's number and `key`, a number of
+64 bits that is a function of the seed, the step and the micro-batch. So nothing has to be remembered but the weights,
+the two moments and how many steps are done, and a run that was killed goes on as if it had not been (run.py).
+
+How it differs from DistilBERT's train.py, on purpose:
+
+- micro-batches are counted through the whole run. Upstream counts them from 0 in each epoch, so gradients left over at
+  the end of one are added to the first step of the next, which has then more of them than it is divided by. Here a step
+  may reach over into the next epoch, every micro-batch counts once, and the last step divides by what is left for it;
+- a loss that is not a number ends the run before the weights are touched, and no checkpoint is made of it;
+- Ctrl-C and SIGTERM save a checkpoint. The step that was being worked on is given up and done again on resuming.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from nanodistil.training.checkpoint import Checkpoint
+from nanodistil.training.communicator import Communicator, Single
+from nanodistil.training.interruption import Interruption
+from nanodistil.training.optimizer import AdamW, Flat, clipping
+from nanodistil.training.run import Run
+from nanodistil.weights.errors import InputError
+
+
+class Worked(NamedTuple):
+    """What became of a micro-batch."""
+
+    terms: tuple[float, ...]  # of the loss, in the order of Plan.terms
+    tokens: int
+
+
+Step = Callable[[Any, int, float], Worked]  # batch, key, scale
+
+
+class Trainee(Flat, Protocol):
+    """What the loop needs of training/trainee.py."""
+
+    def zero_gradients(self) -> None: ...
+    def refresh(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how fast, and how often to tell.
+
+    batches: micro-batches in the whole run. rate: step, from 0 -> learning rate. terms: the names of the loss's terms,
+    the first is the whole. checkpoint_interval: steps; checkpoint_minutes: also when so many have gone by since.
+    """
+
+    batches: int
+    rate: Callable[[int], float]
+    accumulation: int = 1
+    max_grad_norm: float = 0.0
+    seed: int = 0
+    terms: tuple[str, ...] = ("loss",)
+    log_interval: int = 500
+    checkpoint_interval: int = 4000
+    checkpoint_minutes: float = 15.0
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser."""
+        return math.ceil(self.batches / self.accumulation)
+
+    def micro(self, step: int) -> range:
+        """The micro-batches of a step, from 0, counted through the whole run.
+
+        >>> plan = Plan(batches=5, rate=lambda step: 0.1, accumulation=2)
+        >>> [list(plan.micro(step)) for step in range(plan.steps)]
+        [[0, 1], [2, 3], [4]]
+        """
+        return range(step * self.accumulation, min((step + 1) * self.accumulation, self.batches))
+
+
+class Stepped(NamedTuple):
+    """One step, for a progress line."""
+
+    done: int  # steps
+    steps: int
+    loss: dict[str, float]
+    lr: float
+    tokens: int
+    seconds: float
+
+
+class Stopped(KeyboardInterrupt):
+    """The user or the system asked the run to stop, and it is saved; the message says how to go on."""
+
+
+def key_of(seed: int, step: int, micro: int) -> int:
+    """64 bits for one micro-batch of one step, unlike those of any other.
+
+    >>> key_of(56, 0, 0), key_of(56, 0, 1)
+    (10516131828170177390, 7470698012303002136)
+    """
+    return int.from_bytes(hashlib.blake2b(struct.pack("<qqq", seed, step, micro), digest_size=8).digest(), "little")
+
+
+class Epochs:
+    """The micro-batches of a run one after the other; an epoch is made when its first is asked for."""
+
+    def __init__(self, epoch: Callable[[int], Sequence[Any]]) -> None:
+        self._epoch, self._number, self._batches = epoch, 0, epoch(0)
+        self.each = len(self._batches)
+        if not self.each:
+            raise InputError("there is no data to train on")
+
+    def __getitem__(self, number: int) -> Any:
+        epoch, place = divmod(number, self.each)
+        if epoch != self._number:
+            self._number, self._batches = epoch, self._epoch(epoch)
+            if len(self._batches) != self.each:
+                raise InputError(f"epoch {epoch} has {len(self._batches)} batches, epoch 0 had {self.each}")
+        return self._batches[place]
+
+
+def train(
+    trainee: Trainee,
+    optimizer: AdamW,
+    step: Step,
+    epoch: Callable[[int], Sequence[Any]],
+    plan: Plan,
+    run: Run,
+    *,
+    communicator: Communicator | None = None,
+    on_step: Callable[[Stepped], None] | None = None,
+    on_log: Callable[[Mapping[str, Any]], None] | None = None,
+    on_epoch: Callable[[int], Mapping[str, Any] | None] | None = None,
+) -> None:
+    """Train from where the run stands to its end; the trainee then holds the result.
+
+    on_step, on_log and on_epoch are called on rank 0 only: after every step, with every line of the log, and after the
+    step that ends an epoch (from 0; what it gives becomes a line of the log).
+
+    Raises InputError where the loss or the gradients are no numbers any more, or fewer micro-batches than processes
+    make a step; Stopped (a KeyboardInterrupt) where the user or the system asked to stop, after saving.
+    """
+    everyone = communicator or Single()
+    first = everyone.rank == 0
+    if plan.accumulation < everyone.size:
+        raise InputError(f"{everyone.size} processes need at least as many batches a step, not {plan.accumulation}")
+    data = Epochs(epoch)
+    everyone.barrier()
+    meter = Meter(plan.terms)
+    done = saved = restore(run.begin(), trainee, optimizer, meter)
+    for array in (trainee.flat, optimizer.m, optimizer.v):
+        everyone.broadcast(array)
+    trainee.refresh()
+    began = last = time.monotonic()
+    with Interruption() as interruption:
+        while done < plan.steps:
+            # ---- gradients of this process's share of the micro-batches, then of all
+            micro = plan.micro(done)
+            trainee.zero_gradients()
+            sums = np.zeros(len(plan.terms) + 2)  # the terms, tokens, and how many want to stop
+            for number in micro[everyone.rank :: everyone.size]:
+                if interruption.asked:
+                    break
+                worked = step(data[number], key_of(plan.seed, done, number - micro.start), 1 / len(micro))
+                sums[:-1] += (*(term / len(micro) for term in worked.terms), worked.tokens)
+            sums[-1] = interruption.asked
+            everyone.all_reduce_sum(sums)
+            if sums[-1]:
+                save(run, trainee, optimizer, meter, done)
+                raise Stopped(f"stopped after {done} of {plan.steps} steps; the same command with --resume goes on")
+            everyone.all_reduce_sum(trainee.flat_gradients)
+            # ---- the step
+            lr, norm = plan.rate(done), optimizer.gradient_norm()
+            loss = dict(zip(plan.terms, sums.tolist(), strict=False))
+            if not math.isfinite(loss[plan.terms[0]]) or not math.isfinite(norm):
+                raise InputError(
+                    f"step {done + 1}: the loss is {loss[plan.terms[0]]} and the gradients' norm {norm}, so nothing "
+                    f"more can be learned; the last checkpoint is of step {saved}; try a lower learning rate"
+                )
+            optimizer.step(done + 1, lr, clipping(norm, plan.max_grad_norm))
+            trainee.refresh()
+            # ---- what is told and kept of it
+            done += 1
+            now = time.monotonic()
+            meter.add(loss, norm, int(sums[-2]), now - last)
+            last = now
+            if first and on_step:
+                on_step(Stepped(done, plan.steps, loss, lr, int(sums[-2]), meter.seconds))
+            if done % plan.log_interval == 0 or done == plan.steps:
+                line = {"step": done, "epoch": micro.stop / data.each, "lr": lr, **meter.line()}
+                run.log(line)
+                if first and on_log:
+                    on_log(line)
+            for ended in range(micro.start // data.each, micro.stop // data.each):
+                if first and on_epoch and (found := on_epoch(ended)):
+                    run.log({"step": done, "epoch": micro.stop / data.each, **found})
+            minutes = (now - began) / 60
+            if done % plan.checkpoint_interval == 0 or done == plan.steps or minutes > plan.checkpoint_minutes:
+                save(run, trainee, optimizer, meter, done)
+                saved, began = done, time.monotonic()
+
+
+class Meter:
+    """Means of a log interval. What it has summed is part of a checkpoint, so that the log goes on as it would have."""
+
+    def __init__(self, terms: Sequence[str]) -> None:
+        self.sums = dict.fromkeys((*terms, "grad_norm", "tokens", "steps", "interval"), 0.0)
+        self.seconds = 0.0  # since the run began, pauses not counted
+
+    def add(self, loss: Mapping[str, float], norm: float, tokens: int, seconds: float) -> None:
+        """One more step."""
+        for name, value in {**loss, "grad_norm": norm, "tokens": tokens, "steps": 1, "interval": seconds}.items():
+            self.sums[name] += value
+        self.seconds += seconds
+
+    def line(self) -> dict[str, float]:
+        """The means since the last line; a new interval begins."""
+        *names, tokens, steps, interval = self.sums
+        line = {name: self.sums[name] / self.sums[steps] for name in names}
+        speed = self.sums[tokens] / max(self.sums[interval], 1e-9)
+        self.sums = dict.fromkeys(self.sums, 0.0)
+        return {**line, "tokens_per_second": round(speed, 1), "seconds": round(self.seconds, 3)}
+
+
+def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter: Meter) -> int:
+    """Take over a checkpoint; how many steps were done. Raises InputError where it is of another model."""
+    if found is None:
+        return 0
+    if found.flat.shape != trainee.flat.shape:
+        raise InputError(f"the checkpoint holds {found.flat.size} weights, the model {trainee.flat.size}: not its run")
+    trainee.flat[:], optimizer.m[:], optimizer.v[:] = found.flat, found.m, found.v
+    meter.seconds = found.meter["seconds"]
+    meter.sums = {name: found.meter[name] for name in meter.sums}
+    return found.step
+
+
+def save(run: Run, trainee: Trainee, optimizer: AdamW, meter: Meter, step: int) -> None:
+    """Write a checkpoint, on rank 0."""
+    state = {**meter.sums, "seconds": meter.seconds}
+    run.keep(Checkpoint(step, run.digest, state, trainee.flat, optimizer.m, optimizer.v))

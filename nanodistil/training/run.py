@@ -1,0 +1,185 @@
+"""A training run is a folder, and a folder is all that is needed to go on with it.
+
+    settings.json       everything that decides the result (upstream's parameters.json)
+    log.jsonl           one JSON object a log interval
+    checkpoints/        00001200.safetensors and the one before it (checkpoint.py)
+    model_epoch_0/ ...  the model after each epoch, where that is asked for
+    model.safetensors, config.json, ...  the result, when it is done
+
+DistilBERT's scripts saved the weights alone, so a run that broke off after two of its four days was lost. Here a run
+that was killed at any moment, by `kill -9` too, goes on with `--resume` to bitwise the weights it would have had: every
+file is whole or not there (it is renamed into its place), the newest two checkpoints are kept in case one is damaged,
+and lines of the log that are later than the checkpoint are cut off, since they will be written again.
+
+Settings that differ from those the run began with would give a result that neither command describes, so they are
+refused by name. `free` names those that change nothing of the result, such as how often to save.
+
+A folder that exists is never taken over silently: --resume goes on with it, --force starts again (and removes what a
+run has written, nothing else), and without either it is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nanodistil.training import checkpoint
+from nanodistil.training.checkpoint import Checkpoint
+from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.saving import written
+from nanodistil.weights.small_files import read_json
+
+KEPT = 2  # checkpoints
+SETTINGS, LOG, CHECKPOINTS, CURVES, EPOCH = "settings.json", "log.jsonl", "checkpoints", "tensorboard", "model_epoch_"
+_CHECKPOINT = re.compile(r"\d{8,}\.safetensors")
+_HALF_WRITTEN = re.compile(r"\..+\.(json|jsonl|txt|safetensors)\.\w{8}")  # weights/saving.py's temporary names
+
+
+class Run:
+    """A run's folder, new or gone on with.
+
+    settings: name -> value that JSON can hold. free: the names that may differ from what the run began with.
+    writes: False for a process that only reads along (any rank but 0): nothing is changed by it.
+
+    Raises InputError: the folder is there and neither resume nor force were given, settings differ, or it cannot be
+    written; CheckpointError: its settings.json is broken.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        force: bool = False,
+        free: tuple[str, ...] = (),
+        writes: bool = True,
+    ) -> None:
+        self.folder, self.writes = Path(folder), writes
+        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))  # as they will be read again
+        deciding = {name: value for name, value in sorted(self.settings.items()) if name not in free}
+        self.digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+        if resume and force:
+            raise InputError("--resume goes on and --force starts again: give one of them")
+        begun = (self.folder / SETTINGS).is_file()
+        if not begun and not _free_for_a_run(self.folder):
+            raise InputError(f"{self.folder}: is there already, and is not the folder of a run; name another")
+        if begun and not (resume or force):
+            raise InputError(f"{self.folder}: holds a run already; --resume goes on with it, --force starts it again")
+        self.resumes = begun and resume
+        if resume and not begun and writes:
+            warnings.warn(f"note: {self.folder} holds no run to go on with: starting it", stacklevel=2)
+        if self.resumes:
+            self._refuse_changes(read_json(self.folder / SETTINGS), free)
+
+    def _refuse_changes(self, before: dict[str, Any], free: tuple[str, ...]) -> None:
+        names = [name for name in sorted({*before, *self.settings}) if name not in free]
+        for name in names:
+            was, now = before.get(name), self.settings.get(name)
+            if was != now:
+                raise InputError(
+                    f"{self.folder}: the run began with {name} = {json.dumps(was)}, not {json.dumps(now)}; "
+                    "resume it with the settings it began with, or start another run"
+                )
+
+    def begin(self) -> Checkpoint | None:
+        """Make the folder, or tidy it, and give the checkpoint to go on from; None: from the start.
+
+        Every rank calls this, after all of them have a Run. Raises CheckpointError where all checkpoints are damaged.
+        """
+        if not self.resumes:
+            if self.writes:
+                self._clear()
+                written(self.folder / SETTINGS, lambda path: path.write_text(self._pretty(), encoding="utf-8"))
+            return None
+        found = self._newest()
+        if self.writes:
+            step = found.step if found else 0
+            for path in self._checkpoints():
+                if _step(path) > step:  # damaged, or it would have been found
+                    path.unlink()
+            for path in (*self.folder.iterdir(), *self.folder.glob(f"{CHECKPOINTS}/*")):
+                if _HALF_WRITTEN.fullmatch(path.name):  # a kill left it behind
+                    path.unlink()
+            self._cut_log(step)
+            written(self.folder / SETTINGS, lambda path: path.write_text(self._pretty(), encoding="utf-8"))
+        return found
+
+    def _pretty(self) -> str:
+        return json.dumps(self.settings, indent=2, sort_keys=True) + "\n"
+
+    def _clear(self) -> None:
+        """Remove what an earlier run has written here."""
+        for name in (LOG, "model.safetensors", "config.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        for folder in (self.folder / CHECKPOINTS, self.folder / CURVES, *self.folder.glob(EPOCH + "*")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _checkpoints(self) -> list[Path]:
+        """Newest first."""
+        there = [path for path in self.folder.glob(f"{CHECKPOINTS}/*") if _CHECKPOINT.fullmatch(path.name)]
+        return sorted(there, key=_step, reverse=True)
+
+    def _newest(self) -> Checkpoint | None:
+        problems = []
+        for path in self._checkpoints():
+            try:
+                found = checkpoint.read(path)
+                if found.settings != self.digest:
+                    raise CheckpointError(f"{path}: comes from a run with other settings")
+                if found.step != _step(path):
+                    raise CheckpointError(f"{path}: is of step {found.step}")
+            except CheckpointError as error:
+                problems.append(error)
+                continue
+            for problem in problems:
+                if self.writes:
+                    warnings.warn(f"note: {problem}; going on from step {found.step}", stacklevel=4)
+            return found
+        if problems:
+            raise CheckpointError(f"{problems[0]}; no checkpoint is left to go on from: --force starts the run again")
+        return None
+
+    def _cut_log(self, step: int) -> None:
+        """Drop the lines that come after a step, and one that was not finished."""
+        path = self.folder / LOG
+        lines: list[str] = []
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                try:
+                    if not line.endswith("\n") or json.loads(line)["step"] > step:
+                        break
+                except (ValueError, TypeError, KeyError):
+                    raise CheckpointError(f"{path}: line {len(lines) + 1} is no line of a log; mend the file") from None
+                lines.append(line)
+            written(path, lambda fresh: fresh.write_text("".join(lines), encoding="utf-8"))
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """One more line of the log; it has a "step"."""
+        if self.writes:
+            with (self.folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def keep(self, state: Checkpoint) -> None:
+        """Write a checkpoint and remove those that are no longer needed. Raises InputError where the disk is full."""
+        if self.writes:
+            checkpoint.write(self.folder / CHECKPOINTS / f"{state.step:08}.safetensors", state)
+            for path in self._checkpoints()[KEPT:]:
+                path.unlink()
+
+
+def _free_for_a_run(folder: Path) -> bool:
+    """Whether there is nothing, or nothing but what a kill left behind of the first file."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(_HALF_WRITTEN.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _step(path: Path) -> int:
+    return int(path.stem)
