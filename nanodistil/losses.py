@@ -19,15 +19,13 @@ from nanodistil.weights.errors import InputError
 IGNORED = -100
 
 
-def cross_entropy(logits: Array, labels: ArrayLike, ignore_index: int = IGNORED) -> np.floating[Any]:
-    """The mean over the labelled rows of -log softmax(logits)[label]: (N, C), (N,) integers -> a number.
+def counted_labels(
+    labels: ArrayLike, N: int, C: int, ignore_index: int = IGNORED
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(N,) integers -> which rows count (N,), and the labels of those that do (n,), each one of C classes.
 
     Raises InputError for labels of another shape, no integers, or neither in 0..C-1 nor ignore_index.
-
-    >>> round(float(cross_entropy(np.array([[0.0, 0.0], [5.0, 1.0]]), [1, -100])), 6)
-    0.693147
     """
-    N, C = logits.shape
     truth = numbers(labels, "labels")
     if truth.shape != (N,):
         raise InputError(f"labels are of shape {truth.shape}; {N} are needed, one for each row of logits")
@@ -38,6 +36,18 @@ def cross_entropy(logits: Array, labels: ArrayLike, ignore_index: int = IGNORED)
     if truth.size and not (truth.min() >= 0 and truth.max() < C):
         worst = int(truth.min() if truth.min() < 0 else truth.max())
         raise InputError(f"label {worst} is outside the {C} classes 0 to {C - 1} (and is not {ignore_index}: ignore)")
+    return counted, truth.astype(np.int64)
+
+
+def cross_entropy(logits: Array, labels: ArrayLike, ignore_index: int = IGNORED) -> np.floating[Any]:
+    """The mean over the labelled rows of -log softmax(logits)[label]: (N, C), (N,) integers -> a number.
+
+    Raises InputError for labels of another shape, no integers, or neither in 0..C-1 nor ignore_index.
+
+    >>> round(float(cross_entropy(np.array([[0.0, 0.0], [5.0, 1.0]]), [1, -100])), 6)
+    0.693147
+    """
+    counted, truth = counted_labels(labels, logits.shape[0], logits.shape[1], ignore_index)
     if not truth.size:
         return logits.dtype.type(np.nan)
     scores = logits[counted].astype(np.float64)  # (n, C)

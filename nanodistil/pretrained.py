@@ -82,6 +82,7 @@ class Pretrained:
 
     def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
         self.config = config
+        self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
         self.weights = lay_out(
             tensors, config.n_layers, config.activation, self.ops.prepare_linear, self.ops.prepare_head
         )
@@ -145,6 +146,8 @@ class Pretrained:
 
         Raises InputError where the dtype is one that rounded them.
         """
+        if self.masters is not None:
+            return dict(self.masters)
         if self.dtype not in ("float32", "float64"):
             raise InputError(
                 f"the weights were rounded to {self.dtype}; load the model in float32 to save or change it"
@@ -164,7 +167,7 @@ class Pretrained:
         from nanodistil.weights.saving import save
 
         known = {name: value for name, value in self.config.extra.items() if name != "torch_dtype"}  # dtype's old name
-        extra = {**known, "architectures": [type(self).__name__], "dtype": self.dtype}
+        extra = {**known, "architectures": [type(self).__name__], "dtype": self.weights.word_embeddings.dtype.name}
         config = replace(self.config, extra=extra).to_dict()
         save(Path(save_directory), json.dumps(config, indent=2, sort_keys=True) + "\n", self.state_dict())
 

@@ -1,0 +1,187 @@
+"""The backward pass of DistilBERT: model.py read from bottom to top, function by function.
+
+Each function here has the name of one there, and undoes its lines in reverse order. A line y = f(x) becomes a line that
+takes dy, the loss's derivative by y, and gives dx; where f has weights, their gradients are added to `d` on the way.
+Where a value went two ways (a residual connection), the gradients that come back are added.
+
+    model.py                                    backward.py
+    x = tap("lin1", ops.linear(x, w.lin1))      bops.linear_backward_weight(dz, x, *d.lin1)
+                                                dx = bops.linear_backward_input(dz, w.lin1)
+
+The shape letters are those of model.py. `w` and `layer` hold the weights in the layout the backward pass wants, `d` the
+gradients under the same names: a linear map is there the pair (dW, db), and tied weights are one array, to which both
+uses add. `seen` is what the forward pass kept (saved.py), and `dropout` what it dropped.
+
+The letters aside, what looks odd is the last layer: a head that needs only M rows of it (`look` in model.py) sends back
+only M; the other rows of x were asked for their keys and values alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.config import DistilBertConfig
+from nanodistil.model import Look, Packed
+from nanodistil.training.saved import Dropout, Run, block
+from nanodistil.weights.layout import LayerWeights, Weights
+
+Seen = dict[str, Array]
+
+
+def embeddings_backward(
+    dx: Array, batch: Packed, w: Weights, d: Weights, run: Run, pad: int, bops: BackwardOps
+) -> Array:
+    """To what was summed: (N, D) -> (N, D); word and position embeddings get theirs of it.
+
+    pad: the token whose word vector does not learn from being read, PyTorch's padding_idx.
+    """
+    dx = run.dropout("embeddings.LayerNorm", dx)  # (N, D)
+    dx = bops.layer_norm_backward(dx, run.total, w.LayerNorm.weight, *d.LayerNorm)  # (N, D)
+    unmoved = d.word_embeddings[pad].copy()  # (D,)
+    bops.embed_backward(dx, batch.ids, batch.positions, d.word_embeddings, d.position_embeddings)
+    d.word_embeddings[pad] = unmoved
+    return dx
+
+
+def self_attention_backward(
+    dy: Array,
+    x: Array,
+    layer: LayerWeights,
+    d: LayerWeights,
+    seen: Seen,
+    batch: Packed,
+    config: DistilBertConfig,
+    bops: BackwardOps,
+    dropout: Dropout,
+    at: str,
+    look: Look | None,
+) -> Array:
+    """(N, D) -> (N, D). With `look` only M rows gathered, and dy is (M, D)."""
+    q, k, v, context = (seen[f"{at}.{name}"] for name in ("q_lin", "k_lin", "v_lin", "context"))  # (N, A)
+    A = q.shape[1]
+    H, asking = A * config.n_heads // config.dim, batch.starts
+    if look is not None:
+        q, asking = q[look.rows], look.starts  # (M, A)
+    bops.linear_backward_weight(dy, context, *d.out_lin)
+    dcontext = bops.linear_backward_input(dy, layer.out_lin)  # (N or M, A)
+    dq, dk, dv = bops.attention_backward(
+        dcontext, q, k, v, context, asking, batch.starts, H, batch.keep, *dropout.at(f"{at}.probs")
+    )  # (N or M, A), 2 x (N, A)
+    dqkv = np.empty((len(x), 3 * A), x.dtype)  # (N, 3A)
+    if look is not None:
+        dqkv[:, :A] = 0
+    dqkv[slice(None) if look is None else look.rows, :A] = dq
+    dqkv[:, A : 2 * A], dqkv[:, 2 * A :] = dk, dv
+    bops.linear_backward_weight(dqkv, x, *d.qkv_lin)
+    return bops.linear_backward_input(dqkv, layer.qkv_lin)  # (N, D)
+
+
+def feed_forward_backward(
+    dy: Array,
+    x: Array,
+    layer: LayerWeights,
+    d: LayerWeights,
+    seen: Seen,
+    ops: Ops,
+    bops: BackwardOps,
+    dropout: Dropout,
+    at: str,
+) -> Array:
+    """(N, D) -> (N, D). The activation is computed again: see saved.py."""
+    z = seen[f"{at}.lin1"]  # (N, F)
+    dy = dropout(f"{at}.lin2", dy)  # (N, D)
+    bops.linear_backward_weight(dy, ops.activation(z, layer.activation), *d.lin2)
+    dh = bops.linear_backward_input(dy, layer.lin2)  # (N, F)
+    dz = bops.activation_backward(dh, z, layer.activation)  # (N, F)
+    bops.linear_backward_weight(dz, x, *d.lin1)
+    return bops.linear_backward_input(dz, layer.lin1)  # (N, D)
+
+
+def block_backward(
+    dx: Array,
+    x: Array,
+    layer: LayerWeights,
+    d: LayerWeights,
+    seen: Seen,
+    batch: Packed,
+    config: DistilBertConfig,
+    ops: Ops,
+    bops: BackwardOps,
+    dropout: Dropout,
+    at: str,
+    look: Look | None,
+) -> Array:
+    """One layer, from the gradient of what it gave to that of what it was given, x: (N or M, D) -> (N, D)."""
+    between, f = seen[f"{at}.sa_layer_norm"], seen[f"{at}.ffn.lin2"]  # (N or M, D)
+    dx = bops.add_layer_norm_backward(dx, f, between, layer.output_layer_norm.weight, *d.output_layer_norm)
+    dx = dx + feed_forward_backward(dx, between, layer, d, seen, ops, bops, dropout, f"{at}.ffn")
+    residual = x if look is None else x[look.rows]  # (N or M, D)
+    a = seen[f"{at}.attention.out_lin"]  # (N or M, D)
+    dx = bops.add_layer_norm_backward(dx, a, residual, layer.sa_layer_norm.weight, *d.sa_layer_norm)
+    da = self_attention_backward(dx, x, layer, d, seen, batch, config, bops, dropout, f"{at}.attention", look)  # (N, D)
+    da[slice(None) if look is None else look.rows] += dx
+    return da
+
+
+def encoder_backward(
+    dx: Array,
+    run: Run,
+    w: Weights,
+    forward: Weights,
+    d: Weights,
+    config: DistilBertConfig,
+    ops: Ops,
+    bops: BackwardOps,
+) -> Array:
+    """From the hidden states to the sum of embeddings: (N or M, D) -> (N, D). Uses `run` up.
+
+    forward: the weights as model.py wants them, for layers that kept nothing and are computed once more.
+    """
+    while run.inputs:
+        x, seen, i = run.inputs.pop(), run.seen.pop(), len(run.inputs)
+        at, look = f"layer.{i}", run.look if i == config.n_layers - 1 else None
+        if seen is None:
+            _, seen = block(x, forward.layers[i], run.batch, config, ops, bops, run.dropout, at, look)
+        dx = block_backward(
+            dx, x, w.layers[i], d.layers[i], seen, run.batch, config, ops, bops, run.dropout, at, look
+        )  # (N, D)
+    return embeddings_backward(dx, run.batch, w, d, run, config.pad_token_id, bops)  # (N, D)
+
+
+def masked_lm_backward(
+    dlogits: Array, x: Array, w: Weights, d: Weights, seen: Seen, ops: Ops, bops: BackwardOps
+) -> Array:
+    """(M, V) -> (M, D)."""
+    z, h = seen["vocab_transform"], seen["vocab_layer_norm"]  # (M, D)
+    bops.linear_backward_weight(dlogits, h, *d.vocab_projector)
+    dh = bops.linear_backward_input(dlogits, w.vocab_projector)  # (M, D)
+    norm = w.vocab_layer_norm
+    dh = bops.layer_norm_backward(dh, ops.activation(z, w.activation), norm.weight, *d.vocab_layer_norm)  # (M, D)
+    dz = bops.activation_backward(dh, z, w.activation)  # (M, D)
+    bops.linear_backward_weight(dz, x, *d.vocab_transform)
+    return bops.linear_backward_input(dz, w.vocab_transform)  # (M, D)
+
+
+def sequence_classification_backward(
+    dlogits: Array, x: Array, w: Weights, d: Weights, seen: Seen, ops: Ops, bops: BackwardOps, dropout: Dropout
+) -> Array:
+    """(B, C) -> (B, D). Dropout stands before the ReLU here: see saved.py."""
+    z = seen["pre_classifier"]  # (B, D)
+    bops.linear_backward_weight(dlogits, ops.activation(z, "relu"), *d.classifier)
+    dh = bops.linear_backward_input(dlogits, w.classifier)  # (B, D)
+    dz = dropout("pre_classifier", bops.activation_backward(dh, z, "relu"))  # (B, D)
+    bops.linear_backward_weight(dz, x, *d.pre_classifier)
+    return bops.linear_backward_input(dz, w.pre_classifier)  # (B, D)
+
+
+def token_classification_backward(dlogits: Array, x: Array, w: Weights, d: Weights, bops: BackwardOps) -> Array:
+    """(N, C) -> (N, D)."""
+    bops.linear_backward_weight(dlogits, x, *d.classifier)
+    return bops.linear_backward_input(dlogits, w.classifier)
+
+
+def question_answering_backward(dlogits: Array, x: Array, w: Weights, d: Weights, bops: BackwardOps) -> Array:
+    """(N, 2) -> (N, D)."""
+    bops.linear_backward_weight(dlogits, x, *d.qa_outputs)
+    return bops.linear_backward_input(dlogits, w.qa_outputs)

@@ -1,0 +1,179 @@
+"""The forward pass while training: model.py itself, with dropout, and with what the backward pass will need kept.
+
+Both come through the tap. Every intermediate that dropout falls on has a name, so a tap that replaces the value under
+that name is dropout, and one that remembers values is all that a backward pass asks of a forward one. model.py is not
+touched, and what it computes without a key is bitwise what it computes for a user.
+
+Two places need a thought. Attention probabilities never exist as arrays (a fused kernel makes and uses them row by
+row), so dropout on them is an op of its own, which stands in for `attention` in the ops that model.py is handed. And
+in a sentence classifier dropout comes after the ReLU, where no tap is; but zeroing or scaling by 1 / (1 - rate) before
+a ReLU is the same as after it, to the last bit, so it is applied to what the ReLU is given.
+
+What is kept of a block, in rows of width D: its input, q, k, v, context, out_lin, sa_layer_norm and lin2, and lin1 at 4
+D, together 12 D numbers a token. Neither the T x T probabilities are kept nor the activation of lin1, another 4 D: each
+is made again from what is there, the latter at well under a hundredth of a block's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from nanodistil import model
+from nanodistil.backend import Array, BackwardOps, Ints, Mask, Ops
+from nanodistil.config import DistilBertConfig
+from nanodistil.model import Look, Packed, Value
+from nanodistil.weights.layout import LayerWeights, Weights
+
+BLOCK = (  # what the backward pass of a block asks for
+    "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.context", "attention.out_lin", "sa_layer_norm",
+    "ffn.lin1", "ffn.lin2",
+)  # fmt: skip
+HEADS = {  # of a head: what it is named in weights/names.py, and what to keep of it
+    "masked_lm": ("vocab_transform", "vocab_layer_norm"),
+    "sequence_classification": ("pre_classifier",),
+    "multiple_choice": ("pre_classifier",),
+    "token_classification": (),
+    "question_answering": (),
+}
+
+
+def site_key(key: int, site: int) -> int:
+    """The key of one place of dropout in a forward pass with this key: 64 bits.
+
+    >>> site_key(1, 0) == site_key(1, 0), site_key(1, 0) == site_key(1, 1), site_key(1, 0) == site_key(2, 0)
+    (True, False, False)
+    """
+    return int(np.random.SeedSequence([key, site]).generate_state(1, np.uint64)[0])
+
+
+def dropout_rates(config: DistilBertConfig, head: str) -> dict[str, float]:
+    """Where DistilBERT has dropout, by the name of the intermediate, and how much, as transformers' modules have it.
+
+    "hidden" is what the head is given. The masked-LM head has none.
+    """
+    rates = {"embeddings.LayerNorm": config.dropout}
+    for i in range(config.n_layers):
+        rates |= {f"layer.{i}.attention.probs": config.attention_dropout, f"layer.{i}.ffn.lin2": config.dropout}
+    last = {
+        "sequence_classification": ("pre_classifier", config.seq_classif_dropout),
+        "multiple_choice": ("pre_classifier", config.seq_classif_dropout),
+        "token_classification": ("hidden", config.dropout),
+        "question_answering": ("hidden", config.qa_dropout),
+    }
+    return rates | dict([last[head]] if head in last else [])
+
+
+class Dropout:
+    """Dropout at named places: a rate and a key for each. Its own derivative, since it only multiplies."""
+
+    def __init__(self, rates: dict[str, float], key: int | None, op: Callable[[Array, float, int], Array]) -> None:
+        """key: of this forward pass, another at every step; None for no dropout."""
+        self.op = op
+        self.sites: dict[str, tuple[float, int]] = {}
+        if key is not None:
+            self.sites = {name: (rate, site_key(key, n)) for n, (name, rate) in enumerate(rates.items()) if rate > 0}
+
+    def __call__(self, name: str, x: Value) -> Value:
+        """x as it is, or with dropout if it falls on this name: any shape."""
+        if name not in self.sites:
+            return x
+        return cast(Value, self.op(cast(Array, x), *self.sites[name]))
+
+    def at(self, name: str) -> tuple[float, int]:
+        """Rate and key at this name; rate 0 for none."""
+        return self.sites.get(name, (0.0, 0))
+
+
+class Saved:
+    """The tap of a forward pass that will be gone back over: dropout, then the names it was given are kept."""
+
+    def __init__(self, names: Collection[str], dropout: Dropout) -> None:
+        self.names = frozenset(names)
+        self.dropout = dropout
+        self.seen: dict[str, Any] = {}
+
+    def __call__(self, name: str, value: Value) -> Value:
+        value = self.dropout(name, value)
+        if name in self.names:
+            self.seen[name] = value
+        return value
+
+    def wants(self, *names: str) -> bool:
+        return not self.names.isdisjoint(names)
+
+
+class DroppedAttention:
+    """A backend whose `attention` has dropout on its probabilities; all else is the backend's."""
+
+    def __init__(self, ops: Ops, bops: BackwardOps, rate: float, key: int) -> None:
+        self.ops, self.bops, self.rate, self.key = ops, bops, rate, key
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ops, name)
+
+    def attention(
+        self, q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None
+    ) -> Array:
+        return self.bops.attention_dropped(q, k, v, asking, starts, heads, keep, self.rate, self.key)
+
+
+def block(
+    x: Array,
+    layer: LayerWeights,
+    batch: Packed,
+    config: DistilBertConfig,
+    ops: Ops,
+    bops: BackwardOps,
+    dropout: Dropout,
+    at: str,
+    look: Look | None,
+) -> tuple[Array, dict[str, Array]]:
+    """model.block, and what its backward pass needs: (N, D) -> (N or M, D)."""
+    tap = Saved([f"{at}.{name}" for name in BLOCK], dropout)
+    rate, key = dropout.at(f"{at}.attention.probs")
+    if rate:
+        ops = cast(Ops, DroppedAttention(ops, bops, rate, key))
+    return model.block(x, layer, batch, config, ops, tap, at, look), tap.seen
+
+
+class Run(NamedTuple):
+    """A batch after the encoder, and the way back."""
+
+    x: Array  # (N, D), or (M, D) at the rows of `look`
+    batch: Packed
+    look: Look | None
+    dropout: Dropout
+    total: Array  # (N, D) embeddings.sum
+    inputs: list[Array]  # of each block: (N, D)
+    seen: list[dict[str, Array] | None]  # of each block; None: to be computed again when its turn comes
+
+
+def encoder(
+    batch: Packed,
+    w: Weights,
+    config: DistilBertConfig,
+    ops: Ops,
+    bops: BackwardOps,
+    dropout: Dropout,
+    look: Look | None,
+    checkpointing: bool,
+) -> Run:
+    """model.encoder, and what its backward pass needs.
+
+    checkpointing: keep only the input of every block, D numbers a token instead of 12 D, and let the backward pass
+    compute each block once more (Chen et al. 2016): a third more time for a twelfth of the memory. The keys of dropout
+    are the same then, and so is every bit.
+    """
+    tap = Saved(["embeddings.sum"], dropout)
+    x = model.embeddings(batch, w, ops, tap)  # (N, D)
+    inputs: list[Array] = []
+    kept: list[dict[str, Array] | None] = []
+    for i, layer in enumerate(w.layers):
+        inputs.append(x)
+        last = look if i == len(w.layers) - 1 else None
+        x, seen = block(x, layer, batch, config, ops, bops, dropout, f"layer.{i}", last)  # (N, D)
+        kept.append(None if checkpointing else seen)
+    return Run(x, batch, look, dropout, tap.seen["embeddings.sum"], inputs, kept)

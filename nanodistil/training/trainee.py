@@ -1,0 +1,247 @@
+"""A model while it learns: all its weights in one flat array, all their gradients in another.
+
+Flat, because what is done to weights between two batches (clipping, AdamW, averaging over processes, saving) knows
+nothing of layers: it is one pass over one array. `weights` and `gradients` are views into the two, under the names of
+weights/names.py. Weights that decay come first, so decay too is a matter of a slice.
+
+Which weights decay: matrices do, biases and LayerNorms do not. Upstream's scripts say the same by listing names that
+contain "bias" or "LayerNorm.weight"; but DistilBERT calls its norms `sa_layer_norm`, `output_layer_norm` and
+`vocab_layer_norm`, which that list misses, so there their scales are pulled towards 0. Here all norms are spared.
+
+Frozen weights get no gradient and no decay. Sinusoidal positions are frozen where the config says they are sinusoids,
+as transformers 4 had it (5 trains them).
+
+The masters are float32 or float64, the dtype in which the model was loaded. With dtype="bfloat16" linear maps multiply
+rounded copies, while gradients are added up and steps taken in float32: a step is often smaller than the distance from
+one bfloat16 to the next, and would be lost.
+
+What it does not do: losses (objectives.py), and steps (optimizer.py). And it takes a model over: pruning its heads or
+resizing its embeddings afterwards begins a new model, and needs a new trainee.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanodistil import backend as backends
+from nanodistil import model as forward
+from nanodistil.backend import Array
+from nanodistil.config import DistilBertConfig
+from nanodistil.model import Look, Packed
+from nanodistil.pretrained import Pretrained
+from nanodistil.training import backward, saved
+from nanodistil.training.saved import Dropout, Run, Saved
+from nanodistil.weights.errors import InputError
+from nanodistil.weights.layout import Weights, lay_out
+from nanodistil.weights.names import LEARNED, is_norm
+
+POSITIONS = "embeddings.position_embeddings.weight"
+QKV = ("q_lin", "k_lin", "v_lin")
+
+
+class HeadRun(NamedTuple):
+    """Hidden states after the head, and the way back."""
+
+    logits: Array  # (rows, V or C or 2)
+    x: Array  # (rows, D) what the head's first map was given
+    seen: dict[str, Array]
+    dropout: Dropout
+
+
+class Map(NamedTuple):
+    """The gradients of a linear map: what linear_backward_weight adds to."""
+
+    weight: Array  # (O, I)
+    bias: Array  # (O,)
+
+
+class Trainee:
+    """A model, its gradients, and the way forward and back.
+
+    >>> from nanodistil import DistilBertForSequenceClassification
+    >>> tiny = DistilBertConfig(vocab_size=9, max_position_embeddings=4, n_layers=1, n_heads=2, dim=4, hidden_dim=8)
+    >>> trainee = Trainee(DistilBertForSequenceClassification(tiny, backend="numpy"))
+    >>> batch = Packed(np.array([1, 2, 3]), np.array([0, 1, 2]), np.array([0, 3]), None)
+    >>> run = trainee.encode(batch)
+    >>> head = trainee.apply_head(run.x)
+    >>> run.x.shape, head.logits.shape
+    ((3, 4), (3, 2))
+    >>> trainee.encode_backward(trainee.head_backward(np.ones_like(head.logits), head), run).shape
+    (3, 4)
+    >>> trainee.gradients["classifier.bias"]
+    array([3., 3.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        model: Pretrained,
+        *,
+        checkpointing: bool = False,
+        dtype: str | None = None,
+        frozen: Collection[str] = (),
+    ) -> None:
+        """Takes the model over: from now on it answers with the weights of the last `refresh`.
+
+        model: loaded in float32 or float64. checkpointing: a third more time for far less memory, see saved.py.
+        dtype: "bfloat16" for linear maps in bfloat16; None for the model's own. frozen: names of weights to leave as
+        they are. Raises InputError for a model whose weights were rounded on loading, or whose activation has learned
+        numbers (prelu, xielu), for names that it does not have, and for a dtype that cannot be.
+        """
+        config = model.config
+        if config.activation in LEARNED:
+            raise InputError(
+                f"a model with the activation {config.activation!r}, which learns itself, cannot be trained"
+            )
+        masters = model.tensors()
+        backend, dtype = backends.choose(model.backend, dtype or model.dtype)
+        if dtype == "float64" != model.dtype:
+            raise InputError('to train in float64, load the model with dtype="float64"')
+        self.ops = backends.load(backend, dtype=dtype) if dtype != model.dtype else model.ops
+        self.bops = backends.load_backward(backend, dtype)
+        self.model, self.checkpointing = model, checkpointing
+        self.frozen = _frozen(frozen, config, masters)
+        model.ops, model.dtype = self.ops, dtype
+
+        def decays(name: str) -> bool:
+            return not (name in self.frozen or name.endswith(".bias") or is_norm(name))
+
+        names = sorted(masters, key=lambda name: not decays(name))  # stable: the table's order within the two groups
+        self.decayed = sum(masters[name].size for name in names if decays(name))
+        floats = masters[names[0]].dtype
+        self.flat = np.empty(sum(masters[name].size for name in names), floats)  # (n,)
+        self.flat_gradients = np.zeros_like(self.flat)  # (n,)
+        self.weights: dict[str, Array] = {}
+        self.gradients: dict[str, Array] = {}
+        end = 0
+        for name in names:
+            start, end = end, end + masters[name].size
+            shape = masters[name].shape
+            self.flat[start:end] = masters[name].reshape(-1)
+            self.weights[name] = self.flat[start:end].reshape(shape)
+            self.gradients[name] = self.flat_gradients[start:end].reshape(shape)
+        del masters
+        self._d = self._laid_out_gradients()
+        self.refresh()
+
+    @property
+    def config(self) -> DistilBertConfig:
+        """The model's."""
+        return self.model.config
+
+    def _laid_out_gradients(self) -> Weights:
+        """The gradients as backward.py wants them, views into flat_gradients all."""
+        d = lay_out(self.gradients, self.config.n_layers, self.config.activation, Map, Map)
+        layers = []
+        for i, layer in enumerate(d.layers):
+            at = f"transformer.layer.{i}.attention"
+            dW, db = (
+                _joined([self.gradients[f"{at}.{name}.{kind}"] for name in QKV], self.flat_gradients)
+                for kind in ("weight", "bias")
+            )
+            layers.append(layer._replace(qkv_lin=Map(dW, db)))
+        return d._replace(layers=tuple(layers))
+
+    def zero_gradients(self) -> None:
+        """Forget what was added to the gradients so far."""
+        self.flat_gradients[...] = 0
+
+    def refresh(self) -> None:
+        """Lay the weights out again, for forward and backward: after every change to `flat`.
+
+        The model answers with the new weights from here on, and save_pretrained writes the masters, not rounded ones.
+        """
+        L, activation = self.config.n_layers, self.config.activation
+        for prepared in ("weights", "_w"):  # the old ones first, or they would lie in memory beside the new
+            vars(self.model if prepared == "weights" else self).pop(prepared, None)
+        self.model.weights = lay_out(self.weights, L, activation, self.ops.prepare_linear, self.ops.prepare_head)
+        self.model.masters = self.weights
+        self._w = lay_out(self.weights, L, activation, self.bops.prepare_backward, self.bops.prepare_backward)
+
+    # ---- forward and back
+
+    def encode(self, batch: Packed, look: Look | None = None, key: int | None = None) -> Run:
+        """The encoder on a checked batch (packing.py): run.x is (N, D), or (M, D) at the rows of `look`.
+
+        key: 0 .. 2^64 - 1, of the dropout, another at every step and micro-batch; None for no dropout.
+        """
+        return saved.encoder(
+            batch, self.model.weights, self.config, self.ops, self.bops, self._dropout(key), look, self.checkpointing
+        )
+
+    def encode_backward(self, dx: Array, run: Run) -> Array:
+        """From the gradient of run.x to that of the sum of embeddings: (N or M, D) -> (N, D). Adds to the gradients.
+
+        A run goes back once: what it kept is let go on the way.
+        """
+        dx = backward.encoder_backward(
+            dx, run, self._w, self.model.weights, self._d, self.config, self.ops, self.bops
+        )  # (N, D)
+        self._freeze()
+        return dx
+
+    def apply_head(self, x: Array, key: int | None = None) -> HeadRun:
+        """The head on hidden states: (rows, D) -> run.logits (rows, V or C or 2), row by row, so in pieces if need be.
+
+        key: as for `encode`, and the same number may serve both. Raises InputError for a model without a head.
+        """
+        head = self.model.head
+        if head not in saved.HEADS:
+            raise InputError(f"{type(self.model).__name__} has no head to apply")
+        w, dropout = self.model.weights, self._dropout(key)
+        x, tap = dropout("hidden", x), Saved(saved.HEADS[head], dropout)
+        if head == "masked_lm":
+            logits = forward.masked_lm(x, w, self.ops, tap)
+        elif head == "token_classification":
+            logits = forward.token_classification(x, w, self.ops, tap)
+        elif head == "question_answering":
+            logits = forward.question_answering(x, w, self.ops, tap)
+        else:
+            logits = forward.sequence_classification(x, w, self.ops, tap)
+        return HeadRun(logits, x, tap.seen, dropout)
+
+    def head_backward(self, dlogits: Array, run: HeadRun) -> Array:
+        """From the gradient of run.logits to that of the hidden states: -> (rows, D). Adds to the gradients."""
+        head, w, d, bops, dropout = self.model.head, self._w, self._d, self.bops, run.dropout
+        if head == "masked_lm":
+            dx = backward.masked_lm_backward(dlogits, run.x, w, d, run.seen, self.ops, bops)
+        elif head == "token_classification":
+            dx = backward.token_classification_backward(dlogits, run.x, w, d, bops)
+        elif head == "question_answering":
+            dx = backward.question_answering_backward(dlogits, run.x, w, d, bops)
+        else:
+            dx = backward.sequence_classification_backward(dlogits, run.x, w, d, run.seen, self.ops, bops, dropout)
+        self._freeze()
+        return dropout("hidden", dx)
+
+    def _dropout(self, key: int | None) -> Dropout:
+        return Dropout(saved.dropout_rates(self.config, self.model.head), key, self.bops.dropout)
+
+    def _freeze(self) -> None:
+        for name in self.frozen:
+            self.gradients[name][...] = 0
+
+
+def _frozen(names: Collection[str], config: DistilBertConfig, masters: dict[str, Any]) -> frozenset[str]:
+    """The frozen names, checked. Of q_lin, k_lin and v_lin, one map in memory, all or none are frozen."""
+    frozen = frozenset(names) | ({POSITIONS} if config.sinusoidal_pos_embds else frozenset())
+    unknown = sorted(frozen - masters.keys())
+    if unknown:
+        raise InputError(f"frozen: there are no weights called {unknown[0]!r}")
+    for i in range(config.n_layers):
+        for kind in ("weight", "bias"):
+            maps = {f"transformer.layer.{i}.attention.{name}.{kind}" for name in QKV}
+            if 0 < len(maps & frozen) < len(maps):
+                raise InputError(
+                    f"frozen: {min(maps & frozen)} is one map with those of q, k and v; freeze all or none"
+                )
+    return frozen
+
+
+def _joined(parts: list[Array], flat: Array) -> Array:
+    """Views of `flat` that follow one another -> one view over them all: (O, ...) each -> (3 O, ...)."""
+    start = (parts[0].__array_interface__["data"][0] - flat.__array_interface__["data"][0]) // flat.itemsize
+    size = sum(part.size for part in parts)
+    return flat[start : start + size].reshape(-1, *parts[0].shape[1:])
