@@ -78,7 +78,7 @@ class DistilBertConfig:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            _check_type(f.name, getattr(self, f.name), f.type)
+            check_type(f.name, getattr(self, f.name), f.type)
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -122,11 +122,11 @@ class DistilBertConfig:
         found = {ALIASES[k]: v for k, v in values.items() if k in ALIASES}
         found |= {k: v for k, v in values.items() if k in known}
         if found.get("id2label") is not None:
-            found["id2label"] = _labels(found["id2label"])
+            found["id2label"] = labels_of(found["id2label"])
         else:
             found["id2label"] = unnamed_labels(values.get("num_labels", 2))
         if "pruned_heads" in found:
-            found["pruned_heads"] = _pruned(found["pruned_heads"])
+            found["pruned_heads"] = pruned_of(found["pruned_heads"])
         derived = {"model_type", "num_labels", "label2id", *ALIASES}
         return cls(**found, extra={k: v for k, v in values.items() if k not in known | derived})
 
@@ -191,7 +191,7 @@ def unnamed_labels(count: Any) -> dict[int, str]:
     return {i: f"LABEL_{i}" for i in range(count)}
 
 
-def _check_type(name: str, value: Any, annotation: Any) -> None:
+def check_type(name: str, value: Any, annotation: Any) -> None:
     """Raise CheckpointError unless `value` is what the annotation says; an int may stand for a float."""
     kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
     kind, _, optional = str(annotation).partition(" | ")
@@ -202,7 +202,7 @@ def _check_type(name: str, value: Any, annotation: Any) -> None:
         raise CheckpointError(f"config: {name} should be {annotation}, not {str(value)[:40]!r}")
 
 
-def _labels(value: Any) -> dict[int, str]:
+def labels_of(value: Any) -> dict[int, str]:
     """id2label with integer keys: JSON has only strings for them."""
     try:
         labels = {int(k): str(v) for k, v in value.items()}
@@ -213,7 +213,7 @@ def _labels(value: Any) -> dict[int, str]:
     return labels
 
 
-def _pruned(value: Any) -> dict[int, list[int]]:
+def pruned_of(value: Any) -> dict[int, list[int]]:
     """pruned_heads with integer keys."""
     try:
         return {int(k): sorted({int(h) for h in heads}) for k, heads in value.items()}

@@ -36,7 +36,7 @@ from nanodistil.pretrained import Options, Pretrained
 from nanodistil.weights.errors import InputError
 
 
-def _finished(output: Any, options: Options) -> Any:
+def finished(output: Any, options: Options) -> Any:
     """The output, or the plain tuple of what is present where return_dict=False asks for it."""
     return output.to_tuple() if options.get("return_dict") is False else output
 
@@ -76,7 +76,7 @@ class DistilBertModel(Pretrained):
         inputs_embeds: (B, T, D), instead of ids.
         """
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
-        return _finished(BaseModelOutput(e.packing.unpack(e.x), **e.recorded), options)  # type: ignore[no-any-return]
+        return finished(BaseModelOutput(e.packing.unpack(e.x), **e.recorded), options)  # type: ignore[no-any-return]
 
 
 class DistilBertForMaskedLM(Pretrained):
@@ -116,7 +116,7 @@ class DistilBertForMaskedLM(Pretrained):
             loss = losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         if positions is None:
             logits = e.packing.unpack(logits)
-        return _finished(MaskedLMOutput(loss=loss, logits=logits, **e.recorded), options)  # type: ignore[no-any-return]
+        return finished(MaskedLMOutput(loss=loss, logits=logits, **e.recorded), options)  # type: ignore[no-any-return]
 
 
 class DistilBertForSequenceClassification(Pretrained):
@@ -128,6 +128,7 @@ class DistilBertForSequenceClassification(Pretrained):
     """
 
     head: ClassVar[str] = "sequence_classification"
+    activation: ClassVar[str] = "relu"  # before the classifier
 
     def __call__(
         self,
@@ -140,7 +141,7 @@ class DistilBertForSequenceClassification(Pretrained):
     ) -> SequenceClassifierOutput:
         """(B, T) ids and mask (non-zero = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, "first", **options)
-        logits = model.sequence_classification(e.x, self.weights, self.ops, e.recorder)  # (B, C)
+        logits = model.sequence_classification(e.x, self.weights, self.ops, e.recorder, self.activation)  # (B, C)
         loss = None
         if labels is not None:
             kind = self.config.problem_type or losses.problem_type_of(self.config.num_labels, labels)
@@ -148,7 +149,7 @@ class DistilBertForSequenceClassification(Pretrained):
             if self.config.problem_type is None:
                 self.config = replace(self.config, problem_type=kind)
         output = SequenceClassifierOutput(loss=loss, logits=logits, **e.recorded)
-        return _finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options)  # type: ignore[no-any-return]
 
 
 class DistilBertForTokenClassification(Pretrained):
@@ -171,7 +172,7 @@ class DistilBertForTokenClassification(Pretrained):
         logits = model.token_classification(e.x, self.weights, self.ops, e.recorder)  # (N, C)
         loss = None if labels is None else losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         output = TokenClassifierOutput(loss=loss, logits=e.packing.unpack(logits), **e.recorded)
-        return _finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options)  # type: ignore[no-any-return]
 
 
 class DistilBertForQuestionAnswering(Pretrained):
@@ -205,7 +206,7 @@ class DistilBertForQuestionAnswering(Pretrained):
         start, end = logits[..., 0], logits[..., 1]  # (B, T)
         loss = None if counted is None else losses.span_loss(start, end, *counted)
         output = QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end, **e.recorded)
-        return _finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options)  # type: ignore[no-any-return]
 
 
 class DistilBertForMultipleChoice(Pretrained):
@@ -230,7 +231,7 @@ class DistilBertForMultipleChoice(Pretrained):
         logits = scores.reshape(np.shape(given)[:2])  # (B, choices)
         loss = None if labels is None else losses.cross_entropy(logits, labels)
         output = MultipleChoiceModelOutput(loss=loss, logits=logits, **e.recorded)
-        return _finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options)  # type: ignore[no-any-return]
 
 
 def _joined(values: ArrayLike | None) -> Array | None:

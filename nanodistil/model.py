@@ -165,15 +165,15 @@ def masked_lm(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
     return tap("vocab_projector", ops.linear(h, w.vocab_projector))  # (M, V)
 
 
-def sequence_classification(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+def sequence_classification(x: Array, w: Weights, ops: Ops, tap: Tap, activation: str = "relu") -> Array:
     """A score for every class, from the first token of each sentence: (B, D) -> (B, C).
 
-    For multiple choice there is one class: how well the sentence answers.
+    For multiple choice there is one class: how well the sentence answers. activation: "tanh" in a BERT.
     """
     if tap.wants("pre_classifier"):
-        h = ops.activation(tap("pre_classifier", ops.linear(x, w.pre_classifier)), "relu")  # (B, D)
+        h = ops.activation(tap("pre_classifier", ops.linear(x, w.pre_classifier)), activation)  # (B, D)
     else:
-        h = ops.linear_activation(x, w.pre_classifier, "relu")  # (B, D)
+        h = ops.linear_activation(x, w.pre_classifier, activation)  # (B, D)
     return tap("classifier", ops.linear(h, w.classifier))  # (B, C)
 
 

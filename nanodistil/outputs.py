@@ -57,6 +57,16 @@ class BaseModelOutput(_Output):
     attentions: tuple[Array, ...] | None = None  # L x (B, H, T, T): each row the weights of one query
 
 
+@dataclass(frozen=True, eq=False)
+class BaseModelOutputWithPooling(_Output):
+    """Of BertModel."""
+
+    last_hidden_state: Array  # (B, T, D)
+    pooler_output: Array | None = None  # (B, D), where the checkpoint has a pooler
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskedLMOutput(_Output):
     """Of DistilBertForMaskedLM."""

@@ -93,7 +93,7 @@ class Packing:
         return cls(
             Packed(
                 ids=packed_ids.astype(np.int64),
-                positions=_positions(position_ids, (B, T), config.max_position_embeddings)[computed],
+                positions=positions_of(position_ids, (B, T), config.max_position_embeddings)[computed],
                 starts=np.concatenate([[0], computed.sum(axis=1).cumsum()]).astype(np.int64),
                 keep=None if real[computed].all() else real[computed],
             ),
@@ -144,7 +144,7 @@ class Packing:
         return Look(ascending, np.searchsorted(ascending, self.batch.starts)), places
 
 
-def _positions(position_ids: ArrayLike | None, shape: tuple[int, int], limit: int) -> Ints:
+def positions_of(position_ids: ArrayLike | None, shape: tuple[int, int], limit: int) -> Ints:
     """Where each token stands: (B, T), checked against the model's `limit` positions."""
     B, T = shape
     if position_ids is None:

@@ -6,10 +6,10 @@
           kernel:0                                      (in, out), where torch has (out, in)
           bias:0
 
-The rules are transformers' own: `_._` and `/` become dots, `kernel` becomes `weight` and is transposed, `embeddings`
-becomes `weight`, and so do `gamma` and `beta` of a LayerNorm, which names.py knows from elsewhere. Keras lists an array
-again under every layer that uses it (the vocabulary's projection uses the embeddings); only the one under the layer
-its own name begins with counts.
+The rules are transformers' own: `_._` and `/` become dots, `mlm___cls` (a BERT's) is `cls`, `kernel` becomes `weight`
+and is transposed, `embeddings` becomes `weight`, and so do `gamma` and `beta` of a LayerNorm, which names.py knows from
+elsewhere. Keras lists an array again under every layer that uses it (the vocabulary's projection uses the embeddings);
+only the one under the layer its own name begins with counts.
 
 HDF5 is a file system in a file. Its library, libhdf5, is a large parser in C that had its share of holes: mutated files
 made it fill the memory, hang, and crash. Keras uses the oldest and plainest tenth of the format, which this file reads
@@ -80,7 +80,7 @@ def torch_name(path: str) -> str | None:
         return None
     if name[-1] in ("kernel", "embeddings"):
         name[-1] = "weight"
-    return ".".join(name).replace("_._", ".")
+    return ".".join(part.rpartition("___")[2] for part in name).replace("_._", ".")
 
 
 class _Walk:

@@ -12,16 +12,16 @@ missing piece of the body has no such excuse and is an error, where transformers
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import names
 from .errors import CheckpointError
 from .files import WEIGHT_FILES, contained, is_index, shards, weight_map, weights_file
 from .initial import POSITIONS, fresh
 from .mapped import FLOATS, release
-from .names import canonical, expected, filed, is_head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
 from .safetensors_reader import SafetensorsFile
 
@@ -34,6 +34,16 @@ LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken 
 
 WeightsFile: TypeAlias = "SafetensorsFile | TorchFile | H5File | MsgpackFile"  # alike: entries, array(name, dtype)
 Source: TypeAlias = "tuple[WeightsFile, str]"  # a file and the array's name in it
+
+
+class Names(Protocol):
+    """A table of names: the module names.py, or the one of another family, which says the same of its own files."""
+
+    def expected(self, config: Any, head: str = ...) -> dict[str, tuple[int, ...]]: ...
+    def canonical(self, name: str) -> str | None: ...
+    def filed(self, name: str, head: str) -> str: ...
+    def is_head(self, name: str) -> bool: ...
+    def set_aside(self, name: str, head: str) -> bool: ...
 
 
 class Loaded(NamedTuple):
@@ -51,19 +61,22 @@ def load(
     dtype: DTypeLike = np.float32,
     *,
     ignore_mismatched_sizes: bool = False,
+    table: Names = names,
+    draw: bool = True,
 ) -> Loaded:
-    """All arrays that `expected(config, head)` names, in float32 or float64, and what was added or left out.
+    """All arrays that `table.expected(config, head)` names, in float32 or float64, and what was added or left out.
 
     Arrays stored in the wanted type are read-only views of the mapped file. What the checkpoint lacks of the head is
     drawn fresh (initial.py), under one UserWarning that names it; so is, with ignore_mismatched_sizes, what it has of
     the head in another shape. A body is never invented; only positions that the config calls sinusoidal are computed.
     Names a model has no use for are warned about once, as transformers does; the head of another task is left aside
-    silently by "base". Raises CheckpointError naming each array of the body that is missing, and each one that is
-    misshapen, not of a float type, or not finite.
+    silently by "base". table: whose names are in the file. draw: False where a missing head is an error too. Raises
+    CheckpointError naming each array of the body that is missing, and each one that is misshapen, not of a float type,
+    or not finite.
     """
-    wanted = expected(config, head)
-    found = _sources(folder)
-    drawn, dropped = _check(folder, wanted, found, head, config, ignore_mismatched_sizes)
+    wanted = table.expected(config, head)
+    found = sources(folder, table)
+    drawn, dropped = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
     new = fresh({name: wanted[name] for name in drawn}, config, dtype)
     tensors = {}
     for name, shape in wanted.items():
@@ -78,7 +91,7 @@ def load(
         if not finite(tensors[name]):
             raise CheckpointError(f"{file.path}: {stored} {shape} has numbers that are NaN or infinite in {dtype}")
         release(tensors[name])
-    return Loaded(tensors, [filed(name, head) for name in drawn if name != POSITIONS], dropped)
+    return Loaded(tensors, [table.filed(name, head) for name in drawn if name != POSITIONS], dropped)
 
 
 def finite(array: NDArray[Any]) -> bool:
@@ -94,8 +107,9 @@ def finite(array: NDArray[Any]) -> bool:
         return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
-def _sources(folder: Path) -> dict[str, Source]:
-    """Canonical name -> where it lies, over one file or all shards. Headers only."""
+def sources(folder: Path, table: Names = names) -> dict[str, Source]:
+    """Canonical name -> where it lies, over one file or all shards. Headers only, so it is a cheap way to see what
+    there is. Raises CheckpointError where the folder has no weights, or files that cannot be read."""
     weights = weights_file(folder)
     if weights is None:
         raise CheckpointError(f"{folder}: has no weights: {', '.join(WEIGHT_FILES[:-1])} or {WEIGHT_FILES[-1]}")
@@ -106,7 +120,7 @@ def _sources(folder: Path) -> dict[str, Source]:
         pairs = [(name, file) for name in file.entries]
     found: dict[str, Source] = {}
     for name, file in pairs:
-        plain = canonical(name)
+        plain = table.canonical(name)
         if plain is None or (isinstance(file, SafetensorsFile) and is_scale(file, name)):
             continue
         if plain in found:
@@ -158,6 +172,8 @@ def _check(
     head: str,
     config: Any,
     ignore_mismatched_sizes: bool,
+    table: Names,
+    draw: bool,
 ) -> tuple[list[str], list[str]]:
     """Canonical names to make anew, and names in the files that go unused; warns of both.
 
@@ -168,16 +184,19 @@ def _check(
     reshaped: list[str] = []
     misfit: list[str] = []
     for name, shape in wanted.items():
+        drawn = draw and table.is_head(name)
         if name not in found:
             # A head can be trained again, and sinusoidal positions are the same everywhere. Nothing else is made up.
-            possible = is_head(name) or (name == POSITIONS and getattr(config, "sinusoidal_pos_embds", False))
-            (anew if possible else missing).append(name)
+            if drawn or (name == POSITIONS and getattr(config, "sinusoidal_pos_embds", False)):
+                anew.append(name)
+            else:
+                missing.append(f"{table.filed(name, 'base')} {shape}")
             continue
         file, stored = found[name]
         entry = file.entries[stored]
         if entry.shape != shape:
-            (reshaped if is_head(name) else misfit).append(f"{stored} is {entry.shape}, the config says {shape}")
-            if is_head(name):
+            (reshaped if drawn else misfit).append(f"{stored} is {entry.shape}, the config says {shape}")
+            if drawn:
                 anew.append(name)  # or, where that is not wanted, one of the problems below
         elif isinstance(file, SafetensorsFile) and is_quantized(file, stored):
             misfit += misfits(file, stored)
@@ -185,10 +204,10 @@ def _check(
             misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")
     # A tied projection is the embedding again (names.py).
     dropped = [stored for name, (_, stored) in found.items() if name not in wanted and name != "vocab_projector.weight"]
-    unexpected = [stored for stored in dropped if not (head == "base" and is_head(str(canonical(stored))))]
+    unexpected = [stored for stored in dropped if not table.set_aside(str(table.canonical(stored)), head)]
     problems = []
     if missing:
-        problems.append(f"missing: {_list(f'{name} {wanted[name]}' for name in missing)}")
+        problems.append(f"missing: {_list(missing)}")
     if misfit:
         problems.append(f"misfit: {_list(misfit)}")
     if reshaped and not ignore_mismatched_sizes:
@@ -201,7 +220,7 @@ def _check(
         raise CheckpointError(f"{folder}: {'; '.join(problems)}")
     if unexpected:
         warnings.warn(f"{folder}: arrays this model has no use for: {_list(unexpected)}", stacklevel=4)
-    told = [filed(name, head) for name in anew if name != POSITIONS]
+    told = [table.filed(name, head) for name in anew if name != POSITIONS]
     if told:
         why = "not in the checkpoint" + (f" in this shape ({_list(reshaped)})" if reshaped else "")
         warnings.warn(

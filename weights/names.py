@@ -166,6 +166,11 @@ def is_head(name: str) -> bool:
     return name.partition(".")[0] in HEAD_MODULES
 
 
+def set_aside(name: str, head: str) -> bool:
+    """Whether a model of this head leaves a canonical name of the file alone without a word."""
+    return head == "base" and is_head(name)
+
+
 def filed(name: str, head: str) -> str:
     """The inverse of `canonical` for writing: transformers' name for the array in a file of this head.
 
