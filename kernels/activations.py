@@ -165,7 +165,55 @@ def gelu_slope(x: Array) -> Array:
     return np.where(x < 0, tail, 1 - tail) + np.clip(x, -40, 40) * density
 
 
-DERIVATIVES: dict[str, Callable[..., Array]] = {
+def sigmoid_product_slope(x: Array, u: Array, du: Array | float) -> Array:
+    """d (x sigmoid(u)) / dx where u is a function of x with slope du: any shape. SiLU and its relatives."""
+    s = sigmoid(u)
+    return s + x * s * (1 - s) * du
+
+
+def gelu_new_slope(x: Array, constant: float = float(np.sqrt(2 / np.pi))) -> Array:
+    """d gelu_new / dx: any shape. Beyond 40 it is 0 or 1, and the bound keeps x^3 from overflowing."""
+    x = np.clip(x, -40, 40)
+    u, du = 2 * constant * x * (1 + 0.044715 * x * x), 2 * constant * (1 + 3 * 0.044715 * x * x)
+    return sigmoid_product_slope(x, u, du)
+
+
+def mish_slope(x: Array) -> Array:
+    """d mish / dx: any shape."""
+    t = np.tanh(softplus(x))
+    return t + x * (1 - t * t) * sigmoid(x)
+
+
+def laplace_slope(x: Array) -> Array:
+    """The density of laplace's normal distribution: any shape."""
+    z = np.clip((x - 0.707107) / 0.282095, -40, 40)
+    return np.exp(-z * z / 2) / (0.282095 * float(np.sqrt(2 * np.pi)))
+
+
+def between(x: Array, low: float, high: float) -> Array:
+    """1 strictly between two bounds and 0 elsewhere, as x's dtype: any shape. What clipping does to a gradient."""
+    return ((x > low) & (x < high)).astype(x.dtype)
+
+
+DERIVATIVES: dict[str, Callable[..., Array]] = {  # of all whose numbers are not learned
     "gelu": gelu_slope,
-    "relu": lambda x: (x > 0).astype(x.dtype),
+    "gelu_10": lambda x: gelu_slope(x) * between(gelu(x), -10, 10),
+    "gelu_accurate": gelu_new_slope,
+    "gelu_fast": lambda x: gelu_new_slope(x, 0.7978845608),
+    "gelu_new": gelu_new_slope,
+    "gelu_python": gelu_slope,
+    "gelu_python_tanh": gelu_new_slope,
+    "gelu_pytorch_tanh": gelu_new_slope,
+    "laplace": laplace_slope,
+    "leaky_relu": lambda x: np.where(x > 0, x.dtype.type(1), x.dtype.type(0.01)),
+    "linear": np.ones_like,
+    "mish": mish_slope,
+    "quick_gelu": lambda x: sigmoid_product_slope(x, 1.702 * x, 1.702),
+    "relu": lambda x: between(x, 0, np.inf),
+    "relu2": lambda x: 2 * relu(x),
+    "relu6": lambda x: between(x, 0, 6),
+    "sigmoid": lambda x: sigmoid(x) * (1 - sigmoid(x)),
+    "silu": lambda x: sigmoid_product_slope(x, x, 1),
+    "swish": lambda x: sigmoid_product_slope(x, x, 1),
+    "tanh": lambda x: 1 - np.tanh(x) ** 2,
 }

@@ -108,7 +108,8 @@ class Trainee:
         def decays(name: str) -> bool:
             return not (name in self.frozen or name.endswith(".bias") or is_norm(name))
 
-        names = sorted(masters, key=lambda name: not decays(name))  # stable: the table's order within the two groups
+        # Within a group the table's order stays, in which weights of q, k and v are neighbours, and so are biases.
+        names = sorted(masters, key=lambda name: (not decays(name), name.endswith(".bias")))
         self.decayed = sum(masters[name].size for name in names if decays(name))
         floats = masters[names[0]].dtype
         self.flat = np.empty(sum(masters[name].size for name in names), floats)  # (n,)
