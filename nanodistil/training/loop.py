@@ -199,13 +199,15 @@ def train(
             last = now
             if first and on_step:
                 on_step(Stepped(done, plan.steps, loss, lr, int(sums[-2]), meter.seconds))
-            if done % plan.log_interval == 0 or done == plan.steps:
+            ended = range(micro.start // data.each, micro.stop // data.each)  # epochs
+            if done % plan.log_interval == 0 or ended or done == plan.steps:
                 line = {"step": done, "epoch": micro.stop / data.each, "lr": lr, **meter.line()}
                 run.log(line)
                 if first and on_log:
                     on_log(line)
-            for ended in range(micro.start // data.each, micro.stop // data.each):
-                if first and on_epoch and (found := on_epoch(ended)):
+            for number in ended:
+                meter.begin_epoch()
+                if first and on_epoch and (found := on_epoch(number)):
                     run.log({"step": done, "epoch": micro.stop / data.each, **found})
             minutes = (now - began) / 60
             if done % plan.checkpoint_interval == 0 or done == plan.steps or minutes > plan.checkpoint_minutes:
@@ -214,25 +216,41 @@ def train(
 
 
 class Meter:
-    """Means of a log interval. What it has summed is part of a checkpoint, so that the log goes on as it would have."""
+    """Means over the steps of a log interval, and of the loss over those of an epoch.
+
+    What it has summed is part of a checkpoint, so the log of a run that goes on is the one it would have had.
+    """
 
     def __init__(self, terms: Sequence[str]) -> None:
-        self.sums = dict.fromkeys((*terms, "grad_norm", "tokens", "steps", "interval"), 0.0)
-        self.seconds = 0.0  # since the run began, pauses not counted
+        self.whole, self.means = terms[0], (*terms, "grad_norm")
+        self.sums = dict.fromkeys(
+            (*self.means, "steps", "tokens", "interval", "epoch_loss", "epoch_steps", "seconds"), 0.0
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, pauses not counted."""
+        return self.sums["seconds"]
 
     def add(self, loss: Mapping[str, float], norm: float, tokens: int, seconds: float) -> None:
         """One more step."""
-        for name, value in {**loss, "grad_norm": norm, "tokens": tokens, "steps": 1, "interval": seconds}.items():
+        more = {"steps": 1, "tokens": tokens, "interval": seconds, "epoch_loss": loss[self.whole], "epoch_steps": 1}
+        for name, value in {**loss, **more, "grad_norm": norm, "seconds": seconds}.items():
             self.sums[name] += value
-        self.seconds += seconds
 
     def line(self) -> dict[str, float]:
-        """The means since the last line; a new interval begins."""
-        *names, tokens, steps, interval = self.sums
-        line = {name: self.sums[name] / self.sums[steps] for name in names}
-        speed = self.sums[tokens] / max(self.sums[interval], 1e-9)
-        self.sums = dict.fromkeys(self.sums, 0.0)
-        return {**line, "tokens_per_second": round(speed, 1), "seconds": round(self.seconds, 3)}
+        """What there is to tell; a new interval begins."""
+        sums = self.sums
+        line = {name: sums[name] / sums["steps"] for name in self.means}
+        line["epoch_loss"] = sums["epoch_loss"] / sums["epoch_steps"]
+        line["tokens_per_second"] = round(sums["tokens"] / max(sums["interval"], 1e-9), 1)
+        line["seconds"] = round(sums["seconds"], 3)
+        sums |= dict.fromkeys((*self.means, "steps", "tokens", "interval"), 0.0)
+        return line
+
+    def begin_epoch(self) -> None:
+        """The epoch's mean begins anew."""
+        self.sums |= {"epoch_loss": 0.0, "epoch_steps": 0.0}
 
 
 def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter: Meter) -> int:
@@ -242,12 +260,10 @@ def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter:
     if found.flat.shape != trainee.flat.shape:
         raise InputError(f"the checkpoint holds {found.flat.size} weights, the model {trainee.flat.size}: not its run")
     trainee.flat[:], optimizer.m[:], optimizer.v[:] = found.flat, found.m, found.v
-    meter.seconds = found.meter["seconds"]
     meter.sums = {name: found.meter[name] for name in meter.sums}
     return found.step
 
 
 def save(run: Run, trainee: Trainee, optimizer: AdamW, meter: Meter, step: int) -> None:
     """Write a checkpoint, on rank 0."""
-    state = {**meter.sums, "seconds": meter.seconds}
-    run.keep(Checkpoint(step, run.digest, state, trainee.flat, optimizer.m, optimizer.v))
+    run.keep(Checkpoint(step, run.digest, meter.sums, trainee.flat, optimizer.m, optimizer.v))

@@ -126,9 +126,13 @@ def test_the_log_says_what_happened(tmp_path):
     go(tmp_path / "r", on_step=steps.append, on_log=lines.append, on_epoch=lambda e: {"accuracy": e})
     written = log(tmp_path / "r")
     assert [line for line in written if "loss" in line] == lines
-    assert [line["step"] for line in lines] == [2, 4, 6] and [s.done for s in steps] == [1, 2, 3, 4, 5, 6]
-    assert lines[0]["loss"] == pytest.approx((steps[0].loss["loss"] + steps[1].loss["loss"]) / 2)
-    assert set(lines[0]) == {"step", "epoch", "lr", "loss", "grad_norm", "tokens_per_second", "seconds"}
+    losses = [s.loss["loss"] for s in steps]
+    assert [s.done for s in steps] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines] == [2, 3, 4, 5, 6]  # every second, and 3 and 5 end an epoch
+    assert lines[0]["loss"] == pytest.approx((losses[0] + losses[1]) / 2) and lines[1]["loss"] == losses[2]
+    assert lines[1]["epoch_loss"] == pytest.approx(sum(losses[:3]) / 3) and lines[2]["epoch_loss"] == losses[3]
+    names = ["step", "epoch", "lr", "loss", "grad_norm", "epoch_loss", "tokens_per_second", "seconds"]
+    assert list(lines[0]) == names
     assert [(line["step"], line["accuracy"]) for line in written if "accuracy" in line] == [(3, 0), (5, 1)]
     assert json.loads((tmp_path / "r" / "settings.json").read_text()) == SETTINGS
 
@@ -260,7 +264,7 @@ def test_a_run_is_not_written_over_silently(tmp_path):
     (tmp_path / "r" / "model_epoch_0").mkdir()
     go(tmp_path / "r", settings={"seed": 4}, force=True)
     assert (tmp_path / "r" / "mine.txt").exists() and not (tmp_path / "r" / "model_epoch_0").exists()
-    assert [line["step"] for line in log(tmp_path / "r")] == [2, 4, 6]
+    assert [line["step"] for line in log(tmp_path / "r")] == [2, 3, 4, 5, 6]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
     for force in (False, True):
