@@ -95,14 +95,15 @@ def keras(path, arrays, model="tf_distil_bert_for_masked_lm", **how):
         last = {"bias": "beta" if norm else "bias", "weight": "gamma" if norm else "kernel"}[last]
         if parts[-1] == "word_embeddings":
             last = "weight"
-        elif parts[-1] == "position_embeddings":
+        elif parts[-1] in ("position_embeddings", "token_type_embeddings"):
             last = "embeddings"
         array = np.ascontiguousarray(array.T) if last == "kernel" else array
         place = "/".join([model, *parts, last]).replace("#", "_._") + ":0"  # a list in TensorFlow: layer_._0
         layers.setdefault(parts[0], {})[place] = array
     layers["dropout_19"] = {}  # a layer without weights, as most heads have one
-    if "vocab_projector" in layers:  # which uses the embeddings, so Keras lists them once more
-        layers["vocab_projector"] |= {n: a for n, a in layers["distilbert"].items() if "/embeddings/" in n}
+    for head, body in (("vocab_projector", "distilbert"), ("mlm___cls", "bert")):
+        if head in layers:  # which uses the embeddings, so Keras lists them once more
+            layers[head] |= {n: a for n, a in layers[body].items() if "/embeddings/" in n}
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in layers]
         file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
