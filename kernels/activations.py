@@ -154,50 +154,75 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 }
 
 
-# ---- slopes
+# ---- slopes: the derivative of each at x. Where a function has a corner, the slope is the one PyTorch takes there.
+# Numbers are bounded before they meet one that has gone to 0, or the product at infinity would be NaN instead of 0.
+
+
+def normal_density(z: Array) -> Array:
+    """exp(-z^2 / 2) / sqrt(2 pi): any shape."""
+    return np.exp(-z * z / 2) / np.sqrt(2 * np.pi).astype(z.dtype)
 
 
 def gelu_slope(x: Array) -> Array:
-    """d gelu / dx = Phi(x) + x phi(x), the normal distribution and its density: any shape."""
-    z = np.minimum(np.abs(x), 40)
-    tail = normal_tail(z)
-    density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi).astype(x.dtype)
-    return np.where(x < 0, tail, 1 - tail) + np.clip(x, -40, 40) * density
+    """d gelu / dx = Phi(x) + x phi(x), the normal distribution and its density: any shape.
+
+    >>> gelu_slope(np.array([-40.0, 0.0, 1.0])).round(6)
+    array([0.      , 0.5     , 1.083316])
+    """
+    x = np.clip(x, -40, 40)
+    tail = normal_tail(np.abs(x))
+    return np.where(x < 0, tail, 1 - tail) + x * normal_density(x)
 
 
-def sigmoid_product_slope(x: Array, u: Array, du: Array | float) -> Array:
-    """d (x sigmoid(u)) / dx where u is a function of x with slope du: any shape. SiLU and its relatives."""
-    s = sigmoid(u)
-    return s + x * s * (1 - s) * du
+def sigmoid_slope(x: Array) -> Array:
+    """s (1 - s) = e / (1 + e)^2 with e = exp(-|x|), which cancels nothing: any shape."""
+    e = np.exp(-np.abs(x))
+    return e / ((1 + e) * (1 + e))
+
+
+def silu_slope(x: Array, stretch: float = 1.0) -> Array:
+    """Of x sigmoid(stretch x): any shape."""
+    x = np.clip(x, -800, 800)
+    return sigmoid(stretch * x) + stretch * x * sigmoid_slope(stretch * x)
 
 
 def gelu_new_slope(x: Array, constant: float = float(np.sqrt(2 / np.pi))) -> Array:
-    """d gelu_new / dx: any shape. Beyond 40 it is 0 or 1, and the bound keeps x^3 from overflowing."""
+    """Of x sigmoid(2 u), u = constant (x + 0.044715 x^3): any shape."""
     x = np.clip(x, -40, 40)
-    u, du = 2 * constant * x * (1 + 0.044715 * x * x), 2 * constant * (1 + 3 * 0.044715 * x * x)
-    return sigmoid_product_slope(x, u, du)
+    u = constant * x * (1 + 0.044715 * x * x)
+    return sigmoid(2 * u) + 2 * constant * x * (1 + 3 * 0.044715 * x * x) * sigmoid_slope(2 * u)
 
 
 def mish_slope(x: Array) -> Array:
-    """d mish / dx: any shape."""
+    """Of x tanh(softplus(x)), whose softplus has the slope sigmoid(x): any shape."""
+    x = np.clip(x, -800, 800)
     t = np.tanh(softplus(x))
     return t + x * (1 - t * t) * sigmoid(x)
 
 
 def laplace_slope(x: Array) -> Array:
-    """The density of laplace's normal distribution: any shape."""
-    z = np.clip((x - 0.707107) / 0.282095, -40, 40)
-    return np.exp(-z * z / 2) / (0.282095 * float(np.sqrt(2 * np.pi)))
+    """The density of that normal distribution: any shape."""
+    return normal_density(np.clip((x - 0.707107) / 0.282095, -40, 40)) / 0.282095
 
 
-def between(x: Array, low: float, high: float) -> Array:
-    """1 strictly between two bounds and 0 elsewhere, as x's dtype: any shape. What clipping does to a gradient."""
-    return ((x > low) & (x < high)).astype(x.dtype)
+def corner(x: Array, left: Array | float, right: Array | float) -> Array:
+    """left up to 0 and with it, right beyond: any shape."""
+    return np.where(x > 0, np.asarray(right, x.dtype), np.asarray(left, x.dtype))
 
 
-DERIVATIVES: dict[str, Callable[..., Array]] = {  # of all whose numbers are not learned
+def xielu_slope(x: Array, alpha_p: Array, alpha_n: Array, beta: Array, eps: Array) -> Array:
+    """2 a x + b for positive x, (exp(x) - 1) c + b else; from eps (a hair below 0) on the exponential stands still.
+
+    At eps itself PyTorch takes half of it, as for any minimum of two equal numbers.
+    """
+    moving = np.where(x < eps, 1, np.where(x == eps, 0.5, 0)).astype(x.dtype)
+    left = (np.exp(np.minimum(x, eps)) * moving - 1) * (beta + softplus(alpha_n))
+    return np.where(x > 0, 2 * softplus(alpha_p) * x, left) + beta
+
+
+DERIVATIVES: dict[str, Callable[..., Array]] = {
     "gelu": gelu_slope,
-    "gelu_10": lambda x: gelu_slope(x) * between(gelu(x), -10, 10),
+    "gelu_10": lambda x: gelu_slope(x) * (np.abs(gelu(x)) <= 10),
     "gelu_accurate": gelu_new_slope,
     "gelu_fast": lambda x: gelu_new_slope(x, 0.7978845608),
     "gelu_new": gelu_new_slope,
@@ -205,15 +230,17 @@ DERIVATIVES: dict[str, Callable[..., Array]] = {  # of all whose numbers are not
     "gelu_python_tanh": gelu_new_slope,
     "gelu_pytorch_tanh": gelu_new_slope,
     "laplace": laplace_slope,
-    "leaky_relu": lambda x: np.where(x > 0, x.dtype.type(1), x.dtype.type(0.01)),
+    "leaky_relu": lambda x: corner(x, 0.01, 1),
     "linear": np.ones_like,
     "mish": mish_slope,
-    "quick_gelu": lambda x: sigmoid_product_slope(x, 1.702 * x, 1.702),
-    "relu": lambda x: between(x, 0, np.inf),
+    "prelu": lambda x, weight: corner(x, weight, 1),
+    "quick_gelu": lambda x: silu_slope(x, 1.702),
+    "relu": lambda x: corner(x, 0, 1),
     "relu2": lambda x: 2 * relu(x),
-    "relu6": lambda x: between(x, 0, 6),
-    "sigmoid": lambda x: sigmoid(x) * (1 - sigmoid(x)),
-    "silu": lambda x: sigmoid_product_slope(x, x, 1),
-    "swish": lambda x: sigmoid_product_slope(x, x, 1),
+    "relu6": lambda x: ((x > 0) & (x < 6)).astype(x.dtype),
+    "sigmoid": sigmoid_slope,
+    "silu": silu_slope,
+    "swish": silu_slope,
     "tanh": lambda x: 1 - np.tanh(x) ** 2,
+    "xielu": xielu_slope,
 }

@@ -9,6 +9,9 @@ Rows of scores are as long as whole panels, so no loop has a ragged end. And the
 0 for a key, the most negative number for a masked one, -inf beyond the sentence, which softmax turns into exact zeros.
 So masks cost nothing, and there is no code for them here but the row that holds these numbers.
 
+Training drops some of the probabilities, between softmax and context, while the rows are at hand: dropout.py makes the
+mask from numbers of the row's place, so nothing of it is kept for the backward pass (attention_backward.py).
+
 For whoever wants to look inside (a tap on scores or probs), the same steps run as three kernels with the matrices
 between them; the numbers are bitwise the same, which a test checks.
 """
@@ -19,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from .dropout import drop, key_of_head
 from .exp import exp_negative
 from .jit import kernel
 from .tile import COLUMNS, PIECE, ROWS, multiply
-from .transpose import LANES, turn
+from .transpose import turn_rows
 
 f32 = np.float32
 MASKED = f32(np.finfo(np.float32).min)  # what a masked key scores: not -inf, see numpy_ops
@@ -36,17 +40,8 @@ def panels_of_keys(k: Any, at: int, step: int, T: int, Dh: int, scale: Any, out:
 
     Columns beyond T repeat the last key: what they score is -inf whatever they hold, unless that is NaN.
     """
-    for p in range((T + COLUMNS - 1) // COLUMNS):
-        for j in range(0, COLUMNS, LANES):
-            t = min(p * COLUMNS + j, T - 1)  # beyond the sentence, its last key again
-            from_here, to_here = at + t * step, p * Dh * COLUMNS + j
-            if Dh % LANES == 0:
-                for d in range(0, Dh, LANES):
-                    turn(k, from_here + d, step, T - t, scale, out, to_here + d * COLUMNS, COLUMNS)
-            else:
-                for d in range(Dh):
-                    for i in range(LANES):
-                        out[to_here + d * COLUMNS + i] = k[from_here + min(i, T - t - 1) * step + d] * scale
+    for first in range(0, T, COLUMNS):
+        turn_rows(k, at + first * step, step, T - first, Dh, COLUMNS, scale, out, first * Dh, COLUMNS)
 
 
 @kernel(inline=True)
@@ -102,14 +97,15 @@ def score_rows(rows: int, q: Any, at: int, step: int, keys: Any, Dh: int, start:
 
 
 @kernel(fastmath={"contract"}, inline=True)
-def softmax_row(x: Any, at: int, width: int, lanes: Any) -> None:
-    """x[at : at + width] = softmax of it, x flat; width is a multiple of COLUMNS; lanes: (COLUMNS,) to work in.
+def softmax_row(x: Any, at: int, width: int, step: int, lanes: Any) -> None:
+    """`width` numbers of x, flat, = softmax of them: COLUMNS at `at`, the next COLUMNS `step` further, and so on.
 
     The maximum and the sum are taken in COLUMNS lanes first: each lane is a chain of its own, so the loops vectorise
-    without leave to reorder anything, and a lane adds at most T / COLUMNS numbers.
+    without leave to reorder anything, and a lane adds at most T / COLUMNS numbers. lanes: (COLUMNS,) to work in.
     """
+    end = at + width // COLUMNS * step
     lanes[:] = BEYOND
-    for first in range(at, at + width, COLUMNS):
+    for first in range(at, end, step):
         for j in range(COLUMNS):
             lanes[j] = max(lanes[j], x[np.uint64(first + j)])
     half = COLUMNS // 2
@@ -119,7 +115,7 @@ def softmax_row(x: Any, at: int, width: int, lanes: Any) -> None:
         half //= 2
     largest = lanes[0]
     lanes[:] = NOTHING
-    for first in range(at, at + width, COLUMNS):
+    for first in range(at, end, step):
         for j in range(COLUMNS):
             i = np.uint64(first + j)
             e = exp_negative(x[i] - largest)
@@ -131,8 +127,9 @@ def softmax_row(x: Any, at: int, width: int, lanes: Any) -> None:
             lanes[j] += lanes[j + half]
         half //= 2
     scale = f32(1.0) / lanes[0]
-    for j in range(width):
-        x[np.uint64(at + j)] *= scale
+    for first in range(at, end, step):
+        for j in range(COLUMNS):
+            x[np.uint64(first + j)] *= scale
 
 
 @kernel(inline=True)
@@ -191,13 +188,16 @@ def attention_heads(
     heads: int,
     keep: Any,
     scale: Any,
+    key: Any,
+    limit: int,
+    share: Any,
     out: Any,
 ) -> None:
     """Work items start..stop, item = sentence * heads + head: q (M, D), k, v (N, D) float32 -> out (M, D).
 
     q, k and v are flat, their rows so many floats apart: views of one product need no copy. asking, starts: (B + 1,)
     first query and first key of each sentence. keep: (N,) bool, False at masked keys, or (0,) where there are none.
-    scale: 1 / sqrt(Dh).
+    scale: 1 / sqrt(Dh). key (1,) uint64, limit, share: dropout on the probabilities, see there; limit 0: none.
     """
     D = out.shape[1]
     Dh = D // heads
@@ -213,7 +213,7 @@ def attention_heads(
         first_query, last_query = asking[sentence], asking[sentence + 1]
         if first_query == last_query:
             continue
-        width = whole_panels(T)
+        width, head_key = whole_panels(T), key_of_head(key[0], item)
         panels_of_keys(k, first * k_step + left, k_step, T, Dh, scale, keys)
         panels_of_values(v, first * v_step + left, v_step, T, Dh, values)
         score_from = all_from[:width]
@@ -222,7 +222,10 @@ def attention_heads(
             rows = min(ROWS, last_query - row)
             score_rows(rows, q, row * q_step + left, q_step, keys, Dh, score_from, scores)
             for r in range(rows):
-                softmax_row(scores, r * width, width, lanes)
+                softmax_row(scores, r * width, width, COLUMNS, lanes)
+                if limit:
+                    number = (row + r - first_query) * T
+                    drop(scores, r * width, T, head_key, number, np.uint64(limit), share)
             context_rows(rows, scores, 0, width, values, T, nothing, tile, Dh, flat, row * D + left, D)
 
 
@@ -253,7 +256,7 @@ def softmax_rows(start: int, stop: int, x: Any, out: Any) -> None:
     for r in range(start, stop):
         row[:T] = x[r]
         row[T:] = BEYOND
-        softmax_row(row, 0, row.shape[0], lanes)
+        softmax_row(row, 0, row.shape[0], COLUMNS, lanes)
         out[r] = row[:T]
 
 

@@ -5,6 +5,11 @@ formula E[x^2] - E[x]^2 cancels). Both sums are taken in float64: they enter eve
 they are exact for the purpose. "reassoc" lets each run in several lanes at once.
 
 Adding the residual inside the kernel saves writing and reading x + residual once more: (N, D) floats each way.
+
+The derivative recomputes the statistics, which costs less than having kept them apart from x. dx is row by row, like
+the norm itself; but dweight and dbias are sums over all rows, to which every thread contributes. A work item is
+therefore a block of ROWS_AN_ITEM rows, always the same ones, with a row of float64 sums of its own, and these are added
+up at the end in their order: the same bits with any number of threads.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import numpy as np
 from .jit import kernel
 
 EPS = 1e-12  # a constant of DistilBERT, not a field of its config
+ROWS_AN_ITEM = 32  # of the backward pass: D float64 sums twice an item, so little beside 32 rows
 
 
 @kernel(fastmath={"contract", "reassoc"}, inline=True)
@@ -51,3 +57,52 @@ def add_layer_norm_rows(start: int, stop: int, x: Any, residual: Any, weight: An
         for d in range(x.shape[1]):
             out[i, d] = x[i, d] + residual[i, d]
         normalise(out[i], weight, bias)
+
+
+@kernel(fastmath={"contract", "reassoc"}, inline=True)
+def normalise_backward(dy: Any, x: Any, weight: Any, dweight: Any, dbias: Any) -> None:
+    """x = dx, in place: 3 x (D,) float32; dweight += dy n, dbias += dy, 2 x (D,) float64. n: the normalised x.
+
+    With g = dy weight: dx = (g - mean(g) - n mean(g n)) / deviation.
+    """
+    D = x.shape[0]
+    total = 0.0
+    for d in range(D):
+        total += np.float64(x[d])
+    mean = total / D
+    squares = g_sum = g_centred = 0.0
+    for d in range(D):
+        centred, g = np.float64(x[d]) - mean, np.float64(dy[d]) * np.float64(weight[d])
+        squares += centred * centred
+        g_sum += g
+        g_centred += g * centred
+    scale = 1.0 / np.sqrt(squares / D + EPS)
+    g_mean, along = g_sum / D, g_centred * scale / D
+    for d in range(D):
+        n, dy_d = (np.float64(x[d]) - mean) * scale, np.float64(dy[d])
+        dweight[d] += dy_d * n
+        dbias[d] += dy_d
+        x[d] = np.float32((dy_d * np.float64(weight[d]) - g_mean - n * along) * scale)
+
+
+@kernel(fastmath={"contract"})
+def layer_norm_backward_blocks(start: int, stop: int, dy: Any, x: Any, weight: Any, sums: Any, dx: Any) -> None:
+    """Work items start..stop, ROWS_AN_ITEM rows each: 2 x (N, D), (D,) float32 -> sums (items, 2, D) float64 of dweight
+    and dbias, zeros before, and dx (N, D)."""
+    for item in range(start, stop):
+        for i in range(item * ROWS_AN_ITEM, min((item + 1) * ROWS_AN_ITEM, x.shape[0])):
+            for d in range(x.shape[1]):
+                dx[i, d] = x[i, d]
+            normalise_backward(dy[i], dx[i], weight, sums[item, 0], sums[item, 1])
+
+
+@kernel(fastmath={"contract"})
+def add_layer_norm_backward_blocks(
+    start: int, stop: int, dy: Any, x: Any, residual: Any, weight: Any, sums: Any, dx: Any
+) -> None:
+    """The same of layer_norm(x + residual)."""
+    for item in range(start, stop):
+        for i in range(item * ROWS_AN_ITEM, min((item + 1) * ROWS_AN_ITEM, x.shape[0])):
+            for d in range(x.shape[1]):
+                dx[i, d] = x[i, d] + residual[i, d]
+            normalise_backward(dy[i], dx[i], weight, sums[item, 0], sums[item, 1])

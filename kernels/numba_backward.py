@@ -6,27 +6,223 @@ the same with any.
 
 from __future__ import annotations
 
-from .numpy_backward import (
-    activation_backward,
-    adamw,
-    add_layer_norm_backward,
-    attention_backward,
-    attention_dropped,
-    cosine_distance,
-    cross_entropy,
-    divergence,
-    dropout,
-    embed_backward,
-    layer_norm_backward,
-    linear_backward_input,
-    linear_backward_weight,
-    prepare_backward,
-    squared_error,
-    sum_of_squares,
-)
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import numpy_backward
+from .attention import attention_heads
+from .attention_backward import attention_backward_heads
+from .dropout import drop_rows, threshold
+from .embed_backward import STRIP, scatter_strips
+from .gelu import gelu_backward_rows
+from .layer_norm import ROWS_AN_ITEM, add_layer_norm_backward_blocks, layer_norm_backward_blocks
+from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, squared_error_rows
+from .memory import empty
+from .native import Rows
+from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, rows_of, scale_of
+from .numpy_backward import adamw, linear_backward_input, linear_backward_weight, prepare_backward, sum_of_squares
+from .numpy_ops import Activation
+from .pool import run
 
 __all__ = [
     "activation_backward", "adamw", "add_layer_norm_backward", "attention_backward", "attention_dropped",
     "cosine_distance", "cross_entropy", "divergence", "dropout", "embed_backward", "layer_norm_backward",
     "linear_backward_input", "linear_backward_weight", "prepare_backward", "squared_error", "sum_of_squares",
 ]  # fmt: skip
+
+Array = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def activation_backward(dy: Array, x: Array, which: Activation) -> Array:
+    """dy times the activation's slope at x: (N, F), (N, F) -> (N, F)."""
+    if which != "gelu":
+        return numpy_backward.activation_backward(dy, x, which)
+    dx = empty(*x.shape)
+    run(gelu_backward_rows, x.shape[0], np.ascontiguousarray(dy), np.ascontiguousarray(x), dx, least=ROWS_A_THREAD)
+    return dx
+
+
+def layer_norm_backward(dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+    """dx of layer_norm(x): (N, D), (N, D), (D,), adding to (D,) and (D,) -> (N, D)."""
+    return _layer_norm_backward(layer_norm_backward_blocks, dy, (x,), weight, dweight, dbias)
+
+
+def add_layer_norm_backward(dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+    """The same of layer_norm(x + residual): -> (N, D), the gradient of x and of residual alike."""
+    return _layer_norm_backward(add_layer_norm_backward_blocks, dy, (x, residual), weight, dweight, dbias)
+
+
+def _layer_norm_backward(
+    blocks: Any, dy: Array, terms: tuple[Array, ...], weight: Array, dweight: Array, dbias: Array
+) -> Array:
+    N, D = dy.shape
+    dx, items = empty(N, D), -(-N // ROWS_AN_ITEM)
+    sums = np.zeros((items, 2, D))
+    run(
+        blocks,
+        items,
+        np.ascontiguousarray(dy),
+        *map(np.ascontiguousarray, terms),
+        np.ascontiguousarray(weight),
+        sums,
+        dx,
+    )
+    dweight += sums[:, 0].sum(0)
+    dbias += sums[:, 1].sum(0)
+    return dx
+
+
+def embed_backward(dx: Array, ids: Ints, positions: Ints, dwords: Array, dplaces: Array) -> None:
+    """Every row of dx goes to its word and its place: (N, D), (N,), (N,), adding to (V, D) and (P, D)."""
+    strips = -(-dx.shape[1] // STRIP)
+    run(scatter_strips, strips, np.ascontiguousarray(dx), np.ascontiguousarray(ids), dwords)
+    run(scatter_strips, strips, np.ascontiguousarray(dx), np.ascontiguousarray(positions), dplaces)
+
+
+def dropout(x: Array, rate: float, key: int) -> Array:
+    """x / (1 - rate), with a share `rate` of it 0: any shape but (). dx is dropout(dy, rate, key)."""
+    if rate == 0:
+        return x
+    out = empty(*x.shape)
+    shape = math.prod(x.shape[:-1]), x.shape[-1]
+    numbers = np.ascontiguousarray(x).reshape(shape)
+    run(drop_rows, shape[0], numbers, *_dropping(rate, key), out.reshape(shape), least=ROWS_A_THREAD)
+    return out
+
+
+def _dropping(rate: float, key: int) -> tuple[NDArray[np.uint64], int, np.float32]:
+    """What a kernel that drops must know: the key, the threshold, and the share that is kept."""
+    return np.array([key], np.uint64), threshold(rate), np.float32(1 - rate)
+
+
+def attention_dropped(
+    q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None, rate: float, key: int
+) -> Array:
+    """`attention` with dropout on the probabilities, as training has it: (M, D), 2 x (N, D) -> (M, D)."""
+    out = empty(*q.shape)
+    run(
+        attention_heads,
+        (len(starts) - 1) * heads,
+        rows_of(q),
+        rows_of(k),
+        rows_of(v),
+        asking,
+        starts,
+        heads,
+        NOTHING_MASKED if keep is None else keep,
+        scale_of(q, heads),
+        *_dropping(rate, key),
+        out,
+    )
+    return out
+
+
+def attention_backward(
+    dcontext: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    context: Array,
+    asking: Ints,
+    starts: Ints,
+    heads: int,
+    keep: Mask | None,
+    rate: float,
+    key: int,
+) -> tuple[Array, Array, Array]:
+    """dq, dk, dv of attention_dropped (of attention: rate 0): (M, D), ... -> (M, D), 2 x (N, D).
+
+    Where all tokens ask, the three are columns of one (N, 3D), as q, k and v are columns of the product they came from.
+    """
+    (M, D), N = q.shape, k.shape[0]
+    if M == N:
+        joined = empty(N, 3 * D)
+        dq, dk, dv = joined[:, :D], joined[:, D : 2 * D], joined[:, 2 * D :]
+    else:
+        dq, dk, dv = empty(M, D), empty(N, D), empty(N, D)
+    run(
+        attention_backward_heads,
+        (len(starts) - 1) * heads,
+        rows_of(dcontext),
+        rows_of(q),
+        rows_of(k),
+        rows_of(v),
+        rows_of(context),
+        asking,
+        starts,
+        heads,
+        D // heads,
+        NOTHING_MASKED if keep is None else keep,
+        scale_of(q, heads),
+        *_dropping(rate, key),
+        Rows(dq),
+        Rows(dk),
+        Rows(dv),
+    )
+    return dq, dk, dv
+
+
+def cross_entropy(logits: Array, labels: Ints, scale: float, dlogits: Array) -> float:
+    """The sum over rows of -log softmax(logits)[label]: (M, V), (M,), adding to (M, V) -> a number."""
+    losses = np.empty(logits.shape[0])
+    run(
+        cross_entropy_rows,
+        logits.shape[0],
+        np.ascontiguousarray(logits),
+        np.ascontiguousarray(labels),
+        np.float32(scale),
+        losses,
+        dlogits,
+    )
+    return float(losses.sum())
+
+
+def divergence(student: Array, teacher: Array, temperature: float, scale: float, dstudent: Array) -> float:
+    """The sum over rows of KL(p_T || p_S), p = softmax(. / temperature): 2 x (M, V), adding to (M, V) -> a number."""
+    losses = np.empty(student.shape[0])
+    numbers = np.float32(temperature), np.float32(scale / temperature)
+    run(
+        divergence_rows,
+        student.shape[0],
+        np.ascontiguousarray(student),
+        np.ascontiguousarray(teacher),
+        *numbers,
+        losses,
+        dstudent,
+    )
+    return float(losses.sum())
+
+
+def squared_error(student: Array, teacher: Array, scale: float, dstudent: Array) -> float:
+    """The sum of (student - teacher)^2: 2 x (M, V), adding to (M, V) -> a number."""
+    losses = np.empty(student.shape[0])
+    run(
+        squared_error_rows,
+        student.shape[0],
+        np.ascontiguousarray(student),
+        np.ascontiguousarray(teacher),
+        np.float32(scale),
+        losses,
+        dstudent,
+    )
+    return float(losses.sum())
+
+
+def cosine_distance(student: Array, teacher: Array, scale: float, dstudent: Array) -> float:
+    """The sum over rows of 1 - cos(student, teacher): 2 x (N, D), adding to (N, D) -> a number."""
+    losses = np.empty(student.shape[0])
+    run(
+        cosine_distance_rows,
+        student.shape[0],
+        np.ascontiguousarray(student),
+        np.ascontiguousarray(teacher),
+        np.float32(scale),
+        losses,
+        dstudent,
+    )
+    return float(losses.sum())

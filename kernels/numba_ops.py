@@ -32,6 +32,7 @@ Array = NDArray[np.float32]
 
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
 NOTHING_MASKED = np.zeros(0, np.bool_)
+NO_KEY, ALL = np.zeros(1, np.uint64), np.float32(1)
 
 prepare_linear = prepare_head = pack
 restore_linear = unpack
@@ -81,12 +82,13 @@ def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Arr
     return out
 
 
-def _rows(x: Array) -> Rows:
+def rows_of(x: Array) -> Rows:
     """x (N, D) as it lies in memory, if its rows are contiguous, else a copy."""
     return Rows(x if x.strides[1] == x.itemsize and x.strides[0] > 0 else np.ascontiguousarray(x))
 
 
-def _scale(q: Array, heads: int) -> np.float32:
+def scale_of(q: Array, heads: int) -> np.float32:
+    """1 / sqrt(Dh), what dot products of queries (M, D) and keys are multiplied by."""
     return np.float32(1 / np.sqrt(q.shape[1] // heads))
 
 
@@ -105,14 +107,17 @@ def attention(
     run(
         attention_heads,
         (len(starts) - 1) * heads,
-        _rows(q),
-        _rows(k),
-        _rows(v),
+        rows_of(q),
+        rows_of(k),
+        rows_of(v),
         asking,
         starts,
         heads,
         mask,
-        _scale(q, heads),
+        scale_of(q, heads),
+        NO_KEY,
+        0,
+        ALL,
         out,
     )
     return out
@@ -131,7 +136,7 @@ def attention_scores(
     for a, s in zip(sentences(asking), sentences(starts), strict=True):
         out = np.empty((heads, a.stop - a.start, s.stop - s.start), np.float32)
         mask = NOTHING_MASKED if keep is None else keep[s]
-        run(score_heads, heads, _rows(q[a]), _rows(k[s]), mask, _scale(q, heads), q.shape[1] // heads, out)
+        run(score_heads, heads, rows_of(q[a]), rows_of(k[s]), mask, scale_of(q, heads), q.shape[1] // heads, out)
         scores.append(out)
     return scores
 
@@ -152,6 +157,6 @@ def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64
     out: Any = np.empty((sum(p.shape[1] for p in probs), v.shape[1]), np.float32)
     row = 0
     for p, s in zip(probs, sentences(starts), strict=True):
-        run(context_heads, p.shape[0], np.ascontiguousarray(p), _rows(v[s]), _rows(out[row : row + p.shape[1]]))
+        run(context_heads, p.shape[0], np.ascontiguousarray(p), rows_of(v[s]), rows_of(out[row : row + p.shape[1]]))
         row += p.shape[1]
     return out

@@ -184,7 +184,7 @@ def attention_backward(
 
 def _joined(x: Array) -> Array:
     """The inverse of split_heads: (H, T, Dh) -> (T, D)."""
-    return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+    return x.transpose(1, 0, 2).reshape(x.shape[1], x.shape[0] * x.shape[2])
 
 
 # ---------------------------------------------------------------------------------------------------------- losses

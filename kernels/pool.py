@@ -32,6 +32,7 @@ from functools import cache
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -280,7 +281,8 @@ def run(kernel: Callable[..., None], items: int, *arguments: Any, least: int = 1
     if not items:
         return
     if numba.config.DISABLE_JIT:
-        kernel(0, items, *as_python(arguments))
+        with np.errstate(all="ignore"):  # compiled code does not warn either, when 64 bits wrap around by design
+            kernel(0, items, *as_python(arguments))
         return
     kinds, words = words_of(arguments)
     compiled = entry(kernel, kinds)

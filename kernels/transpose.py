@@ -95,3 +95,23 @@ if SHAPE.vector:
 
 else:
     turn = kernel(inline=True)(turn)
+
+
+@kernel(inline=True)
+def turn_rows(
+    x: Any, at: int, step: int, rows: int, columns: int, wide: int, scale: Any, out: Any, out_at: int, out_step: int
+) -> None:
+    """out[j, r] = scale x[r, j]: (rows, columns) -> (columns, wide), wide being whole blocks; both flat, any columns.
+
+    Of `wide` columns only the first `rows` mean anything: the others repeat the last row.
+    """
+    for first in range(0, wide, LANES):
+        r = min(first, rows - 1)
+        from_here, to_here = at + r * step, out_at + first
+        if columns % LANES == 0:
+            for j in range(0, columns, LANES):
+                turn(x, from_here + j, step, rows - r, scale, out, to_here + j * out_step, out_step)
+        else:
+            for j in range(columns):
+                for i in range(LANES):
+                    out[to_here + j * out_step + i] = x[from_here + min(i, rows - r - 1) * step + j] * scale

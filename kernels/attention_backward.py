@@ -1,0 +1,229 @@
+"""The derivative of attention, without ever holding a matrix of scores.
+
+What is asked. The forward pass computed, for one head of one sentence of T tokens, with Q queries, each (., Dh) wide,
+
+    S = q k^T / sqrt(Dh)      P = softmax of S's rows      R = dropout of P      context = R v
+
+and now the gradient of `context` is known, dcontext. The chain rule, read from right to left:
+
+    dv = R^T dcontext                          each value gets what its weights had a share in
+    dR = dcontext v^T                          each weight: how much its value would have helped
+    dP = dropout of dR, with the same mask
+    dS = P (dP - delta),  delta = sum over the row of P dP
+    dq = dS k / sqrt(Dh)      dk = dS^T q / sqrt(Dh)
+
+delta is what keeps a row's weights summing to one: raising one score lowers all other weights. It needs no pass over
+the row: sum of P dP = sum of R dR = (R v) . dcontext = context . dcontext, a dot product of Dh numbers with what the
+forward pass returned (Dao et al. 2022, section 3.1).
+
+What is not kept. P is H T numbers a token and layer: with 12 heads and 512 tokens 24 KB, as much as q, k, v, context,
+x and the feed-forward's 3072 together. Computing it again is one product of five, and exact: the rows are the forward
+pass's, bit for bit. So nothing is kept but q, k, v and context.
+
+How. One work item is one head of one sentence, and takes BLOCK queries at a time. All five products run on the register
+tile, which wants its right factor in panels (COLUMNS columns side by side, one row after the other) and its left factor
+in rows:
+
+    S, dR    (BLOCK, T)     q k^T and dcontext v^T      right: the panels of k^T and v^T, as in attention.py
+    dq       (BLOCK, Dh)    dS k                        right: the panels of k
+    dk^T     (Dh, T)        q^T dS                      right: dS;   left: the block's queries, turned
+    dv^T     (Dh, T)        dcontext^T R                right: R;    left: the block of dcontext, turned
+
+The last two are the point. dk = dS^T q asks for dS with its rows as columns; to turn matrices of BLOCK by T for each
+block costs more the longer the sentence is. Their transposes instead ask for dS and R as right factors, so S and dR are
+written panel by panel in the first place, (T / COLUMNS, BLOCK, COLUMNS), and need no turning at all, neither as right
+factors there nor as the left factor in dq, where a panel is a piece of the sum. What is turned is only as wide as a
+head: q and dcontext on the way in, dk^T and dv^T, once, on the way out.
+
+dk^T and dv^T are sums over all queries: BLOCK of them in a chain, then added to the total, as everywhere (PIECE). Since
+a head of a sentence is done by one thread from first query to last, in one order, no number of threads changes a bit.
+
+A masked key has P = 0, so its dS is 0 by itself; where all keys are masked P is 1 / T, but the score was replaced by a
+constant: `through` is 0 there, and 1 / sqrt(Dh) elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .attention import (
+    NOTHING,
+    longest,
+    multiply_long,
+    panels_of_keys,
+    panels_of_values,
+    softmax_row,
+    what_scores_start_from,
+    whole_panels,
+)
+from .dropout import is_kept, key_of_head
+from .jit import kernel
+from .tile import COLUMNS, PIECE, ROWS, multiply
+from .transpose import LANES, turn, turn_rows
+
+BLOCK = PIECE  # queries at a time: what they add to dk and dv is one chain of additions
+ONE = np.float32(1.0)
+
+
+@kernel(inline=True)
+def what_passes(T: int, keep: Any, scale: Any, out: Any) -> None:
+    """out (width,): scale for a key, 0 for one that is masked and beyond the sentence. keep: (T,) or (0,)."""
+    out[:T] = scale
+    out[T:] = NOTHING
+    for t in range(keep.shape[0]):
+        if not keep[t]:
+            out[t] = NOTHING
+
+
+@kernel(fastmath={"contract", "reassoc"}, inline=True)
+def row_product(a: Any, a_at: int, b: Any, b_at: int, Dh: int) -> Any:
+    """The dot product of two rows of Dh numbers, in float64: what is subtracted with it nearly cancels."""
+    total = 0.0
+    for d in range(Dh):
+        total += np.float64(a[a_at + d]) * np.float64(b[b_at + d])
+    return np.float32(total)
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def through_softmax(P: Any, dP: Any, at: int, width: int, delta: Any, through: Any) -> None:
+    """dP = through P (dP - delta), one row of the block, panel by panel. P, dP flat."""
+    for p in range(width // COLUMNS):
+        for j in range(COLUMNS):
+            i = np.uint64(at + p * BLOCK * COLUMNS + j)
+            dP[i] = P[i] * (dP[i] - delta) * through[np.uint64(p * COLUMNS + j)]
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def through_dropout_and_softmax(
+    P: Any, dR: Any, at: int, width: int, delta: Any, through: Any, key: Any, number: int, limit: Any, share: Any
+) -> None:
+    """The same with dropout between: P becomes R as well. number: of the row's first probability among its head's."""
+    for p in range(width // COLUMNS):
+        for j in range(COLUMNS):
+            i = np.uint64(at + p * BLOCK * COLUMNS + j)
+            kept, probability = is_kept(key, number + p * COLUMNS + j, limit), P[i]
+            dP = dR[i] / share if kept else NOTHING
+            dR[i] = probability * (dP - delta) * through[np.uint64(p * COLUMNS + j)]
+            P[i] = probability / share if kept else NOTHING
+
+
+@kernel(inline=True)
+def rows_of_panels(x: Any, T: int, Dh: int, square: Any, out: Any, at: int, step: int) -> None:
+    """Panels (ceil(T / COLUMNS), Dh, COLUMNS), flat, of a matrix (Dh, T) -> its transpose, rows `step` apart."""
+    for t in range(0, T, LANES):
+        keys = min(LANES, T - t)
+        from_here = t // COLUMNS * Dh * COLUMNS + t % COLUMNS
+        for d in range(0, Dh, LANES):
+            columns = min(LANES, Dh - d)
+            turn(x, from_here + d * COLUMNS, COLUMNS, columns, ONE, square, 0, LANES)
+            for i in range(keys):
+                for j in range(columns):
+                    out[np.uint64(at + (t + i) * step + d + j)] = square[np.uint64(i * LANES + j)]
+
+
+@kernel()
+def attention_backward_heads(
+    start: int,
+    stop: int,
+    dcontext: Any,
+    dcontext_step: int,
+    q: Any,
+    q_step: int,
+    k: Any,
+    k_step: int,
+    v: Any,
+    v_step: int,
+    context: Any,
+    context_step: int,
+    asking: Any,
+    starts: Any,
+    heads: int,
+    Dh: int,
+    keep: Any,
+    scale: Any,
+    key: Any,
+    limit: int,
+    share: Any,
+    dq: Any,
+    dq_step: int,
+    dk: Any,
+    dk_step: int,
+    dv: Any,
+    dv_step: int,
+) -> None:
+    """Work items start..stop, item = sentence * heads + head, of `attention_heads`' derivative: dq (M, D), dk, dv
+    (N, D) float32, all flat, rows so many floats apart. The other arguments are those of `attention_heads`.
+    """
+    most, wide = whole_panels(longest(starts)), whole_panels(Dh)
+    keys, values = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
+    columns = np.empty(wide * most, np.float32)  # k again, for dq
+    P, dP = np.empty(BLOCK * most, np.float32), np.empty(BLOCK * most, np.float32)
+    turned_q, turned_d = np.empty(Dh * BLOCK, np.float32), np.empty(Dh * BLOCK, np.float32)
+    dk_panels, dv_panels = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
+    dq_block, square = np.empty(BLOCK * wide, np.float32), np.empty(LANES * LANES, np.float32)
+    all_from, all_through = np.empty(most, np.float32), np.empty(most, np.float32)
+    nothing, lanes = np.zeros(COLUMNS, np.float32), np.empty(COLUMNS, np.float32)
+    for item in range(start, stop):
+        sentence, left = item // heads, item % heads * Dh
+        first, T = starts[sentence], starts[sentence + 1] - starts[sentence]
+        first_query, last_query = asking[sentence], asking[sentence + 1]
+        width, head_key = whole_panels(T), key_of_head(key[0], item)
+        score_from, through = all_from[:width], all_through[:width]
+        what_scores_start_from(T, keep[first : first + T], score_from)
+        what_passes(T, keep[first : first + T], scale, through)
+        panels_of_keys(k, first * k_step + left, k_step, T, Dh, scale, keys)
+        panels_of_keys(v, first * v_step + left, v_step, T, Dh, ONE, values)
+        panels_of_values(k, first * k_step + left, k_step, T, Dh, columns)
+        dk_panels[: Dh * width] = NOTHING
+        dv_panels[: Dh * width] = NOTHING
+        for top in range(first_query, last_query, BLOCK):
+            n = min(BLOCK, last_query - top)
+            q_at, d_at = top * q_step + left, top * dcontext_step + left
+            turn_rows(q, q_at, q_step, n, Dh, BLOCK, ONE, turned_q, 0, BLOCK)
+            turn_rows(dcontext, d_at, dcontext_step, n, Dh, BLOCK, ONE, turned_d, 0, BLOCK)
+            for t in range(0, width, COLUMNS):  # S and dR
+                for r in range(0, n, ROWS):
+                    rows, at, c_at = min(ROWS, n - r), q_at + r * q_step, t * BLOCK + r * COLUMNS
+                    multiply_long(rows, q, at, q_step, keys, t * Dh, score_from, t, P, c_at, COLUMNS, Dh)
+                for r in range(0, n, ROWS):
+                    rows, at, c_at = min(ROWS, n - r), d_at + r * dcontext_step, t * BLOCK + r * COLUMNS
+                    multiply_long(rows, dcontext, at, dcontext_step, values, t * Dh, nothing, 0, dP, c_at, COLUMNS, Dh)
+            for r in range(n):  # P and dS, and of P, R
+                softmax_row(P, r * COLUMNS, width, BLOCK * COLUMNS, lanes)
+                delta = row_product(dcontext, d_at + r * dcontext_step, context, (top + r) * context_step + left, Dh)
+                if limit:
+                    number = (top + r - first_query) * T
+                    through_dropout_and_softmax(
+                        P, dP, r * COLUMNS, width, delta, through, head_key, number, np.uint64(limit), share
+                    )
+                else:
+                    through_softmax(P, dP, r * COLUMNS, width, delta, through)
+            dq_block[:] = NOTHING
+            for t in range(0, width, COLUMNS):
+                panel, depth = t * BLOCK, min(COLUMNS, T - t)
+                for c in range(0, Dh, COLUMNS):
+                    for r in range(0, n, ROWS):
+                        at, c_at = panel + r * COLUMNS, r * wide + c
+                        multiply(
+                            min(ROWS, n - r), dP, at, COLUMNS, columns, c * T + t * COLUMNS,
+                            dq_block, c_at, wide, dq_block, c_at, wide, depth,
+                        )  # fmt: skip
+                for d in range(0, Dh, ROWS):
+                    rows, at = min(ROWS, Dh - d), (t * Dh) + d * COLUMNS
+                    multiply(
+                        rows, turned_q, d * BLOCK, BLOCK, dP, panel,
+                        dk_panels, at, COLUMNS, dk_panels, at, COLUMNS, n,
+                    )  # fmt: skip
+                for d in range(0, Dh, ROWS):
+                    rows, at = min(ROWS, Dh - d), (t * Dh) + d * COLUMNS
+                    multiply(
+                        rows, turned_d, d * BLOCK, BLOCK, P, panel,
+                        dv_panels, at, COLUMNS, dv_panels, at, COLUMNS, n,
+                    )  # fmt: skip
+            for r in range(n):
+                for d in range(Dh):
+                    dq[np.uint64((top + r) * dq_step + left + d)] = dq_block[np.uint64(r * wide + d)]
+        rows_of_panels(dk_panels, T, Dh, square, dk, first * dk_step + left, dk_step)
+        rows_of_panels(dv_panels, T, Dh, square, dv, first * dv_step + left, dv_step)
