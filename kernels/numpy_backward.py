@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import DERIVATIVES
-from .numpy_ops import LAYER_NORM_EPS, Activation, Array, sentence_scores, sentences, softmax, split_heads
+from .numpy_ops import LAYER_NORM_EPS, SUM_PIECE, Activation, Array, sentence_scores, sentences, softmax, split_heads
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -32,8 +32,15 @@ def prepare_backward(weight: Array, bias: Array) -> Array:
 
 
 def linear_backward_input(dy: Array, w: Array) -> Array:
-    """y = x W^T + b, so dx = dy W: (N, O) -> (N, I)."""
-    return dy @ w
+    """y = x W^T + b, so dx = dy W: (N, O) -> (N, I).
+
+    Summed in pieces, as in `linear`, and for the same reason. Measured on two full-width layers, error of all gradients
+    against float64, relative to PyTorch's float32: one BLAS call 1.03, pieces of 64 0.7; no other op here matters so.
+    """
+    dx = np.zeros((dy.shape[0], w.shape[1]), dy.dtype)
+    for o in range(0, dy.shape[1], SUM_PIECE):
+        dx += dy[:, o : o + SUM_PIECE] @ w[o : o + SUM_PIECE]
+    return dx
 
 
 def linear_backward_weight(dy: Array, x: Array, dW: Array, db: Array) -> None:
