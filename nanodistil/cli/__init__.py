@@ -33,6 +33,8 @@ VERBS = {
     "choose": "nanodistil.cli.choose",
     "embed": "nanodistil.cli.embed",
     "tokenize": "nanodistil.cli.tokenize",
+    "binarize": "nanodistil.cli.binarize",
+    "token-counts": "nanodistil.cli.token_counts",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
     "doctor": "nanodistil.cli.doctor",

@@ -16,10 +16,11 @@ ERASE = "\r\x1b[K"
 class Progress:
     """Keeps the line on `out` where that is a terminal, and erases it at the end of a `with`.
 
-    done: how many there were before, which nobody has to wait for.
+    done: how many there were before, which nobody has to wait for. of: what is counted, for the line.
     """
 
-    def __init__(self, out: TextIO | None, done: int = 0) -> None:
+    def __init__(self, out: TextIO | None, done: int = 0, of: str = "") -> None:
+        self.of = f" {of}" if of else ""
         self.out = out if out is not None and out.isatty() else None
         self.done = self.before = done
         self.share: float | None = None  # of the input, with what is being answered
@@ -34,9 +35,9 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.erase()
 
-    def answered(self) -> None:
-        """One more is done."""
-        self.done += 1
+    def answered(self, count: int = 1) -> None:
+        """One more is done, or so many."""
+        self.done += count
         now = time.monotonic()
         if self.out is not None and now >= self.next:
             self.out.write(f"{ERASE}nanodistil: {self.line(now - self.began)}")
@@ -66,7 +67,7 @@ class Progress:
         '[########            ]  40 %  1,600 done, 25.0 a second, about 2 min left'
         """
         rate = (self.done - self.before) / seconds
-        text = f"{self.done:,} done, {rate:,.1f} a second"
+        text = f"{self.done:,}{self.of} done, {rate:,.1f} a second"
         if self.share is None:
             return text
         bar = f"[{'#' * int(self.share * BAR):<{BAR}}] {self.share:4.0%}".replace("%", " %")

@@ -31,11 +31,12 @@ class Lines:
     """The lines of a file, bytes without their ends, one by one.
 
     name: for messages. source: the file's descriptor. read: gives its next bytes, at most as many as asked for.
-    packed: whether there is more in the file than its size.
+    packed: whether there is more in the file than its size. `longest`, where set: bytes of a line that are too many.
     """
 
     def __init__(self, name: str, source: int, read: Callable[[int], bytes], packed: bool = False) -> None:
         self.name, self.source, self.read, self.packed = name, source, read, packed
+        self.longest: int | None = None
         self.number = 0  # of the line given last, from 1
         self.given = 0  # bytes of all lines given
         self.there: deque[bytes] = deque()  # lines that were read and not given
@@ -72,6 +73,9 @@ class Lines:
             self.begun = []
         if rest:
             self.begun.append(rest)
+            if self.longest is not None and sum(map(len, self.begun)) > self.longest:
+                place = self.place(self.number + len(self.there) + 1)
+                raise Unreadable(f"{place} has more than {self.longest:,} bytes; break it up: `fold -s` does, for one")
 
     def text(self, line: bytes) -> str:
         """The line given last, decoded. Raises InputError where it is not UTF-8."""

@@ -77,6 +77,13 @@ class Encodings:
         width = same_width(list(map(len, rows)))
         return np.array(rows, dtype=np.int64).reshape(len(rows), width, *[2] * (key == "offset_mapping"))
 
+    def flat(self) -> tuple[Any, Any]:
+        """The ids of all rows one after the other, (N,) int32, and how many each has, (R,) int64."""
+        import numpy as np
+
+        ids = [number for encoding in self.encodings for number in encoding.ids]
+        return np.array(ids, np.int32), np.array([len(e) for e in self.encodings], np.int64)
+
 
 def same_width(lengths: list[int]) -> int:
     """The length that all have. Raises InputError where they differ."""

@@ -92,6 +92,10 @@ class Rows:
             values[real] = key == "attention_mask"
         return values
 
+    def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The ids of all texts one after the other, (N,), and how many each has, (B,); without padding."""
+        return self.out[IDS, self._places()], np.array(self.lengths, np.int64)
+
     def encoding(self, i: int, sequence: int = 0) -> Encoding:
         """All that is known of text i, padded. `sequence`: 0, or 1 for the second text of a pair."""
         place = slice(self.first[i], self.first[i] + self.lengths[i])

@@ -1,0 +1,129 @@
+"""Masked language modelling: which tokens a batch hides, and behind what (Devlin et al. 2019, section 3.1).
+
+The rule is upstream's (distiller.py, prepare_batch_mlm), exactly in distribution:
+
+  1. ceil(mlm_mask_prop * N) of the N tokens of a batch are chosen, without replacement, each with a probability
+     proportional to max(count, 1) ** -mlm_smoothing, the count being the token's in the corpus. So rare words are
+     chosen more often. Special tokens are not chosen.
+  2. Each chosen one becomes [MASK] with probability word_mask, stays with word_keep, and becomes a random word with
+     word_rand.
+
+What may surprise in it, and is kept:
+
+- The number is that of the batch, not of a sequence: a sequence may have no chosen token, or very many.
+- A random word is uniform over the whole vocabulary: it may be a special token, or the very token that it replaces.
+
+Drawing without replacement in proportion to weights w is one step for all tokens: give token i the key e_i / w_i, e_i
+exponential, and take the M smallest keys. The smallest of independent exponentials of rates w_i is i with probability
+w_i / sum(w), and by their lack of memory the same holds for the next one among the rest, and so on: that is the
+one-by-one draw (Efraimidis and Spirakis 2006 have it with uniform keys). torch.multinomial(replacement=False), which
+upstream calls, does the same thing.
+
+What differs: a batch without enough tokens that may be chosen (upstream raises an error there) has them all chosen,
+and that may be none; there is no padding to be taken back; no rounding to multiples of 8, which upstream does for
+tensor cores. And the choice is a function of (seed, step, micro-batch), so that a run can be resumed at any step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nanodistil.arrays import numbers
+from nanodistil.backend import Ints
+from nanodistil.training.sampler import generator
+from nanodistil.weights.errors import InputError
+
+IGNORED = -100  # the label of a token that nothing is to be predicted for
+STRONGEST = 10  # smoothing; (10^11)^-10 is still far from where floating point ends
+USE = 1  # what ends the keys of this file; those of sampler.py, shorter, count as ending in 0
+
+
+class Masked(NamedTuple):
+    """A packed batch after masking: N tokens, M of them chosen."""
+
+    ids: Ints  # (N,) what the model sees
+    labels: Ints  # (N,) what was there at the chosen rows, -100 elsewhere
+    rows: Ints  # (M,) the chosen rows, ascending
+
+
+class Masking:
+    """The rule with its numbers; called with a batch and a key it gives a Masked.
+
+    counts: (V,), how often each token occurs in the corpus (token_counts.py); V is the vocabulary random words are
+    from. special_ids: never chosen. mask_id: [MASK]. The other names and defaults are upstream's.
+
+    Raises InputError for counts, ids or probabilities that cannot be.
+
+    >>> counts = [9, 9, 9, 1, 1]
+    >>> masking = Masking(counts, special_ids=[0, 1], mask_id=1, word_mask=1, word_keep=0, word_rand=0)
+    >>> masking(np.array([0, 2, 3, 4, 2, 2, 3, 0]), seed=56, step=0, micro=0)
+    Masked(ids=array([0, 2, 1, 1, 2, 2, 3, 0]), labels=array([-100, -100, 3, 4, -100, -100, -100, -100]),
+           rows=array([2, 3]))
+    """
+
+    def __init__(
+        self,
+        counts: ArrayLike,
+        *,
+        special_ids: Iterable[int],
+        mask_id: int,
+        mlm_mask_prop: float = 0.15,
+        word_mask: float = 0.8,
+        word_keep: float = 0.1,
+        word_rand: float = 0.1,
+        mlm_smoothing: float = 0.7,
+    ) -> None:
+        counted = numbers(counts, "the token counts")
+        if counted.ndim != 1 or not counted.size or counted.dtype.kind not in "iu" or (counted < 0).any():
+            raise InputError("the token counts must be a list of whole numbers from 0, one a token of the vocabulary")
+        self.vocab_size = V = len(counted)
+        for number in (mask_id, *(special := list(special_ids))):
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < V:
+                raise InputError(f"the special token {number!r} is outside the {V} tokens that were counted")
+        if not _is_number(mlm_mask_prop) or not 0 < mlm_mask_prop <= 1:
+            raise InputError(f"mlm_mask_prop is a share of the tokens: above 0 and at most 1, not {mlm_mask_prop!r}")
+        if not _is_number(mlm_smoothing) or not 0 <= mlm_smoothing <= STRONGEST:
+            raise InputError(f"mlm_smoothing must be a number from 0 to {STRONGEST}, not {mlm_smoothing!r}")
+        shares = {"word_mask": word_mask, "word_keep": word_keep, "word_rand": word_rand}
+        for name, value in shares.items():
+            if not _is_number(value) or not 0 <= value <= 1:
+                raise InputError(f"{name} must be a probability, from 0 to 1, not {value!r}")
+        if not math.isclose(sum(shares.values()), 1, rel_tol=0, abs_tol=1e-9):
+            raise InputError(f"{', '.join(shares)} must add up to 1, not to {sum(shares.values()):g}")
+        self.mask_id, self.mlm_mask_prop = int(mask_id), float(mlm_mask_prop)
+        self.word_keep, self.word_rand = float(word_keep), float(word_rand)
+        self.weights = np.maximum(counted, 1).astype(np.float64) ** -mlm_smoothing  # (V,)
+        self.weights[special] = 0
+
+    def __call__(self, ids: Ints, *, seed: int, step: int, micro: int) -> Masked:
+        """Mask a packed batch, (N,) ids. seed, step, micro: the run's, and which step and micro-batch this is.
+
+        Raises InputError for ids outside the vocabulary, and for keys as `generator` does.
+        """
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise InputError(f"ids must be a packed batch of whole numbers, (N,), not {ids.dtype} of {ids.shape}")
+        if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):
+            raise InputError(f"token ids must lie from 0 to {self.vocab_size - 1}, the tokens that were counted")
+        rng = generator(seed, step, micro, USE)
+        weights = self.weights[ids]  # (N,)
+        eligible = np.flatnonzero(weights)  # (E,)
+        M = min(math.ceil(self.mlm_mask_prop * len(ids)), len(eligible))
+        keys = rng.standard_exponential(len(eligible)) / weights[eligible]  # (E,)
+        rows = np.sort(eligible[np.argpartition(keys, M - 1)[:M]]) if M else eligible[:0]  # (M,)
+        lot = rng.random(M)
+        random_words = rng.integers(self.vocab_size, size=M)
+        kept = ids[rows].astype(np.int64)  # (M,)
+        masked, labels = ids.astype(np.int64), np.full(len(ids), IGNORED, np.int64)  # (N,)
+        labels[rows] = kept
+        real = np.where(lot < self.word_rand + self.word_keep, kept, self.mask_id)  # (M,)
+        masked[rows] = np.where(lot < self.word_rand, random_words, real)
+        return Masked(masked, labels, rows)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

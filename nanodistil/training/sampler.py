@@ -1,0 +1,82 @@
+"""Which sequences make up which batch of an epoch: a function of (seed, epoch), with nothing to save.
+
+The whole order of an epoch is worked out at its beginning, as one array of sequence numbers; batch k is its k-th
+stretch of `batch_size`. So a run that goes on in the middle of an epoch makes the same array and starts at batch k.
+Upstream's sampler is a generator, whose place is lost when the process ends.
+
+With `group_by_size` a batch holds sequences of about the same length, as upstream's grouped_batch_sampler.py makes
+them: lengths fall into bins of 4 (up to 2, 3-6, 7-10, ...); sequences come by in random order, each waits in its bin,
+and a bin with `batch_size` of them is a batch. What is left in the bins at the end is put together in order of length.
+There are ceil(N / batch_size) batches, all full but the last. Upstream needs that to save padding. A packed batch has
+none; there it keeps the batches of an epoch of about equal cost, each in turn, and the order the one of upstream.
+
+The flag is mended. Grouping is the default here, as upstream, where `--group_by_size` is declared `store_false`: giving
+the flag turns grouping OFF. Here the verbs have `--no-group-by-size`, which does what it says.
+
+What it does not do: batches by a number of tokens; upstream counts sequences, and so do learning rates that were found
+with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanodistil.backend import Ints
+from nanodistil.weights.errors import InputError
+
+FIRST_BIN, STEP = 3, 4  # upstream's bins begin at 3 and are 4 wide
+
+
+def epoch_order(
+    lengths: NDArray[Any],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    group_by_size: bool = True,
+    max_length: int = 512,
+) -> Ints:
+    """The numbers 0 to N - 1 in the order of an epoch; batch k is order[k * batch_size : (k + 1) * batch_size].
+
+    lengths: (N,), tokens of each sequence. max_length: of a sequence; longer ones share the last bin. The permutation
+    is drawn from np.random.default_rng((seed, epoch)).
+
+    Raises InputError for no sequences, and for numbers that cannot be.
+
+    >>> lengths = np.array([12, 30, 13, 31, 12, 32])
+    >>> order = epoch_order(lengths, 2, seed=56, epoch=0)
+    >>> lengths[order].reshape(3, 2).tolist()
+    [[12, 12], [32, 31], [13, 30]]
+    """
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or not len(lengths) or lengths.dtype.kind not in "iu":
+        raise InputError(f"lengths must be whole numbers, one a sequence, not {lengths.dtype} of {lengths.shape}")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
+    order = generator(seed, epoch).permutation(len(lengths))  # (N,)
+    if not group_by_size:
+        return order
+    bins = np.arange(FIRST_BIN, max_length, STEP)
+    group = np.searchsorted(bins, lengths[order], side="right")  # (N,) in the order they come by
+    by_group = np.argsort(group, kind="stable")  # (N,) places in `order`: bin by bin, in a bin as they come by
+    sizes = np.bincount(group)  # (G,)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # (N,) how many came before, in its bin
+    fills = place < np.repeat(sizes - sizes % batch_size, sizes)  # (N,) whether it is in a batch of its bin
+    batches = by_group[fills].reshape(-1, batch_size)  # (full ones, batch_size)
+    batches = batches[np.argsort(batches[:, -1])]  # a batch is there when its last one comes by
+    return np.asarray(order[np.concatenate([batches.ravel(), by_group[~fills]])], np.int64)
+
+
+def generator(*key: int) -> np.random.Generator:
+    """A generator that depends on the numbers of `key` and nothing else. Raises InputError for others than 0..2^32-1.
+
+    NumPy takes zeros at the end of a key for nothing: (5, 1) and (5, 1, 0) are the same generator. And a larger number
+    counts as several. So the keys of different uses end in different numbers (see masking.py), and numbers are bounded.
+    """
+    for number in key:
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < 1 << 32:
+            raise InputError(f"seeds, epochs and steps are whole numbers from 0 to {(1 << 32) - 1}, not {number!r}")
+    return np.random.default_rng([int(number) for number in key])
