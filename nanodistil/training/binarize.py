@@ -135,17 +135,16 @@ def _begun(folder: Path, new: Index, resume: bool) -> Index:
     if not begun and others:
         raise InputError(f"{folder} is not empty (it has {min(others)}); name a new folder")
     old = read_index(folder, UNFINISHED) if begun else new
-    if not old.shards:  # nothing worth keeping
-        write_index(folder, new, UNFINISHED)
-        return new
-    if not resume:
+    if old.shards and not resume:
         raise InputError(f"{folder} holds the beginning of a data set; go on with resume=True (--resume) or remove it")
-    if old.vocabulary != new.vocabulary:
+    if old.shards and old.vocabulary != new.vocabulary:
         raise InputError(f"{folder} was begun with another tokenizer ({old.tokenizer}); resume with that one")
     for pattern in (".ids-*", ".starts-*", f".{INDEX}.*", f".{UNFINISHED}.*"):
         for stray in folder.glob(pattern):  # of a run that was killed while it wrote
             stray.unlink()
-    return old
+    if not old.shards:
+        write_index(folder, new, UNFINISHED)
+    return old if old.shards else new
 
 
 def _pass_over(source: Iterator[str], index: Index) -> None:

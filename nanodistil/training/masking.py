@@ -21,7 +21,7 @@ upstream calls, does the same thing.
 
 What differs: a batch without enough tokens that may be chosen (upstream raises an error there) has them all chosen,
 and that may be none; there is no padding to be taken back; no rounding to multiples of 8, which upstream does for
-tensor cores. And the choice is a function of (seed, step, micro-batch), so that a run can be resumed at any step.
+tensor cores. And the choice is a function of a key, made of seed, step and micro-batch, so that a run can be resumed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ from numpy.typing import ArrayLike
 
 from nanodistil.arrays import numbers
 from nanodistil.backend import Ints
-from nanodistil.training.sampler import generator
 from nanodistil.weights.errors import InputError
 
 IGNORED = -100  # the label of a token that nothing is to be predicted for
 STRONGEST = 10  # smoothing; (10^11)^-10 is still far from where floating point ends
-USE = 1  # what ends the keys of this file; those of sampler.py, shorter, count as ending in 0
+USE = 1  # goes before the key: dropout has the same key, with the number of a site behind it
 
 
 class Masked(NamedTuple):
@@ -59,11 +58,10 @@ class Masking:
 
     Raises InputError for counts, ids or probabilities that cannot be.
 
-    >>> counts = [9, 9, 9, 1, 1]
-    >>> masking = Masking(counts, special_ids=[0, 1], mask_id=1, word_mask=1, word_keep=0, word_rand=0)
-    >>> masking(np.array([0, 2, 3, 4, 2, 2, 3, 0]), seed=56, step=0, micro=0)
-    Masked(ids=array([0, 2, 1, 1, 2, 2, 3, 0]), labels=array([-100, -100, 3, 4, -100, -100, -100, -100]),
-           rows=array([2, 3]))
+    >>> counts, everything = [9, 9, 9, 1, 1], {"mlm_mask_prop": 1, "word_mask": 1, "word_keep": 0, "word_rand": 0}
+    >>> masking = Masking(counts, special_ids=[0, 1], mask_id=1, **everything)
+    >>> masking(np.array([0, 2, 3, 0]), key=56)
+    Masked(ids=array([0, 1, 1, 0]), labels=array([-100,    2,    3, -100]), rows=array([1, 2]))
     """
 
     def __init__(
@@ -100,16 +98,18 @@ class Masking:
         self.weights = np.maximum(counted, 1).astype(np.float64) ** -mlm_smoothing  # (V,)
         self.weights[special] = 0
 
-    def __call__(self, ids: Ints, *, seed: int, step: int, micro: int) -> Masked:
-        """Mask a packed batch, (N,) ids. seed, step, micro: the run's, and which step and micro-batch this is.
+    def __call__(self, ids: Ints, key: int) -> Masked:
+        """Mask a packed batch, (N,) ids. key: 64 bits, of the seed, the step and the micro-batch (loop.py, key_of).
 
-        Raises InputError for ids outside the vocabulary, and for keys as `generator` does.
+        Raises InputError for ids outside the vocabulary, and for another key.
         """
+        if isinstance(key, bool) or not isinstance(key, int | np.integer) or not 0 <= key < 1 << 64:
+            raise InputError(f"key must be a whole number of at most 64 bits, not {key!r}")
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
             raise InputError(f"ids must be a packed batch of whole numbers, (N,), not {ids.dtype} of {ids.shape}")
         if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):
             raise InputError(f"token ids must lie from 0 to {self.vocab_size - 1}, the tokens that were counted")
-        rng = generator(seed, step, micro, USE)
+        rng = np.random.default_rng((USE, int(key)))
         weights = self.weights[ids]  # (N,)
         eligible = np.flatnonzero(weights)  # (E,)
         M = min(math.ceil(self.mlm_mask_prop * len(ids)), len(eligible))

@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanodistil.backend import Ints
+from nanodistil.model import Packed
+from nanodistil.training.sequences import Sequences
 from nanodistil.weights.errors import InputError
 
 FIRST_BIN, STEP = 3, 4  # upstream's bins begin at 3 and are 4 wide
@@ -46,17 +48,20 @@ def epoch_order(
 
     Raises InputError for no sequences, and for numbers that cannot be.
 
-    >>> lengths = np.array([12, 30, 13, 31, 12, 32])
+    >>> lengths = np.array([12, 30, 12, 30])
     >>> order = epoch_order(lengths, 2, seed=56, epoch=0)
-    >>> lengths[order].reshape(3, 2).tolist()
-    [[12, 12], [32, 31], [13, 30]]
+    >>> sorted(lengths[order].reshape(2, 2).tolist())
+    [[12, 12], [30, 30]]
     """
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or not len(lengths) or lengths.dtype.kind not in "iu":
         raise InputError(f"lengths must be whole numbers, one a sequence, not {lengths.dtype} of {lengths.shape}")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise InputError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
-    order = generator(seed, epoch).permutation(len(lengths))  # (N,)
+    for name, number in (("seed", seed), ("epoch", epoch)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
+            raise InputError(f"{name} must be a whole number from 0, not {number!r}")
+    order = np.random.default_rng((int(seed), int(epoch))).permutation(len(lengths))  # (N,)
     if not group_by_size:
         return order
     bins = np.arange(FIRST_BIN, max_length, STEP)
@@ -70,13 +75,25 @@ def epoch_order(
     return np.asarray(order[np.concatenate([batches.ravel(), by_group[~fills]])], np.int64)
 
 
-def generator(*key: int) -> np.random.Generator:
-    """A generator that depends on the numbers of `key` and nothing else. Raises InputError for others than 0..2^32-1.
+class Epoch:
+    """The batches of one epoch, each read and packed when it is asked for: what loop.py takes as an epoch.
 
-    NumPy takes zeros at the end of a key for nothing: (5, 1) and (5, 1, 0) are the same generator. And a larger number
-    counts as several. So the keys of different uses end in different numbers (see masking.py), and numbers are bounded.
+    The arguments are those of epoch_order; lengths and max_length are those of `sequences`.
     """
-    for number in key:
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < 1 << 32:
-            raise InputError(f"seeds, epochs and steps are whole numbers from 0 to {(1 << 32) - 1}, not {number!r}")
-    return np.random.default_rng([int(number) for number in key])
+
+    def __init__(
+        self, sequences: Sequences, batch_size: int, seed: int, epoch: int, *, group_by_size: bool = True
+    ) -> None:
+        self.sequences, self.batch_size = sequences, batch_size
+        self.order = epoch_order(
+            sequences.lengths, batch_size, seed, epoch, group_by_size=group_by_size, max_length=sequences.max_length
+        )
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, number: int) -> Packed:
+        """Batch `number`, from 0. Raises IndexError for one that is not there."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"there is no batch {number} among {len(self)}")
+        return self.sequences.batch(self.order[number * self.batch_size : (number + 1) * self.batch_size])
