@@ -40,6 +40,7 @@ VERBS = {
     "doctor": "nanodistil.cli.doctor",
     "warmup": "nanodistil.cli.warmup",
     "bench": "nanodistil.cli.bench",
+    "extract-student": "nanodistil.cli.extract_student",
 }
 
 

@@ -12,6 +12,7 @@ import torch
 import transformers
 from weight_formats import keras
 
+from nanodistil.cli import main
 from nanodistil.family import bert
 from nanodistil.weights import bert_names, loading
 from nanodistil.weights.h5_file import torch_name
@@ -26,6 +27,17 @@ HEADS = {
     "BertForSequenceClassification": ["logits"],
     "BertForTokenClassification": ["logits"],
     "BertForQuestionAnswering": ["start_logits", "end_logits"],
+}
+
+UPSTREAM = {  # which module of a student's layer is which of its teacher's, in upstream's script
+    "attention.q_lin": "attention.self.query",
+    "attention.k_lin": "attention.self.key",
+    "attention.v_lin": "attention.self.value",
+    "attention.out_lin": "attention.output.dense",
+    "sa_layer_norm": "attention.output.LayerNorm",
+    "ffn.lin1": "intermediate.dense",
+    "ffn.lin2": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
 }
 
 
@@ -202,3 +214,29 @@ def test_names_of_tensorflow(tmp_path):
     assert loaded.tensors.keys() == safe.tensors.keys()
     for name, array in safe.tensors.items():
         np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)
+
+
+def test_a_student_in_transformers(tmp_path):
+    """transformers loads it whole; and all layers with folded types say what the teacher does."""
+    saved(tmp_path / "bert", "BertForPreTraining", **SMALL | {"num_hidden_layers": 5})
+    inputs = batch(3, 9, 60)
+    inputs["token_type_ids"][:] = 0
+    teacher = theirs("BertForMaskedLM", tmp_path / "bert", inputs)
+    for chosen in ("0,1,2,3,4", "0,2,4"):
+        folder = tmp_path / chosen
+        assert (
+            main(["extract-student", str(tmp_path / "bert"), str(folder), "--layers", chosen, "--fold-token-types"])
+            == 0
+        )
+        student, told = transformers.DistilBertForMaskedLM.from_pretrained(folder, output_loading_info=True)
+        assert not any(told.values())
+        plain = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        mine = theirs("DistilBertForMaskedLM", folder, plain)
+        near = (mine.logits - teacher.logits).abs()[torch.tensor(inputs["attention_mask"]) != 0].max() < 1e-5
+        assert near == (chosen == "0,1,2,3,4")
+    bert_state = transformers.BertForMaskedLM.from_pretrained(tmp_path / "bert").state_dict()
+    for new, old in enumerate((0, 2, 4)):  # upstream's own list of pairs
+        for ours, upstreams in UPSTREAM.items():
+            for last in ("weight", "bias"):
+                mine = student.state_dict()[f"distilbert.transformer.layer.{new}.{ours}.{last}"]
+                assert torch.equal(mine, bert_state[f"bert.encoder.layer.{old}.{upstreams}.{last}"])

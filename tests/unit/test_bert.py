@@ -2,11 +2,12 @@
 
 import json
 import pickle
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import random_tensors
+from tiny_berts import TINY, saved, tensors, under_their_names
 from weight_files import file_bytes
 from weight_formats import flax, keras, torch_bin
 
@@ -21,10 +22,8 @@ from nanodistil.family.bert import (
 from nanodistil.family.bert_config import BertConfig
 from nanodistil.kernels.numpy_ops import ACTIVATIONS
 from nanodistil.weights import bert_names
-from nanodistil.weights.names import count, is_norm
+from nanodistil.weights.names import count
 
-SHAPE = {"vocab_size": 30, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 14}
-TINY = BertConfig(**SHAPE, max_position_embeddings=7, type_vocab_size=3)
 CLASSES = {
     "pooler": BertModel,
     "masked_lm": BertForMaskedLM,
@@ -35,26 +34,6 @@ CLASSES = {
 IDS = np.array([[3, 4, 5, 6, 7, 8], [9, 10, 11, 0, 0, 0]])
 MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]])
 TYPES = np.array([[0, 0, 1, 1, 2, 2], [0, 1, 0, 0, 0, 0]])
-
-
-def tensors(head, dtype=np.float64, config=TINY):
-    """Random ones under canonical names, norms near 1."""
-    rng, drawn = np.random.default_rng(7), {}
-    for name, shape in bert_names.expected(config, head).items():
-        drawn[name] = ((is_norm(name) and name.endswith("weight")) + 0.4 * rng.standard_normal(shape)).astype(dtype)
-    return drawn
-
-
-def under_their_names(head, dtype=np.float64):
-    return {bert_names.filed(name, head): array for name, array in tensors(head, dtype).items()}
-
-
-def saved(folder, arrays, **config):
-    """A BERT's folder. arrays: under the names of files."""
-    values = {**asdict(TINY), "model_type": "bert", **config}
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in values.items() if k != "extra"}))
-    (folder / "model.safetensors").write_bytes(file_bytes(arrays))
-    return folder
 
 
 def restated(t, ids, types):

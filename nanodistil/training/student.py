@@ -1,0 +1,143 @@
+"""A student to begin with: some of its teacher's layers, unchanged (Sanh et al. 2019, section 3).
+
+DistilBERT starts from every other layer of BERT, with BERT's words and positions around them; of all that the paper's
+ablation leaves out, this start is missed most. Here is upstream's scripts/extract_distilbert.py, with these decisions:
+
+which layers       Upstream writes 0, 2, 4, 7, 9, 11 of 12. That is half the layers, spread evenly from the first to
+                   the last and rounded, and so are ours of any depth (`spread`); or those one names.
+vocab_transform    Upstream copies the masked-LM head's inner map only when told to, with --vocab_transform, and then
+                   trains a random one below the teacher's own projection. Here it is copied unless told not to.
+token types        A DistilBERT has none. Upstream drops the teacher's, and with them a vector that the teacher adds to
+                   each token of a single text; `fold_token_types` adds the one of type 0 to every position instead.
+                   With all layers, the student then computes what its teacher does, to the last bit.
+pooler             Is dropped, as upstream: the masked-LM head does not use it.
+sinusoids          Upstream trains with `sinusoidal_pos_embds`, which freezes the teacher's positions. Here the config
+                   says that positions are learned, as they were; freezing is an option of the distillation.
+
+A teacher that is a body without a masked-LM head gives a student without one. It does not train anything: distill.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from nanodistil.backend import Array
+from nanodistil.config import DistilBertConfig
+from nanodistil.family.bert_config import BertConfig
+from nanodistil.heads import DistilBertForMaskedLM, DistilBertModel
+from nanodistil.weights import bert_names, names
+from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.files import CONFIG, WEIGHT_FILES
+from nanodistil.weights.initial import POSITIONS, fresh
+from nanodistil.weights.loading import load, sources
+from nanodistil.weights.small_files import read_json
+
+Tensors = dict[str, Array]
+TRANSFORM = ("vocab_transform", "vocab_layer_norm", "activation")  # the head, without its projection
+
+
+class Teacher(NamedTuple):
+    """A BERT or DistilBERT, in DistilBERT's words."""
+
+    config: DistilBertConfig
+    tensors: Tensors  # under the names of weights/names.py
+    token_types: Array | None  # (Y, D); a DistilBERT has none
+    head: str  # "masked_lm" or "base"
+
+
+def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
+    """A folder's BERT or DistilBERT, all weights in `dtype`. Raises CheckpointError for any other, or a broken one."""
+    values = read_json(folder / CONFIG)
+    kind = values.get("model_type", "bert" if "type_vocab_size" in values else "distilbert")  # files of 2019 have none
+    if kind not in ("bert", "distilbert"):
+        raise CheckpointError(f"{folder}: is a {str(kind)[:40]!r}; the teacher of a DistilBERT is a bert or distilbert")
+    is_bert = kind == "bert"
+    config = BertConfig.from_dict(values) if is_bert else DistilBertConfig.from_dict(values)
+    table = bert_names if is_bert else names
+    head = "masked_lm" if "vocab_projector.bias" in sources(folder, table) else "base"
+    tensors = load(folder, config, head, dtype, table=table, draw=False).tensors
+    plain = config.as_distilbert() if isinstance(config, BertConfig) else config
+    return Teacher(plain, tensors, tensors.pop(bert_names.TOKEN_TYPES, None), head)
+
+
+def spread(n_layers: int) -> list[int]:
+    """Half of so many layers (rounded up), evenly from the first to the last: upstream's choice, for any depth.
+
+    >>> spread(12), spread(6), spread(1)
+    ([0, 2, 4, 7, 9, 11], [0, 3, 5], [0])
+    """
+    steps = (n_layers + 1) // 2 - 1
+    return [(2 * i * (n_layers - 1) + steps) // (2 * steps) for i in range(steps + 1)] if steps else [0]
+
+
+def extract(
+    teacher: Teacher,
+    layers: Sequence[int] | None = None,
+    *,
+    vocab_transform: bool = True,
+    fold_token_types: bool = False,
+    seed: int = 0,
+) -> tuple[DistilBertConfig, Tensors]:
+    """The student's config and tensors; arrays that it shares with the teacher are the teacher's own.
+
+    layers: of the teacher, ascending (None: `spread`). vocab_transform: False for a fresh one, drawn from seed.
+    Raises InputError for layers that the teacher does not have, or token types where there are none.
+    """
+    L = teacher.config.n_layers
+    layers = spread(L) if layers is None else list(layers)
+    beyond = [layer for layer in layers if layer not in range(L)]
+    if beyond:
+        raise InputError(f"the teacher has no layer {beyond[0]}; its layers are 0 to {L - 1}")
+    if not layers or layers != sorted(set(layers)):
+        raise InputError(f"layers must be named in ascending order, each once, not {','.join(map(str, layers))!r}")
+    if fold_token_types and teacher.token_types is None:
+        raise InputError("the teacher is a DistilBERT and has no token types to fold")
+
+    pruned = {new: teacher.config.pruned_heads.get(old, []) for new, old in enumerate(layers)}
+    config = replace(
+        teacher.config,
+        n_layers=len(layers),
+        sinusoidal_pos_embds=False,
+        pruned_heads={layer: heads for layer, heads in pruned.items() if heads},
+    )
+    shapes = names.expected(config, teacher.head)
+    tensors = {}
+    for name in shapes:
+        if name.startswith("transformer.layer."):
+            number, _, inner = name.removeprefix("transformer.layer.").partition(".")
+            tensors[name] = teacher.tensors[f"transformer.layer.{layers[int(number)]}.{inner}"]
+        else:
+            tensors[name] = teacher.tensors[name]
+    if fold_token_types and teacher.token_types is not None:
+        tensors[POSITIONS] = teacher.token_types[0] + tensors[POSITIONS]  # (P, D), added as family/bert.py adds it
+    if not vocab_transform:
+        anew = {name: shape for name, shape in shapes.items() if name.startswith(TRANSFORM)}
+        tensors |= fresh(anew, config, tensors[POSITIONS].dtype, seed)
+    return config, tensors
+
+
+def write_student(folder: Path, teacher: Path, config: DistilBertConfig, tensors: Tensors) -> bool:
+    """Write the student's model, and its teacher's tokenizer if it has one, which is returned.
+
+    A new folder becomes a model with its last file, config.json; an old model is not written over, since half of it
+    would be the old one's after a crash. Raises InputError where the folder holds one already, or cannot be written.
+    """
+    from nanodistil.tokenization import DistilBertTokenizer
+    from nanodistil.weights.files import VOCABULARIES
+
+    there = [name for name in (CONFIG, *WEIGHT_FILES) if (folder / name).exists()]
+    if there:
+        raise InputError(f"{folder}: already holds a model ({there[0]}); choose another folder, or remove it first")
+    has_tokenizer = any((teacher / name).is_file() for name in VOCABULARIES)
+    if has_tokenizer:
+        tokenizer = DistilBertTokenizer.from_pretrained(teacher)
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]  # a DistilBERT takes no token types
+        tokenizer.save_pretrained(folder)
+    with_head = "vocab_projector.bias" in tensors
+    dtype = tensors[POSITIONS].dtype
+    model = (DistilBertForMaskedLM if with_head else DistilBertModel)(config, tensors, backend="numpy", dtype=dtype)
+    model.save_pretrained(folder)
+    return has_tokenizer
