@@ -116,15 +116,17 @@ class Trainee:
         self.flat_gradients = np.zeros_like(self.flat)  # (n,)
         self.weights: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
+        starts: dict[str, int] = {}  # where in the flat arrays
         end = 0
         for name in names:
-            start, end = end, end + masters[name].size
+            starts[name] = start = end
+            end += masters[name].size
             shape = masters[name].shape
             self.flat[start:end] = masters[name].reshape(-1)
             self.weights[name] = self.flat[start:end].reshape(shape)
             self.gradients[name] = self.flat_gradients[start:end].reshape(shape)
         del masters
-        self._d = self._laid_out_gradients()
+        self._d = self._laid_out_gradients(starts)
         self.refresh()
 
     @property
@@ -132,17 +134,20 @@ class Trainee:
         """The model's."""
         return self.model.config
 
-    def _laid_out_gradients(self) -> Weights:
+    def _laid_out_gradients(self, starts: dict[str, int]) -> Weights:
         """The gradients as backward.py wants them, views into flat_gradients all."""
         d = lay_out(self.gradients, self.config.n_layers, self.config.activation, Map, Map)
+
+        def qkv(at: str, kind: str) -> Array:
+            """The three as one, since they are neighbours: -> (3A, D) or (3A,)."""
+            first = self.gradients[f"{at}.q_lin.{kind}"]
+            start = starts[f"{at}.q_lin.{kind}"]
+            return self.flat_gradients[start : start + 3 * first.size].reshape(-1, *first.shape[1:])
+
         layers = []
         for i, layer in enumerate(d.layers):
             at = f"transformer.layer.{i}.attention"
-            dW, db = (
-                _joined([self.gradients[f"{at}.{name}.{kind}"] for name in QKV], self.flat_gradients)
-                for kind in ("weight", "bias")
-            )
-            layers.append(layer._replace(qkv_lin=Map(dW, db)))
+            layers.append(layer._replace(qkv_lin=Map(qkv(at, "weight"), qkv(at, "bias"))))
         return d._replace(layers=tuple(layers))
 
     def zero_gradients(self) -> None:
@@ -239,10 +244,3 @@ def _frozen(names: Collection[str], config: DistilBertConfig, masters: dict[str,
                     f"frozen: {min(maps & frozen)} is one map with those of q, k and v; freeze all or none"
                 )
     return frozen
-
-
-def _joined(parts: list[Array], flat: Array) -> Array:
-    """Views of `flat` that follow one another -> one view over them all: (O, ...) each -> (3 O, ...)."""
-    start = (parts[0].__array_interface__["data"][0] - flat.__array_interface__["data"][0]) // flat.itemsize
-    size = sum(part.size for part in parts)
-    return flat[start : start + size].reshape(-1, *parts[0].shape[1:])
