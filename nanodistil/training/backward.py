@@ -12,7 +12,7 @@ The shape letters are those of model.py. `w` and `layer` hold the weights in the
 gradients under the same names: a linear map is there the pair (dW, db), and tied weights are one array, to which both
 uses add. `seen` is what the forward pass kept (saved.py), and `dropout` what it dropped.
 
-The letters aside, what looks odd is the last layer: a head that needs only M rows of it (`look` in model.py) sends back
+What looks odd is the last layer: a head that needs only M rows of it (`look` in model.py) sends back
 only M; the other rows of x were asked for their keys and values alone.
 """
 
@@ -29,9 +29,7 @@ from nanodistil.weights.layout import LayerWeights, Weights
 Seen = dict[str, Array]
 
 
-def embeddings_backward(
-    dx: Array, batch: Packed, w: Weights, d: Weights, run: Run, pad: int, bops: BackwardOps
-) -> Array:
+def embeddings_backward(dx: Array, run: Run, w: Weights, d: Weights, pad: int, bops: BackwardOps) -> Array:
     """To what was summed: (N, D) -> (N, D); word and position embeddings get theirs of it.
 
     pad: the token whose word vector does not learn from being read, PyTorch's padding_idx.
@@ -39,7 +37,7 @@ def embeddings_backward(
     dx = run.dropout("embeddings.LayerNorm", dx)  # (N, D)
     dx = bops.layer_norm_backward(dx, run.total, w.LayerNorm.weight, *d.LayerNorm)  # (N, D)
     unmoved = d.word_embeddings[pad].copy()  # (D,)
-    bops.embed_backward(dx, batch.ids, batch.positions, d.word_embeddings, d.position_embeddings)
+    bops.embed_backward(dx, run.batch.ids, run.batch.positions, d.word_embeddings, d.position_embeddings)
     d.word_embeddings[pad] = unmoved
     return dx
 
@@ -146,7 +144,7 @@ def encoder_backward(
         dx = block_backward(
             dx, x, w.layers[i], d.layers[i], seen, run.batch, config, ops, bops, run.dropout, at, look
         )  # (N, D)
-    return embeddings_backward(dx, run.batch, w, d, run, config.pad_token_id, bops)  # (N, D)
+    return embeddings_backward(dx, run, w, d, config.pad_token_id, bops)  # (N, D)
 
 
 def masked_lm_backward(

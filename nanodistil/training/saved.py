@@ -10,8 +10,9 @@ in a sentence classifier dropout comes after the ReLU, where no tap is; but zero
 a ReLU is the same as after it, to the last bit, so it is applied to what the ReLU is given.
 
 What is kept of a block, in rows of width D: its input, q, k, v, context, out_lin, sa_layer_norm and lin2, and lin1 at 4
-D, together 12 D numbers a token. Neither the T x T probabilities are kept nor the activation of lin1, another 4 D: each
-is made again from what is there, the latter at well under a hundredth of a block's time.
+D, together 12 D numbers a token. The T x T probabilities are never kept. Nor is the activation of lin1, another 4 D: to
+compute GELU once more takes 1.9 ms of a block's 400 (1024 tokens, one thread), and a step on them peaks 271 MB above
+the weights instead of 332; with checkpointing (`encoder`, below) at 147.
 """
 
 from __future__ import annotations

@@ -223,6 +223,15 @@ def test_pruned_heads():
     check_by_differences("token_classification", trainee, batch_for("token_classification"), entries=1)
 
 
+def test_the_gradient_at_the_sum_of_embeddings_comes_back():
+    trainee = Trainee(heads.DistilBertModel(SMALL, random_tensors(SMALL, "base", dtype="float64"), dtype="float64"))
+    run = trainee.encode(Packing.of(IDS, MASK, SMALL).batch)
+    dx = trainee.encode_backward(np.cos(run.x), run)  # (N, D)
+    for name, rows in (("word", run.batch.ids), ("position", run.batch.positions)):
+        gradient = trainee.gradients[f"embeddings.{name}_embeddings.weight"]
+        np.testing.assert_allclose(gradient, np.eye(len(gradient))[rows].T @ dx, rtol=0, atol=1e-14)
+
+
 # ---- dropout
 
 
@@ -328,8 +337,9 @@ def test_what_cannot_be_trained_is_refused():
         Trainee(model_for("masked_lm"), frozen=["ffn"])
     with pytest.raises(InputError, match="q, k and v"):
         Trainee(model_for("masked_lm"), frozen=["transformer.layer.0.attention.q_lin.bias"])
-    with pytest.raises(InputError, match="float64"):
-        Trainee(model_for("masked_lm", dtype="float32"), dtype="float64")
+    for loaded, asked in (("float32", "float64"), ("float64", "float32")):
+        with pytest.raises(InputError, match=f"in {loaded} cannot be trained in {asked}"):
+            Trainee(model_for("masked_lm", dtype=loaded), dtype=asked)
     with pytest.raises(InputError, match="numpy backend computes in"):
         Trainee(model_for("masked_lm", dtype="float32"), dtype="bfloat16")
     base = Trainee(heads.DistilBertModel(SMALL, backend="numpy"))
@@ -344,7 +354,7 @@ def test_rounded_weights_cannot_be_trained(dtype):
     with pytest.raises(InputError, match=f"rounded to {dtype}"):
         Trainee(model)
     float32 = heads.DistilBertForMaskedLM(SMALL, backend="numba")
-    with pytest.raises(InputError, match="int8 cannot be trained"):
+    with pytest.raises(InputError, match="float32 cannot be trained in int8"):
         Trainee(float32, dtype="int8")
 
 
