@@ -11,16 +11,21 @@ a test of the test shows that it still finds differences.
 """
 
 import math
+import random
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from tokenizer_texts import random_text
 
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.binarize import binarize
 from nanodistil.training.masking import Masking
 from nanodistil.training.sampler import epoch_order
 from nanodistil.training.sequences import Sequences
+from nanodistil.training.shards import read_shard
+from nanodistil.weights.cache import EMBEDDED
 
 torch = pytest.importorskip("torch")
 stats = pytest.importorskip("scipy.stats")
@@ -184,6 +189,26 @@ def test_the_test_can_tell_a_difference():
     marginal, rng = theirs[0] / ROUNDS, np.random.default_rng(0)
     alone = tally(((packed, np.where(rng.random(n) < marginal, packed, -100)) for _ in range(ROUNDS)), n)
     assert same_distribution(alone[0], theirs[0]) > 0.001 > 1e-6 > same_distribution(alone[5], theirs[5])
+
+
+# ---- texts to ids
+
+
+def test_ids_are_those_of_upstreams_texts(tmp_path):
+    """binarized_data.py writes [CLS] and [SEP] around the stripped text and encodes that without adding any."""
+    transformers = pytest.importorskip("transformers")
+    ours = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    theirs = transformers.BertTokenizerFast(vocab_file=str(EMBEDDED / "vocab.txt"))
+    rng = random.Random(0)
+    lines = [random_text(rng) for _ in range(2000)]
+    index = binarize(lines, tmp_path / "x", ours)
+    ids, starts = read_shard(tmp_path / "x", index, 0)
+    found = iter([ids[a:b].tolist() for a, b in pairwise(starts)])
+    for line in lines:
+        expected = theirs.encode(f"[CLS] {line.strip()} [SEP]", add_special_tokens=False)
+        if len(expected) > 2:
+            assert next(found) == expected
+    assert next(found, None) is None and index.empty > 0
 
 
 # ---- splitting and dropping
