@@ -12,7 +12,7 @@ are checked as there, and errors are the same. What is not computed is what no l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from nanodistil.training.saved import Run
 from nanodistil.training.trainee import HeadRun, Trainee
 from nanodistil.weights.errors import InputError
 
-Batch = dict[str, Any]  # input_ids, attention_mask, position_ids, and the labels
+Batch = Mapping[str, Any]  # input_ids, attention_mask, position_ids, and the labels
 Objective = Callable[..., float]
 
 TOKENS = ("input_ids", "attention_mask", "position_ids")

@@ -126,6 +126,14 @@ def test_checkpointing_changes_no_bit(head, key):
     np.testing.assert_array_equal(kept.flat_gradients, again.flat_gradients)
 
 
+def test_a_run_keeps_twelve_widths_a_token_and_no_square():
+    run = Trainee(model_for("masked_lm", replace(SMALL, hidden_dim=4 * SMALL.dim))).encode(
+        Packing.of(IDS, MASK, SMALL).batch
+    )
+    for x, seen in zip(run.inputs, run.seen, strict=True):
+        assert x.size + sum(value.size for value in seen.values()) == 12 * SMALL.dim * len(run.batch.ids)
+
+
 def test_a_checkpointed_run_keeps_one_array_a_block():
     trainee = Trainee(model_for("masked_lm"), checkpointing=True)
     run = trainee.encode(Packing.of(IDS, MASK, SMALL).batch)
