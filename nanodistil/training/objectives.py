@@ -2,10 +2,10 @@
 
 Each takes the keyword arguments of the head's call (heads.py), and gives the loss that the call would, computed by the
 same rules: which positions count, what the mean is taken over, when there is none (NaN, and no gradient). The arrays
-are checked as there, and errors are the same. What is not computed is what no loss depends on:
+are checked as there, and errors are the same. Not computed is what no loss depends on:
 
-- masked-LM logits (and the last layer) only at positions with a label, and a few rows at a time, since a row of logits
-  is as long as the vocabulary: 256 rows of the official one are 31 MB, all 32 x 512 of a batch would be 2 GB;
+- logits of tokens, and the last layer, at positions without a label; of the masked LM they come a few rows at a time,
+  since a row is as long as the vocabulary: 256 rows of the official one are 31 MB, all 32 x 512 of a batch 2 GB;
 - positions hidden by the mask, unless a label stands there, or, for question answering, always: there upstream takes
   its softmax over all T positions, padding and all, so padding changes the loss.
 """
@@ -41,16 +41,29 @@ def masked_lm(trainee: Trainee, batch: Batch, *, key: int | None = None, scale: 
     Adds scale times its gradients to those of the trainee. key: of the dropout; None for none. Raises InputError for
     arguments that do not fit the model. So do all functions here.
     """
+    return _at_labels(trainee, batch, trainee.config.vocab_size, PIECE, key, scale)
+
+
+def token_classification(trainee: Trainee, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
+    """Mean cross-entropy at the tokens whose label is not -100: labels (B, T) -> the loss."""
+    return _at_labels(trainee, batch, trainee.config.num_labels, None, key, scale)
+
+
+def _at_labels(trainee: Trainee, batch: Batch, classes: int, piece: int | None, key: int | None, scale: float) -> float:
+    """The two above: the same loss of other classes. piece: how many rows at a time.
+
+    None for all at once, where dropout falls on the rows: each piece would draw the same mask.
+    """
     labels, packing = _labelled_tokens(trainee, batch)  # (B, T)
-    counted, truth = losses.counted_labels(labels.reshape(-1), labels.size, trainee.config.vocab_size)  # (B T,), (M,)
+    counted, truth = losses.counted_labels(labels.reshape(-1), labels.size, classes)  # (B T,), (M,)
     if not truth.size:
         return float("nan")
     look, _ = packing.look(packing.rows(np.argwhere(counted.reshape(labels.shape))))
     run = trainee.encode(packing.batch, look, key)  # (M, D)
     dx, total = np.empty_like(run.x), 0.0
-    for start in range(0, len(truth), PIECE):
-        rows = slice(start, start + PIECE)
-        head = trainee.apply_head(run.x[rows], key)  # (m, V)
+    for start in range(0, len(truth), piece or len(truth)):
+        rows = slice(start, start + (piece or len(truth)))
+        head = trainee.apply_head(run.x[rows], key)  # (m, V) or (m, C)
         dlogits = np.zeros_like(head.logits)
         total += trainee.bops.cross_entropy(head.logits, truth[rows], scale / len(truth), dlogits)
         dx[rows] = trainee.head_backward(dlogits, head)  # (m, D)
@@ -94,19 +107,6 @@ def multiple_choice(trainee: Trainee, batch: Batch, *, key: int | None = None, s
     dlogits = np.zeros_like(logits)
     _add_cross_entropy(trainee, logits, batch["labels"], IGNORED, scale, dlogits)
     trainee.encode_backward(trainee.head_backward(dlogits.reshape(head.logits.shape), head), run)
-    return float(loss)
-
-
-def token_classification(trainee: Trainee, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
-    """Mean cross-entropy at the tokens whose label is not -100: labels (B, T) -> the loss."""
-    labels, packing = _labelled_tokens(trainee, batch)  # (B, T)
-    run = trainee.encode(packing.batch, None, key)  # (N, D)
-    head = trainee.apply_head(run.x, key)  # (N, C)
-    truth = labels[packing.computed]  # (N,)
-    loss = losses.cross_entropy(head.logits, truth)
-    dlogits = np.zeros_like(head.logits)
-    _add_cross_entropy(trainee, head.logits, truth, IGNORED, scale, dlogits)
-    trainee.encode_backward(trainee.head_backward(dlogits, head), run)
     return float(loss)
 
 
