@@ -1,0 +1,72 @@
+"""What the verbs that train share: the arguments of a run, its line on the terminal, and who else watches.
+
+    [####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 1,870 tokens a second, about 4 min left
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from nanodistil.cli.progress import Line, bar, span
+from nanodistil.weights.errors import InputError
+
+if TYPE_CHECKING:
+    from nanodistil.training.loop import Stepped
+    from nanodistil.training.run import Run
+    from nanodistil.training.trainee import Trainee
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every run."""
+    parser.add_argument("--resume", action="store_true", help="go on with the run that the folder holds")
+    parser.add_argument("--force", action="store_true", help="remove the run that the folder holds, and start again")
+    parser.add_argument("--tensorboard", action="store_true", help="write curves to DIR/tensorboard (needs the extra)")
+
+
+def threads(number: int | None) -> None:
+    """Tell NumPy's BLAS, which reads it when NumPy is imported. Raises InputError for a number below 1."""
+    if number is not None:
+        if number < 1:
+            raise InputError(f"--threads must be at least 1, not {number}")
+        for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+            os.environ.setdefault(variable, str(number))
+
+
+class TrainingProgress:
+    """The line of a run, erased at the end of a `with`. Where stderr is no terminal there is none."""
+
+    def __init__(self) -> None:
+        self.line = Line(sys.stderr)
+        self.began = time.monotonic()
+        self.first: Stepped | None = None  # of this process: earlier ones were done before a pause
+
+    def __enter__(self) -> TrainingProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.line.erase()
+
+    def __call__(self, step: Stepped) -> None:
+        """One more step is done."""
+        self.first = self.first or step
+        self.line.show(lambda: described(step, step.done - self.first.done, time.monotonic() - self.began))  # type: ignore[union-attr]
+
+
+def described(step: Stepped, done: int, seconds: float) -> str:
+    """
+    >>> from nanodistil.training.loop import Stepped
+    >>> described(Stepped(20, 100, {"loss": 5.8712, "loss_ce": 3.2042, "loss_mlm": 6.1354}, 1e-4, 500, 61.0), 10, 30.0)
+    '[####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), about 4 min left'
+    """
+    whole, *parts = step.loss.items()
+    terms = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in parts)
+    text = f"{bar(step.done / step.steps)}  step {step.done:,} of {step.steps:,}, loss {whole[1]:.3f}"
+    text += f" ({terms})" if terms else ""
+    if done > 0:
+        text += f", about {span(seconds * (step.steps - step.done) / done)} left"
+    return text

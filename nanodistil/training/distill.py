@@ -1,0 +1,359 @@
+"""Distillation: a student learns to say what a teacher says, with what the teacher is unsure of (Sanh et al. 2019).
+
+    text -> nanodistil binarize -> nanodistil extract-student -> nanodistil distill -> a student's folder
+
+This is upstream's train.py and distiller.py on our own arithmetic. The flags are upstream's, with dashes, and so are the
+defaults, but for what follows. Each of these has cost somebody a run:
+
+alpha_clm       Upstream's default gives 0.5 to causal language modelling, which is GPT-2's, so `--mlm` alone was refused
+                until one found `--alpha_clm 0`. A DistilBERT has no causal form: that 0.5 is alpha_mlm's here, batches
+                are always masked, and there is no `--mlm` to forget.
+alpha_mlm = 0   Upstream refuses it. Here the student then learns from the teacher alone, on masked sentences.
+no teacher      With alpha_ce = alpha_mse = alpha_cos = 0 none is needed: that is pre-training, and the baseline that a
+                distillation has to beat.
+restrict_ce_to_mask   It restricts the mean squared error too, as upstream. L_cos always counts all tokens.
+freeze_pos_embs       Did nothing for a DistilBERT upstream. Here the position embeddings are frozen.
+freeze_token_type_embds   A DistilBERT has none; there is no such flag.
+group_by_size   Passing upstream's flag turned grouping off. Here that is `--no-group-by-size` (sampler.py).
+n_iter          Upstream's counter of micro-batches begins anew in each epoch, see loop.py.
+fp16            `--dtype bfloat16`: linear maps of both models in bfloat16, master weights in float32, no loss scaling.
+n_gpu, local_rank     `mpirun -n 2 nanodistil distill ...` (communicator.py).
+initializer_range     Was read by nothing: the student's config has one of its own, and that counts.
+token_counts    May be left out: counting takes a second.
+force           As upstream; and `--resume`, which upstream lacks (run.py).
+
+The checks are upstream's sanity_checks, but for two. Teacher and student may differ in width where alpha_cos is 0: logits
+can be compared whatever they were made from. And that both have one vocabulary is checked by the words, not by their
+number: the data set knows which tokenizer made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
+from nanodistil import backend as backends
+from nanodistil.backend import Ints
+from nanodistil.training.binarize import fingerprint
+from nanodistil.training.communicator import Communicator, Single
+from nanodistil.training.loop import Plan, Stepped, Worked, train
+from nanodistil.training.masking import Masking
+from nanodistil.training.optimizer import AdamW
+from nanodistil.training.run import EPOCH, Run
+from nanodistil.training.sampler import epoch_order
+from nanodistil.training.schedule import linear, planned_steps, warmup_steps
+from nanodistil.training.sequences import Sequences
+from nanodistil.training.token_counts import read_token_counts, token_counts
+from nanodistil.training.trainee import POSITIONS, Trainee
+from nanodistil.training.triple_loss import TripleLoss
+from nanodistil.weights.errors import InputError, ModelNotFoundError
+from nanodistil.weights.hub import resolve
+from nanodistil.weights.small_files import read_json
+
+BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
+FREE = (  # what may be changed on resuming, since it changes no weight
+    "dump_path", "threads", "log_interval", "checkpoint_interval", "checkpoint_minutes", "save_epochs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of a distillation, named and preset as upstream's flags.
+
+    dump_path: the run's folder. data_file: a folder that `binarize` made. student_pretrained_weights: a folder or hub
+    id to begin from; or student_config, a config.json, for fresh weights. teacher_name: a BERT or DistilBERT with a
+    masked-LM head. teacher_type, student_type: only checked. max_length: of a sequence, None for the student's positions.
+    max_steps: of the optimiser, instead of n_epoch.
+    """
+
+    dump_path: str
+    data_file: str
+    student_type: str = "distilbert"
+    student_config: str | None = None
+    student_pretrained_weights: str | None = None
+    teacher_type: str | None = None
+    teacher_name: str | None = None
+    tokenizer_name: str | None = None
+    temperature: float = 2.0
+    alpha_ce: float = 0.5
+    alpha_mlm: float = 0.5
+    alpha_mse: float = 0.0
+    alpha_cos: float = 0.0
+    restrict_ce_to_mask: bool = False
+    mlm_mask_prop: float = 0.15
+    word_mask: float = 0.8
+    word_keep: float = 0.1
+    word_rand: float = 0.1
+    mlm_smoothing: float = 0.7
+    token_counts: str | None = None
+    freeze_pos_embs: bool = False
+    n_epoch: int = 3
+    max_steps: int | None = None
+    batch_size: int = 5
+    max_length: int | None = None
+    group_by_size: bool = True
+    gradient_accumulation_steps: int = 50
+    gradient_checkpointing: bool = False
+    warmup_prop: float = 0.05
+    weight_decay: float = 0.0
+    learning_rate: float = 5e-4
+    adam_epsilon: float = 1e-6
+    max_grad_norm: float = 5.0
+    backend: str | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    seed: int = 56
+    log_interval: int = 500
+    checkpoint_interval: int = 4000
+    checkpoint_minutes: float = 15.0
+    save_epochs: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises InputError, by the flag's name, for what cannot be."""
+        if self.student_type != "distilbert":
+            raise InputError(f"--student-type {self.student_type}: only a distilbert can be trained here")
+        if (self.student_config is None) == (self.student_pretrained_weights is None):
+            raise InputError("give one of --student-pretrained-weights, to begin from, and --student-config, to begin anew")
+        for name, lowest in LOWEST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= lowest:  # a NaN is not either
+                raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, not {value}")
+        for name in ("temperature", "learning_rate", "adam_epsilon"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
+        if not self.warmup_prop <= 1:
+            raise InputError(f"--warmup-prop is a share of the steps: at most 1, not {self.warmup_prop}")
+        if not self.loss.alphas:
+            raise InputError("all of --alpha-ce, --alpha-mlm, --alpha-mse and --alpha-cos are 0: nothing would be learned")
+        if self.loss.teaches and self.teacher_name is None:
+            raise InputError("--teacher-name is needed; without a teacher --alpha-ce, --alpha-mse and --alpha-cos are 0")
+
+    @property
+    def loss(self) -> TripleLoss:
+        """What is minimised."""
+        return TripleLoss(
+            self.temperature, self.alpha_ce, self.alpha_mlm, self.alpha_mse, self.alpha_cos, self.restrict_ce_to_mask
+        )
+
+
+LOWEST = {
+    "alpha_ce": 0, "alpha_mlm": 0, "alpha_mse": 0, "alpha_cos": 0, "n_epoch": 1, "max_steps": 1, "batch_size": 1,
+    "gradient_accumulation_steps": 1, "warmup_prop": 0, "weight_decay": 0, "max_grad_norm": 0, "seed": 0,
+    "log_interval": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0, "threads": 1,
+}  # fmt: skip
+
+
+class Batches(Sequence[Ints]):
+    """The batches of an epoch: stretches of its order, made when asked for."""
+
+    def __init__(self, order: Ints, size: int) -> None:
+        self.order, self.size = order, size
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.size)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.order[number * self.size : (number + 1) * self.size]
+
+
+def load_student(options: Options) -> DistilBertForMaskedLM:
+    """The student as it begins, in float32 or float64."""
+    backend, dtype = backends.choose(options.backend, options.dtype)
+    place: dict[str, Any] = {
+        "backend": backend,
+        "dtype": "float64" if dtype == "float64" else "float32",
+        "threads": options.threads if backend == "numba" else None,
+    }
+    if options.student_pretrained_weights is not None:
+        return DistilBertForMaskedLM.from_pretrained(options.student_pretrained_weights, **place)
+    assert options.student_config is not None
+    config = DistilBertConfig.from_json_file(options.student_config)
+    return DistilBertForMaskedLM(config, seed=options.seed, **place)
+
+
+def load_teacher(options: Options) -> tuple[DistilBertForMaskedLM, int]:
+    """The teacher, and how many positions it has. Raises InputError where it cannot teach, and as from_pretrained."""
+    assert options.teacher_name is not None
+    backend, dtype = backends.choose(options.backend, options.dtype)
+    folder = resolve(options.teacher_name, need="model")
+    kind = read_json(folder / "config.json").get("model_type") or options.teacher_type or "bert"  # old ones have none
+    if options.teacher_type not in (None, kind):
+        raise InputError(f"--teacher-type {options.teacher_type}: {options.teacher_name} is a {kind}")
+    if kind == "distilbert":
+        teacher = DistilBertForMaskedLM.from_pretrained(folder, backend=backend, dtype=dtype)
+        if teacher.initialised:
+            raise InputError(f"{options.teacher_name}: lacks {teacher.initialised[0]}, so it has nothing to teach")
+        return teacher, teacher.config.max_position_embeddings
+    if kind == "bert":
+        from nanodistil.family.bert import BertForMaskedLM
+
+        bert = BertForMaskedLM.from_pretrained(folder, backend=backend, dtype=dtype)
+        return bert.distilbert, bert.config.max_position_embeddings  # bert.distilbert has them once for each token type
+    raise InputError(f"{options.teacher_name}: a {str(kind)[:40]} cannot teach a distilbert; a bert or distilbert can")
+
+
+def check_pair(options: Options, student: DistilBertConfig, teacher: DistilBertConfig, positions: int) -> None:
+    """Raises InputError where teacher and student do not fit each other: upstream's sanity_checks."""
+    pairs = {
+        "vocab_size": (student.vocab_size, teacher.vocab_size),
+        "max_position_embeddings": (student.max_position_embeddings, positions),
+    }
+    if options.alpha_cos > 0:
+        pairs["dim"] = student.dim, teacher.dim
+    for name, (mine, theirs) in pairs.items():
+        if mine != theirs:
+            more = "; with --alpha-cos 0 they may differ" if name == "dim" else ""
+            raise InputError(f"the student's {name} is {mine} and the teacher's {theirs}: they must be the same{more}")
+
+
+def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
+    """The tokenizer the data was made with, from where one may be: it is saved with the student.
+
+    Raises InputError where there is none, or it is another than the data set's.
+    """
+    beside = None if options.student_config is None else str(Path(options.student_config).parent)
+    for name in (options.tokenizer_name, options.student_pretrained_weights, beside, options.teacher_name):
+        if name is None:
+            continue
+        try:
+            tokenizer = DistilBertTokenizer.from_pretrained(name)
+        except ModelNotFoundError:
+            if name == options.tokenizer_name:
+                raise
+            continue
+        if fingerprint(tokenizer) != vocabulary:
+            raise InputError(f"{options.data_file} was made with another tokenizer than that of {name}: binarize it anew")
+        return tokenizer
+    raise InputError("no tokenizer is with the student or the teacher: --tokenizer-name says where one is")
+
+
+def distill(
+    options: Options,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    communicator: Communicator | None = None,
+    on_step: Callable[[Stepped], None] | None = None,
+    watch: Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None = None,
+) -> DistilBertForMaskedLM:
+    """Train a student into options.dump_path, from where its run stands, and give it back.
+
+    resume, force: as Run. watch: given the trainee and the run, it gives what is to be called with every line of the log.
+
+    Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
+    """
+    everyone = communicator or Single()
+    # ---- data
+    sequences = Sequences(options.data_file, options.max_length or _positions(options))
+    index = sequences.index
+    tokenizer = find_tokenizer(options, index.vocabulary)
+    if index.mask_id is None:
+        raise InputError(f"{options.data_file}: its tokenizer has no mask token, so nothing can be masked")
+    # ---- models
+    student = load_student(options)
+    config = student.config
+    loss, teacher = options.loss, None
+    if loss.teaches:
+        teacher, positions = load_teacher(options)
+        check_pair(options, config, teacher.config, positions)
+    if options.token_counts is not None:
+        counts = read_token_counts(options.token_counts)
+        if len(counts) != config.vocab_size:
+            raise InputError(f"{options.token_counts}: has {len(counts)} counts, the student {config.vocab_size} words")
+    else:
+        counts = token_counts(options.data_file, config.vocab_size)
+    masking = Masking(
+        counts,
+        special_ids=index.special_ids,
+        mask_id=index.mask_id,
+        mlm_mask_prop=options.mlm_mask_prop,
+        word_mask=options.word_mask,
+        word_keep=options.word_keep,
+        word_rand=options.word_rand,
+        mlm_smoothing=options.mlm_smoothing,
+    )
+    trainee = Trainee(
+        student,
+        checkpointing=options.gradient_checkpointing,
+        dtype=options.dtype,
+        frozen={POSITIONS} if options.freeze_pos_embs else (),
+    )
+    # ---- plan
+    each, accumulation = -(-len(sequences) // options.batch_size), options.gradient_accumulation_steps
+    if options.max_steps is None:
+        batches, total = each * options.n_epoch, planned_steps(each, accumulation, options.n_epoch)
+    else:
+        batches, total = options.max_steps * accumulation, options.max_steps + 1
+    warmup = warmup_steps(total, options.warmup_prop)
+    plan = Plan(
+        batches,
+        lambda step: options.learning_rate * linear(step, warmup, total),
+        accumulation,
+        options.max_grad_norm,
+        options.seed,
+        loss.names,
+        options.log_interval,
+        options.checkpoint_interval,
+        options.checkpoint_minutes,
+    )
+
+    def epoch(number: int) -> Batches:
+        longest = sequences.max_length
+        order = epoch_order(
+            sequences.lengths, options.batch_size, options.seed, number,
+            group_by_size=options.group_by_size, max_length=longest,
+        )  # fmt: skip
+        return Batches(order, options.batch_size)
+
+    def step(items: Ints, key: int, scale: float) -> Worked:
+        batch = sequences.batch(items)  # N tokens
+        masked = masking(batch.ids, seed=key >> 32, step=key & 0xFFFFFFFF, micro=0)  # key knows the rest
+        if not len(masked.rows):
+            raise InputError(f"{options.data_file}: a batch has no token that can be masked, only special ones")
+        batch = batch._replace(ids=masked.ids)
+        return Worked(loss.of_batch(trainee, teacher, batch, masked.labels, key=key, scale=scale), len(batch.ids))
+
+    # ---- run
+    settings = asdict(options) | {
+        "backend": student.backend,
+        "dtype": trainee.model.dtype,
+        "processes": everyone.size,
+        "data": {"checksum": index.checksum, "sequences": len(sequences), "vocabulary": index.vocabulary},
+        "counts": crc32(np.ascontiguousarray(counts, np.int64).tobytes()),
+        "student": config.to_dict(),
+    }
+    run = Run(options.dump_path, settings, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
+
+    def save(folder: Path) -> None:
+        student.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    train(
+        trainee,
+        AdamW(trainee, trainee.bops, betas=BETAS, eps=options.adam_epsilon, weight_decay=options.weight_decay),
+        step,
+        epoch,
+        plan,
+        run,
+        communicator=everyone,
+        on_step=on_step,
+        on_log=watch(trainee, run) if watch else None,
+        on_epoch=(lambda number: save(run.folder / f"{EPOCH}{number}")) if options.save_epochs else None,
+    )
+    if everyone.rank == 0:
+        save(run.folder)
+    return student
+
+
+def _positions(options: Options) -> int:
+    """How many tokens the student can take, told before it is loaded."""
+    if options.student_config is not None:
+        return DistilBertConfig.from_json_file(options.student_config).max_position_embeddings
+    assert options.student_pretrained_weights is not None
+    return DistilBertConfig.from_pretrained(options.student_pretrained_weights).max_position_embeddings
