@@ -35,6 +35,8 @@ VERBS = {
     "tokenize": "nanodistil.cli.tokenize",
     "binarize": "nanodistil.cli.binarize",
     "token-counts": "nanodistil.cli.token_counts",
+    "distill": "nanodistil.cli.distill",
+    "plot": "nanodistil.cli.plot",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
     "doctor": "nanodistil.cli.doctor",

@@ -6,6 +6,7 @@ It keeps silent for the first second, and where there is no terminal or the term
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 FIRST, EVERY = 1.0, 0.2  # seconds before it is shown first, and between two times
@@ -13,21 +14,42 @@ BAR = 20  # characters
 ERASE = "\r\x1b[K"
 
 
+class Line:
+    """The line itself, on `out` where that is a terminal: `show` writes it anew, not too often."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self.out = out if out is not None and out.isatty() else None
+        self.next = time.monotonic() + FIRST
+        self.shown = False
+
+    def show(self, text: Callable[[], str]) -> None:
+        """Have it say `text`, which is only asked for where it will be seen."""
+        now = time.monotonic()
+        if self.out is not None and now >= self.next:
+            self.out.write(f"{ERASE}nanodistil: {text()}")
+            self.out.flush()
+            self.shown, self.next = True, now + EVERY
+
+    def erase(self) -> None:
+        """Leave an empty line."""
+        if self.out is not None and self.shown:
+            self.out.write(ERASE)
+            self.out.flush()
+
+
 class Progress:
-    """Keeps the line on `out` where that is a terminal, and erases it at the end of a `with`.
+    """Keeps a line on inputs and how many are done, and erases it at the end of a `with`.
 
     done: how many there were before, which nobody has to wait for. of: what is counted, for the line.
     """
 
     def __init__(self, out: TextIO | None, done: int = 0, of: str = "") -> None:
         self.of = f" {of}" if of else ""
-        self.out = out if out is not None and out.isatty() else None
+        self.terminal = Line(out)
         self.done = self.before = done
         self.share: float | None = None  # of the input, with what is being answered
         self.share_before = 0.0  # of the input, which nobody had to wait for
         self.began = time.monotonic()
-        self.next = self.began + FIRST
-        self.shown = False
 
     def __enter__(self) -> Progress:
         return self
@@ -38,11 +60,7 @@ class Progress:
     def answered(self, count: int = 1) -> None:
         """One more is done, or so many."""
         self.done += count
-        now = time.monotonic()
-        if self.out is not None and now >= self.next:
-            self.out.write(f"{ERASE}nanodistil: {self.line(now - self.began)}")
-            self.out.flush()
-            self.shown, self.next = True, now + EVERY
+        self.terminal.show(lambda: self.line(time.monotonic() - self.began))
 
     def passed(self, share: float | None) -> None:
         """So much of the input, of 1, was answered before, if that is known."""
@@ -54,9 +72,7 @@ class Progress:
 
     def erase(self) -> None:
         """Leave an empty line."""
-        if self.out is not None and self.shown:
-            self.out.write(ERASE)
-            self.out.flush()
+        self.terminal.erase()
 
     def line(self, seconds: float) -> str:
         """What is shown after so many seconds of work.
@@ -70,11 +86,18 @@ class Progress:
         text = f"{self.done:,}{self.of} done, {rate:,.1f} a second"
         if self.share is None:
             return text
-        bar = f"[{'#' * int(self.share * BAR):<{BAR}}] {self.share:4.0%}".replace("%", " %")
         gained = self.share - self.share_before
         if gained > 0:
             text += f", about {span(seconds * (1 - self.share) / gained)} left"
-        return f"{bar}  {text}"
+        return f"{bar(self.share)}  {text}"
+
+
+def bar(share: float) -> str:
+    """
+    >>> bar(0.4)
+    '[########            ]  40 %'
+    """
+    return f"[{'#' * int(share * BAR):<{BAR}}] {share:4.0%}".replace("%", " %")
 
 
 def span(seconds: float) -> str:

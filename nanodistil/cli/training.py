@@ -1,6 +1,6 @@
 """What the verbs that train share: the arguments of a run, its line on the terminal, and who else watches.
 
-    [####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 1,870 tokens a second, about 4 min left
+    [####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 167 tokens a second, 4 min left
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TrainingProgress:
     def __init__(self) -> None:
         self.line = Line(sys.stderr)
         self.began = time.monotonic()
-        self.first: Stepped | None = None  # of this process: earlier ones were done before a pause
+        self.steps = self.tokens = 0  # of this process: others were done before a pause
 
     def __enter__(self) -> TrainingProgress:
         return self
@@ -53,20 +53,34 @@ class TrainingProgress:
 
     def __call__(self, step: Stepped) -> None:
         """One more step is done."""
-        self.first = self.first or step
-        self.line.show(lambda: described(step, step.done - self.first.done, time.monotonic() - self.began))  # type: ignore[union-attr]
+        self.steps += 1
+        self.tokens += step.tokens
+        self.line.show(lambda: described(step, self.steps, self.tokens, time.monotonic() - self.began))
 
 
-def described(step: Stepped, done: int, seconds: float) -> str:
-    """
+def described(step: Stepped, steps: int, tokens: int, seconds: float) -> str:
+    """The line after a step; steps, tokens: how many in so many seconds.
+
     >>> from nanodistil.training.loop import Stepped
-    >>> described(Stepped(20, 100, {"loss": 5.8712, "loss_ce": 3.2042, "loss_mlm": 6.1354}, 1e-4, 500, 61.0), 10, 30.0)
-    '[####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), about 4 min left'
+    >>> loss = {"loss": 5.8712, "loss_ce": 3.2042, "loss_mlm": 6.1354}
+    >>> described(Stepped(20, 100, loss, lr=1e-4, tokens=500, seconds=61.0), steps=10, tokens=5000, seconds=30.0)
+    '[####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 167 tokens a second, 4 min left'
     """
-    whole, *parts = step.loss.items()
+    (_, whole), *parts = step.loss.items()
     terms = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in parts)
-    text = f"{bar(step.done / step.steps)}  step {step.done:,} of {step.steps:,}, loss {whole[1]:.3f}"
-    text += f" ({terms})" if terms else ""
-    if done > 0:
-        text += f", about {span(seconds * (step.steps - step.done) / done)} left"
-    return text
+    return (
+        f"{bar(step.done / step.steps)}  step {step.done:,} of {step.steps:,}, loss {whole:.3f}"
+        + (f" ({terms})" if terms else "")
+        + f", {tokens / seconds:,.0f} tokens a second, {span(seconds * (step.steps - step.done) / steps)} left"
+    )
+
+
+def curves(wanted: bool) -> Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None:
+    """What writes TensorBoard's files, where they are wanted. Raises MissingExtraError without the extra."""
+    if not wanted:
+        return None
+    from nanodistil.training.run import CURVES
+    from nanodistil.training.tensorboard import Curves, check
+
+    check()
+    return lambda trainee, run: Curves(run.folder / CURVES, trainee)

@@ -2,12 +2,12 @@
 
     text -> nanodistil binarize -> nanodistil extract-student -> nanodistil distill -> a student's folder
 
-This is upstream's train.py and distiller.py on our own arithmetic. The flags are upstream's, with dashes, and so are the
-defaults, but for what follows. Each of these has cost somebody a run:
+This is upstream's train.py and distiller.py on our own arithmetic. The flags are upstream's, with dashes, and so are
+the defaults, but for what follows. Each of these has cost somebody a run:
 
-alpha_clm       Upstream's default gives 0.5 to causal language modelling, which is GPT-2's, so `--mlm` alone was refused
-                until one found `--alpha_clm 0`. A DistilBERT has no causal form: that 0.5 is alpha_mlm's here, batches
-                are always masked, and there is no `--mlm` to forget.
+alpha_clm       Upstream's default gives 0.5 to causal language modelling, which is GPT-2's, so `--mlm` alone was
+                refused until one found `--alpha_clm 0`. A DistilBERT has no causal form: that 0.5 is alpha_mlm's here,
+                batches are always masked, and there is no `--mlm` to forget.
 alpha_mlm = 0   Upstream refuses it. Here the student then learns from the teacher alone, on masked sentences.
 no teacher      With alpha_ce = alpha_mse = alpha_cos = 0 none is needed: that is pre-training, and the baseline that a
                 distillation has to beat.
@@ -22,8 +22,8 @@ initializer_range     Was read by nothing: the student's config has one of its o
 token_counts    May be left out: counting takes a second.
 force           As upstream; and `--resume`, which upstream lacks (run.py).
 
-The checks are upstream's sanity_checks, but for two. Teacher and student may differ in width where alpha_cos is 0: logits
-can be compared whatever they were made from. And that both have one vocabulary is checked by the words, not by their
+The checks are upstream's sanity_checks, but for two. Teacher and student may differ in width where alpha_cos is 0:
+logits can be compared whatever they were made from. And that both have one vocabulary is checked by the words, not by their
 number: the data set knows which tokenizer made it.
 """
 
@@ -68,8 +68,8 @@ class Options:
 
     dump_path: the run's folder. data_file: a folder that `binarize` made. student_pretrained_weights: a folder or hub
     id to begin from; or student_config, a config.json, for fresh weights. teacher_name: a BERT or DistilBERT with a
-    masked-LM head. teacher_type, student_type: only checked. max_length: of a sequence, None for the student's positions.
-    max_steps: of the optimiser, instead of n_epoch.
+    masked-LM head. teacher_type, student_type: only checked. max_length: of a sequence, None for the student's
+    positions. max_steps: of the optimiser, instead of n_epoch.
     """
 
     dump_path: str
@@ -119,7 +119,7 @@ class Options:
         if self.student_type != "distilbert":
             raise InputError(f"--student-type {self.student_type}: only a distilbert can be trained here")
         if (self.student_config is None) == (self.student_pretrained_weights is None):
-            raise InputError("give one of --student-pretrained-weights, to begin from, and --student-config, to begin anew")
+            raise InputError("give either --student-pretrained-weights (to begin from) or --student-config (to begin anew)")
         for name, lowest in LOWEST.items():
             value = getattr(self, name)
             if value is not None and not value >= lowest:  # a NaN is not either
@@ -130,9 +130,9 @@ class Options:
         if not self.warmup_prop <= 1:
             raise InputError(f"--warmup-prop is a share of the steps: at most 1, not {self.warmup_prop}")
         if not self.loss.alphas:
-            raise InputError("all of --alpha-ce, --alpha-mlm, --alpha-mse and --alpha-cos are 0: nothing would be learned")
+            raise InputError("--alpha-ce, --alpha-mlm, --alpha-mse and --alpha-cos are all 0: nothing would be learned")
         if self.loss.teaches and self.teacher_name is None:
-            raise InputError("--teacher-name is needed; without a teacher --alpha-ce, --alpha-mse and --alpha-cos are 0")
+            raise InputError("--teacher-name is needed where --alpha-ce, --alpha-mse or --alpha-cos is above 0")
 
     @property
     def loss(self) -> TripleLoss:
@@ -228,7 +228,7 @@ def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
                 raise
             continue
         if fingerprint(tokenizer) != vocabulary:
-            raise InputError(f"{options.data_file} was made with another tokenizer than that of {name}: binarize it anew")
+            raise InputError(f"{options.data_file} was made with another tokenizer than {name}'s: binarize it anew")
         return tokenizer
     raise InputError("no tokenizer is with the student or the teacher: --tokenizer-name says where one is")
 
@@ -244,7 +244,7 @@ def distill(
 ) -> DistilBertForMaskedLM:
     """Train a student into options.dump_path, from where its run stands, and give it back.
 
-    resume, force: as Run. watch: given the trainee and the run, it gives what is to be called with every line of the log.
+    resume, force: as Run. watch: given the trainee and the run, it gives what is called with every line of the log.
 
     Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
     """

@@ -202,6 +202,8 @@ def train(
             ended = range(micro.start // data.each, micro.stop // data.each)  # epochs
             if done % plan.log_interval == 0 or ended or done == plan.steps:
                 line = {"step": done, "epoch": micro.stop / data.each, "lr": lr, **meter.line()}
+                if ended:
+                    line["ended"] = ended[-1]
                 run.log(line)
                 if first and on_log:
                     on_log(line)

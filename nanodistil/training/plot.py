@@ -15,6 +15,8 @@ from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraE
 from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import read_text
 
+STYLES = ("-", "--", ":", "-.", (0, (1, 3)))  # of the loss and its terms, where colours tell runs apart
+
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a run's log that tell its loss; one that is still being written does not count.
@@ -40,7 +42,7 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> None:
 
     Raises MissingExtraError without matplotlib, InputError for an ending it does not know, and as read_log.
     """
-    logs = {Path(folder).name or str(folder): read_log(folder) for folder in runs}
+    logs = [(str(folder), read_log(folder)) for folder in runs]
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -51,7 +53,7 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> None:
         raise InputError(f"{out}: the ending says what picture to draw; .png, .svg and .pdf are known")
     figure = Figure(figsize=(8, 9), layout="constrained")
     above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1, 1])
-    for n, (name, lines) in enumerate(logs.items()):
+    for n, (name, lines) in enumerate(logs):
         steps = [line["step"] for line in lines]
         marker = "." if len(lines) == 1 else ""
         for m, term in enumerate(term for term in lines[0] if term.startswith("loss")):
@@ -68,6 +70,3 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> None:
     below.set_ylim(bottom=0)
     below.set_xlabel("step")
     written(Path(out), lambda path: figure.savefig(path, format=kind, dpi=100))
-
-
-STYLES = ("-", "--", ":", "-.")

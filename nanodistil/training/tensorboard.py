@@ -25,18 +25,26 @@ from nanodistil.weights.errors import MissingExtraError
 from nanodistil.weights.names import filed
 
 
+def check() -> None:
+    """Raises MissingExtraError without tensorboard."""
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(f'tensorboard is needed ({error}): pip install "nanodistil[tensorboard]"') from None
+
+
 class Curves:
     """Called with every line of the log, it writes an event. Raises MissingExtraError without tensorboard."""
 
     def __init__(self, folder: str | Path, trainee: Trainee) -> None:
-        try:
-            from tensorboard.compat.proto.event_pb2 import Event
-            from tensorboard.compat.proto.summary_pb2 import Summary
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ImportError as error:
-            raise MissingExtraError(f'tensorboard is needed ({error}): pip install "nanodistil[tensorboard]"') from None
+        check()
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
         self._event, self._summary, self._writer = Event, Summary, EventFileWriter(str(folder))
-        self.trainee, self.before, self.epoch = trainee, 0.0, 0
+        self.trainee = trainee
+        self.before: float | None = None  # seconds, at the last line of the log
 
     def __call__(self, line: Mapping[str, Any]) -> None:
         """Write what a line of the log says, and how weights and gradients lie."""
@@ -50,12 +58,12 @@ class Curves:
         scalars |= {f"losses/{name}": line[name] for name in line if name.startswith("loss")}
         scalars["losses/cum_avg_loss_epoch"] = line["epoch_loss"]
         scalars["learning_rate/lr"] = line["lr"]
-        scalars["global/speed"] = line["seconds"] - self.before
-        self._write(scalars, line["step"])
+        if self.before is not None:
+            scalars["global/speed"] = line["seconds"] - self.before
         self.before = line["seconds"]
-        if int(line["epoch"]) > self.epoch:
-            self.epoch = int(line["epoch"])
-            self._write({"epoch/loss": line["epoch_loss"]}, self.epoch - 1)
+        self._write(scalars, line["step"])
+        if "ended" in line:
+            self._write({"epoch/loss": line["epoch_loss"]}, line["ended"])
         self._writer.flush()
 
     def _write(self, scalars: Mapping[str, float], step: int) -> None:

@@ -1,0 +1,95 @@
+"""`nanodistil distill`: a student learns from a teacher. The flags are upstream's train.py's, with dashes."""
+
+from __future__ import annotations
+
+import argparse
+
+from nanodistil.cli import training
+
+HELP = "train a small model to say what a large one says"
+EXAMPLES = """examples:
+  nanodistil binarize --file-path wiki.txt --dump-file ./wiki
+  nanodistil extract-student --model-name ./bert-base-uncased --dump-checkpoint ./student
+  nanodistil distill --data-file ./wiki --student-pretrained-weights ./student --teacher-name ./bert-base-uncased \\
+      --alpha-ce 5 --alpha-mlm 2 --alpha-cos 1 --dump-path ./distilled
+  nanodistil distill --resume (and the same again)    goes on after Ctrl-C, a kill or a power cut
+  nanodistil distill --data-file ./wiki --student-config ./config.json --tokenizer-name ./student \\
+      --alpha-ce 0 --dump-path ./pretrained           without a teacher: masked words alone
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags that are not given are not in the namespace: their defaults stand in training/distill.py."""
+
+    def option(name: str, help: str, kind: type = str, **more: object) -> None:
+        place = {"type": kind, "metavar": "X"} if kind is not bool else {"action": "store_true"}
+        parser.add_argument(name, help=help, default=argparse.SUPPRESS, **{**place, **more})  # type: ignore[arg-type]
+
+    option("--dump-path", "the folder of the run and of the student it makes", required=True, metavar="DIR")
+    option("--data-file", "the texts, a folder that nanodistil binarize made", required=True, metavar="DIR")
+    option("--student-pretrained-weights", "the student to begin from: folder or hub id", metavar="M")
+    option("--student-config", "a config.json instead: a student with fresh weights", metavar="FILE")
+    option("--student-type", "distilbert, the only one that can be trained here", metavar="T")
+    option("--teacher-name", "the teacher, a BERT or DistilBERT with its masked-LM head: folder or hub id", metavar="M")
+    option("--teacher-type", "bert or distilbert (default: as its config says)", choices=["bert", "distilbert"])
+    option("--tokenizer-name", "the tokenizer, where neither student nor teacher has it with them", metavar="M")
+    option("--temperature", "of both softmaxes of the soft targets (default 2.0)", float)
+    option("--alpha-ce", "share of the soft targets (default 0.5)", float)
+    option("--alpha-mlm", "share of the masked words (default 0.5)", float)
+    option("--alpha-mse", "share of the logits' squared error (default 0.0)", float)
+    option("--alpha-cos", "share of the hidden states' cosine (default 0.0)", float)
+    option("--restrict-ce-to-mask", "soft targets, and squared error, at masked positions only", bool)
+    option("--mlm-mask-prop", "share of the tokens that are chosen (default 0.15)", float)
+    option("--word-mask", "share of those that become [MASK] (default 0.8)", float)
+    option("--word-keep", "share that stays (default 0.1)", float)
+    option("--word-rand", "share that becomes a random word (default 0.1)", float)
+    option("--mlm-smoothing", "how much rather rare words are chosen; 0: all alike (default 0.7)", float)
+    option("--token-counts", "of nanodistil token-counts (default: counted now)", metavar="FILE")
+    option("--freeze-pos-embs", "leave the position embeddings as they are", bool)
+    option("--n-epoch", "how often all texts are seen (default 3)", int)
+    option("--max-steps", "optimiser steps, instead of --n-epoch", int)
+    option("--batch-size", "texts in a micro-batch (default 5)", int)
+    option("--max-length", "tokens in a text, longer ones are cut in pieces (default: the student's positions)", int)
+    option("--no-group-by-size", "do not put texts of like length in a batch", bool, dest="group_by_size",
+           action="store_false")  # fmt: skip
+    option("--gradient-accumulation-steps", "micro-batches in a step (default 50)", int)
+    option("--gradient-checkpointing", "less memory, a third more time", bool)
+    option("--warmup-prop", "share of the steps with a rising learning rate (default 0.05)", float)
+    option("--weight-decay", "of matrices, not of biases and norms (default 0.0)", float)
+    option("--learning-rate", "the highest (default 5e-4)", float)
+    option("--adam-epsilon", "(default 1e-6)", float)
+    option("--max-grad-norm", "longer gradients are shortened to it; 0: never (default 5.0)", float)
+    option("--backend", "default: numba where it is installed", choices=["numpy", "numba"])
+    option("--dtype", "of linear maps (default float32)", choices=["float32", "float64", "bfloat16"])
+    option("--threads", "how many threads to use", int)
+    option("--seed", "of order, masks and dropout (default 56)", int)
+    option("--log-interval", "steps between two lines of the log (default 500)", int)
+    option("--checkpoint-interval", "steps between two checkpoints (default 4000)", int)
+    option("--checkpoint-minutes", "and minutes (default 15)", float)
+    option("--save-epochs", "also keep the student after each epoch, in model_epoch_0 and so on", bool)
+    training.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, with a line on the terminal; then say where the student is."""
+    given = dict(vars(args))
+    resume, force, tensorboard = (given.pop(name) for name in ("resume", "force", "tensorboard"))
+    for name in ("verb", "run"):
+        given.pop(name)
+    training.threads(given.get("threads"))
+    from nanodistil.training.communicator import communicator
+    from nanodistil.training.distill import Options, distill
+
+    options = Options(**given)
+    with communicator() as everyone, training.TrainingProgress() as progress:
+        distill(
+            options,
+            resume=resume,
+            force=force,
+            communicator=everyone,
+            on_step=progress,
+            watch=training.curves(tensorboard),
+        )
+        if everyone.rank == 0:
+            print(options.dump_path)
+    return 0
