@@ -8,7 +8,7 @@ from nanodistil.cli import training
 
 HELP = "train a small model to say what a large one says"
 EXAMPLES = """examples:
-  nanodistil binarize --file-path wiki.txt --dump-file ./wiki
+  nanodistil binarize wiki.txt --out ./wiki
   nanodistil extract-student --model-name ./bert-base-uncased --dump-checkpoint ./student
   nanodistil distill --data-file ./wiki --student-pretrained-weights ./student --teacher-name ./bert-base-uncased \\
       --alpha-ce 5 --alpha-mlm 2 --alpha-cos 1 --dump-path ./distilled

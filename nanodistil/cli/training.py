@@ -1,6 +1,6 @@
 """What the verbs that train share: the arguments of a run, its line on the terminal, and who else watches.
 
-    [####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 167 tokens a second, 4 min left
+[####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 167 tokens a second, 4 min left
 """
 
 from __future__ import annotations

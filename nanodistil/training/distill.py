@@ -23,8 +23,8 @@ token_counts    May be left out: counting takes a second.
 force           As upstream; and `--resume`, which upstream lacks (run.py).
 
 The checks are upstream's sanity_checks, but for two. Teacher and student may differ in width where alpha_cos is 0:
-logits can be compared whatever they were made from. And that both have one vocabulary is checked by the words, not by their
-number: the data set knows which tokenizer made it.
+logits can be compared whatever they were made from. And that both have one vocabulary is checked by the words, not by
+their number: the data set knows which tokenizer made it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Options:
         if self.student_type != "distilbert":
             raise InputError(f"--student-type {self.student_type}: only a distilbert can be trained here")
         if (self.student_config is None) == (self.student_pretrained_weights is None):
-            raise InputError("give either --student-pretrained-weights (to begin from) or --student-config (to begin anew)")
+            raise InputError("one of --student-pretrained-weights and --student-config is needed, not both")
         for name, lowest in LOWEST.items():
             value = getattr(self, name)
             if value is not None and not value >= lowest:  # a NaN is not either

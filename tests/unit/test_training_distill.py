@@ -1,0 +1,229 @@
+"""The verb distill, its refusals, and what it leaves in the folder of a run."""
+
+import argparse
+import json
+import re
+
+import numpy as np
+import pytest
+from small_distillation import command, small_distillation
+from tiny_folders import tiny_folder
+
+from nanodistil import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel, DistilBertTokenizer
+from nanodistil.cli import distill as verb
+from nanodistil.cli import main
+from nanodistil.training.binarize import binarize
+from nanodistil.training.communicator import Single, communicator
+from nanodistil.training.distill import Batches, Options, distill
+from nanodistil.training.plot import plot, read_log
+from nanodistil.weights.errors import CheckpointError, InputError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    return folder, small_distillation(folder)
+
+
+@pytest.fixture
+def flags(made, tmp_path):
+    return {**made[1], "dump_path": str(tmp_path / "run")}
+
+
+def log(flags):
+    with open(flags["dump_path"] + "/log.jsonl") as file:
+        return [json.loads(line) for line in file]
+
+
+def untimed(lines):
+    return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines]
+
+
+def test_the_verb_trains_a_student_that_loads(flags, tmp_path, capsys):
+    assert main(["distill", *command(flags), "--save-epochs"]) == 0
+    assert capsys.readouterr().out == flags["dump_path"] + "\n"
+    lines = log(flags)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    for line in lines:
+        whole = 1.0 * line["loss_ce"] + 0.5 * line["loss_mlm"] + 0.25 * line["loss_cos"]
+        assert line["loss"] == pytest.approx(whole)
+    assert lines[-1]["loss"] < lines[0]["loss"] and lines[-1]["ended"] == 1
+    student = DistilBertForMaskedLM.from_pretrained(tmp_path / "run", backend="numpy")
+    last = DistilBertForMaskedLM.from_pretrained(tmp_path / "run" / "model_epoch_1", backend="numpy")
+    first = DistilBertForMaskedLM.from_pretrained(tmp_path / "run" / "model_epoch_0", backend="numpy")
+    for name, array in student.tensors().items():
+        np.testing.assert_array_equal(array, last.tensors()[name])
+    assert not np.array_equal(student.tensors()["vocab_projector.bias"], first.tensors()["vocab_projector.bias"])
+    ids = DistilBertTokenizer.from_pretrained(str(tmp_path / "run"))("a good film")["input_ids"]
+    assert student([ids]).logits.shape == (1, 5, 25)
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["temperature"] == 2.0 and settings["seed"] == 56 and settings["data"]["sequences"] == 30
+
+
+def test_a_run_of_the_verb_goes_on(flags, tmp_path, capsys):
+    whole = {**flags, "dump_path": str(tmp_path / "whole")}
+    assert main(["distill", *command(whole)]) == 0
+
+    def kill(step):
+        if step.done == 3:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        distill(Options(**flags), on_step=kill)
+    assert main(["distill", *command(flags)]) == 2
+    assert "--resume goes on with it, --force starts it again" in capsys.readouterr().err
+    assert main(["distill", *command({**flags, "learning_rate": 0.1}), "--resume"]) == 2
+    assert "the run began with learning_rate = 0.01, not 0.1" in capsys.readouterr().err
+    assert main(["distill", *command(flags), "--resume", "--checkpoint-interval", "3"]) == 0
+    assert untimed(log(flags)) == untimed(log(whole))
+    name = "model.safetensors"
+    assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_without_a_teacher_it_is_pre_training(flags, made):
+    """From a config alone; and the last layer is computed at the masked rows only, by which no number changes."""
+    for name in ("student_pretrained_weights", "teacher_name"):
+        flags.pop(name)
+    flags |= {"alpha_ce": 0.0, "alpha_cos": 0.0, "student_config": str(made[0] / "student" / "config.json")}
+    distill(Options(**flags))
+    lines = log(flags)
+    assert [name for name in lines[0] if name.startswith("loss")] == ["loss", "loss_mlm"]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_defaults_in_the_help_are_the_defaults():
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    told = 0
+    for action in parser._actions:
+        if found := re.search(r"\(?default:? ([\d.e-]+)\)", action.help or ""):
+            assert float(found[1]) == getattr(Options, action.dest), action.dest
+            told += 1
+    assert told == 21
+    known = {action.dest for action in parser._actions} - {"help", "resume", "force", "tensorboard"}
+    assert known == set(Options.__dataclass_fields__)
+
+
+WRONG = {
+    "--student-type gpt2: only a distilbert can be trained": {"student_type": "gpt2"},
+    "one of --student-pretrained-weights and --student-config": {"student_config": "c.json"},
+    "--teacher-name is needed": {"teacher_name": None},
+    "are all 0: nothing": {"alpha_ce": 0.0, "alpha_mlm": 0.0, "alpha_cos": 0.0},
+    "--alpha-ce must be at least 0, not -1": {"alpha_ce": -1.0},
+    "--alpha-mlm must be at least 0, not nan": {"alpha_mlm": float("nan")},
+    "--temperature must be above 0, not 0": {"temperature": 0.0},
+    "--learning-rate must be above 0, not inf": {"learning_rate": float("inf")},
+    "--warmup-prop is a share": {"warmup_prop": 2.0},
+    "--batch-size must be at least 1": {"batch_size": 0},
+    "word_mask, word_keep, word_rand must add up to 1": {"word_rand": 0.5},
+    "--teacher-type bert: .* is a distilbert": {"teacher_type": "bert"},
+    "max_length must be .* above 11": {"max_length": 5},
+    "seeds, epochs and steps are whole numbers": {"seed": 1 << 40},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_mistakes_are_named(flags, message):
+    with pytest.raises(InputError, match=message):
+        distill(Options(**{**flags, **WRONG[message]}))
+
+
+def test_students_and_teachers_that_do_not_fit_are_named(flags, tmp_path):
+    def other(name, cls=DistilBertForMaskedLM, **config):
+        (tmp_path / name).mkdir()
+        return tiny_folder(tmp_path / name, cls, **config)
+
+    wide = other("wide", dim=24)
+    with pytest.raises(InputError, match=r"student's dim is 24 and the teacher's 20: .*; with --alpha-cos 0 they may"):
+        distill(Options(**{**flags, "student_pretrained_weights": wide}))
+    distill(Options(**{**flags, "student_pretrained_weights": wide, "alpha_cos": 0.0, "max_steps": 1}))
+    with pytest.raises(InputError, match="max_position_embeddings is 32 and the teacher's 48"):
+        distill(Options(**{**flags, "teacher_name": other("long", positions=48)}))
+    with pytest.warns(UserWarning, match="random"), pytest.raises(InputError, match="so it has nothing to teach"):
+        distill(Options(**{**flags, "teacher_name": other("headless", DistilBertModel)}))
+    with pytest.warns(UserWarning), pytest.raises(InputError, match="nothing to teach"):
+        distill(Options(**{**flags, "teacher_name": other("sentiment", DistilBertForSequenceClassification)}))
+    gpt = tmp_path / "gpt"
+    gpt.mkdir()
+    (gpt / "config.json").write_text('{"model_type": "gpt2"}')
+    (gpt / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="a gpt2 cannot teach a distilbert"):
+        distill(Options(**{**flags, "teacher_name": str(gpt)}))
+    with pytest.raises(CheckpointError, match="gpt2"):
+        distill(Options(**{**flags, "student_pretrained_weights": str(gpt)}))
+
+
+def test_data_of_another_tokenizer_is_named(flags, tmp_path):
+    binarize(["a good film " * 6], tmp_path / "other", DistilBertTokenizer.from_pretrained("nanodistil-mini"))
+    with pytest.raises(InputError, match=r"was made with another tokenizer than .*student's"):
+        distill(Options(**{**flags, "data_file": str(tmp_path / "other")}))
+    (tmp_path / "counts.json").write_text("[1, 2, 3]")
+    with pytest.raises(InputError, match="has 3 counts, the student 25 words"):
+        distill(Options(**{**flags, "token_counts": str(tmp_path / "counts.json")}))
+
+
+def test_batches_are_stretches_of_the_order():
+    batches = Batches(np.array([4, 2, 0, 1, 3]), 2)
+    assert [batch.tolist() for batch in batches] == [[4, 2], [0, 1], [3]] and len(batches) == 3
+
+
+def test_frozen_positions_stay(flags, made):
+    before = DistilBertForMaskedLM.from_pretrained(made[0] / "student", backend="numpy").tensors()
+    after = distill(Options(**flags, freeze_pos_embs=True, weight_decay=0.1)).tensors()
+    name = "embeddings.position_embeddings.weight"
+    np.testing.assert_array_equal(after[name], before[name])
+    assert not np.array_equal(after["vocab_transform.weight"], before["vocab_transform.weight"])
+
+
+# ------------------------------------------------------------------------------------------------------- who watches
+
+
+def test_curves_are_drawn(flags, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    distill(Options(**{**flags, "max_steps": 2}))
+    run = flags["dump_path"]
+    assert main(["plot", run]) == 0
+    assert capsys.readouterr().out == f"{run}/curves.png\n"
+    assert (tmp_path / "run" / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    plot([run, run], tmp_path / "both.svg")
+    assert "tokens a second" in (tmp_path / "both.svg").read_text() or (tmp_path / "both.svg").stat().st_size > 10000
+    with pytest.raises(InputError, match="the ending says what picture"):
+        plot([run], tmp_path / "x.docx")
+
+
+def test_what_is_no_log_is_named(tmp_path):
+    with pytest.raises(InputError, match="not the folder of a run"):
+        read_log(tmp_path)
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"unfinished')
+    with pytest.raises(InputError, match="has no line yet"):
+        read_log(tmp_path)
+    (tmp_path / "log.jsonl").write_text('{"loss": 1}\n')
+    with pytest.raises(CheckpointError, match="is no log of a training run"):
+        read_log(tmp_path)
+
+
+def test_curves_for_tensorboard_have_upstreams_names(flags, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    assert main(["distill", *command(flags), "--tensorboard"]) == 0
+    (file,) = (tmp_path / "run" / "tensorboard").iterdir()
+    found = {}
+    for event in EventFileLoader(str(file)).Load():
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.tensor.float_val[0]))
+    lines = log(flags)
+    for tag, name in (("losses/loss_ce", "loss_ce"), ("learning_rate/lr", "lr"), ("losses/loss", "loss")):
+        assert found[tag] == [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in lines]
+    assert [step for step, _ in found["epoch/loss"]] == [0, 1] and len(found["global/speed"]) == 5
+    weight = DistilBertForMaskedLM.from_pretrained(tmp_path / "run", backend="numpy").state_dict()
+    name = "distilbert.transformer.layer.0.ffn.lin1.weight"
+    assert found[f"parameter_mean/{name}"][-1][1] == pytest.approx(weight[name].mean(), rel=1e-5)
+    assert found[f"parameter_std/{name}"][-1][1] == pytest.approx(weight[name].std(ddof=1), rel=1e-5)
+    assert found[f"grad_std/{name}"][0][1] > 0 and f"grad_mean/{name}" in found
+
+
+def test_one_process_is_by_itself(monkeypatch):
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert isinstance(communicator(), Single)
