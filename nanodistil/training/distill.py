@@ -159,6 +159,8 @@ class Batches(Sequence[Ints]):
         return -(-len(self.order) // self.size)
 
     def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
         return self.order[number * self.size : (number + 1) * self.size]
 
 
@@ -313,7 +315,7 @@ def distill(
 
     def step(items: Ints, key: int, scale: float) -> Worked:
         batch = sequences.batch(items)  # N tokens
-        masked = masking(batch.ids, seed=key >> 32, step=key & 0xFFFFFFFF, micro=0)  # key knows the rest
+        masked = masking(batch.ids, key)
         if not len(masked.rows):
             raise InputError(f"{options.data_file}: a batch has no token that can be masked, only special ones")
         batch = batch._replace(ids=masked.ids)

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,9 +108,10 @@ def key_of(seed: int, step: int, micro: int) -> int:
     """64 bits for one micro-batch of one step, unlike those of any other.
 
     >>> key_of(56, 0, 0), key_of(56, 0, 1)
-    (10516131828170177390, 7470698012303002136)
+    (1525778827836482892, 11447977189097564646)
     """
-    return int.from_bytes(hashlib.blake2b(struct.pack("<qqq", seed, step, micro), digest_size=8).digest(), "little")
+    numbers = f"{seed} {step} {micro}".encode()
+    return int.from_bytes(hashlib.blake2b(numbers, digest_size=8).digest(), "little")
 
 
 class Epochs:

@@ -42,12 +42,15 @@ class Curves:
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._event, self._summary, self._writer = Event, Summary, EventFileWriter(str(folder))
+        self._event, self._summary = Event, Summary
+        self._open = lambda: EventFileWriter(str(folder))  # at the first line: only then has the run tidied its folder
+        self._writer: Any = None
         self.trainee = trainee
         self.before: float | None = None  # seconds, at the last line of the log
 
     def __call__(self, line: Mapping[str, Any]) -> None:
         """Write what a line of the log says, and how weights and gradients lie."""
+        self._writer = self._writer or self._open()
         scalars = {}
         for name, weight in self.trainee.weights.items():
             gradient, known = self.trainee.gradients[name], filed(name, self.trainee.model.head)
