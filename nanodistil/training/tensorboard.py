@@ -15,6 +15,7 @@ stand there twice; TensorBoard shows the later ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Curves:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._event, self._summary = Event, Summary
-        self._open = lambda: EventFileWriter(str(folder))  # at the first line: only then has the run tidied its folder
+        self._open = partial(EventFileWriter, str(folder))  # at the first line: only then has the run tidied its folder
         self._writer: Any = None
         self.trainee = trainee
         self.before: float | None = None  # seconds, at the last line of the log
