@@ -7,14 +7,14 @@ Upstream's sampler is a generator, whose place is lost when the process ends.
 With `group_by_size` a batch holds sequences of about the same length, as upstream's grouped_batch_sampler.py makes
 them: lengths fall into bins of 4 (up to 2, 3-6, 7-10, ...); sequences come by in random order, each waits in its bin,
 and a bin with `batch_size` of them is a batch. What is left in the bins at the end is put together in order of length.
-There are ceil(N / batch_size) batches, all full but the last. Upstream needs that to save padding. A packed batch has
-none; there it keeps the batches of an epoch of about equal cost, each in turn, and the order the one of upstream.
+There are ceil(N / batch_size) batches, all full but the last. Upstream groups to save padding. A packed batch has none,
+so nothing is saved here, and batches of short texts weigh as much in training as batches of long ones, token for token
+more; it is the default because it is upstream's, whose learning rates and results were found with it.
 
 The flag is mended. Grouping is the default here, as upstream, where `--group_by_size` is declared `store_false`: giving
 the flag turns grouping OFF. Here the verbs have `--no-group-by-size`, which does what it says.
 
-What it does not do: batches by a number of tokens; upstream counts sequences, and so do learning rates that were found
-with it.
+What it does not do: batches by a number of tokens; upstream counts sequences.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanodistil.backend import Ints
-from nanodistil.model import Packed
-from nanodistil.training.sequences import Sequences
 from nanodistil.weights.errors import InputError
 
 FIRST_BIN, STEP = 3, 4  # upstream's bins begin at 3 and are 4 wide
@@ -73,27 +71,3 @@ def epoch_order(
     batches = by_group[fills].reshape(-1, batch_size)  # (full ones, batch_size)
     batches = batches[np.argsort(batches[:, -1])]  # a batch is there when its last one comes by
     return np.asarray(order[np.concatenate([batches.ravel(), by_group[~fills]])], np.int64)
-
-
-class Epoch:
-    """The batches of one epoch, each read and packed when it is asked for: what loop.py takes as an epoch.
-
-    The arguments are those of epoch_order; lengths and max_length are those of `sequences`.
-    """
-
-    def __init__(
-        self, sequences: Sequences, batch_size: int, seed: int, epoch: int, *, group_by_size: bool = True
-    ) -> None:
-        self.sequences, self.batch_size = sequences, batch_size
-        self.order = epoch_order(
-            sequences.lengths, batch_size, seed, epoch, group_by_size=group_by_size, max_length=sequences.max_length
-        )
-
-    def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
-
-    def __getitem__(self, number: int) -> Packed:
-        """Batch `number`, from 0. Raises IndexError for one that is not there."""
-        if not 0 <= number < len(self):
-            raise IndexError(f"there is no batch {number} among {len(self)}")
-        return self.sequences.batch(self.order[number * self.batch_size : (number + 1) * self.batch_size])

@@ -16,7 +16,7 @@ from nanodistil.training import binarize as binarizing
 from nanodistil.training import shards
 from nanodistil.training.binarize import binarize, fingerprint
 from nanodistil.training.masking import Masking
-from nanodistil.training.sampler import Epoch, epoch_order
+from nanodistil.training.sampler import epoch_order
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import read_index, read_shard
 from nanodistil.training.token_counts import read_token_counts, token_counts, write_token_counts
@@ -299,19 +299,6 @@ def test_grouping_is_the_default_and_can_be_turned_off():
         return np.mean([np.ptp(batch) for batch in lengths[order].reshape(-1, 4)])
 
     assert spread() == spread(group_by_size=True) < 30 < 200 < spread(group_by_size=False)
-
-
-def test_the_batches_of_an_epoch(tmp_path, tokenizer):
-    sequences = dataset(tmp_path / "x", tokenizer, [*range(10, 40)], 30)
-    epoch = Epoch(sequences, 8, seed=1, epoch=2)
-    assert len(epoch) == math.ceil(len(sequences) / 8)
-    sizes = [len(epoch[k].starts) - 1 for k in range(len(epoch))]
-    assert sizes[:-1] == [8] * (len(epoch) - 1) and sum(sizes) == len(sequences)
-    again = Epoch(sequences, 8, seed=1, epoch=2)
-    assert all(np.array_equal(epoch[k].ids, again[k].ids) for k in range(len(epoch)))  # in any order
-    assert len(list(epoch)) == len(epoch)
-    with pytest.raises(IndexError):
-        epoch[len(epoch)]
 
 
 def test_epochs_that_cannot_be():
