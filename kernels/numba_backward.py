@@ -138,6 +138,7 @@ def attention_backward(
     """dq, dk, dv of attention_dropped (of attention: rate 0): (M, D), ... -> (M, D), 2 x (N, D).
 
     Where all tokens ask, the three are columns of one (N, 3D), as q, k and v are columns of the product they came from.
+    context is not looked at: attention_backward.py says why.
     """
     (M, D), N = q.shape, k.shape[0]
     if M == N:
@@ -152,7 +153,6 @@ def attention_backward(
         rows_of(q),
         rows_of(k),
         rows_of(v),
-        rows_of(context),
         asking,
         starts,
         heads,

@@ -242,6 +242,7 @@ CASES = {
     "some ask, masked": (2, attention_case(16, [1, 7, 11], SOME, MASKED)),
     "two blocks of queries": (1, attention_case(3, [66])),
     "whole vectors": (1, attention_case(16, [18])),
+    "a vector and a bit": (2, attention_case(40, [1, 7])),
 }
 
 
