@@ -9,7 +9,7 @@ from nanodistil.cli import training
 HELP = "train a small model to say what a large one says"
 EXAMPLES = """examples:
   nanodistil binarize wiki.txt --out ./wiki
-  nanodistil extract-student --model-name ./bert-base-uncased --dump-checkpoint ./student
+  nanodistil extract-student ./bert-base-uncased ./student
   nanodistil distill --data-file ./wiki --student-pretrained-weights ./student --teacher-name ./bert-base-uncased \\
       --alpha-ce 5 --alpha-mlm 2 --alpha-cos 1 --dump-path ./distilled
   nanodistil distill --resume (and the same again)    goes on after Ctrl-C, a kill or a power cut
