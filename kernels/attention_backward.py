@@ -89,6 +89,37 @@ def what_passes(T: int, keep: Any, scale: Any, out: Any) -> None:
             out[t] = NOTHING
 
 
+@kernel(inline=True)
+def product_by_panels(
+    n: int, a: Any, at: int, step: int, panels: Any, Dh: int, start: Any, width: int, out: Any
+) -> None:
+    """start + A B for n rows: (n, Dh), panels of (Dh, width), (width,) -> out (width / COLUMNS, BLOCK, COLUMNS)."""
+    for t in range(0, width, COLUMNS):
+        for r in range(0, n, ROWS):
+            rows, c_at = min(ROWS, n - r), t * BLOCK + r * COLUMNS
+            multiply_long(rows, a, at + r * step, step, panels, t * Dh, start, t, out, c_at, COLUMNS, Dh)
+
+
+@kernel(inline=True)
+def product_of_panels(n: int, a: Any, columns: Any, T: int, Dh: int, out: Any, wide: int) -> None:
+    """A B for n rows, A panel by panel: (T / COLUMNS, BLOCK, COLUMNS), panels of (T, Dh) -> out (n, wide)."""
+    out[: n * wide] = NOTHING
+    for t in range(0, T, COLUMNS):
+        for c in range(0, Dh, COLUMNS):
+            for r in range(0, n, ROWS):
+                rows, a_at, b_at, at = min(ROWS, n - r), t * BLOCK + r * COLUMNS, c * T + t * COLUMNS, r * wide + c
+                multiply(rows, a, a_at, COLUMNS, columns, b_at, out, at, wide, out, at, wide, min(COLUMNS, T - t))
+
+
+@kernel(inline=True)
+def add_turned_product(n: int, turned: Any, b: Any, Dh: int, width: int, out: Any) -> None:
+    """out += A^T B over n rows: (Dh, BLOCK), (width / COLUMNS, BLOCK, COLUMNS) -> (width / COLUMNS, Dh, COLUMNS)."""
+    for t in range(0, width, COLUMNS):
+        for d in range(0, Dh, ROWS):
+            rows, at = min(ROWS, Dh - d), t * Dh + d * COLUMNS
+            multiply(rows, turned, d * BLOCK, BLOCK, b, t * BLOCK, out, at, COLUMNS, out, at, COLUMNS, n)
+
+
 @kernel(fastmath={"contract", "reassoc"}, inline=True)
 def mean_of_row(probs: Any, dP: Any, at: int, width: int) -> Any:
     """delta: the sum of P dP over a row, in float64. probs (width,), dP flat, panel by panel from `at`."""
@@ -154,31 +185,32 @@ def attention_backward_heads(
     asking: Any,
     starts: Any,
     heads: int,
-    Dh: int,
     keep: Any,
     scale: Any,
     key: Any,
     limit: int,
     share: Any,
     dq: Any,
-    dq_step: int,
     dk: Any,
-    dk_step: int,
     dv: Any,
-    dv_step: int,
 ) -> None:
-    """Work items start..stop, item = sentence * heads + head, of `attention_heads`' derivative: dq (M, D), dk, dv
-    (N, D) float32, all flat, rows so many floats apart. The other arguments are those of `attention_heads`.
+    """Work items start..stop, item = sentence * heads + head: dq (M, D), dk, dv (N, D) float32, of `attention_heads`.
+
+    dcontext (M, D) is flat, its rows so many floats apart, as q, k and v are; the other arguments are those of the
+    forward pass.
     """
+    D = dq.shape[1]
+    Dh = D // heads
+    dq_flat, dk_flat, dv_flat = dq.reshape(-1), dk.reshape(-1), dv.reshape(-1)
     most, wide = whole_panels(longest(starts)), whole_panels(Dh)
     keys, values = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
     columns = np.empty(wide * most, np.float32)  # k again, for dq
     P, dP = np.empty(BLOCK * most, np.float32), np.empty(BLOCK * most, np.float32)
-    turned_q, turned_d = np.empty(Dh * BLOCK, np.float32), np.empty(Dh * BLOCK, np.float32)
     dk_panels, dv_panels = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
-    dq_block, square = np.empty(BLOCK * wide, np.float32), np.empty(LANES * LANES, np.float32)
+    turned, dq_block = np.empty(Dh * BLOCK, np.float32), np.empty(BLOCK * wide, np.float32)
+    square, lanes = np.empty(LANES * LANES, np.float32), np.empty(COLUMNS, np.float32)
     all_from, all_through, probs = np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.float32)
-    nothing, lanes = np.zeros(COLUMNS, np.float32), np.empty(COLUMNS, np.float32)
+    nothing = np.zeros(most, np.float32)
     for item in range(start, stop):
         sentence, left = item // heads, item % heads * Dh
         first, T = starts[sentence], starts[sentence + 1] - starts[sentence]
@@ -195,15 +227,8 @@ def attention_backward_heads(
         for top in range(first_query, last_query, BLOCK):
             n = min(BLOCK, last_query - top)
             q_at, d_at = top * q_step + left, top * dcontext_step + left
-            turn_rows(q, q_at, q_step, n, Dh, BLOCK, ONE, turned_q, 0, BLOCK)
-            turn_rows(dcontext, d_at, dcontext_step, n, Dh, BLOCK, ONE, turned_d, 0, BLOCK)
-            for t in range(0, width, COLUMNS):  # S and dR
-                for r in range(0, n, ROWS):
-                    rows, at, c_at = min(ROWS, n - r), q_at + r * q_step, t * BLOCK + r * COLUMNS
-                    multiply_long(rows, q, at, q_step, keys, t * Dh, score_from, t, P, c_at, COLUMNS, Dh)
-                for r in range(0, n, ROWS):
-                    rows, at, c_at = min(ROWS, n - r), d_at + r * dcontext_step, t * BLOCK + r * COLUMNS
-                    multiply_long(rows, dcontext, at, dcontext_step, values, t * Dh, nothing, 0, dP, c_at, COLUMNS, Dh)
+            product_by_panels(n, q, q_at, q_step, keys, Dh, score_from, width, P)  # S
+            product_by_panels(n, dcontext, d_at, dcontext_step, values, Dh, nothing, width, dP)  # dR
             for r in range(n):  # from S and dR to R and dS
                 at, number = r * COLUMNS, (top + r - first_query) * T
                 softmax_row(P, at, width, BLOCK * COLUMNS, lanes)
@@ -212,30 +237,13 @@ def attention_backward_heads(
                     drop_row(P, at, width, head_key, number, np.uint64(limit), share)
                     drop_row(dP, at, width, head_key, number, np.uint64(limit), share)
                 through_softmax(probs, dP, at, width, through)
-            dq_block[:] = NOTHING
-            for t in range(0, width, COLUMNS):
-                panel, depth = t * BLOCK, min(COLUMNS, T - t)
-                for c in range(0, Dh, COLUMNS):
-                    for r in range(0, n, ROWS):
-                        at, c_at = panel + r * COLUMNS, r * wide + c
-                        multiply(
-                            min(ROWS, n - r), dP, at, COLUMNS, columns, c * T + t * COLUMNS,
-                            dq_block, c_at, wide, dq_block, c_at, wide, depth,
-                        )  # fmt: skip
-                for d in range(0, Dh, ROWS):
-                    rows, at = min(ROWS, Dh - d), (t * Dh) + d * COLUMNS
-                    multiply(
-                        rows, turned_q, d * BLOCK, BLOCK, dP, panel,
-                        dk_panels, at, COLUMNS, dk_panels, at, COLUMNS, n,
-                    )  # fmt: skip
-                for d in range(0, Dh, ROWS):
-                    rows, at = min(ROWS, Dh - d), (t * Dh) + d * COLUMNS
-                    multiply(
-                        rows, turned_d, d * BLOCK, BLOCK, P, panel,
-                        dv_panels, at, COLUMNS, dv_panels, at, COLUMNS, n,
-                    )  # fmt: skip
+            product_of_panels(n, dP, columns, T, Dh, dq_block, wide)
+            turn_rows(q, q_at, q_step, n, Dh, BLOCK, ONE, turned, 0, BLOCK)
+            add_turned_product(n, turned, dP, Dh, width, dk_panels)
+            turn_rows(dcontext, d_at, dcontext_step, n, Dh, BLOCK, ONE, turned, 0, BLOCK)
+            add_turned_product(n, turned, P, Dh, width, dv_panels)
             for r in range(n):
                 for d in range(Dh):
-                    dq[np.uint64((top + r) * dq_step + left + d)] = dq_block[np.uint64(r * wide + d)]
-        rows_of_panels(dk_panels, T, Dh, square, dk, first * dk_step + left, dk_step)
-        rows_of_panels(dv_panels, T, Dh, square, dv, first * dv_step + left, dv_step)
+                    dq_flat[np.uint64((top + r) * D + left + d)] = dq_block[np.uint64(r * wide + d)]
+        rows_of_panels(dk_panels, T, Dh, square, dk_flat, first * D + left, D)
+        rows_of_panels(dv_panels, T, Dh, square, dv_flat, first * D + left, D)

@@ -21,7 +21,6 @@ from .gelu import gelu_backward_rows
 from .layer_norm import ROWS_AN_ITEM, add_layer_norm_backward_blocks, layer_norm_backward_blocks
 from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, squared_error_rows
 from .memory import empty
-from .native import Rows
 from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, rows_of, scale_of
 from .numpy_backward import adamw, linear_backward_input, linear_backward_weight, prepare_backward, sum_of_squares
 from .numpy_ops import Activation
@@ -137,15 +136,10 @@ def attention_backward(
 ) -> tuple[Array, Array, Array]:
     """dq, dk, dv of attention_dropped (of attention: rate 0): (M, D), ... -> (M, D), 2 x (N, D).
 
-    Where all tokens ask, the three are columns of one (N, 3D), as q, k and v are columns of the product they came from.
     context is not looked at: attention_backward.py says why.
     """
     (M, D), N = q.shape, k.shape[0]
-    if M == N:
-        joined = empty(N, 3 * D)
-        dq, dk, dv = joined[:, :D], joined[:, D : 2 * D], joined[:, 2 * D :]
-    else:
-        dq, dk, dv = empty(M, D), empty(N, D), empty(N, D)
+    dq, dk, dv = empty(M, D), empty(N, D), empty(N, D)
     run(
         attention_backward_heads,
         (len(starts) - 1) * heads,
@@ -156,13 +150,12 @@ def attention_backward(
         asking,
         starts,
         heads,
-        D // heads,
         NOTHING_MASKED if keep is None else keep,
         scale_of(q, heads),
         *_dropping(rate, key),
-        Rows(dq),
-        Rows(dk),
-        Rows(dv),
+        dq,
+        dk,
+        dv,
     )
     return dq, dk, dv
 

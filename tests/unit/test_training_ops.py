@@ -1,6 +1,10 @@
 """The derivatives of every op but the linear maps: the definitions against central differences, the kernels against the
 definitions in float64, dropout's masks bit for bit, and the same bits with any number of threads."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -389,3 +393,25 @@ def test_any_number_of_threads_gives_the_same_bits(compiled):
                 np.testing.assert_array_equal(a, b)
     finally:
         pool.set_threads(before)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [
+        ("haswell", "+avx,+avx2,+fma,+sse3,+ssse3,+sse4.1,+sse4.2,+bmi,+bmi2,+popcnt"),  # a tile of 16 columns
+        ("generic", None),  # no tile
+    ],
+)
+def test_on_another_machine(name, features):
+    """This file again, compiled for a machine with another tile, or none."""
+    from nanodistil.kernels import tile
+
+    if not tile.SHAPE.vector or (features and not {f[1:] for f in features.split(",")} <= tile.cpu_features()):
+        pytest.skip("this machine cannot run that one's code")
+    environment = {**os.environ, "NUMBA_CPU_NAME": name}
+    if features:
+        environment["NUMBA_CPU_FEATURES"] = features
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not sweep", __file__]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout
