@@ -114,7 +114,9 @@ class DistilBertConfig:
         """
         model_type = values.get("model_type", "distilbert")
         if model_type != "distilbert":
-            raise CheckpointError(f"this is a {str(model_type)[:40]!r} model; nanodistil runs model_type 'distilbert'")
+            more = "; a BERT is loaded by nanodistil.family.bert, as a teacher" if model_type == "bert" else ""
+            kind = str(model_type)[:40]
+            raise CheckpointError(f"this is a {kind!r} model; nanodistil runs model_type 'distilbert'{more}")
         known = {f.name for f in fields(cls)} - {"extra"}
         values = {
             k: v for k, v in values.items() if k != "pad_token_id" or v is not None

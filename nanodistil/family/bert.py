@@ -171,7 +171,14 @@ class Bert:
 
 
 class BertModel(Bert):
-    """The encoder, and its pooler where the checkpoint has one."""
+    """The encoder, and its pooler where the checkpoint has one.
+
+    >>> config = BertConfig(hidden_size=24, num_attention_heads=2, num_hidden_layers=1, intermediate_size=48)
+    >>> bert = BertModel(config, backend="numpy")
+    >>> out = bert([[101, 7592, 102, 2088, 102]], token_type_ids=[[0, 0, 0, 1, 1]])
+    >>> out.last_hidden_state.shape, out.pooler_output.shape
+    ((1, 5, 24), (1, 24))
+    """
 
     head = "pooler"
     counterpart = DistilBertModel

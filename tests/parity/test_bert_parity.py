@@ -1,7 +1,5 @@
 """BERT live against transformers: full width, every head, token types, masks, and the files of all times."""
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -41,7 +39,7 @@ UPSTREAM = {  # which module of a student's layer is which of its teacher's, in 
 }
 
 
-def saved(folder, head, seed=0, safe=True, **config):
+def saved(folder, head, seed=0, **config):
     """A random BERT, its biases and norms not 0 and 1, its token types as large as words."""
     torch.manual_seed(seed)
     model = getattr(transformers, head)(transformers.BertConfig(initializer_range=0.04, **config)).eval()
@@ -49,9 +47,7 @@ def saved(folder, head, seed=0, safe=True, **config):
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.save_pretrained(folder, safe_serialization=safe)
+    model.save_pretrained(folder)
     return folder
 
 
@@ -116,8 +112,10 @@ def test_all_outputs_and_losses(tmp_path, head):
     other = theirs(head, tmp_path, inputs, **options)
     model = getattr(bert, head).from_pretrained(tmp_path, backend="numpy", dtype="float64")
     mine = model(**inputs, **options, keep_masked=True)
-    assert mine.keys() == list(other.keys())
-    for name, value in other.items():
+    fields = [name for name in other if name != "cross_attentions"]  # transformers 5 names a decoder's, which are none
+    assert mine.keys() == fields
+    for name in fields:
+        value = other[name]
         for a, b in zip(*([x] if not isinstance(x, tuple) else x for x in (mine[name], value)), strict=True):
             np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=1e-12, err_msg=name)
 
@@ -153,20 +151,20 @@ def old_names(state):
 @pytest.mark.parametrize("form", ["safetensors", "bin", "old bin", "sharded"])
 def test_the_files_of_a_pretraining(tmp_path, form):
     """BertForPreTraining is what official checkpoints hold: each class takes its part of it, as transformers' do."""
-    saved(tmp_path, "BertForPreTraining", safe="bin" not in form, **SMALL)
-    if form == "sharded":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = transformers.BertForPreTraining.from_pretrained(tmp_path)
-            (tmp_path / "model.safetensors").unlink()
-            model.save_pretrained(tmp_path, max_shard_size="20KB")
-        assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    saved(tmp_path, "BertForPreTraining", **SMALL)
     inputs = batch(3, 9, 60)
     others = {head: theirs(head, tmp_path, inputs) for head in ("BertModel", "BertForMaskedLM")}
-    if form == "old bin":
-        state = torch.load(tmp_path / "pytorch_model.bin")
-        state = {"bert.embeddings.position_ids": torch.arange(512)[None], **old_names(state)}
-        torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    if form != "safetensors":
+        model = transformers.BertForPreTraining.from_pretrained(tmp_path)
+        (tmp_path / "model.safetensors").unlink()
+        if form == "bin":
+            torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+        if form == "old bin":
+            state = {"bert.embeddings.position_ids": torch.arange(512)[None], **old_names(model.state_dict())}
+            torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+        if form == "sharded":
+            model.save_pretrained(tmp_path, max_shard_size="20KB")
+            assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     for head, other in others.items():
         model = getattr(bert, head).from_pretrained(tmp_path, backend="numpy", dtype="float64")
         mine = model(**inputs, keep_masked=True)
