@@ -24,7 +24,7 @@ How it differs from the obvious:
   that may record or replace it. What a fused op never holds (scores, pre-activations) is computed apart only when the
   tap `wants` it.
 
-What it does not do: read files, check input, train. See pretrained.py for the first two.
+What it does not do: read files and check input (pretrained.py), train (training/backward.py stands beside this file).
 """
 
 from __future__ import annotations

@@ -40,6 +40,14 @@ def masked_lm(trainee: Trainee, batch: Batch, *, key: int | None = None, scale: 
 
     Adds scale times its gradients to those of the trainee. key: of the dropout; None for none. Raises InputError for
     arguments that do not fit the model. So do all functions here.
+
+    >>> from nanodistil import DistilBertConfig, DistilBertForMaskedLM
+    >>> tiny = DistilBertConfig(vocab_size=9, max_position_embeddings=4, n_layers=1, n_heads=2, dim=4, hidden_dim=8)
+    >>> trainee = Trainee(DistilBertForMaskedLM(tiny, backend="numpy"))
+    >>> round(masked_lm(trainee, {"input_ids": [[1, 5, 2]], "labels": [[-100, 7, -100]]}), 1)
+    2.2
+    >>> trainee.gradients["vocab_projector.bias"].round(1)
+    array([ 0.1,  0.1,  0.1,  0.1,  0.1,  0.1,  0.1, -0.9,  0.1], dtype=float32)
     """
     return _at_labels(trainee, batch, trainee.config.vocab_size, PIECE, key, scale)
 
