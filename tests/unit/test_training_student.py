@@ -12,6 +12,7 @@ from tiny_berts import TINY, saved, tensors, under_their_names
 from nanodistil import DistilBertForMaskedLM, DistilBertModel, DistilBertTokenizer, InputError
 from nanodistil.cli import main
 from nanodistil.family.bert import BertForMaskedLM
+from nanodistil.training.binarize import fingerprint
 from nanodistil.training.student import Teacher, extract, read_teacher, spread
 from nanodistil.weights import bert_names
 from nanodistil.weights.errors import CheckpointError
@@ -142,6 +143,7 @@ def test_a_masked_lm_and_its_tokenizer(tmp_path, capsys):
     ours, theirs = (DistilBertTokenizer.from_pretrained(p) for p in (tmp_path / "new" / "student", folder))
     assert ours("a b B [MASK]").input_ids == theirs("a b B [MASK]").input_ids and not ours.do_lower_case
     assert ours.model_input_names == ["input_ids", "attention_mask"]
+    assert fingerprint(ours) == fingerprint(theirs)  # data made for the teacher is the student's too
     made = json.loads((tmp_path / "new" / "student" / "config.json").read_text())
     assert made["architectures"] == ["DistilBertForMaskedLM"] and made["model_type"] == "distilbert"
 
