@@ -18,9 +18,9 @@ hand (Dao et al. 2022, section 3.1). Here the row is at hand, and the sum over i
 taken from `context`, rounded once more on its way, a row of dS no longer sums to 0, and dq and dk of sentences of 20
 tokens were 8 % further from float64 than PyTorch's, where they are now level with them.
 
-What is not kept. P is H T numbers a token and layer: with 12 heads and 512 tokens 24 KB, as much as q, k, v, context,
-x and the feed-forward's 3072 together. Computing it again is one product of five, and exact: the rows are the forward
-pass's, bit for bit. So nothing is kept but q, k, v and context.
+What is not kept. P is H T numbers a token and layer: with 12 heads and 512 tokens 24 KB, nearly as much as all else
+that the backward pass of a layer needs. Computing it again is one product of five, and exact: the rows are the forward
+pass's, bit for bit. So nothing is kept but q, k and v.
 
 How. One work item is one head of one sentence, and takes BLOCK queries at a time. All five products run on the register
 tile, which wants its right factor in panels (COLUMNS columns side by side, one row after the other) and its left factor

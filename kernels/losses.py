@@ -9,6 +9,9 @@ gradient.
 The largest logit is subtracted first, or exp overflows. Exponentials are float32 (exp.py), sums float64: a sum of 30522
 terms loses nothing, and "reassoc" lets it run in several lanes. The loss of each row is written down, and the caller
 adds them in their order. So nothing depends on the number of threads.
+
+160 rows of 30522 on one core, with their gradients: cross-entropy 3.9 ms, divergence 7.7; the definitions in NumPy
+25 and 40, PyTorch's float32 14 and 44. Half of the time is exp.
 """
 
 from __future__ import annotations
