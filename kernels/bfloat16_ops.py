@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import numba_ops
 from .jit import kernel
-from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, whole_panels
+from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_rows, whole_panels
 from .memory import aligned, empty
 from .numba_ops import (
     activation,
@@ -33,6 +33,7 @@ from .numba_ops import (
 from .numpy_ops import Activation
 from .pool import run, set_threads
 from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, SHAPE, tile_intrinsic
+from .transpose import LANES
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
@@ -61,19 +62,42 @@ def widened(bits: NDArray[np.uint16]) -> Array:
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
+@kernel(inline=True)
+def half(bits: Any) -> Any:
+    """`rounded`, compiled: the bits of a float32, as uint32 -> those of the nearest bfloat16, in the lower half."""
+    up = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    return np.uint32(0x7FC0) if nan else np.uint32((bits + up) >> np.uint32(16))
+
+
+@kernel()
+def turn_words(start: int, stop: int, weight: Any, panels: Any) -> None:
+    """Panels start..stop of a weight, rounded: (O, I) -> (P, ceil(I / WORD), COLUMNS) words."""
+    I, depth = weight.shape[1], panels.shape[1]
+    w, out = weight.reshape(-1), panels.reshape(-1)
+    block = np.zeros(LANES * COLUMNS, np.float32)
+    bits = block.view(np.uint32)
+    for p in range(start, stop):
+        for first in range(0, I, LANES):
+            some = min(LANES, I - first)
+            turn_rows(w, p, first, some, I, block, 0)
+            for k in range((some + WORD - 1) // WORD):
+                at, a = np.uint64((p * depth + first // WORD + k) * COLUMNS), np.uint64(k * WORD * COLUMNS)
+                for j in range(np.uint64(COLUMNS)):
+                    word = half(bits[a + j])
+                    if WORD == 2 and k * WORD + 1 < some:
+                        word |= half(bits[a + np.uint64(COLUMNS) + j]) << np.uint32(16)
+                    out[at + j] = word
+
+
 def prepare_linear(weight: Array, bias: Array) -> Any:
     """(O, I), (O,) -> panels (P, I, COLUMNS) of halves, or (P, ceil(I / 2), COLUMNS) of pairs. Called once, at load."""
     if not SHAPE.vector:
         return numba_ops.prepare_linear(widened(rounded(weight)), bias)
     O, I = weight.shape
-    depth = -(-I // WORD)
-    panels = aligned(-(-O // COLUMNS), depth, COLUMNS, WORD, dtype=np.uint16)
-    for p in range(panels.shape[0]):
-        rows = np.zeros((COLUMNS, depth * WORD), np.uint16)
-        some = weight[p * COLUMNS : (p + 1) * COLUMNS]
-        rows[: some.shape[0], :I] = rounded(some)
-        panels[p] = rows.reshape(COLUMNS, depth, WORD).transpose(1, 0, 2)
-    return Panels(panels.view(np.int32 if PAIRS else np.uint16)[..., 0], whole_panels(bias), O)
+    panels = aligned(-(-O // COLUMNS), -(-I // WORD), COLUMNS, dtype=np.uint32 if PAIRS else np.uint16)
+    run(turn_words, panels.shape[0], np.require(weight, np.float32, ["C", "A"]), panels)
+    return Panels(panels.view(np.int32) if PAIRS else panels, whole_panels(bias), O)
 
 
 prepare_head = prepare_linear
@@ -88,10 +112,7 @@ def round_rows(start: int, stop: int, bits: Any, out: Any) -> None:
     I = bits.shape[1]
     for i in range(start, stop):
         for k in range(I):
-            u = bits[i, k]
-            up = np.uint32(0x7FFF) + ((u >> np.uint32(16)) & np.uint32(1))
-            nan = (u & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
-            out[i, k] = np.uint16(0x7FC0) if nan else np.uint16((u + up) >> np.uint32(16))
+            out[i, k] = half(bits[i, k])
         for k in range(I, out.shape[1]):
             out[i, k] = np.uint16(0)
 

@@ -4,6 +4,7 @@ The definition is two nested dot products. What makes it fast:
 
 1. Pack the weight once, at load, into panels: panel p holds W[p COLUMNS + j, i] at [i, j], some outputs side by side,
    so that the innermost loop reads memory in the order it lies there. NumPy's BLAS packs the weight anew on every call.
+   Packing is a transposition, block by block in registers (transpose.py): about twice the time of a copy.
 2. Multiply tile by tile, the sums of a tile in registers: tile.py.
 3. Cut the sum over the inputs into pieces of 64 and take them in the outermost loop. A piece of a panel is 16 KB: it is
    read once into the first-level cache, and all tiles of a block of rows pass over it there. That the sums are cut at
@@ -26,7 +27,9 @@ from numpy.typing import NDArray
 from .gelu import gelu_in_place
 from .jit import kernel
 from .memory import aligned
-from .tile import COLUMNS, PIECE, ROWS, multiply
+from .pool import run
+from .tile import COLUMNS, PIECE, ROWS, SHAPE, multiply
+from .transpose import LANES, turn
 
 BLOCK = 16 * ROWS  # rows that pass over a panel together: with I = 768, 0.3 MB, so in the second level
 IDENTITY, GELU = 0, 1
@@ -45,14 +48,51 @@ def whole_panels(bias: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(np.asarray(bias, np.float32), (0, -len(bias) % COLUMNS))
 
 
+@kernel(inline=True)
+def turn_rows(weight: Any, p: int, first: int, depth: int, I: int, out: Any, at: int) -> None:
+    """Inputs first .. first + depth <= LANES of panel p: out[at + i COLUMNS + j] = W[p COLUMNS + j, first + i].
+
+    weight: (O I,), in rows; 0 beyond O.
+    """
+    left = p * COLUMNS
+    rows = min(COLUMNS, weight.shape[0] // I - left)
+    for r in range(0, rows, LANES):
+        if depth == LANES:
+            turn(weight, (left + r) * I + first, I, min(LANES, rows - r), np.float32(1), out, at + r, COLUMNS)
+        else:  # where a block would reach beyond its rows
+            for i in range(depth):
+                for j in range(r, min(r + LANES, rows)):
+                    out[at + i * COLUMNS + j] = weight[(left + j) * I + first + i]
+    for i in range(depth):
+        for j in range(rows, COLUMNS):
+            out[at + i * COLUMNS + j] = np.float32(0)
+
+
+@kernel()
+def turn_panels(start: int, stop: int, weight: Any, panels: Any) -> None:
+    """Panels start..stop of a weight, block by block: (O, I) -> (P, I, COLUMNS)."""
+    I = weight.shape[1]
+    w, out = weight.reshape(-1), panels.reshape(-1)
+    for p in range(start, stop):
+        for first in range(0, I, LANES):
+            turn_rows(w, p, first, min(LANES, I - first), I, out, (p * I + first) * COLUMNS)
+
+
+@kernel()
+def copy_panels(start: int, stop: int, weight: Any, panels: Any) -> None:
+    """What `turn_panels` does, for machines without vectors."""
+    for p in range(start, stop):
+        rows = weight[p * COLUMNS : (p + 1) * COLUMNS]
+        panels[p, :, : len(rows)] = rows.T
+        panels[p, :, len(rows) :] = np.float32(0)
+
+
 def pack(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Panels:
-    """(O, I), (O,) -> panels. Called once, at load."""
+    """(O, I), (O,) -> panels. Called once, at load; in training, after every step."""
     O, I = weight.shape
     panels = aligned(-(-O // COLUMNS), I, COLUMNS)
-    for p in range(panels.shape[0]):
-        rows = weight[p * COLUMNS : (p + 1) * COLUMNS]
-        panels[p, :, : rows.shape[0]] = rows.T
-        panels[p, :, rows.shape[0] :] = 0
+    lay_out = turn_panels if SHAPE.vector else copy_panels
+    run(lay_out, panels.shape[0], np.require(weight, np.float32, ["C", "A"]), panels)
     return Panels(panels, whole_panels(bias), O)
 
 

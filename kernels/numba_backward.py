@@ -1,4 +1,4 @@
-"""The derivatives on compiled kernels, float32: the names of numpy_backward. What has no kernel yet comes from there.
+"""The derivatives on compiled kernels, float32: the names of numpy_backward.
 
 Gradients of weights are added in an order that does not depend on the number of threads, so a training run is bitwise
 the same with any.
@@ -13,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import numpy_backward
+from .adamw import STRETCH, adamw_numbers, square_sums
 from .attention import attention_heads
 from .attention_backward import attention_backward_heads
 from .dropout import drop_rows, threshold
 from .embed_backward import STRIP, scatter_strips
 from .gelu import gelu_backward_rows
 from .layer_norm import ROWS_AN_ITEM, add_layer_norm_backward_blocks, layer_norm_backward_blocks
+from .linear import BLOCK, Panels
+from .linear_backward import DEPTH, STRIPE, add_rows, pack_transpose, panels_of_rows, weight_blocks
 from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, squared_error_rows
 from .memory import empty
 from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, rows_of, scale_of
-from .numpy_backward import adamw, linear_backward_input, linear_backward_weight, prepare_backward, sum_of_squares
+from .numba_ops import linear as linear_backward_input
 from .numpy_ops import Activation
 from .pool import run
+from .tile import COLUMNS
 
 __all__ = [
     "activation_backward", "adamw", "add_layer_norm_backward", "attention_backward", "attention_dropped",
@@ -35,6 +39,34 @@ __all__ = [
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+
+def prepare_backward(weight: Array, bias: Array) -> Panels:
+    """(O, I), (O,) -> what `linear_backward_input` wants."""
+    return pack_transpose(weight)
+
+
+def linear_backward_weight(dy: Array, x: Array, dW: Array, db: Array) -> None:
+    """dW += dy^T x and db += the sum of dy's rows: (N, O), (N, I), adding to (O, I) and (O,).
+
+    The rows of dy and x may lie apart. dW and db must be contiguous: TypeError.
+    """
+    dy, x = in_rows(dy), in_rows(x)
+    O, I = dW.shape
+    for some in parts(dy.shape[0]):
+        panels = panels_of_rows(x[some], empty(-(-I // COLUMNS), some.stop - some.start, COLUMNS))
+        run(add_rows, -(-O // STRIPE), Rows(dy[some]), some.stop - some.start, db)
+        run(weight_blocks, -(-O // BLOCK) * panels.shape[0], Rows(dy[some]), panels, dW)
+
+
+def in_rows(x: Array) -> Array:
+    """x (N, D) as it lies in memory, if its rows are contiguous, else a copy."""
+    return x if x.strides[1] == x.itemsize and x.strides[0] > 0 else np.ascontiguousarray(x)
+
+
+def parts(N: int) -> list[slice]:
+    """0..N, DEPTH rows at a time."""
+    return [slice(first, min(first + DEPTH, N)) for first in range(0, N, DEPTH)]
 
 
 def activation_backward(dy: Array, x: Array, which: Activation) -> Array:
@@ -219,3 +251,37 @@ def cosine_distance(student: Array, teacher: Array, scale: float, dstudent: Arra
         dstudent,
     )
     return float(losses.sum())
+
+
+def sum_of_squares(x: Array) -> float:
+    """The sum of x^2 in float64: (n,) -> a number."""
+    sums = np.empty(-(-len(x) // STRETCH))  # one for every stretch, whoever computes it
+    run(square_sums, len(sums), x, sums)
+    return float(sums.sum())
+
+
+def adamw(
+    x: Array,
+    dx: Array,
+    m: Array,
+    v: Array,
+    *,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    scale: float = 1.0,
+) -> None:
+    """One step, the step-th from 1, of x against its gradient, in place: 4 x (n,)."""
+    numbers = (
+        scale,
+        1 - lr * weight_decay,
+        1 - beta1,
+        1 - beta2,
+        np.sqrt(1 - beta2**step),
+        eps,
+        lr / (1 - beta1**step),
+    )
+    run(adamw_numbers, len(x), x, dx, m, v, *(np.float32(number) for number in numbers), least=STRETCH)

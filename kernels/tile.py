@@ -29,6 +29,9 @@ While it works on one piece of B (PIECE rows, 16 KB) it asks for the next: a bat
 times that the time is memory's, and without asking, the arithmetic and the waiting took turns. 16 rows through 170 MB
 of weights, two cores: 10 ms before, 7.8 ms after; 128 rows: 55 and 53.
 
+The gradient of a weight needs the product of a transpose, dY^T X. A then lies turned, A[r, k] at a[k lda + r], and the
+tile reads it there: the numbers of one k, one for each row, are neighbours in memory, so nothing has to be transposed.
+
 The sum over one call is one chain of additions an element, whatever the number of rows, which is why a row's result
 does not depend on its neighbours. Callers cut long sums into pieces of PIECE: see linear.py.
 """
@@ -108,9 +111,23 @@ INT8 = Dot(_i32, _i32, "llvm.x86.avx512.vpdpbusd.512", sum_first=True)  # four: 
 
 
 def _emit_tile(
-    builder: Any, dot: Dot, rows: int, a: Any, lda: Any, b: Any, s: Any, lds: Any, c: Any, ldc: Any, depth: Any
+    builder: Any,
+    dot: Dot,
+    turned: bool,
+    rows: int,
+    a: Any,
+    lda: Any,
+    b: Any,
+    s: Any,
+    lds: Any,
+    c: Any,
+    ldc: Any,
+    depth: Any,
 ) -> None:
-    """Emit C[:rows] = S[:rows] + A[:rows] B; a, b, s, c are pointers to words, lda, lds and ldc row strides."""
+    """Emit C[:rows] = S[:rows] + A[:rows] B; a, b, s, c are pointers to words, lda, lds and ldc row strides.
+
+    turned: A is stored as its transpose, A[r, k] at a[k lda + r].
+    """
     words, sums_type = ir.VectorType(dot.word, SHAPE.vector), ir.VectorType(dot.total, SHAPE.vector)
     function_type = ir.FunctionType(
         sums_type, [sums_type, words, words] if dot.sum_first else [words, words, sums_type]
@@ -139,7 +156,7 @@ def _emit_tile(
         return builder.bitcast(builder.shl(value, ir.Constant(wide, [16] * SHAPE.vector)), words)
 
     columns = range(SHAPE.vectors)
-    a_rows = [builder.gep(a, [builder.mul(lda, _i64(r))]) for r in range(rows)]
+    a_rows = [builder.gep(a, [_i64(r) if turned else builder.mul(lda, _i64(r))]) for r in range(rows)]
     s_rows = [builder.gep(s, [builder.mul(lds, _i64(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
     zero = ir.Constant(sums_type, [0] * SHAPE.vector)
@@ -149,8 +166,9 @@ def _emit_tile(
         b_vectors = [load_b(b_row, j) for j in columns]
         for j in columns:  # the same row of the next piece, into the second-level cache
             builder.call(fetch, [vector_at(b_row, PIECE * SHAPE.vectors + j, _byte), _i32(0), _i32(2), _i32(1)])
+        along = builder.mul(loop.index, lda) if turned else loop.index
         for r in range(rows):
-            word = builder.load(builder.gep(a_rows[r], [loop.index]))
+            word = builder.load(builder.gep(a_rows[r], [along]))
             spread = builder.shuffle_vector(builder.insert_element(undefined, word, _i32(0)), undefined, everywhere)
             for j in columns:
                 total = builder.load(sums[r][j])
@@ -162,13 +180,13 @@ def _emit_tile(
             builder.store(total, vector_at(c_rows[r], j, sums_type)).align = 4
 
 
-def _tile_function(module: Any, dot: Dot, rows: int) -> Any:
+def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> Any:
     """The tile of exactly `rows` rows as a function of its own: (a, lda, b, s, lds, c, ldc, depth).
 
     Never inlined: among the variables of the loops around it LLVM ran out of address registers and fetched them from
     the stack in every round. Alone it has enough, and a call costs 20 cycles of 1600: 101 -> 104 GFLOP/s for 6 rows.
     """
-    name = f"nanodistil.tile.{dot.instruction}{'.halves' if dot.halves else ''}.{rows}"
+    name = f"nanodistil.tile.{dot.instruction}{'.halves' if dot.halves else ''}{'.turned' if turned else ''}.{rows}"
     if name in module.globals:
         return module.globals[name]
     word, stored, total = (t.as_pointer() for t in (dot.word, _i16 if dot.halves else dot.word, dot.total))
@@ -178,12 +196,12 @@ def _tile_function(module: Any, dot: Dot, rows: int) -> Any:
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
-    _emit_tile(builder, dot, rows, *function.args)
+    _emit_tile(builder, dot, turned, rows, *function.args)
     builder.ret_void()
     return function
 
 
-def tile_intrinsic(dot: Dot) -> Any:
+def tile_intrinsic(dot: Dot, turned: bool = False) -> Any:
     """The tile for `dot` as an intrinsic: a switch on the number of rows, each case a tile of exactly so many."""
 
     @intrinsic
@@ -206,7 +224,7 @@ def tile_intrinsic(dot: Dot) -> Any:
                 block = builder.append_basic_block(f"tile.{n}")
                 switch.add_case(_i64(n), block)
                 builder.position_at_end(block)
-                builder.call(_tile_function(builder.module, dot, n), [a, lda, b, s, lds, c, ldc, depth])
+                builder.call(_tile_function(builder.module, dot, n, turned), [a, lda, b, s, lds, c, ldc, depth])
                 builder.branch(done)
             builder.position_at_end(done)
             return context.get_dummy_value()
@@ -216,15 +234,11 @@ def tile_intrinsic(dot: Dot) -> Any:
     return multiply_tile
 
 
-# One product of a tile, C[:rows] = S[:rows] + A[:rows] B with 1 <= rows <= ROWS. a, b, s, c are one-dimensional float32
-# arrays, a_at, b_at, s_at, c_at the places in them where the tile begins, lda, lds and ldc the steps from row to row; b
-# holds a packed panel (depth, COLUMNS). All COLUMNS columns of S and C are touched, so they must exist.
-if SHAPE.vector:
-    multiply = tile_intrinsic(FLOAT32)
-else:
+def plain_tile(turned: bool = False) -> Any:
+    """The tile in plain loops, for machines without vectors."""
 
     @kernel(fastmath={"contract"}, inline=True)
-    def multiply(
+    def multiply_plainly(
         rows: int,
         a: Any,
         a_at: int,
@@ -243,8 +257,19 @@ else:
         for r in range(rows):
             sums[:] = np.float32(0.0)
             for k in range(depth):
-                number = a[a_at + r * lda + k]
+                number = a[a_at + (k * lda + r if turned else r * lda + k)]
                 for j in range(COLUMNS):
                     sums[j] += number * b[b_at + k * COLUMNS + j]
             for j in range(COLUMNS):
                 c[c_at + r * ldc + j] = s[s_at + r * lds + j] + sums[j]
+
+    return multiply_plainly
+
+
+# One product of a tile, C[:rows] = S[:rows] + A[:rows] B with 1 <= rows <= ROWS. a, b, s, c are one-dimensional float32
+# arrays, a_at, b_at, s_at, c_at the places in them where the tile begins, lda, lds and ldc the steps from row to row; b
+# holds a packed panel (depth, COLUMNS). All COLUMNS columns of S and C are touched, so they must exist.
+multiply = tile_intrinsic(FLOAT32) if SHAPE.vector else plain_tile()
+
+# The same where A is stored as its transpose: lda is the step from one k to the next, and the rows lie side by side.
+multiply_turned = tile_intrinsic(FLOAT32, turned=True) if SHAPE.vector else plain_tile(turned=True)

@@ -16,7 +16,7 @@ compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="is about co
 PROBE = """
 import json
 import numpy as np
-from nanodistil.kernels import bfloat16_ops, int8_ops, numba_ops, numpy_ops, tile
+from nanodistil.kernels import bfloat16_backward, bfloat16_ops, int8_ops, numba_backward, numba_ops, numpy_ops, tile
 rng = np.random.default_rng(0)
 errors = []
 for N, I, O in [(1, 1, 1), (13, 37, 5), (15, 66, 70), (29, 130, 33)]:
@@ -26,6 +26,14 @@ for N, I, O in [(1, 1, 1), (13, 37, 5), (15, 66, 70), (29, 130, 33)]:
     for ops in (numba_ops, bfloat16_ops, int8_ops):
         got = ops.linear(x, ops.prepare_linear(weight, bias))
         row.append(float(np.abs(got - exact).max() / np.sqrt(I)))
+    errors.append(row)
+    dy = rng.standard_normal((N, O)).astype(np.float32)
+    row = []
+    for ops in (numba_backward, bfloat16_backward):
+        dx, dW, db = ops.linear_backward_input(dy, ops.prepare_backward(weight, bias)), 0 * weight, 0 * bias
+        ops.linear_backward_weight(dy, x, dW, db)
+        pairs = (dx, dy @ weight), (dW, dy.T @ x), (db, dy.sum(0))
+        row.append(max(float(np.abs(got - exact).max() / 12) for got, exact in pairs))
     errors.append(row)
 starts = np.array([0, 1, 18])
 q = rng.standard_normal((18, 60)).astype(np.float32)
@@ -63,7 +71,8 @@ def test_the_tile_of_another_machine(name, features, expected):
 
 
 @compiled_only
-def test_the_neon_tile_compiles_to_neon(monkeypatch):
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_neon_tile_compiles_to_neon(monkeypatch, turned):
     """Its inner loop for aarch64: 24 sums, each one fused multiply-add by a scalar, none spilled."""
     import llvmlite.binding as llvm
     from llvmlite import ir
@@ -78,7 +87,8 @@ def test_the_neon_tile_compiles_to_neon(monkeypatch):
     monkeypatch.setattr(tile, "COLUMNS", tile.NEON.vectors * tile.NEON.vector)
     module = ir.Module()
     module.triple = "aarch64-unknown-linux-gnu"
-    tile._tile_function(module, tile.FLOAT32._replace(instruction="llvm.fma.v4f32"), tile.NEON.rows).linkage = ""
+    dot = tile.FLOAT32._replace(instruction="llvm.fma.v4f32")
+    tile._tile_function(module, dot, tile.NEON.rows, turned).linkage = ""
     machine = target.create_target_machine(cpu="neoverse-n1", opt=3)
     parsed = llvm.parse_assembly(str(module))
     options = llvm.create_pipeline_tuning_options(speed_level=3)
