@@ -32,12 +32,12 @@ from .numba_backward import (
     divergence,
     dropout,
     embed_backward,
-    in_rows,
     layer_norm_backward,
     parts,
     squared_error,
     sum_of_squares,
 )
+from .numba_ops import rows_of
 from .pool import run
 from .tile import BFLOAT16, COLUMNS, tile_intrinsic
 
@@ -76,7 +76,7 @@ def pair_rows(start: int, stop: int, bits: Any, step: int, N: int, I: int, out: 
 
 def paired(x: Array, words: Words) -> NDArray[np.int32]:
     """x (N, I) as the words that are given, (P, ceil(N / 2), width)."""
-    run(pair_rows, words.shape[1], Rows(x.view(np.uint32)), *x.shape, words, least=8)
+    run(pair_rows, words.shape[1], rows_of(x.view(np.uint32)), *x.shape, words, least=8)
     return words.view(np.int32)
 
 
@@ -102,12 +102,11 @@ def linear_backward_weight(dy: Array, x: Array, dW: Array, db: Array) -> None:
     if not PAIRS:
         numba_backward.linear_backward_weight(dy, x, dW, db)
         return
-    dy, x = in_rows(dy), in_rows(x)
     O, I = dW.shape
     for some in parts(dy.shape[0]):
         N = some.stop - some.start
         pairs = -(-N // 2)
         panels = paired(x[some], empty(-(-I // COLUMNS), pairs, COLUMNS, dtype=np.uint32))
         words = paired(dy[some], empty(1, pairs, O, dtype=np.uint32))[0]
-        run(add_rows, -(-O // STRIPE), Rows(dy[some]), N, db)
+        run(add_rows, -(-O // STRIPE), rows_of(dy[some]), N, db)
         run(bfloat16_weight_blocks, -(-O // BLOCK) * panels.shape[0], Rows(words), panels, dW)

@@ -56,9 +56,9 @@ def cut_rows(start: int, stop: int, x: Any, step: int, I: int, panels: Any) -> N
                 out[c + j] = np.float32(0)
 
 
-def panels_of_rows(x: Array, panels: Array) -> Array:
+def panels_of_rows(x: Rows, panels: Array) -> Array:
     """x (N, I) in panels (P, N, COLUMNS), which are given."""
-    run(cut_rows, x.shape[0], Rows(x), x.shape[1], panels, least=16)
+    run(cut_rows, x.matrix.shape[0], x, x.matrix.shape[1], panels, least=16)
     return panels
 
 
@@ -66,7 +66,7 @@ def pack_transpose(weight: Array) -> Panels:
     """(O, I) -> the panels of W^T, for dX = dY W as `linear_blocks` computes it."""
     O, I = weight.shape
     P = -(-I // COLUMNS)
-    panels = panels_of_rows(np.require(weight, np.float32, ["C", "A"]), aligned(P, O, COLUMNS))
+    panels = panels_of_rows(Rows(np.require(weight, np.float32, ["C", "A"])), aligned(P, O, COLUMNS))
     return Panels(panels, np.zeros(P * COLUMNS, np.float32), I)
 
 

@@ -51,17 +51,12 @@ def linear_backward_weight(dy: Array, x: Array, dW: Array, db: Array) -> None:
 
     The rows of dy and x may lie apart. dW and db must be contiguous: TypeError.
     """
-    dy, x = in_rows(dy), in_rows(x)
     O, I = dW.shape
     for some in parts(dy.shape[0]):
-        panels = panels_of_rows(x[some], empty(-(-I // COLUMNS), some.stop - some.start, COLUMNS))
-        run(add_rows, -(-O // STRIPE), Rows(dy[some]), some.stop - some.start, db)
-        run(weight_blocks, -(-O // BLOCK) * panels.shape[0], Rows(dy[some]), panels, dW)
-
-
-def in_rows(x: Array) -> Array:
-    """x (N, D) as it lies in memory, if its rows are contiguous, else a copy."""
-    return x if x.strides[1] == x.itemsize and x.strides[0] > 0 else np.ascontiguousarray(x)
+        N, rows = some.stop - some.start, rows_of(dy[some])
+        panels = panels_of_rows(rows_of(x[some]), empty(-(-I // COLUMNS), N, COLUMNS))
+        run(add_rows, -(-O // STRIPE), rows, N, db)
+        run(weight_blocks, -(-O // BLOCK) * panels.shape[0], rows, panels, dW)
 
 
 def parts(N: int) -> list[slice]:
