@@ -35,8 +35,6 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import numpy as np
-
 from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
 from nanodistil import backend as backends
 from nanodistil.backend import Ints
@@ -49,6 +47,7 @@ from nanodistil.training.run import EPOCH, Run
 from nanodistil.training.sampler import epoch_order
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
 from nanodistil.training.sequences import Sequences
+from nanodistil.training.shards import Index
 from nanodistil.training.token_counts import read_token_counts, token_counts
 from nanodistil.training.trainee import POSITIONS, Trainee
 from nanodistil.training.triple_loss import TripleLoss
@@ -235,6 +234,57 @@ def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
     raise InputError("no tokenizer is with the student or the teacher: --tokenizer-name says where one is")
 
 
+def longest(options: Options, config: DistilBertConfig) -> int:
+    """How many tokens a sequence may have. Raises InputError for more than the student has positions."""
+    positions = config.max_position_embeddings
+    if options.max_length is not None and options.max_length > positions:
+        raise InputError(f"--max-length {options.max_length} is more than the student's {positions} positions")
+    return options.max_length or positions
+
+
+def make_masking(options: Options, index: Index, vocab_size: int) -> Masking:
+    """How words are masked. Raises InputError for counts of another vocabulary, and for shares that cannot be."""
+    if index.mask_id is None:
+        raise InputError(f"{options.data_file}: its tokenizer has no mask token, so nothing can be masked")
+    if options.token_counts is None:
+        counts = token_counts(options.data_file, vocab_size)
+    else:
+        counts = read_token_counts(options.token_counts)
+        if len(counts) != vocab_size:
+            raise InputError(f"{options.token_counts}: has {len(counts)} counts, the student {vocab_size} words")
+    return Masking(
+        counts,
+        special_ids=index.special_ids,
+        mask_id=index.mask_id,
+        mlm_mask_prop=options.mlm_mask_prop,
+        word_mask=options.word_mask,
+        word_keep=options.word_keep,
+        word_rand=options.word_rand,
+        mlm_smoothing=options.mlm_smoothing,
+    )
+
+
+def make_plan(options: Options, each: int) -> Plan:
+    """Steps and learning rates, from how many micro-batches an epoch has."""
+    accumulation = options.gradient_accumulation_steps
+    if options.max_steps is None:
+        batches, total = each * options.n_epoch, planned_steps(each, accumulation, options.n_epoch)
+    else:
+        batches, total = options.max_steps * accumulation, options.max_steps + 1
+    warmup = warmup_steps(total, options.warmup_prop)
+    return Plan(
+        batches,
+        lambda step: options.learning_rate * linear(step, warmup, total),
+        accumulation,
+        options.max_grad_norm,
+        options.seed,
+        options.loss.names,
+        options.log_interval,
+        options.checkpoint_interval,
+        options.checkpoint_minutes,
+    )
+
+
 def distill(
     options: Options,
     *,
@@ -251,66 +301,41 @@ def distill(
     Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
     """
     everyone = communicator or Single()
-    # ---- data
-    sequences = Sequences(options.data_file, options.max_length or _positions(options))
+    student = load_student(options)
+    config, loss, teacher = student.config, options.loss, None
+    sequences = Sequences(options.data_file, longest(options, config))
     index = sequences.index
     tokenizer = find_tokenizer(options, index.vocabulary)
-    if index.mask_id is None:
-        raise InputError(f"{options.data_file}: its tokenizer has no mask token, so nothing can be masked")
-    # ---- models
-    student = load_student(options)
-    config = student.config
-    loss, teacher = options.loss, None
+    masking = make_masking(options, index, config.vocab_size)
     if loss.teaches:
         teacher, positions = load_teacher(options)
         check_pair(options, config, teacher.config, positions)
-    if options.token_counts is not None:
-        counts = read_token_counts(options.token_counts)
-        if len(counts) != config.vocab_size:
-            raise InputError(f"{options.token_counts}: has {len(counts)} counts, the student {config.vocab_size} words")
-    else:
-        counts = token_counts(options.data_file, config.vocab_size)
-    masking = Masking(
-        counts,
-        special_ids=index.special_ids,
-        mask_id=index.mask_id,
-        mlm_mask_prop=options.mlm_mask_prop,
-        word_mask=options.word_mask,
-        word_keep=options.word_keep,
-        word_rand=options.word_rand,
-        mlm_smoothing=options.mlm_smoothing,
-    )
     trainee = Trainee(
         student,
         checkpointing=options.gradient_checkpointing,
         dtype=options.dtype,
         frozen={POSITIONS} if options.freeze_pos_embs else (),
     )
-    # ---- plan
-    each, accumulation = -(-len(sequences) // options.batch_size), options.gradient_accumulation_steps
-    if options.max_steps is None:
-        batches, total = each * options.n_epoch, planned_steps(each, accumulation, options.n_epoch)
-    else:
-        batches, total = options.max_steps * accumulation, options.max_steps + 1
-    warmup = warmup_steps(total, options.warmup_prop)
-    plan = Plan(
-        batches,
-        lambda step: options.learning_rate * linear(step, warmup, total),
-        accumulation,
-        options.max_grad_norm,
-        options.seed,
-        loss.names,
-        options.log_interval,
-        options.checkpoint_interval,
-        options.checkpoint_minutes,
-    )
+    optimizer = AdamW(trainee, trainee.bops, betas=BETAS, eps=options.adam_epsilon, weight_decay=options.weight_decay)
+    settings = asdict(options) | {
+        "backend": student.backend,
+        "dtype": student.dtype,
+        "processes": everyone.size,
+        "data": {"checksum": index.checksum, "sequences": len(sequences), "vocabulary": index.vocabulary},
+        "masking": crc32(masking.weights.tobytes()),
+        "student": config.to_dict(),
+    }
+    run = Run(options.dump_path, settings, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
 
     def epoch(number: int) -> Batches:
-        longest = sequences.max_length
         order = epoch_order(
-            sequences.lengths, options.batch_size, options.seed, number,
-            group_by_size=options.group_by_size, max_length=longest,
-        )  # fmt: skip
+            sequences.lengths,
+            options.batch_size,
+            options.seed,
+            number,
+            group_by_size=options.group_by_size,
+            max_length=sequences.max_length,
+        )
         return Batches(order, options.batch_size)
 
     def step(items: Ints, key: int, scale: float) -> Worked:
@@ -318,19 +343,8 @@ def distill(
         masked = masking(batch.ids, key)
         if not len(masked.rows):
             raise InputError(f"{options.data_file}: a batch has no token that can be masked, only special ones")
-        batch = batch._replace(ids=masked.ids)
+        batch = batch._replace(ids=masked.ids)  # student and teacher see the same
         return Worked(loss.of_batch(trainee, teacher, batch, masked.labels, key=key, scale=scale), len(batch.ids))
-
-    # ---- run
-    settings = asdict(options) | {
-        "backend": student.backend,
-        "dtype": trainee.model.dtype,
-        "processes": everyone.size,
-        "data": {"checksum": index.checksum, "sequences": len(sequences), "vocabulary": index.vocabulary},
-        "counts": crc32(np.ascontiguousarray(counts, np.int64).tobytes()),
-        "student": config.to_dict(),
-    }
-    run = Run(options.dump_path, settings, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
 
     def save(folder: Path) -> None:
         student.save_pretrained(folder)
@@ -338,10 +352,10 @@ def distill(
 
     train(
         trainee,
-        AdamW(trainee, trainee.bops, betas=BETAS, eps=options.adam_epsilon, weight_decay=options.weight_decay),
+        optimizer,
         step,
         epoch,
-        plan,
+        make_plan(options, -(-len(sequences) // options.batch_size)),
         run,
         communicator=everyone,
         on_step=on_step,
@@ -351,11 +365,3 @@ def distill(
     if everyone.rank == 0:
         save(run.folder)
     return student
-
-
-def _positions(options: Options) -> int:
-    """How many tokens the student can take, told before it is loaded."""
-    if options.student_config is not None:
-        return DistilBertConfig.from_json_file(options.student_config).max_position_embeddings
-    assert options.student_pretrained_weights is not None
-    return DistilBertConfig.from_pretrained(options.student_pretrained_weights).max_position_embeddings

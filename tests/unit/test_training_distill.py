@@ -12,9 +12,11 @@ from tiny_folders import tiny_folder
 from nanodistil import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel, DistilBertTokenizer
 from nanodistil.cli import distill as verb
 from nanodistil.cli import main
+from nanodistil.training import distill as distilling
 from nanodistil.training.binarize import binarize
 from nanodistil.training.communicator import Single, communicator
 from nanodistil.training.distill import Batches, Options, distill
+from nanodistil.training.loop import Stopped
 from nanodistil.training.plot import plot, read_log
 from nanodistil.weights.errors import CheckpointError, InputError
 
@@ -91,6 +93,15 @@ def test_without_a_teacher_it_is_pre_training(flags, made):
     assert lines[-1]["loss"] < lines[0]["loss"]
 
 
+def test_who_stops_a_run_is_told_how_to_go_on(flags, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise Stopped("stopped after 3 of 6 steps; the same command with --resume goes on")
+
+    monkeypatch.setattr(distilling, "distill", stopped)
+    assert main(["distill", *command(flags)]) == 130
+    assert capsys.readouterr().err == "nanodistil: stopped after 3 of 6 steps; the same command with --resume goes on\n"
+
+
 def test_defaults_in_the_help_are_the_defaults():
     parser = argparse.ArgumentParser()
     verb.add_arguments(parser)
@@ -118,6 +129,7 @@ WRONG = {
     "word_mask, word_keep, word_rand must add up to 1": {"word_rand": 0.5},
     "--teacher-type bert: .* is a distilbert": {"teacher_type": "bert"},
     "max_length must be .* above 11": {"max_length": 5},
+    "--max-length 33 is more than the student's 32 positions": {"max_length": 33},
     "--seed must be at least 0": {"seed": -1},
 }
 
