@@ -295,3 +295,12 @@ def test_checkpoints_also_come_by_the_clock(tmp_path):
     with pytest.raises(Killed):
         go(tmp_path / "r", plan=plan, trainee=line, step=dying(line, 3))
     assert checkpoints(tmp_path / "r") == ["00000002.safetensors", "00000003.safetensors"]
+
+
+def test_a_checkpoint_of_another_run_is_not_taken(tmp_path):
+    go(tmp_path / "other", settings={"seed": 4})
+    go(tmp_path / "r")
+    for path in (tmp_path / "r" / "checkpoints").iterdir():
+        path.write_bytes((tmp_path / "other" / "checkpoints" / path.name).read_bytes())
+    with pytest.raises(CheckpointError, match=r"comes from a run with other settings; no checkpoint is left"):
+        go(tmp_path / "r", resume=True)
