@@ -1,0 +1,135 @@
+"""The flags of tasks, which `finetune` and `evaluate` share: each is a setting of a class in training/tasks/.
+
+Names and defaults are those of transformers' run_glue, run_ner, run_squad and run_mlm, with hyphens.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nanodistil.training.tasks import Task
+
+HELP = {
+    "classification": "classes of texts or pairs of texts, several labels at once, or numbers: GLUE and its like",
+    "token-classification": "labels of words: names, parts of speech; CoNLL columns or JSONL",
+    "question-answering": "answers in texts: SQuAD's JSON, 1.1 and 2.0",
+    "multiple-choice": "which continuation fits: SWAG's CSV or JSONL",
+    "masked-lm": "masked words: lines of text, or a folder from nanodistil binarize",
+}
+GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+
+
+def subparsers(parser: argparse.ArgumentParser, examples: dict[str, str]) -> dict[str, argparse.ArgumentParser]:
+    """A parser for each task, with its flags. examples: task -> a command line for its help."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    made = {}
+    for task, text in HELP.items():
+        made[task] = tasks.add_parser(
+            task,
+            help=text,
+            description=text,
+            epilog=f"example:\n  {examples[task]}\n",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_flags(task, made[task])
+    return made
+
+
+def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
+    flags = parser.add_argument_group("the task")
+    longest = 384 if task == "question-answering" else 128
+    flags.add_argument(
+        "--max-seq-length", type=whole(4), default=longest, metavar="N", help=f"tokens of a row (default {longest})"
+    )
+    if task == "classification":
+        flags.add_argument(
+            "--task-name", choices=GLUE, metavar="NAME", help=f"of GLUE, for its metrics: {', '.join(GLUE)}"
+        )
+        flags.add_argument("--problem-type", choices=PROBLEMS, help="default: told from the labels")
+        flags.add_argument(
+            "--column",
+            action="append",
+            dest="columns",
+            default=[],
+            metavar="FIELD=NAME",
+            help="where a file has sentence, sentence2 or label: a name, or a number from 1 (default: GLUE's names)",
+        )
+        flags.add_argument("--no-header", action="store_true", help="the first row is an example")
+    if task in ("classification", "token-classification"):
+        flags.add_argument(
+            "--labels",
+            type=names,
+            default=(),
+            metavar="A,B",
+            help="the names of the classes, in order (default: theirs)",
+        )
+    if task in ("classification", "multiple-choice"):
+        flags.add_argument("--format", choices=["jsonl", "csv", "tsv"], help="of the files (default: by their names)")
+    if task == "question-answering":
+        flags.add_argument("--version-2-with-negative", action="store_true", help="some questions have no answer")
+        for flag, default, text in (
+            ("--doc-stride", 128, "tokens from one window of a context to the next"),
+            ("--max-query-length", 64, "tokens of a question"),
+            ("--n-best-size", 20, "starts, ends and answers that are looked at"),
+            ("--max-answer-length", 30, "tokens of an answer"),
+        ):
+            flags.add_argument(flag, type=whole(1), default=default, metavar="N", help=f"{text} (default {default})")
+        flags.add_argument(
+            "--null-score-diff-threshold",
+            type=float,
+            default=0.0,
+            metavar="X",
+            help="null odds above it mean that there is no answer (default 0)",
+        )
+    if task == "masked-lm":
+        flags.add_argument(
+            "--mlm-probability", type=share, default=0.15, metavar="P", help="share of tokens hidden (default 0.15)"
+        )
+        flags.add_argument(
+            "--limit", type=whole(1), metavar="N", help="measure N passages, drawn at random (default: all)"
+        )
+
+
+def task_of(args: argparse.Namespace) -> Task:
+    """The task with its settings, as the flags say."""
+    from dataclasses import fields
+
+    from nanodistil.training.evaluate import task_of as made
+
+    settings: dict[str, Any] = {}
+    for field in fields(type(made(args.task))):  # type: ignore[arg-type]
+        if field.init and hasattr(args, field.name):
+            value = getattr(args, field.name)
+            settings[field.name] = tuple(value) if isinstance(value, list) else value
+    return made(args.task, **settings)
+
+
+def whole(low: int) -> Callable[[str], int]:
+    """For argparse: a whole number of at least `low`."""
+
+    def number(text: str) -> int:
+        if int(text) < low:
+            raise ValueError
+        return int(text)
+
+    number.__name__ = f"whole number from {low}"  # for argparse's message
+    return number
+
+
+def share(text: str) -> float:
+    """For argparse: above 0 and at most 1."""
+    if not 0 < float(text) <= 1:
+        raise ValueError
+    return float(text)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """
+    >>> names("O, B-PER,I-PER")
+    ('O', 'B-PER', 'I-PER')
+    """
+    return tuple(name.strip() for name in text.split(","))

@@ -1,0 +1,69 @@
+"""How well does a trained model do? A task's metrics on a file of examples whose answers are known.
+
+    file -> task.read -> task.evaluate: the model's answers, and figures made of them (metrics.py, squad.py)
+
+It is the forward pass that answers everywhere else, so any backend and dtype will do; what differs from the pipelines
+is that files of examples are read, cut to the length that training cut them to, and compared.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from nanodistil import heads
+from nanodistil.pipelines.pairing import check_pair, longest_row
+from nanodistil.pretrained import Pretrained
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.training.tasks import TASKS, Evaluation, Task
+from nanodistil.weights.errors import CheckpointError, InputError
+
+
+def task_of(name: str, **settings: Any) -> Task:
+    """The task of that name, a key of TASKS, with its settings. Raises InputError for an unknown one.
+
+    >>> task_of("token-classification", max_seq_length=64).max_seq_length
+    64
+    """
+    if name not in TASKS:
+        raise InputError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")
+    module, cls = TASKS[name]
+    task: Task = getattr(import_module(f"nanodistil.training.tasks.{module}"), cls)(**settings)
+    return task
+
+
+def evaluate(
+    task: Task,
+    model: str | Path,
+    file: str | Path,
+    *,
+    backend: str | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+) -> Evaluation:
+    """The figures of a model, a folder or hub id, on a file.
+
+    Raises InputError for a file or labels that cannot be used, CheckpointError for a model without the task's head,
+    MissingExtraError where a metric needs the [train] extra.
+    """
+    examples = task.read(file)  # before a model is loaded
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
+        loaded = getattr(heads, task.HEAD).from_pretrained(model, backend=backend, dtype=dtype, threads=threads)
+    if loaded.initialised:
+        raise CheckpointError(
+            f"{model}: has no head for this task (lacks {', '.join(loaded.initialised)}): fine-tune it first"
+        )
+    tokenizer = DistilBertTokenizer.from_pretrained(model)
+    check_pair(loaded, tokenizer)
+    check_length(task, loaded, tokenizer)
+    return task.evaluate(loaded, tokenizer, examples)
+
+
+def check_length(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
+    """Raises InputError where rows may be longer than the model's positions, or have no room for a word."""
+    limit = longest_row(model, tokenizer)
+    if not 4 <= task.max_seq_length <= limit:
+        raise InputError(f"--max-seq-length {task.max_seq_length}: must be from 4 to the model's {limit}")

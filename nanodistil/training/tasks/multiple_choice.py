@@ -1,0 +1,113 @@
+"""Which of several continuations fits: SWAG and its like.
+
+    SWAG's CSV     sent1, sent2, ending0, ending1, ..., label       the pair (sent1, sent2 + ending) a choice
+    JSONL          {"prompt": ..., "choices": [...], "label": 2}    the pair (prompt, choice)
+
+A label is the number of the right choice, from 0. A pair that is too long loses from its end, of both texts the longer
+one first, and how many did is said. All questions of a batch need as many choices; a file where they differ is refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from nanodistil.backend import Array, Ints, Mask
+from nanodistil.config import DistilBertConfig
+from nanodistil.heads import DistilBertForMultipleChoice
+from nanodistil.pipelines.batching import by_length, padded
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.training.tasks import Evaluation
+from nanodistil.training.tasks.tables import names_in, rows_of
+from nanodistil.weights.errors import InputError
+
+
+class Example(NamedTuple):
+    prompt: str
+    choices: list[str]
+    label: int
+
+
+class Row(NamedTuple):
+    ids: list[Ints]  # (T,) a choice
+    label: int
+
+
+@dataclass(frozen=True)
+class MultipleChoice:
+    max_seq_length: int = 128
+    format: str | None = None
+    best: tuple[str, bool] = ("acc", True)
+
+    HEAD: ClassVar[str] = "DistilBertForMultipleChoice"
+
+    def read(self, file: str | Path) -> list[Example]:
+        found = names_in(file, self.format)
+        endings = sorted(name for name in found if name.startswith("ending") and name[6:].isdecimal())
+        if "sent1" in found and endings:
+            columns = [f"choices={ending}" for ending in endings]
+            needed = ["sent1", "sent2", "choices", "label"]
+        else:
+            columns, needed = [], ["prompt", "choices", "label"]
+        examples: list[Example] = []
+        for place, fields, _ in rows_of(file, needed, (), columns, self.format):
+            choices, begun = fields["choices"], fields.get("sent2")
+            prompt = fields["sent1"] if begun is not None else fields["prompt"]
+            if (
+                not isinstance(prompt, str)
+                or not isinstance(choices, list)
+                or not all(isinstance(c, str) for c in choices)
+            ):
+                raise InputError(f"{place}: a prompt and a list of choices, all texts, are needed")
+            if examples and len(choices) != len(examples[0].choices):
+                raise InputError(f"{place} has {len(choices)} choices and those before it {len(examples[0].choices)}")
+            label = str(fields["label"]).strip()
+            if not (label.isdecimal() and label.isascii() and int(label) < len(choices)):
+                raise InputError(
+                    f"{place}: the label must number one of the {len(choices)} choices from 0, not {label[:20]!r}"
+                )
+            examples.append(Example(prompt, [f"{begun} {c}" if begun is not None else c for c in choices], int(label)))
+        if not examples:
+            raise InputError(f"{file} has no examples")
+        return examples
+
+    def config(self, examples: Sequence[Example], config: DistilBertConfig) -> dict[str, Any]:
+        return {}
+
+    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+        pairs = [(one.prompt, choice) for one in examples for choice in one.choices]
+        ids = tokenizer(pairs, verbose=False)["input_ids"]
+        long = sum(len(row) > self.max_seq_length for row in ids)
+        if long:
+            ids = tokenizer(pairs, truncation=True, max_length=self.max_seq_length, verbose=False)["input_ids"]
+            message = f"note: {long} of {len(ids)} pairs are cut to {self.max_seq_length} tokens (--max-seq-length)"
+            warnings.warn(message, stacklevel=2)
+        arrays = iter([np.array(row, np.int64) for row in ids])
+        return [Row([next(arrays) for _ in one.choices], one.label) for one in examples]
+
+    def length(self, row: Row) -> int:
+        return sum(map(len, row.ids))
+
+    def batch(self, rows: Sequence[Row], key: int = 0) -> dict[str, Any]:
+        ids, real = padded([choice for row in rows for choice in row.ids])  # (B choices, T)
+        shape = (len(rows), -1, ids.shape[1])
+        labels = np.array([row.label for row in rows])
+        return {"input_ids": ids.reshape(shape), "attention_mask": real.reshape(shape), "labels": labels}
+
+    def evaluate(
+        self, model: DistilBertForMultipleChoice, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
+    ) -> Evaluation:
+        rows = self.rows(examples, tokenizer, model.config)
+
+        def compute(ids: Ints, real: Mask) -> Array:
+            return np.asarray(model(ids[:, None], real[:, None]).logits[:, 0])  # (B choices,)
+
+        scores = by_length([choice for row in rows for choice in row.ids], compute)
+        best = np.reshape(scores, (len(rows), -1)).argmax(1)  # (n,)
+        right = best == np.array([row.label for row in rows])
+        return Evaluation({"acc": float(right.mean())}, {"predictions": best.tolist()})

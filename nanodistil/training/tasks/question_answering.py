@@ -1,0 +1,235 @@
+"""Where in a text the answer to a question stands: SQuAD's JSON, versions 1.1 and 2.0.
+
+    context and question -> windows [CLS] question [SEP] part of the context [SEP] -> where the answer starts and ends
+
+A context that is too long is read in windows that begin `doc_stride` tokens apart, as in run_squad (in the pipeline of
+the same name doc_stride is by how much they overlap). A window without the answer, or without all of it, is taught to
+answer [CLS], and so is, in version 2, a question that has none. Questions are cut to max_query_length.
+
+An answer's tokens are those that overlap with its characters. run_squad takes whole words and looks among their pieces
+for the answer's own; the two differ where an answer ends inside a piece, which then counts here and there brings the
+whole words. An answer that does not stand where the file says so is left out, and how many are is said.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from nanodistil.backend import Array, Ints, Mask
+from nanodistil.cli.texts import lines_of
+from nanodistil.config import DistilBertConfig
+from nanodistil.heads import DistilBertForQuestionAnswering
+from nanodistil.pipelines.batching import by_length, padded
+from nanodistil.pipelines.overlap import overlapping
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.training import squad
+from nanodistil.training.squad import Window, widest
+from nanodistil.training.tasks import Evaluation
+from nanodistil.weights.errors import InputError
+
+
+class Example(NamedTuple):
+    id: str
+    question: str
+    context: str
+    answers: list[tuple[str, int]]  # text, and the character at which it starts; none where there is no answer
+
+
+class Row(NamedTuple):
+    ids: Ints  # (T,)
+    window: Window
+    start: int  # tokens of the row
+    end: int
+
+
+class Context(NamedTuple):
+    """A context of n tokens."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class QuestionAnswering:
+    """Settings as run_squad has them. version_2_with_negative: questions may have no answer; those that have none are
+    refused without it. null_score_diff_threshold: above it a question's null odds mean that it has none."""
+
+    version_2_with_negative: bool = False
+    max_seq_length: int = 384
+    doc_stride: int = 128
+    max_query_length: int = 64
+    n_best_size: int = 20
+    max_answer_length: int = 30
+    null_score_diff_threshold: float = 0.0
+    best: tuple[str, bool] = ("f1", True)
+
+    HEAD: ClassVar[str] = "DistilBertForQuestionAnswering"
+
+    def read(self, file: str | Path) -> list[Example]:
+        examples = list(self._examples(file))
+        if not examples:
+            raise InputError(f"{file} has no questions")
+        return examples
+
+    def _examples(self, file: str | Path) -> Iterator[Example]:
+        try:
+            with lines_of(str(file)) as lines:
+                content = json.loads(b"\n".join(lines).decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{file} is not JSON: {str(error)[:80]}") from None
+        try:
+            for article in content["data"]:
+                for paragraph in article["paragraphs"]:
+                    context = paragraph["context"]
+                    for qa in paragraph["qas"]:
+                        answers = [(a["text"], int(a["answer_start"])) for a in qa.get("answers", [])]
+                        one = Example(
+                            str(qa["id"]), qa["question"], context, [] if qa.get("is_impossible") else answers
+                        )
+                        if not all(isinstance(text, str) for text in (one.question, context, *dict(answers))):
+                            raise TypeError
+                        if not answers and not self.version_2_with_negative:
+                            raise InputError(
+                                f"{file}: question {one.id} has no answer; "
+                                "pass --version-2-with-negative if such are meant"
+                            )
+                        if not one.question.strip() or not context.strip():
+                            raise InputError(f"{file}: question {one.id} or its context is empty")
+                        yield one
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{file} is not SQuAD's JSON: data, paragraphs, context, qas, id, question, answers"
+            ) from None
+
+    def config(self, examples: Sequence[Example], config: DistilBertConfig) -> dict[str, Any]:
+        return {} if config.num_labels == 2 else {"num_labels": 2}
+
+    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+        contexts = self._contexts(examples, tokenizer)
+        rows: list[Row] = []
+        lost = 0
+        for one, windows in zip(examples, self._windows(examples, contexts, tokenizer), strict=True):
+            place = (0, -1)  # tokens of the context, first and last; none
+            if one.answers:
+                found = _place(one, contexts[one.context].offsets)
+                if found is None:
+                    lost += 1
+                    continue
+                place = found
+            rows += [Row(ids, window, *_targets(window, *place)) for ids, window in windows]
+        if lost:
+            warnings.warn(
+                f"note: {lost} of {len(examples)} questions are left out: their answers are not where the file says",
+                stacklevel=2,
+            )
+        return rows
+
+    def _contexts(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer) -> dict[str, Context]:
+        """Each context once, as tokens."""
+        texts = list(dict.fromkeys(one.context for one in examples))
+        encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        return {text: Context(ids, offsets) for text, (ids, offsets) in zip(texts, pairs, strict=True)}
+
+    def _windows(
+        self, examples: Sequence[Example], contexts: dict[str, Context], tokenizer: DistilBertTokenizer
+    ) -> Iterator[list[tuple[Ints, Window]]]:
+        """The windows of each question: ids (T,), and what part of the context they have."""
+        cls, sep = tokenizer("")["input_ids"]
+        questions = tokenizer([one.question for one in examples], add_special_tokens=False, verbose=False)["input_ids"]
+        for one, question in zip(examples, questions, strict=True):
+            before, ids = [cls, *question[: self.max_query_length], sep], contexts[one.context].ids
+            room = self.max_seq_length - len(before) - 1
+            if not 0 < self.doc_stride <= room and len(ids) > room:
+                raise InputError(
+                    f"question {one.id}: {max(room, 0)} tokens of max_seq_length={self.max_seq_length} are left for "
+                    f"the context, and windows begin doc_stride={self.doc_stride} apart, so some would be passed over; "
+                    "change one of these, or max_query_length"
+                )
+            parts = overlapping(len(ids), room, room - self.doc_stride)
+            yield [
+                (np.array([*before, *ids[a:b], sep], np.int64), Window(len(before), a, mask))
+                for (a, b), mask in zip(parts, widest(parts), strict=True)
+            ]
+
+    def length(self, row: Row) -> int:
+        return len(row.ids)
+
+    def batch(self, rows: Sequence[Row], key: int = 0) -> dict[str, Any]:
+        ids, real = padded([row.ids for row in rows])
+        start, end = (np.array(places) for places in zip(*((row.start, row.end) for row in rows), strict=True))
+        return {"input_ids": ids, "attention_mask": real, "start_positions": start, "end_positions": end}
+
+    def evaluate(
+        self, model: DistilBertForQuestionAnswering, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
+    ) -> Evaluation:
+        contexts = self._contexts(examples, tokenizer)
+        windows = list(self._windows(examples, contexts, tokenizer))
+
+        def compute(ids: Ints, real: Mask) -> Iterator[tuple[Array, Array]]:
+            output = model(ids, real)
+            for start, end, n in zip(output.start_logits, output.end_logits, real.sum(1), strict=True):
+                yield start[:n], end[:n]  # (T,) each, without padding
+
+        logits = iter(by_length([ids for several in windows for ids, _ in several], compute))
+        found = {
+            one.id: squad.answered(
+                one.context,
+                contexts[one.context].offsets,
+                [window for _, window in several],
+                [next(logits) for _ in several],
+                n_best=self.n_best_size,
+                longest=self.max_answer_length,
+                may_be_none=self.version_2_with_negative,
+            )
+            for one, several in zip(examples, windows, strict=True)
+        }
+        truths = {one.id: [text for text, _ in one.answers] for one in examples}
+        odds = {key: a.null_odds for key, a in found.items()} if self.version_2_with_negative else None
+        scores = squad.metrics(truths, {key: a.best for key, a in found.items()}, odds, self.null_score_diff_threshold)
+        return Evaluation(scores, self._files(found, odds))
+
+    def _files(self, found: dict[str, squad.Answered], odds: dict[str, float] | None) -> dict[str, Any]:
+        """What run_squad writes: predictions, nbest_predictions and, for version 2, null_odds."""
+        finite = {key: odd if math.isfinite(odd) else 1e9 for key, odd in (odds or {}).items()}
+        files: dict[str, Any] = {
+            "predictions": {
+                key: "" if a.null_odds > self.null_score_diff_threshold else a.best for key, a in found.items()
+            },
+            "nbest_predictions": {
+                key: [
+                    {"text": c.text, "probability": p, "start_logit": c.start_logit, "end_logit": c.end_logit}
+                    for c, p in zip(a.nbest, a.probabilities, strict=True)
+                ]
+                for key, a in found.items()
+            },
+        }
+        return files if odds is None else {**files, "null_odds": finite}
+
+
+def _place(one: Example, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """The first and last token of the first answer; None where the context has something else there, or nothing."""
+    text, begin = one.answers[0]
+    end = begin + len(text)
+    if begin < 0 or one.context[begin:end].split() != text.split():
+        return None
+    at = [i for i, (a, b) in enumerate(offsets) if a < end and b > begin]
+    return (at[0], at[-1]) if at else None
+
+
+def _targets(window: Window, first: int, last: int) -> tuple[int, int]:
+    """Where the answer starts and ends in a window; (0, 0), [CLS], where it has not all of it."""
+    n = len(window.widest)
+    if first < window.first or last >= window.first + n or last < first:
+        return 0, 0
+    return window.before + first - window.first, window.before + last - window.first

@@ -1,0 +1,70 @@
+"""Tables of examples: TSV, CSV or JSONL, read as the other verbs read them, with the columns of GLUE's files known.
+
+Which columns are meant is told from their names. Files without names (CoLA's) need to be told of: then --no-header and
+the numbers of the columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nanodistil.cli import records
+from nanodistil.cli.records import Record
+from nanodistil.cli.texts import lines_of
+from nanodistil.weights.errors import InputError
+
+
+def form_of(file: str | Path, form: str | None) -> str:
+    """ "jsonl", "csv" or "tsv", by the file's name unless it is given. Raises InputError where neither says."""
+    form = form or records._format(str(file))
+    if form == "lines":
+        raise InputError(f"{file}: its name does not say what it is; pass --format jsonl, csv or tsv")
+    return form
+
+
+def names_in(file: str | Path, form: str | None) -> list[str]:
+    """The names of a table's columns: its first row, or the keys of its first object."""
+    form = form_of(file, form)
+    with lines_of(str(file)) as lines:
+        for raw in lines:
+            line = lines.text(raw)
+            if not line.strip():
+                continue
+            if form == "tsv":
+                return line.split("\t")
+            if form == "csv":
+                return next(csv.reader([line]))
+            try:
+                found = json.loads(line)
+            except ValueError:
+                found = None
+            if not isinstance(found, dict):
+                raise InputError(f"{lines.place(lines.number)} is not a JSON object")
+            return list(found)
+    raise InputError(f"{file} is empty")
+
+
+def rows_of(
+    file: str | Path,
+    needed: Sequence[str],
+    optional: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    form: str | None = None,
+    no_header: bool = False,
+) -> Iterator[Record]:
+    """The rows of a table, with the fields asked for. columns: "field=name", where a field is called otherwise.
+
+    Raises InputError for a file or a row that cannot be read.
+    """
+    args = argparse.Namespace(
+        inputs=[], input=str(file), format=form_of(file, form), column=list(columns), no_header=no_header
+    )
+    for chunk in records.chunks(args, needed, optional):
+        for record in chunk.records:
+            if record.problem is not None:
+                raise record.problem
+            yield record
