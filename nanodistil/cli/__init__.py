@@ -43,6 +43,7 @@ VERBS = {
     "warmup": "nanodistil.cli.warmup",
     "bench": "nanodistil.cli.bench",
     "extract-student": "nanodistil.cli.extract_student",
+    "finetune": "nanodistil.cli.finetune",
     "evaluate": "nanodistil.cli.evaluate",
 }
 

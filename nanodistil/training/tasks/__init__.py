@@ -63,7 +63,7 @@ class Task(Protocol):
         """The tokens of a row."""
         ...
 
-    def batch(self, rows: Sequence[Any], key: int) -> dict[str, Any]:
+    def batch(self, rows: Sequence[Any], key: int = 0) -> dict[str, Any]:
         """The keyword arguments of the head's call, labels among them. key: 64 bits, for what is left to chance."""
         ...
 

@@ -153,11 +153,16 @@ class Classification:
 
     def config(self, examples: Sequence[Example], config: DistilBertConfig) -> dict[str, Any]:
         kind = self.kind(examples)
+        if kind != SINGLE and self.problem_type is None and self.task_name is None:
+            warnings.warn(f"note: as the labels are, this is a {kind} (--problem-type)", stacklevel=2)
         if kind == REGRESSION:
             return {"problem_type": kind, "id2label": {0: "LABEL_0"}}
         labels = (label for one in examples for label in (one.label if kind == SEVERAL else [one.label]))
-        names = self.labels or NAMES.get(self.task_name or "", ())
-        return {"problem_type": kind, "id2label": classes_of(labels, names, config)}
+        return {"problem_type": kind, "id2label": classes_of(labels, self._names(), config)}
+
+    def _names(self) -> tuple[str, ...]:
+        """The classes' names, where they are given."""
+        return self.labels or NAMES.get(self.task_name or "", ())
 
     def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
         ids = self._ids(examples, tokenizer)
@@ -185,13 +190,14 @@ class Classification:
             except (TypeError, ValueError):
                 bad = next(one for one in examples if not _is_number(one.label))
                 raise InputError(f"{bad.place}: the label {str(bad.label)[:40]!r} is not a number") from None
+        names = self._names()
         if config.problem_type != SEVERAL:
-            return [number_of(one.label, config, one.place) for one in examples]
+            return [number_of(one.label, config, one.place, names) for one in examples]
         rows = np.zeros((len(examples), config.num_labels))
         for row, one in zip(rows, examples, strict=True):
             if not isinstance(one.label, list):
                 raise InputError(f"{one.place}: a list of labels is needed, not {str(one.label)[:40]!r}")
-            row[[number_of(label, config, one.place) for label in one.label]] = 1
+            row[[number_of(label, config, one.place, names) for label in one.label]] = 1
         return list(rows)
 
     def length(self, row: Row) -> int:

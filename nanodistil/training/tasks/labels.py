@@ -47,10 +47,12 @@ def classes_of(labels: Iterable[Any], names: Sequence[str], config: DistilBertCo
     return dict(enumerate(order))
 
 
-def number_of(label: Any, config: DistilBertConfig, place: str) -> int:
-    """The number of a class, by its name or, where it is none, as a number. Raises InputError for neither."""
+def number_of(label: Any, config: DistilBertConfig, place: str, names: Sequence[str] = ()) -> int:
+    """The number of a class, by its name in the config, among `names`, or as a number. Raises InputError for none."""
     text = text_of(label)
     number = config.label2id.get(text)
+    if number is None and text in names and len(names) == config.num_labels:
+        number = names.index(text)
     if number is None and is_whole(text) and int(text) < config.num_labels:
         number = int(text)
     if number is None:

@@ -80,7 +80,7 @@ class TokenClassification:
         )
         rows, lost = [], 0
         for i, (one, ids) in enumerate(zip(examples, encoded["input_ids"], strict=True)):
-            classes = [number_of(tag, config, one.place) for tag in one.tags]
+            classes = [number_of(tag, config, one.place, self.labels) for tag in one.tags]
             words = encoded.word_ids(i)
             first = [word is not None and word != before for before, word in zip([None, *words], words, strict=False)]
             labels = [classes[word] if new else IGNORED for word, new in zip(words, first, strict=True)]  # type: ignore[index]
@@ -128,7 +128,7 @@ def _sentences(file: str | Path) -> Iterator[Example]:
     with lines_of(str(file)) as lines:
         for raw in lines:
             line = lines.text(raw)
-            if not line.strip() or line.startswith("-DOCSTART-"):
+            if not line.strip(" \t\ufeff") or line.startswith("-DOCSTART-"):
                 if words:
                     yield Example(lines.place(begun), words, tags)
                 words, tags = [], []

@@ -1,0 +1,89 @@
+"""`nanodistil finetune classification --model nanodistil-mini --train train.tsv --out sst2`: teach a model a task."""
+
+from __future__ import annotations
+
+import argparse
+
+from nanodistil.cli import task_flags, training
+from nanodistil.cli.evaluate import table
+
+HELP = "train a model for a task on a file of examples"
+EXAMPLES = {
+    "classification": "nanodistil finetune classification --task-name sst2 --model nanodistil-mini \\\n"
+    "      --train train.tsv --dev dev.tsv --batch-size 32 --out sst2",
+    "token-classification": "nanodistil finetune token-classification --model nanodistil-mini \\\n"
+    "      --train train.conll --dev dev.conll --out ner",
+    "question-answering": "nanodistil finetune question-answering --model nanodistil-mini \\\n"
+    "      --train train-v1.1.json --dev dev-v1.1.json --teacher ./bert-squad --out squad",
+    "multiple-choice": "nanodistil finetune multiple-choice --model nanodistil-mini --train train.csv --out swag",
+    "masked-lm": "nanodistil finetune masked-lm --model nanodistil-mini --train letters.txt --out letters",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of a run that are not given are not in the namespace: their defaults stand in training/finetune.py."""
+    for task, sub in task_flags.subparsers(parser, EXAMPLES).items():
+
+        def option(flags: str, help: str, kind: type = str, sub: argparse.ArgumentParser = sub, **more: object) -> None:
+            place = {"type": kind, "metavar": "X"} if kind is not bool else {"action": "store_true"}
+            sub.add_argument(*flags.split(), help=help, default=argparse.SUPPRESS, **{**place, **more})  # type: ignore[arg-type]
+
+        option("--model", "folder or hub id to begin from", required=True, metavar="M")
+        option("--train", "the examples to learn from", required=True, metavar="FILE")
+        option("--dev", "examples to measure it on, after each epoch", metavar="FILE")
+        option("--out", "the folder of the run and of the model it makes", required=True, metavar="RUN")
+        option("--num-train-epochs", "how often all examples are seen (default 3)", float)
+        option("--max-steps", "optimiser steps, instead of --num-train-epochs", int)
+        option("--batch-size --per-device-train-batch-size", "rows in a micro-batch (default 8)", int)
+        option("--gradient-accumulation-steps", "micro-batches in a step (default 1)", int)
+        option("--gradient-checkpointing", "less memory, a third more time", bool)
+        option("--group-by-length", "put rows of like length in a batch", bool)
+        option("--learning-rate", "the highest (default 5e-5)", float)
+        option("--warmup-steps", "steps with a rising learning rate (default 0)", int)
+        option("--weight-decay", "of matrices, not of biases and norms (default 0)", float)
+        option("--adam-epsilon", "(default 1e-8)", float)
+        option("--max-grad-norm", "longer gradients are shortened to it; 0: never (default 1)", float)
+        option("--load-best-model-at-end", "end with the model that did best on --dev", bool)
+        option("--ignore-mismatched-sizes", "give up a head of another number of labels for a new one", bool)
+        if task == "question-answering":
+            option("--teacher", "a BERT or DistilBERT that answers already: folder or hub id", metavar="M")
+            option("--alpha-ce", "share of what the teacher says (default 0.5)", float)
+            option("--alpha-squad", "share of the true answers (default 0.5)", float)
+            option("--temperature", "of the teacher's and the student's softmax (default 2)", float)
+        option("--backend", "default: numba where it is installed", choices=["numpy", "numba"])
+        option("--dtype", "of linear maps (default float32)", choices=["float32", "float64", "bfloat16"])
+        option("--threads", "how many threads to use", int)
+        option("--seed", "of order, masks, dropout and a new head (default 42)", int)
+        option("--logging-steps", "steps between two lines of the log (default 50)", int)
+        option("--save-steps", "steps between two checkpoints (default 500)", int)
+        training.add_arguments(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, with a line on the terminal; then say how well the model does and where it is."""
+    training.threads(getattr(args, "threads", None))
+    from dataclasses import fields
+
+    from nanodistil.training.communicator import communicator
+    from nanodistil.training.finetune import Options, finetune
+
+    names = {field.name for field in fields(Options)}
+    options = Options(**{name: value for name, value in vars(args).items() if name in names})
+    task = task_flags.task_of(args)
+    settings = {field.name: getattr(task, field.name) for field in fields(type(task)) if field.init}  # type: ignore[arg-type]
+    with communicator() as everyone, training.TrainingProgress() as progress:
+        found = finetune(
+            args.task,
+            settings,
+            options,
+            resume=args.resume,
+            force=args.force,
+            communicator=everyone,
+            on_step=progress,
+            watch=training.curves(args.tensorboard),
+        )
+    if everyone.rank == 0:
+        if found:
+            print(table(found))
+        print(options.out)
+    return 0

@@ -1,0 +1,86 @@
+"""Learning to answer from a model that answers already: DistilBERT's second distillation (Sanh 2019, section 4.1).
+
+    loss = alpha_ce tau^2 (KL_start + KL_end) / 2 + alpha_squad (CE_start + CE_end) / 2
+
+Soft targets are the teacher's softmax over all T positions of a row, at temperature tau, for starts and for ends, and
+KL is its mean over the rows, as in upstream's run_squad_w_distillation. All T means the question and the padding too:
+how far rows are padded changes the loss a little. Upstream pads every row to 384; here a batch is as long as its
+longest row.
+
+What differs: the teacher may be a DistilBERT (upstream allows any model but that). A BERT gets token types: 1 for the
+context and the [SEP] behind it, 0 elsewhere. Upstream's loop unpacks a dict and so gets the outputs' names since 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nanodistil import losses
+from nanodistil.backend import Array, Ints
+from nanodistil.family.bert import BertForQuestionAnswering
+from nanodistil.heads import DistilBertForQuestionAnswering
+from nanodistil.packing import Packing
+from nanodistil.training.trainee import Trainee
+
+
+@dataclass(frozen=True)
+class AnswerDistillation:
+    """The loss, with upstream's names and defaults."""
+
+    alpha_ce: float = 0.5
+    alpha_squad: float = 0.5
+    temperature: float = 2.0
+
+    def of_batch(
+        self,
+        trainee: Trainee,
+        teacher: BertForQuestionAnswering | DistilBertForQuestionAnswering,
+        batch: dict[str, Any],
+        separator: int,
+        *,
+        key: int | None = None,
+        scale: float = 1.0,
+    ) -> tuple[float, float, float]:
+        """The loss, its soft part and its hard part (before the alphas), for a batch of the student's call.
+
+        Adds scale times the gradients to the trainee's. separator: the id of [SEP]. Raises InputError for a batch that
+        does not fit the models.
+        """
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        places = batch["start_positions"], batch["end_positions"]
+        packing = Packing.of(ids, mask, trainee.config, keep_masked=True)
+        B, T = packing.computed.shape
+        run = trainee.encode(packing.batch, None, key)  # (B T, D)
+        head = trainee.apply_head(run.x, key)  # (B T, 2)
+        student = [np.ascontiguousarray(head.logits[:, i].reshape(B, T)) for i in range(2)]
+        hard = float(losses.span_loss(student[0], student[1], *places))  # checks the places too
+        soft, dlogits = 0.0, np.empty_like(head.logits)  # (B T, 2)
+        share = self.alpha_ce * self.temperature**2 / (2 * B)
+        for i, (logits, target, at) in enumerate(
+            zip(student, said(teacher, ids, mask, separator), places, strict=True)
+        ):
+            d = np.zeros_like(logits)  # (B, T)
+            kl = trainee.bops.divergence(logits, target.astype(logits.dtype), self.temperature, scale * share, d)
+            soft += kl * self.temperature**2 / (2 * B)
+            truth = np.array(at, np.int64).reshape(-1).clip(0, T)  # (B,)
+            truth[truth == T] = -1  # cut off: does not count
+            if n := np.count_nonzero(truth >= 0):
+                trainee.bops.cross_entropy(logits, truth, scale * self.alpha_squad / (2 * n), d)
+            dlogits[:, i] = d.reshape(-1)
+        trainee.encode_backward(trainee.head_backward(dlogits, head), run)
+        return self.alpha_ce * soft + self.alpha_squad * hard, soft, hard
+
+
+def said(
+    teacher: BertForQuestionAnswering | DistilBertForQuestionAnswering, ids: Ints, mask: Any, separator: int
+) -> tuple[Array, Array]:
+    """The teacher's logits of starts and of ends, (B, T) each, padding included."""
+    if isinstance(teacher, BertForQuestionAnswering):
+        ended = np.cumsum(ids == separator, axis=1) - (ids == separator)  # (B, T) how many [SEP] are before
+        output = teacher(ids, mask, ((ended > 0) & (mask != 0)).astype(np.int64), keep_masked=True)
+    else:
+        output = teacher(ids, mask, keep_masked=True)
+    return np.ascontiguousarray(output.start_logits), np.ascontiguousarray(output.end_logits)

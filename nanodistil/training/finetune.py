@@ -1,0 +1,329 @@
+"""Fine-tuning: a model that knows the language learns a task (Devlin et al. 2019, section 3.2).
+
+    file -> examples -> rows -> batches of them in random order -> the head's loss -> AdamW -> a folder
+
+The recipe is that of transformers' run_glue, run_ner, run_squad and run_mlm, with their flags' names and defaults:
+AdamW at 5e-5 with betas 0.9 and 0.999, no weight decay, a straight line down to 0 over three epochs, gradients clipped
+to the norm 1, dropout as the config says. The order of an epoch, masks and dropout follow from the seed, and so does a
+new head; so a run can be resumed to the last bit, and repeated.
+
+Batches have no padding but in question answering, whose loss counts it. So grouping rows of like length saves nothing
+there is to save, and is off, as in those scripts.
+
+What ends up in the folder is a model that from_pretrained and the pipelines load, here and in transformers, its labels
+named in the config: the last one, or with load_best_model_at_end the one that did best on the file `dev`, which is
+measured at the end of each epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from nanodistil import backend as backends
+from nanodistil import heads
+from nanodistil.backend import Ints
+from nanodistil.config import DistilBertConfig
+from nanodistil.family.bert import BertForQuestionAnswering
+from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pretrained import Pretrained
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.training.answer_distillation import AnswerDistillation
+from nanodistil.training.communicator import Communicator, Single
+from nanodistil.training.evaluate import check_length, task_of
+from nanodistil.training.loop import Plan, Stepped, Worked, train
+from nanodistil.training.objectives import OBJECTIVES
+from nanodistil.training.optimizer import AdamW
+from nanodistil.training.run import EPOCH, LOG, Run
+from nanodistil.training.sampler import epoch_order
+from nanodistil.training.schedule import linear
+from nanodistil.training.sequences import Sequences
+from nanodistil.training.tasks import Task
+from nanodistil.training.trainee import Trainee
+from nanodistil.weights.errors import InputError
+from nanodistil.weights.hub import resolve
+from nanodistil.weights.initial import fresh
+from nanodistil.weights.names import canonical
+from nanodistil.weights.saving import written
+from nanodistil.weights.small_files import read_json
+
+FREE = ("out", "threads", "logging_steps", "save_steps")  # what may change on resuming: it changes no weight
+BEST = EPOCH + "best"  # where the best model so far is kept
+DEV = "dev_"  # before the names of metrics, in the log
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of a fine-tuning, named and preset as in transformers' scripts.
+
+    model: folder or hub id. train, dev: files of examples. out: the run's folder. max_steps: of the optimiser, instead
+    of num_train_epochs. ignore_mismatched_sizes: give a head of another number of labels up for a new one. teacher: for
+    question answering, with the alphas and the temperature of answer_distillation.py.
+    """
+
+    model: str
+    train: str
+    out: str
+    dev: str | None = None
+    num_train_epochs: float = 3.0
+    max_steps: int | None = None
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
+    group_by_length: bool = False
+    learning_rate: float = 5e-5
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    load_best_model_at_end: bool = False
+    ignore_mismatched_sizes: bool = False
+    teacher: str | None = None
+    alpha_ce: float = 0.5
+    alpha_squad: float = 0.5
+    temperature: float = 2.0
+    backend: str | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    seed: int = 42
+    logging_steps: int = 50
+    save_steps: int = 500
+
+    def __post_init__(self) -> None:
+        """Raises InputError, by the flag's name, for what cannot be."""
+        for name, lowest in LOWEST.items():
+            value = getattr(self, name)
+            if value is not None and not lowest <= value < float("inf"):  # a NaN is not either
+                raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, not {value}")
+        for name in ("num_train_epochs", "learning_rate", "adam_epsilon", "temperature"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
+        if self.load_best_model_at_end and self.dev is None:
+            raise InputError("--load-best-model-at-end needs --dev, to measure which is the best")
+        if self.teacher is not None and not self.alpha_ce + self.alpha_squad:
+            raise InputError("--alpha-ce and --alpha-squad are both 0: nothing would be learned")
+
+
+LOWEST = {
+    "max_steps": 1, "batch_size": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0, "weight_decay": 0,
+    "max_grad_norm": 0, "alpha_ce": 0, "alpha_squad": 0, "threads": 1, "seed": 0, "logging_steps": 1, "save_steps": 1,
+}  # fmt: skip
+
+
+class Batches(Sequence[Ints]):
+    """The rows of each batch of an epoch, by number."""
+
+    def __init__(self, order: Ints, size: int) -> None:
+        self.order, self.size = order, size
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.size)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.order[number * self.size : (number + 1) * self.size]
+
+
+def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
+    """The model as it begins, in float32 or float64, with the labels of the examples; a new head follows the seed."""
+    backend, dtype = backends.choose(options.backend, options.dtype)
+    if dtype == "int8":
+        raise InputError("--dtype int8 answers and does not train: its weights are rounded; take float32 or bfloat16")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*newly initialised.*")  # that is what fine-tuning is for
+        warnings.filterwarnings("ignore", ".*no use for.*")
+        model: Pretrained = getattr(heads, task.HEAD).from_pretrained(
+            options.model,
+            backend=backend,
+            dtype="float64" if dtype == "float64" else "float32",
+            threads=options.threads if backend == "numba" else None,
+            ignore_mismatched_sizes=options.ignore_mismatched_sizes,
+            **task.config(examples, DistilBertConfig.from_pretrained(options.model)),
+        )
+    if model.initialised:
+        tensors = model.tensors()
+        new = {name: tensors[name].shape for name in map(canonical, model.initialised) if name is not None}
+        floats = next(iter(tensors.values())).dtype
+        model._set(model.config, tensors | fresh(new, model.config, floats, options.seed))
+    return model
+
+
+def load_teacher(options: Options, student: Pretrained) -> Any:
+    """A BERT or DistilBERT that answers questions. Raises InputError where it does not fit, and as from_pretrained."""
+    assert options.teacher is not None
+    folder = resolve(options.teacher, need="model")
+    backend, dtype = backends.choose(options.backend, options.dtype)
+    if read_json(folder / "config.json").get("model_type") == "distilbert":
+        teacher = heads.DistilBertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)
+        if teacher.initialised:
+            raise InputError(f"{options.teacher}: lacks {teacher.initialised[0]}, so it has nothing to teach")
+    else:
+        teacher = BertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)  # type: ignore[assignment]
+    if teacher.config.vocab_size != student.config.vocab_size:
+        mine, theirs = student.config.vocab_size, teacher.config.vocab_size
+        raise InputError(f"the student's vocab_size is {mine} and the teacher's {theirs}: they must be the same")
+    return teacher
+
+
+def finetune(
+    name: str,
+    settings: dict[str, Any],
+    options: Options,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    communicator: Communicator | None = None,
+    on_step: Callable[[Stepped], None] | None = None,
+    watch: Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None = None,
+) -> dict[str, Any]:
+    """Train a model into options.out, from where its run stands; its figures on `dev`, {} where there is none.
+
+    name, settings: of the task, a key of tasks.TASKS and the fields of its class. resume, force: as Run. watch: given
+    the trainee and the run, it gives what is to be called with every line of the log.
+
+    Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be, and
+    MissingExtraError where a metric needs the [train] extra.
+    """
+    everyone = communicator or Single()
+    task = task_of(name, **settings)
+    if options.teacher is not None and name != "question-answering":
+        raise InputError("--teacher is for question answering; nanodistil distill teaches masked words")
+    # ---- data and model
+    examples = task.read(options.train)
+    dev = None if options.dev is None else task.read(options.dev)
+    model = load_model(task, options, examples)
+    tokenizer = DistilBertTokenizer.from_pretrained(options.model)
+    check_pair(model, tokenizer)
+    check_length(task, model, tokenizer)
+    rows = task.rows(examples, tokenizer, model.config)
+    if not len(rows):
+        raise InputError(f"{options.train} has nothing to learn from")
+    if dev is not None and everyone.rank == 0:
+        check_dev(task, model, tokenizer, dev)
+    teacher = None if options.teacher is None else load_teacher(options, model)
+    trainee = Trainee(model, checkpointing=options.gradient_checkpointing, dtype=options.dtype)
+    # ---- plan
+    each, accumulation = -(-len(rows) // options.batch_size), options.gradient_accumulation_steps
+    batches = math.ceil(each * options.num_train_epochs)
+    if options.max_steps is not None:
+        batches = options.max_steps * accumulation
+    steps = math.ceil(batches / accumulation)
+    plan = Plan(
+        batches,
+        lambda step: options.learning_rate * linear(step, options.warmup_steps, steps),
+        accumulation,
+        options.max_grad_norm,
+        options.seed,
+        ("loss",) if teacher is None else ("loss", "loss_ce", "loss_squad"),
+        options.logging_steps,
+        options.save_steps,
+    )
+    many = rows.lengths if isinstance(rows, Sequences) else [task.length(row) for row in rows]
+    lengths = np.asarray(many, np.int64)  # (n,)
+
+    def epoch(number: int) -> Batches:
+        order = epoch_order(
+            lengths,
+            options.batch_size,
+            options.seed,
+            number,
+            group_by_size=options.group_by_length,
+            max_length=task.max_seq_length,
+        )
+        return Batches(order, options.batch_size)
+
+    objective = OBJECTIVES[model.head]
+    distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
+
+    def step(items: Ints, key: int, scale: float) -> Worked:
+        batch = task.batch([rows[int(i)] for i in items], key)
+        tokens = int(np.count_nonzero(batch["attention_mask"]))
+        if teacher is None:
+            return Worked((objective(trainee, batch, key=key, scale=scale),), tokens)
+        separator = int(tokenizer.sep_token_id)
+        return Worked(distilled.of_batch(trainee, teacher, batch, separator, key=key, scale=scale), tokens)
+
+    # ---- run
+    described = asdict(options) | {
+        "task": name,
+        "settings": settings,
+        "backend": model.backend,
+        "dtype": trainee.model.dtype,
+        "processes": everyone.size,
+        "data": [len(rows), int(lengths.sum()), checksum(rows, task)],
+        "config": model.config.to_dict(),
+    }
+    run = Run(options.out, described, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    def measure(_: int) -> dict[str, float]:
+        """The figures on dev, as a line of the log; a model that is better than those before it is kept."""
+        found = task.evaluate(model, tokenizer, dev or []).metrics
+        metric, more = task.best
+        if options.load_best_model_at_end:
+            before = [line[DEV + metric] for line in lines_of_log(run.folder) if DEV + metric in line]
+            if not before or (found[metric] > max(before) if more else found[metric] < min(before)):
+                save(run.folder / BEST)
+        return {DEV + name: value for name, value in found.items() if not isinstance(value, dict)}
+
+    train(
+        trainee,
+        AdamW(trainee, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay),
+        step,
+        epoch,
+        plan,
+        run,
+        communicator=everyone,
+        on_step=on_step,
+        on_log=watch(trainee, run) if watch else None,
+        on_epoch=None if dev is None else measure,
+    )
+    if everyone.rank != 0:
+        return {}
+    measured = [line for line in lines_of_log(run.folder) if any(name.startswith(DEV) for name in line)]
+    if dev is not None and (not measured or measured[-1]["step"] != steps):  # it ended within an epoch
+        measured.append({"step": steps, "epoch": batches / each, **measure(0)})
+        run.log(measured[-1])
+    save(run.folder)
+    shown = measured[-1] if measured else {}
+    if options.load_best_model_at_end:
+        for file in ("model.safetensors", "config.json"):
+            written(run.folder / file, lambda path, file=file: shutil.copyfile(run.folder / BEST / file, path))  # type: ignore[misc]
+        metric, more = task.best
+        shown = (max if more else min)(measured, key=lambda line: line[DEV + metric])
+    return {name.removeprefix(DEV): value for name, value in shown.items() if name.startswith(DEV)}
+
+
+def check_dev(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer, dev: Any) -> None:
+    """Raises, before training, what would else end it at the first measuring: unknown labels, a missing extra."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come when it is measured
+        task.rows(dev, tokenizer, model.config)
+        if not isinstance(dev, Sequences):
+            task.evaluate(model, tokenizer, dev[:2])
+
+
+def lines_of_log(folder: Path) -> list[dict[str, Any]]:
+    """The log of a run so far."""
+    path = folder / LOG
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def checksum(rows: Any, task: Task) -> int:
+    """A number that rows of other ids, or with other labels, do not have but by chance."""
+    if isinstance(rows, Sequences):
+        return rows.index.checksum
+    return crc32(b"".join(
+        np.ascontiguousarray(array).tobytes() for row in rows for array in task.batch([row]).values()
+    ))  # fmt: skip
