@@ -9,10 +9,11 @@ several contain is judged where it has the most context. In version 2 of the dat
 score for that is start plus end logit of [CLS], in the window where it is lowest; what remains of it above the best
 text's score is the question's null odds, and no text is given where they exceed a threshold (Rajpurkar et al. 2018).
 
-Texts are cut out of the context by the tokenizer's offsets. The original scripts know only word pieces, glue them
-together and search for the result in the context again, with a heuristic that gives whole words where it fails; so a
-text can differ from theirs where a span begins or ends inside a word that normalising changed in length. Their word
-"empty", which stands in for an answer where there is no pair at all, is "" here.
+Texts are cut out of the context by the tokenizer's offsets; but a pair that starts inside a word gives whole words, from
+space to space. The original scripts know only word pieces, glue them together and search for the result in the context,
+and where that fails, as it does for a piece "##ing" at the start, they give whole words. So a text can differ from
+theirs where their search fails for another reason, such as a letter that lower-casing made two of. Their word "empty",
+which stands in for an answer where there is no pair at all, is "" here.
 
 Scoring is that of the official script for versions 1.1 and 2.0.
 """
@@ -87,6 +88,7 @@ def widest(windows: Sequence[tuple[int, int]]) -> list[Mask]:
 def answered(
     context: str,
     offsets: Sequence[tuple[int, int]],
+    inside: Sequence[bool],
     windows: Sequence[Window],
     logits: Sequence[tuple[Array, Array]],
     *,
@@ -96,7 +98,7 @@ def answered(
 ) -> Answered:
     """The best texts of all windows of one context.
 
-    offsets: characters [start, end) of the context's tokens. logits: of starts and of ends, (T,) each, a window.
+    offsets: characters [start, end) of the context's tokens. inside: whether a token goes on with a word. logits: of starts and of ends, (T,) each, a window.
     longest: in tokens. may_be_none: whether "" is among the candidates.
     """
     spans: list[tuple[float, float, int, int]] = []  # logits, tokens of the context
@@ -111,7 +113,7 @@ def answered(
                         at = (float(start[i + window.before]), float(end[j + window.before]))
                         spans.append((*at, int(i) + window.first, int(j) + window.first))
     found = [Candidate("", *null[1:])] if may_be_none else []
-    found = sorted([*(_candidate(context, offsets, *span) for span in spans), *found], key=lambda c: -c.score)
+    found = sorted([*(_candidate(context, offsets, inside, *span) for span in spans), *found], key=lambda c: -c.score)
     seen: dict[str, Candidate] = {}
     for candidate in found:
         if len(seen) == n_best:
@@ -132,9 +134,22 @@ def _largest(x: Array, k: int) -> Any:
 
 
 def _candidate(
-    context: str, offsets: Sequence[tuple[int, int]], start: float, end: float, first: int, last: int
+    context: str,
+    offsets: Sequence[tuple[int, int]],
+    inside: Sequence[bool],
+    start: float,
+    end: float,
+    first: int,
+    last: int,
 ) -> Candidate:
-    return Candidate(" ".join(context[offsets[first][0] : offsets[last][1]].split()), start, end)
+    """The text of tokens first to last."""
+    begin, stop = offsets[first][0], offsets[last][1]
+    if inside[first]:
+        while begin > 0 and not context[begin - 1].isspace():
+            begin -= 1
+        while stop < len(context) and not context[stop].isspace():
+            stop += 1
+    return Candidate(" ".join(context[begin:stop].split()), start, end)
 
 
 # ---------------------------------------------------------------------------------------------------- texts to scores

@@ -54,7 +54,8 @@ class Context(NamedTuple):
     """A context of n tokens."""
 
     ids: list[int]
-    offsets: list[tuple[int, int]]
+    offsets: list[tuple[int, int]]  # characters [start, end) of each
+    inside: list[bool]  # whether it goes on with the word of the one before
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,14 @@ class QuestionAnswering:
         """Each context once, as tokens."""
         texts = list(dict.fromkeys(one.context for one in examples))
         encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        return {text: Context(ids, offsets) for text, (ids, offsets) in zip(texts, pairs, strict=True)}
+        contexts = {}
+        for i, (text, ids, offsets) in enumerate(
+            zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        ):
+            words = encoded.word_ids(i)
+            inside = [word == before for before, word in zip([None, *words], words, strict=False)]
+            contexts[text] = Context(ids, offsets, inside)
+        return contexts
 
     def _windows(
         self, examples: Sequence[Example], contexts: dict[str, Context], tokenizer: DistilBertTokenizer
@@ -186,6 +193,7 @@ class QuestionAnswering:
             one.id: squad.answered(
                 one.context,
                 contexts[one.context].offsets,
+                contexts[one.context].inside,
                 [window for _, window in several],
                 [next(logits) for _ in several],
                 n_best=self.n_best_size,

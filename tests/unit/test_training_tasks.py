@@ -1,0 +1,453 @@
+"""Tasks to fine-tune on and to evaluate: what files may look like, what is learned of them, and that it is learned."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from tiny_folders import tiny_folder
+
+from nanodistil import (
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+    DistilBertTokenizer,
+    InputError,
+    losses,
+    pipeline,
+)
+from nanodistil.cli import main
+from nanodistil.training import metrics, squad
+from nanodistil.training.answer_distillation import AnswerDistillation, said
+from nanodistil.training.evaluate import evaluate, task_of
+from nanodistil.training.finetune import Options, finetune
+from nanodistil.training.trainee import Trainee
+
+SURE = {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0, "seq_classif_dropout": 0.0}
+SENTENCES = [("a good film", "yes"), ("the bad film .", "no"), ("this was good ?", "yes"), ("who was bad", "no")]
+CONTEXT = "the film was good . a bad example was in the film , this is b"
+QUESTIONS = [("who was good ?", "film"), ("what was bad ?", "a bad example"), ("what is b ?", "this")]
+
+
+@pytest.fixture
+def file(tmp_path):
+    def file(name, text):
+        path = tmp_path / name
+        path.write_text(text if isinstance(text, str) else "".join(json.dumps(row) + "\n" for row in text), "utf-8")
+        return str(path)
+
+    return file
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return DistilBertTokenizer.from_pretrained(tiny_folder(tmp_path_factory.mktemp("words"), DistilBertForMaskedLM))
+
+
+def squad_json(questions=QUESTIONS, context=CONTEXT):
+    qas = [
+        {"id": str(i), "question": q, "answers": [{"text": a, "answer_start": context.index(a)}] if a else []}
+        for i, (q, a) in enumerate(questions)
+    ]
+    return json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]})
+
+
+def refused(call, *words):
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and all(word in message for word in words), message
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def test_the_columns_of_glue_are_known(file):
+    task = task_of("classification")
+    layouts = {
+        "sentence\tlabel\na\t1\n": ("a", None, "1"),
+        "index\tsentence1\tsentence2\tlabel\n7\ta\tb\tnot_entailment\n": ("a", "b", "not_entailment"),
+        "index\tquestion\tsentence\tlabel\n7\ta\tb\tentailment\n": ("a", "b", "entailment"),
+        "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t2\t3\ta\tb\t0\n": ("a", "b", "0"),
+        "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t8\t9\ta\tb\n": ("a", "b", "1"),
+        "index\tsentence1\tsentence2\tscore\n0\ta\tb\t5.000\n": ("a", "b", "5.000"),
+        "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\ta\tb\tx\tneutral\n1\tc\td\tx\t-\n": ("a", "b", "neutral"),
+    }
+    for text, expected in layouts.items():
+        (one,) = task.read(file("x.tsv", text))
+        assert one[1:] == expected
+    (one,) = task.read(file("x.csv", 'text,label\n"a, b",no\n'))
+    assert one == ("line 2 of " + one.place[10:], "a, b", None, "no")
+    assert task.read(file("x.jsonl", [{"text": "a", "label": 1}]))[0].label == 1
+    cola = task_of("classification", task_name="cola")
+    assert cola.read(file("x.tsv", "gj04\t1\t\tour friends\n"))[0][1:] == ("our friends", None, "1")
+    assert cola.read(file("x.tsv", "our friends\t1\n"))[0][1:] == ("our friends", None, "1")
+    columns = task_of("classification", columns=("sentence=body", "label=2"), no_header=False)
+    assert columns.read(file("x.tsv", "body\tkind\na\tb\n"))[0][1:] == ("a", None, "b")
+    refused(lambda: task.read(file("x.tsv", "a b\t1\nc\t0\n")), "--column", "--no-header", "'a b'")
+    refused(lambda: task.read(file("x.txt", "a\n")), "--format")
+    refused(lambda: task.read(file("x.tsv", "")), "empty")
+    refused(lambda: task.read(file("x.tsv", "sentence\tlabel\n")), "no examples")
+    refused(lambda: task.read(file("x.tsv", "sentence\tlabel\na\n")), "line 2", "columns")
+    refused(lambda: task.read(file("x.jsonl", [{"text": 3, "label": 1}])), "line 1", "text")
+    refused(lambda: task_of("classification", columns=("body",)).read(file("x.tsv", "sentence\tlabel\n")), "--column")
+
+
+def test_the_kind_of_problem_is_told_from_the_labels(file):
+    task, config = task_of("classification"), DistilBertConfig()
+
+    def made(*labels, task=task):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return task.config(task.read(file("x.jsonl", [{"text": "a", "label": label} for label in labels])), config)
+
+    single = {"problem_type": "single_label_classification"}
+    assert made("no", "yes", "no") == {**single, "id2label": {0: "no", 1: "yes"}}
+    assert made(1, 0) == {**single, "id2label": {0: "LABEL_0", 1: "LABEL_1"}}
+    assert made(5, 10, 1) == {**single, "id2label": {0: "1", 1: "5", 2: "10"}}
+    assert made(1.5, 2) == {"problem_type": "regression", "id2label": {0: "LABEL_0"}}
+    several = {"problem_type": "multi_label_classification"}
+    assert made(["x"], [], ["y", "x"]) == {**several, "id2label": {0: "x", 1: "y"}}
+    sst2 = task_of("classification", task_name="sst2")
+    assert made(1, 0, task=sst2) == {**single, "id2label": {0: "negative", 1: "positive"}}
+    stsb = task_of("classification", task_name="stsb")
+    assert made("3", "5", task=stsb)["problem_type"] == "regression"
+    mine = task_of("classification", labels=("B", "A"))
+    assert made("A", "B", task=mine)["id2label"] == {0: "B", 1: "A"}
+    refused(lambda: made("A", "C", task=mine), "'C'")
+    trained = DistilBertConfig(id2label={0: "yes", 1: "no"})  # a model's own order stays
+    assert (
+        task.config(task.read(file("x.tsv", "text\tlabel\na\tno\nb\tyes\n")), trained)["id2label"] == trained.id2label
+    )
+
+
+def test_labels_are_found_by_name_or_number(file, tokenizer):
+    task = task_of("classification")
+    config = DistilBertConfig(id2label={0: "no", 1: "yes"}, problem_type="single_label_classification")
+    rows = task.rows(
+        task.read(file("x.jsonl", [{"text": "a", "label": x} for x in ("yes", 0, "1")])), tokenizer, config
+    )
+    assert [row.label for row in rows] == [1, 0, 1]
+    refused(
+        lambda: task.rows(task.read(file("x.tsv", "text\tlabel\na\tmaybe\n")), tokenizer, config), "line 2", "maybe"
+    )
+    regression = DistilBertConfig(id2label={0: "x"}, problem_type="regression")
+    refused(lambda: task.rows(task.read(file("x.tsv", "text\tlabel\na\tb\n")), tokenizer, regression), "'b'", "number")
+    several = DistilBertConfig(id2label={0: "x", 1: "y"}, problem_type="multi_label_classification")
+    (row,) = task.rows(task.read(file("x.jsonl", [{"text": "a", "label": ["y"]}])), tokenizer, several)
+    assert row.label.tolist() == [0, 1]
+    refused(lambda: task.rows(task.read(file("x.tsv", "text\tlabel\na\ty\n")), tokenizer, several), "list of labels")
+
+
+def test_texts_are_cut_with_a_word_about_it(file, tokenizer):
+    task = task_of("classification", max_seq_length=4)
+    examples = task.read(file("x.tsv", "text\tlabel\na b c good\t0\na\t1\n"))
+    with pytest.warns(UserWarning, match="1 of 2 texts are cut to 4 tokens"):
+        rows = task.rows(examples, tokenizer, DistilBertConfig())
+    assert [len(row.ids) for row in rows] == [4, 3]
+    pairs = task.read(file("y.tsv", "sentence1\tsentence2\tlabel\na\tb\t0\na\t\t1\n"))
+    with pytest.warns(UserWarning, match="cut"):
+        rows = task.rows(pairs, tokenizer, DistilBertConfig())
+    assert tokenizer.convert_ids_to_tokens(rows[1].ids.tolist()) == ["[CLS]", "a", "[SEP]", "[SEP]"]
+
+
+def test_words_are_labelled_at_their_first_piece(file, tokenizer):
+    task = task_of("token-classification")
+    examples = task.read(file("x.conll", "-DOCSTART- O\n\nen:films X B-A\nen:the X O\n \nen:bad\tO\n"))
+    assert [one[1:] for one in examples] == [(["films", "the"], ["B-A", "O"]), (["bad"], ["O"])]
+    assert examples[1].place.startswith("line 6")
+    config = DistilBertConfig(**task.config(examples, DistilBertConfig()))
+    assert config.id2label == {0: "B-A", 1: "O"}
+    rows = task.rows(examples, tokenizer, config)
+    batch = task.batch(rows)
+    assert batch["labels"].tolist() == [[-100, 0, -100, 1, -100], [-100, 1, -100, -100, -100]]  # film ##s the
+    assert batch["attention_mask"].sum(1).tolist() == [5, 3]
+    with pytest.warns(UserWarning, match="2 of 3 words are left out: behind 4 tokens"):
+        cut = task_of("token-classification", max_seq_length=4)
+        nothing = file("y.jsonl", [{"tokens": ["films", "the"], "tags": [0, 1]}, {"tokens": ["\u200b"], "tags": [1]}])
+        assert cut.rows(cut.read(nothing), tokenizer, config)[0].labels.tolist() == [-100, 0, -100, -100]
+    refused(lambda: task.read(file("x.conll", "a O\nb\n")), "line 2", "tag")
+    refused(lambda: task.read(file("x.conll", "\n")), "no sentences")
+    refused(lambda: task.read(file("x.jsonl", [{"tokens": ["a"], "tags": []}])), "1 tokens and 0 tags")
+    refused(lambda: task.read(file("x.jsonl", [{"tokens": "a"}])), "line 1", '"tags"')
+    refused(lambda: task.rows(task.read(file("x.conll", "a C\n")), tokenizer, config), "'C'", "B-A, O")
+
+
+def test_answers_become_places_in_windows(file, tokenizer):
+    task = task_of("question-answering", max_seq_length=12, doc_stride=4, max_query_length=3)
+    examples = task.read(file("x.json", squad_json()))
+    rows = task.rows(examples, tokenizer, DistilBertConfig())
+    texts = [tokenizer.convert_ids_to_tokens(row.ids.tolist()) for row in rows]
+    assert texts[0] == ["[CLS]", "who", "was", "good", "[SEP]", "the", "film", "was", "good", ".", "a", "[SEP]"]
+    assert texts[1] == [
+        "[CLS]",
+        "who",
+        "was",
+        "good",
+        "[SEP]",
+        ".",
+        "a",
+        "bad",
+        "example",
+        "was",
+        "in",
+        "[SEP]",
+    ]  # 4 on, not 4 in common
+    assert len(rows) == 3 * 4
+    spans = [" ".join(text[row.start : row.end + 1]) for row, text in zip(rows, texts, strict=True)]
+    assert spans == ["film", *["[CLS]"] * 3, "[CLS]", "a bad example", *["[CLS]"] * 4, "this", "this"]
+    batch = task.batch(rows[:2])
+    assert batch["start_positions"].tolist() == [6, 0] and batch["end_positions"].tolist() == [6, 0]
+    lost = json.loads(squad_json())
+    lost["data"][0]["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"] = 3
+    with pytest.warns(UserWarning, match="1 of 3 questions are left out"):
+        assert len(task.rows(task.read(file("x.json", json.dumps(lost))), tokenizer, DistilBertConfig())) == 8
+    none = file("x.json", squad_json([("who ?", None)]))
+    refused(lambda: task.read(none), "--version-2-with-negative")
+    (row, *_) = (two := task_of("question-answering", version_2_with_negative=True)).rows(
+        two.read(none), tokenizer, DistilBertConfig()
+    )
+    assert (row.start, row.end) == (0, 0)
+    refused(lambda: task.read(file("x.json", "{")), "JSON")
+    refused(lambda: task.read(file("x.json", '{"data": [{}]}')), "SQuAD")
+    narrow = task_of("question-answering", max_seq_length=8, doc_stride=4)
+    refused(lambda: narrow.rows(examples, tokenizer, DistilBertConfig()), "doc_stride", "max_query_length")
+
+
+def test_choices_are_pairs(file, tokenizer):
+    task = task_of("multiple-choice")
+    (one,) = task.read(file("x.csv", "sent1,sent2,ending0,ending1,label\nthe film,was,good,bad,1\n"))
+    assert one == ("the film", ["was good", "was bad"], 1)
+    examples = task.read(file("x.jsonl", [{"prompt": "a", "choices": ["b", "c good"], "label": 0}]))
+    batch = task.batch(task.rows(examples, tokenizer, DistilBertConfig()))
+    assert batch["input_ids"].shape == (1, 2, 6) and batch["labels"].tolist() == [0]
+    assert batch["attention_mask"].sum(2).tolist() == [[5, 6]]
+    refused(lambda: task.read(file("x.jsonl", [{"prompt": "a", "choices": ["b"], "label": 1}])), "line 1", "label")
+    rows = [{"prompt": "a", "choices": ["b"] * n, "label": 0} for n in (2, 3)]
+    refused(lambda: task.read(file("x.jsonl", rows)), "line 2", "3 choices")
+    refused(lambda: task.read(file("x.jsonl", [{"prompt": "a", "choices": "b", "label": 0}])), "list of choices")
+
+
+def test_lines_lose_nothing_to_the_longest_row(file, tokenizer):
+    task = task_of("masked-lm", max_seq_length=5, mlm_probability=0.3)
+    examples = task.read(file("x.txt", "a b c good bad\n\nthe film\n"))
+    rows = task.rows(examples, tokenizer, DistilBertConfig(vocab_size=len(tokenizer)))
+    assert [len(row) for row in rows] == [5, 4, 4]
+    batch = task.batch(rows, 7)
+    labelled = batch["labels"] != -100
+    assert labelled.sum() == 4 and not (labelled & ~batch["attention_mask"]).any()  # 3.9, rounded up
+    ids = np.where(labelled, batch["labels"], batch["input_ids"])
+    assert np.array_equal(ids[batch["attention_mask"]], np.concatenate(rows))
+    assert not np.isin(batch["labels"][labelled], tokenizer.all_special_ids).any()
+    again = task.batch(rows, 7)
+    assert np.array_equal(again["labels"], batch["labels"])
+    assert any(not np.array_equal(task.batch(rows, key)["labels"], batch["labels"]) for key in (8, 9))
+    refused(lambda: task.read(file("x.txt", "\n \n")), "no text")
+
+
+# ------------------------------------------------------------------------------------------------------------ metrics
+
+
+def test_figures_by_hand():
+    said_, truth = np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1])
+    assert metrics.glue("qnli", said_, truth) == {"acc": 0.75}
+    found = metrics.glue("mrpc", said_, truth)
+    assert found["f1"] == pytest.approx(0.8) and found["acc_and_f1"] == pytest.approx(0.775)
+    assert metrics.glue("cola", said_, truth)["mcc"] == pytest.approx(1 / np.sqrt(3))
+    found = metrics.glue("stsb", np.array([1.0, 2.0, 4.0]), np.array([0.0, 1.0, 2.0]))
+    assert found["spearmanr"] == pytest.approx(1) and found["pearson"] == pytest.approx(0.9819805)
+    assert found["corr"] == pytest.approx((1 + 0.9819805) / 2) and found["mse"] == pytest.approx(2)
+    found = metrics.entities([["B-A", "I-A", "O"], ["B-B"]], [["B-A", "O", "O"], ["B-B"]])
+    assert found["f1"] == pytest.approx(0.5) and found["B"]["f1"] == 1 and found["A"]["number"] == 1
+    several = metrics.several_classes(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]]))
+    assert several == {"acc": 0.5, "f1_micro": pytest.approx(0.8), "f1_macro": pytest.approx(5 / 6)}
+
+
+def test_squad_by_hand():
+    assert squad.normalized("An apple, a day.") == "apple day"
+    assert squad.exact("The Cat", "cat!") == 1 and squad.f1("", "") == 1 and squad.f1("", "x") == 0
+    truths = {"1": ["the cat"], "2": [], "3": ["a dog", "dog house"]}
+    texts = {"1": "cat", "2": "bird", "3": "dog"}
+    found = squad.metrics(truths, texts, {"1": -3.0, "2": 2.0, "3": 1.0}, 0.0)
+    assert found["exact"] == pytest.approx(200 / 3) and found["HasAns_exact"] == 50 and found["NoAns_exact"] == 100
+    assert found["best_exact"] == 100 and found["best_exact_thresh"] == 1.0  # 3 answered, 2 not
+    assert squad.metrics(truths, texts)["exact"] == pytest.approx(200 / 3)
+
+
+def test_the_best_answer_is_in_the_window_that_shows_most_of_it():
+    context, offsets = "a b c d", [(0, 1), (2, 3), (4, 5), (6, 7)]
+    windows = [squad.Window(2, first, mask) for first, mask in zip((0, 1), squad.widest([(0, 3), (1, 4)]), strict=True)]
+    start, end = np.full((2, 5), -9.0), np.full((2, 5), -9.0)
+    start[0, 3], end[0, 4] = 5, 4  # b c, in the first window
+    start[1, 2], end[1, 4] = 9, 9  # b d in the second, which shows less before b
+    both = list(zip(start, end, strict=True))
+    found = squad.answered(context, offsets, [False] * 4, windows, both, n_best=5, longest=30)
+    assert found.best == "b c" and found.nbest[0].score == 9 and sum(found.probabilities) == pytest.approx(1)
+    assert squad.answered(context, offsets, [False] * 4, windows, both, n_best=5, longest=1).best != "b c"
+    start[1, 0] = end[1, 0] = 4.4
+    start[0, 0] = end[0, 0] = 6
+    found = squad.answered(context, offsets, [False] * 4, windows, both, may_be_none=True)
+    assert found.null_odds == pytest.approx(8.8 - 9) and [c.text for c in found.nbest[:2]] == ["b c", ""]
+    inside = squad.answered("x a-bc, d", [(0, 1), (2, 3), (3, 4), (4, 5), (5, 6)], [False, False, False, False, True],
+                            [squad.Window(0, 0, np.ones(5, bool))], [(np.arange(5.0), np.arange(5.0))])  # fmt: skip
+    assert inside.best == "a-bc,"
+    nothing = squad.answered("", [], [], [squad.Window(2, 0, np.ones(0, bool))], [(np.zeros(3), np.zeros(3))])
+    assert nothing.best == "" and nothing.nbest[0].text == ""
+
+
+def test_masked_words_are_measured_one_by_one(file, tmp_path):
+    folder = tiny_folder(tmp_path / "m", DistilBertForMaskedLM)
+    lines = file("x.txt", "a b c good bad film the was\n" * 3 + "who is in this ?\nthe film was good .\n")
+    task = task_of("masked-lm", max_seq_length=16, mlm_probability=0.3, seed=1)
+    found = evaluate(task, folder, lines, backend="numpy", dtype="float64").metrics
+    model = DistilBertForMaskedLM.from_pretrained(folder, backend="numpy", dtype="float64")
+    tokenizer = DistilBertTokenizer.from_pretrained(folder)
+    total, right, among, n = 0.0, 0, 0, 0
+    for i, text in enumerate(task.read(lines)):
+        ids = np.array(tokenizer(text)["input_ids"])
+        masked, at = task._hidden(i, ids, tokenizer)
+        assert (masked[at] == tokenizer.mask_token_id).all() and (np.delete(masked, at) == np.delete(ids, at)).all()
+        assert len(at) == round(0.3 * (len(ids) - 2))
+        logits = model(masked[None]).logits[0]
+        total += float(losses.cross_entropy(logits[at], ids[at])) * len(at)
+        order = np.argsort(-logits[at], axis=1)
+        right, among = right + (order[:, 0] == ids[at]).sum(), among + (order[:, :5] == ids[at][:, None]).sum()
+        n += len(at)
+    assert found["hidden"] == n and found["loss"] == pytest.approx(total / n, rel=1e-12)
+    assert (found["top1"], found["top5"]) == (pytest.approx(right / n), pytest.approx(among / n))
+    two = task_of("masked-lm", max_seq_length=16, limit=2)
+    assert evaluate(two, folder, lines, backend="numpy").metrics["passages"] == 2
+
+
+# ----------------------------------------------------------------------------------------------------------- learning
+
+
+NER = "the\tO\nfilm\tB-A\ns\tI-A\n\nwho\tO\nin\tB-A\n\na\tO\nb\tB-B\n"
+SWAG = [{"prompt": "the film", "choices": ["was good", "was bad"], "label": 0},
+        {"prompt": "this example", "choices": ["was good", "was bad"], "label": 1}]  # fmt: skip
+TSV = "sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in SENTENCES)
+LEARNED = {  # task: file, text, class to begin from, settings, metric and what it has to reach
+    "classification": ("x.tsv", TSV, DistilBertForMaskedLM, {}, "acc", 1.0),
+    "token-classification": ("x.conll", NER, DistilBertForMaskedLM, {}, "f1", 1.0),
+    "question-answering": ("x.json", squad_json(), DistilBertForMaskedLM, {"max_seq_length": 32}, "f1", 100.0),
+    "multiple-choice": ("x.jsonl", SWAG, DistilBertForMaskedLM, {}, "acc", 1.0),
+    "masked-lm": ("x.txt", "the film was good .\n" * 3, DistilBertForMaskedLM, {"mlm_probability": 0.3}, "top1", 1.0),
+}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_few_examples_are_learned_by_heart(name, backend, file, tmp_path):
+    data, text, cls, settings, metric, goal = LEARNED[name]
+    settings = {"max_seq_length": 16, **settings}
+    model = tiny_folder(tmp_path / "m", cls, **SURE)
+    options = Options(
+        model=model, train=file(data, text), dev=file(data, text), out=str(tmp_path / "run"), batch_size=4,
+        max_steps=30, learning_rate=1e-2, backend=backend,
+    )  # fmt: skip
+    found = finetune(name, settings, options)
+    assert found[metric] == goal
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines()]
+    assert lines[-1]["step"] == 30 and lines[-1]["dev_" + metric] == goal
+    again = evaluate(task_of(name, **settings), tmp_path / "run", options.dev, backend=backend).metrics  # the folder
+    assert again[metric] == goal
+
+
+def test_numbers_and_several_labels_are_learned_by_heart(file, tmp_path):
+    model = tiny_folder(tmp_path / "m", DistilBertForMaskedLM, **SURE)
+    rows = [{"text": text, "label": [0.5, -1.0, 1.25, 2.0][i]} for i, (text, _) in enumerate(SENTENCES)]
+    lists = [{"text": text, "label": [["x"], [], ["x", "y"], ["y"]][i]} for i, (text, _) in enumerate(SENTENCES)]
+    for out, data, metric, kind in (
+        ("r", rows, "corr", "regression"),
+        ("s", lists, "acc", "multi_label_classification"),
+    ):
+        path = file(out + ".jsonl", data)
+        options = Options(
+            model=model, train=path, dev=path, out=str(tmp_path / out), batch_size=4, max_steps=40,
+            learning_rate=1e-2, backend="numpy",
+        )  # fmt: skip
+        with pytest.warns(UserWarning, match="note: as the labels are, this is a " + kind):
+            assert finetune("classification", {"max_seq_length": 16}, options)[metric] > 0.95
+        assert DistilBertConfig.from_pretrained(tmp_path / out).problem_type == kind
+
+
+def test_the_result_is_a_pipeline_with_the_names_of_the_labels(file, tmp_path, capsys):
+    model, data = tiny_folder(tmp_path / "m", DistilBertForMaskedLM), file("x.tsv", TSV)
+    common = ["--model", model, "--train", data, "--dev", data, "--backend", "numpy", "--max-seq-length", "16"]
+    run = ["finetune", "classification", *common, "--learning-rate", "1e-2", "--max-steps", "25", "--batch-size", "2"]
+    assert main([*run, "--out", str(tmp_path / "a"), "--load-best-model-at-end"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == "acc       1.0000" and out.endswith(str(tmp_path / "a") + "\n")
+    said_ = pipeline("text-classification", str(tmp_path / "a"), backend="numpy")([text for text, _ in SENTENCES])
+    assert [one["label"] for one in said_] == [label for _, label in SENTENCES]
+    args = ["--model", str(tmp_path / "a"), "--data", data, "--backend", "numpy", "--max-seq-length", "16"]
+    assert main(["evaluate", "classification", *args, "--json", "--out", str(tmp_path / "said")]) == 0
+    assert json.loads(capsys.readouterr().out)["acc"] == 1
+    assert json.loads((tmp_path / "said" / "predictions.json").read_text()) == [label for _, label in SENTENCES]
+    # a run that was stopped goes on to the same weights
+    kept = (tmp_path / "a" / "model.safetensors").read_bytes()
+    assert main([*run, "--out", str(tmp_path / "b"), "--save-steps", "10", "--load-best-model-at-end"]) == 0
+    for path in (tmp_path / "b" / "checkpoints").glob("*25*"):
+        path.unlink()
+    (tmp_path / "b" / "model.safetensors").unlink()
+    assert main([*run, "--out", str(tmp_path / "b"), "--load-best-model-at-end", "--resume"]) == 0
+    assert (tmp_path / "b" / "model.safetensors").read_bytes() == kept
+    capsys.readouterr()
+    assert main([*run, "--out", str(tmp_path / "b")]) == 2 and "--resume" in capsys.readouterr().err
+    assert main(["evaluate", "question-answering", *args[:4], "--backend", "numpy"]) == 2
+    assert main(["evaluate", "classification", "--model", model, *args[2:]]) == 2
+    assert "fine-tune it first" in capsys.readouterr().err
+
+
+def test_options_are_refused_by_the_name_of_their_flag():
+    given = {"model": "m", "train": "t", "out": "o"}
+    for name, value, flag in (
+        ("batch_size", 0, "--batch-size"), ("learning_rate", float("nan"), "--learning-rate"),
+        ("num_train_epochs", 0, "--num-train-epochs"), ("load_best_model_at_end", True, "--dev"),
+    ):  # fmt: skip
+        refused(lambda name=name, value=value: Options(**given, **{name: value}), flag)
+    refused(lambda: task_of("summarization"), "classification")
+    refused(lambda: finetune("classification", {}, Options(**given, teacher="x")), "--teacher")
+
+
+def test_the_gradient_of_distilled_answers_is_the_slope_of_their_loss(tmp_path):
+    shape = {"vocab_size": 20, "max_position_embeddings": 9, "n_layers": 1, "n_heads": 2, "dim": 8, "hidden_dim": 12}
+    config = DistilBertConfig(**shape, initializer_range=0.5)
+    student, teacher = (
+        DistilBertForQuestionAnswering(config, backend="numpy", dtype="float64", seed=seed) for seed in (0, 1)
+    )
+    rng = np.random.default_rng(0)
+    mask = np.arange(7) < np.array([7, 4])[:, None]
+    batch = {
+        "input_ids": rng.integers(1, 20, (2, 7)), "attention_mask": mask,
+        "start_positions": np.array([2, 1]), "end_positions": np.array([3, 9]),
+    }  # fmt: skip
+    loss, trainee = AnswerDistillation(0.3, 0.6, 2.0), Trainee(student)
+    total, soft, hard = loss.of_batch(trainee, teacher, batch, 3)
+    assert total == pytest.approx(0.3 * soft + 0.6 * hard)
+    assert hard == pytest.approx(float(student(**batch).loss))
+    S, T = said(student, batch["input_ids"], mask, 3), said(teacher, batch["input_ids"], mask, 3)
+
+    def log_p(x):
+        return x / 2 - np.log(np.exp(x / 2).sum(1, keepdims=True))
+
+    kl = [(np.exp(log_p(t)) * (log_p(t) - log_p(s))).sum() / 2 for s, t in zip(S, T, strict=True)]
+    assert soft == pytest.approx(4 * sum(kl) / 2, rel=1e-12)
+    g, step = trainee.flat_gradients.copy(), 1e-6
+    direction = rng.standard_normal(g.shape)
+    ends = []
+    for sign in (1, -1):
+        trainee.flat += sign * step * direction
+        trainee.refresh()
+        ends.append(loss.of_batch(trainee, teacher, batch, 3)[0])
+        trainee.flat -= sign * step * direction
+    assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(g @ direction, rel=1e-6)
+
+
+def test_every_head_of_a_task_is_a_class_of_its_own():
+    heads = {task_of(name).HEAD for name in LEARNED}
+    made = (DistilBertForMaskedLM, DistilBertForMultipleChoice, DistilBertForQuestionAnswering,
+            DistilBertForSequenceClassification, DistilBertForTokenClassification)  # fmt: skip
+    assert heads == {cls.__name__ for cls in made}
