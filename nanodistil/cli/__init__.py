@@ -35,16 +35,16 @@ VERBS = {
     "tokenize": "nanodistil.cli.tokenize",
     "binarize": "nanodistil.cli.binarize",
     "token-counts": "nanodistil.cli.token_counts",
+    "extract-student": "nanodistil.cli.extract_student",
     "distill": "nanodistil.cli.distill",
+    "finetune": "nanodistil.cli.finetune",
+    "evaluate": "nanodistil.cli.evaluate",
     "plot": "nanodistil.cli.plot",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
     "doctor": "nanodistil.cli.doctor",
     "warmup": "nanodistil.cli.warmup",
     "bench": "nanodistil.cli.bench",
-    "extract-student": "nanodistil.cli.extract_student",
-    "finetune": "nanodistil.cli.finetune",
-    "evaluate": "nanodistil.cli.evaluate",
 }
 
 

@@ -9,11 +9,11 @@ several contain is judged where it has the most context. In version 2 of the dat
 score for that is start plus end logit of [CLS], in the window where it is lowest; what remains of it above the best
 text's score is the question's null odds, and no text is given where they exceed a threshold (Rajpurkar et al. 2018).
 
-Texts are cut out of the context by the tokenizer's offsets; but a pair that starts inside a word gives whole words, from
-space to space. The original scripts know only word pieces, glue them together and search for the result in the context,
-and where that fails, as it does for a piece "##ing" at the start, they give whole words. So a text can differ from
-theirs where their search fails for another reason, such as a letter that lower-casing made two of. Their word "empty",
-which stands in for an answer where there is no pair at all, is "" here.
+Texts are cut out of the context by the tokenizer's offsets; but a pair that starts inside a word gives whole words,
+from space to space. The original scripts know only word pieces, glue them together and search for the result in the
+context, and where that fails, as it does for a piece "##ing" at the start, they give whole words. So a text can differ
+from theirs where their search fails for another reason, such as a letter that lower-casing made two of. Their word
+"empty", which stands in for an answer where there is no pair at all, is "" here.
 
 Scoring is that of the official script for versions 1.1 and 2.0.
 """
@@ -98,7 +98,8 @@ def answered(
 ) -> Answered:
     """The best texts of all windows of one context.
 
-    offsets: characters [start, end) of the context's tokens. inside: whether a token goes on with a word. logits: of starts and of ends, (T,) each, a window.
+    offsets: characters [start, end) of the context's tokens. inside: whether a token goes on with a word.
+    logits: of starts and of ends, (T,) each, a window.
     longest: in tokens. may_be_none: whether "" is among the candidates.
     """
     spans: list[tuple[float, float, int, int]] = []  # logits, tokens of the context
@@ -205,8 +206,8 @@ def metrics(
     null_odds: for version 2. An answer then counts as none where they exceed the threshold, and best_exact and best_f1
     say what the best threshold would give. Shares are in per cent. Questions without an entry in `texts` do not count.
 
-    >>> metrics({"1": ["the tower"]}, {"1": "tall tower"})["f1"]
-    66.66666666666667
+    >>> metrics({"1": ["the tower"]}, {"1": "tall tower"})
+    {'exact': 0.0, 'f1': 66.66666666666666, 'total': 1}
     """
     scores = {key: score(texts[key], answers) for key, answers in truths.items() if key in texts}
     answerable = {key: bool(truths[key]) for key in scores}
