@@ -9,7 +9,7 @@ WORDS = TEXT.split()
 def tiny_folder(folder, cls, seed=0, positions=32, dim=20, **config):
     """A model of class `cls` with random weights in `folder`, with its vocabulary. Returns the path as a string."""
     shape = {"n_layers": 2, "n_heads": 4, "dim": dim, "hidden_dim": 24, "max_position_embeddings": positions}
-    config = DistilBertConfig(vocab_size=len(WORDS), initializer_range=0.5, **{**shape, **config})
+    config = DistilBertConfig(vocab_size=len(WORDS), **{"initializer_range": 0.5, **shape, **config})
     cls(config, backend="numpy", seed=seed).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     return str(folder)

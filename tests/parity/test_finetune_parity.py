@@ -77,13 +77,13 @@ CASES = {  # task, file, its content, settings, config
 
 
 @pytest.mark.filterwarnings("ignore:note")
-@pytest.mark.parametrize("backend, dtype, tolerance", [("numba", "float32", 1e-5), ("numpy", "float64", 1e-9)])
+@pytest.mark.parametrize("backend, dtype, tolerance", [("numba", "float32", 1e-5), ("numpy", "float64", 1e-10)])
 @pytest.mark.parametrize("case", CASES)
 def test_twenty_steps(case, backend, dtype, tolerance, tmp_path):
     name, data, content, settings, config = CASES[case]
     settings = {"max_seq_length": 16, **settings}
     task = task_of(name, **settings)
-    folder = tiny_folder(tmp_path / "m", getattr(heads, task.HEAD), **SURE, **config)
+    folder = tiny_folder(tmp_path / "m", getattr(heads, task.HEAD), initializer_range=0.2, **SURE, **config)
     teacher = None
     if case == "taught answers":
         shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
@@ -136,7 +136,7 @@ def test_twenty_steps(case, backend, dtype, tolerance, tmp_path):
         optimizer.zero_grad()
         theirs.append(float(loss.detach()))
     assert abs(theirs[0] - theirs[-1]) > 0.01  # something was learned
-    assert (np.abs(np.array(mine) - theirs) / np.maximum(theirs, 1)).max() < tolerance
+    assert np.abs(np.array(mine) - theirs).max() < tolerance
     if (
         dtype == "float64"
     ):  # in float32 a gradient that is 0 but for rounding, as that of k_lin.bias, moves it by the rate
