@@ -12,7 +12,7 @@ from nanodistil.cli import task_flags
 from nanodistil.weights.errors import InputError
 
 HELP = "measure a trained model on a file of examples with their answers"
-EXAMPLES = {
+EXAMPLE_OF = {
     "classification": "nanodistil evaluate classification --task-name sst2 --model ./sst2 --data dev.tsv",
     "token-classification": "nanodistil evaluate token-classification --model ./ner --data test.conll",
     "question-answering": "nanodistil evaluate question-answering --model ./squad --data dev-v1.1.json --out answers",
@@ -22,7 +22,7 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    for task, sub in task_flags.subparsers(parser, EXAMPLES).items():
+    for task, sub in task_flags.subparsers(parser, EXAMPLE_OF).items():
         sub.add_argument("--model", required=True, metavar="M", help="folder or hub id")
         sub.add_argument("--data", required=True, metavar="FILE", help="examples with their answers")
         sub.add_argument("--backend", choices=["numpy", "numba"], help="default: numba where it is installed")

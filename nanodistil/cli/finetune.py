@@ -8,7 +8,7 @@ from nanodistil.cli import task_flags, training
 from nanodistil.cli.evaluate import table
 
 HELP = "train a model for a task on a file of examples"
-EXAMPLES = {
+EXAMPLE_OF = {
     "classification": "nanodistil finetune classification --task-name sst2 --model nanodistil-mini \\\n"
     "      --train train.tsv --dev dev.tsv --batch-size 32 --out sst2",
     "token-classification": "nanodistil finetune token-classification --model nanodistil-mini \\\n"
@@ -22,7 +22,7 @@ EXAMPLES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of a run that are not given are not in the namespace: their defaults stand in training/finetune.py."""
-    for task, sub in task_flags.subparsers(parser, EXAMPLES).items():
+    for task, sub in task_flags.subparsers(parser, EXAMPLE_OF).items():
 
         def option(flags: str, help: str, kind: type = str, sub: argparse.ArgumentParser = sub, **more: object) -> None:
             place = {"type": kind, "metavar": "X"} if kind is not bool else {"action": "store_true"}

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nanodistil.cli import main
+from nanodistil.cli import VERBS, main
 
 MINI = ["--model", "nanodistil-mini", "--backend", "numpy"]
 TEXT = "Hello I'm a [MASK] model."
@@ -149,6 +149,13 @@ def test_a_gpt2_folder_is_refused(tmp_path):
     (tmp_path / "vocab.txt").write_text("[PAD]\n")
     result = spawn("fill-mask", TEXT, "--model", str(tmp_path))
     assert result.returncode == 2 and "gpt2" in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_help(capsys, verb):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0 and f"usage: nanodistil {verb}" in capsys.readouterr().out
 
 
 def test_help_lists_the_verbs():
