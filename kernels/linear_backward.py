@@ -5,16 +5,27 @@ what differs is who is packed and how:
 
 1. dX = dY W is a linear map whose weight is W^T. So W is packed a second time, into panels of its transpose, and
    `linear_blocks` does the rest, with a bias of 0. The weight lies the right way already: its rows are cut into pieces
-   of COLUMNS and the pieces piled up. Both packings are made anew after every optimiser step; for all 66 M weights of
-   the official model that is 0.1 s of memory's time.
+   of COLUMNS and the pieces piled up. Both packings are made anew after every step of the optimiser.
 2. In dW += dY^T X the sums run over the rows of the batch. X takes the place of the weight and is cut into panels in
    the same way; dY^T takes that of the inputs, but nobody transposes it: the tile wants one number of each of its 6
    rows at a time, and in dY these lie side by side, so `multiply_turned` reads them from there.
 3. The tile's sums start from dW itself, so adding to a gradient costs no more than writing one.
-4. DEPTH rows of the batch at a time: a block of dY (0.4 MB for BLOCK outputs) stays in the second-level cache while all
-   panels of X pass by, and the panels' memory is the same for every part.
+4. DEPTH rows of the batch at a time, so that the panels of X take the same small memory whatever the batch.
 
 db is summed beside it, in float64. An element's additions come in the same order whatever the number of threads.
+
+Measured on one core of an AMD EPYC (Zen 4, AVX-512, peak 118), 4096 rows, W (3072, 768), GFLOP/s of processor time:
+
+                                             float32   bfloat16
+    x W^T, the forward pass                    109       210
+    dX                                         110       212
+    dW, dY transposed in memory beforehand      70
+    dW, dY read as it lies, DEPTH = 256         98
+                                 1024          104       189
+                                 4096, all     105
+    dW of NumPy's BLAS / PyTorch's         104 / 97   - / 196
+
+PyTorch's bfloat16 had its inputs rounded beforehand; ours rounds and pairs them in that time (bfloat16_backward.py).
 """
 
 from __future__ import annotations
