@@ -5,6 +5,7 @@ It keeps silent for the first second, and where there is no terminal or the term
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -26,7 +27,8 @@ class Line:
         """Have it say `text`, which is only asked for where it will be seen."""
         now = time.monotonic()
         if self.out is not None and now >= self.next:
-            self.out.write(f"{ERASE}nanodistil: {text()}")
+            columns = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be erased
+            self.out.write(ERASE + f"nanodistil: {text()}"[:columns])
             self.out.flush()
             self.shown, self.next = True, now + EVERY
 

@@ -57,7 +57,8 @@ from nanodistil.weights.small_files import read_json
 
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
 FREE = (  # what may be changed on resuming, since it changes no weight
-    "dump_path", "threads", "log_interval", "checkpoint_interval", "checkpoint_minutes", "save_epochs",
+    "dump_path", "threads", "gradient_checkpointing",
+    "log_interval", "checkpoint_interval", "checkpoint_minutes", "save_epochs",
 )  # fmt: skip
 
 

@@ -62,6 +62,7 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> None:
             above.plot(steps, [line[term] for line in lines], label=label, marker=marker, **style)
         middle.plot(steps, [line["lr"] for line in lines], color=f"C{n}", marker=marker)
         below.plot(steps, [line["tokens_per_second"] for line in lines], color=f"C{n}", marker=marker)
+    above.set_yscale("log")  # the whole is often twenty times its smallest term
     above.legend()
     for axes, title in ((above, "loss"), (middle, "learning rate"), (below, "tokens a second")):
         axes.set_ylabel(title)
