@@ -88,18 +88,11 @@ class Progress:
         text = f"{self.done:,}{self.of} done, {rate:,.1f} a second"
         if self.share is None:
             return text
+        bar = f"[{'#' * int(self.share * BAR):<{BAR}}] {self.share:4.0%}".replace("%", " %")
         gained = self.share - self.share_before
         if gained > 0:
             text += f", about {span(seconds * (1 - self.share) / gained)} left"
-        return f"{bar(self.share)}  {text}"
-
-
-def bar(share: float) -> str:
-    """
-    >>> bar(0.4)
-    '[########            ]  40 %'
-    """
-    return f"[{'#' * int(share * BAR):<{BAR}}] {share:4.0%}".replace("%", " %")
+        return f"{bar}  {text}"
 
 
 def span(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """What the verbs that train share: the arguments of a run, its line on the terminal, and who else watches.
 
-[####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 167 tokens a second, 4 min left
+nanodistil: 20 %, 4 min left, 167 tokens a second; step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nanodistil.cli.progress import Line, bar, span
+from nanodistil.cli.progress import Line, span
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def described(step: Stepped, steps: int, tokens: int, seconds: float) -> str:
     >>> from nanodistil.training.loop import Stepped
     >>> loss = {"loss": 5.8712, "loss_ce": 3.2042, "loss_mlm": 6.1354}
     >>> described(Stepped(20, 100, loss, lr=1e-4, tokens=500, seconds=61.0), steps=10, tokens=5000, seconds=30.0)
-    '[####                ]  20 %  step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135), 167 tokens a second, 4 min left'
+    '20 %, 4 min left, 167 tokens a second; step 20 of 100, loss 5.871 (ce 3.204, mlm 6.135)'
     """
     (_, whole), *parts = step.loss.items()
     terms = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in parts)
     return (
-        f"{bar(step.done / step.steps)}  step {step.done:,} of {step.steps:,}, loss {whole:.3f}"
+        f"{100 * step.done // step.steps} %, {span(seconds * (step.steps - step.done) / steps)} left, "
+        f"{tokens / seconds:,.0f} tokens a second; step {step.done:,} of {step.steps:,}, loss {whole:.3f}"
         + (f" ({terms})" if terms else "")
-        + f", {tokens / seconds:,.0f} tokens a second, {span(seconds * (step.steps - step.done) / steps)} left"
     )
 
 
