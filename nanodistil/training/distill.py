@@ -56,7 +56,7 @@ from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import read_json
 
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
-FREE = (  # what may be changed on resuming, since it changes no weight
+FREE = (  # what may be changed on resuming, since it changes no weight (with NumPy's BLAS, threads may: the last bits)
     "dump_path", "threads", "gradient_checkpointing",
     "log_interval", "checkpoint_interval", "checkpoint_minutes", "save_epochs",
 )  # fmt: skip

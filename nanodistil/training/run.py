@@ -104,7 +104,7 @@ class Run:
             for path in self._checkpoints():
                 if _step(path) > step:  # damaged, or it would have been found
                     path.unlink()
-            for path in (*self.folder.iterdir(), *self.folder.glob(f"{CHECKPOINTS}/*")):
+            for path in (*self.folder.iterdir(), *self.folder.glob("*/.*")):
                 if _HALF_WRITTEN.fullmatch(path.name):  # a kill left it behind
                     path.unlink()
             self._cut_log(step)
@@ -116,10 +116,10 @@ class Run:
 
     def _clear(self) -> None:
         """Remove what an earlier run has written here."""
-        for name in (LOG, "model.safetensors", "config.json"):
-            (self.folder / name).unlink(missing_ok=True)
         for folder in (self.folder / CHECKPOINTS, self.folder / CURVES, *self.folder.glob(EPOCH + "*")):
             shutil.rmtree(folder, ignore_errors=True)
+        for name in (LOG, "model.safetensors", "config.json"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _checkpoints(self) -> list[Path]:
         """Newest first."""

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -233,6 +234,21 @@ def test_curves_for_tensorboard_have_upstreams_names(flags, tmp_path):
     assert found[f"parameter_mean/{name}"][-1][1] == pytest.approx(weight[name].mean(), rel=1e-5)
     assert found[f"parameter_std/{name}"][-1][1] == pytest.approx(weight[name].std(ddof=1), rel=1e-5)
     assert found[f"grad_std/{name}"][0][1] > 0 and f"grad_mean/{name}" in found
+
+
+def test_extras_that_are_missing_are_named(flags, monkeypatch, tmp_path, capsys):
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.0, "lr": 0.1, "tokens_per_second": 3.0}\n')
+    words = {"matplotlib.backends.backend_agg": ["plot", str(tmp_path)], "mpi4py": ["distill", *command(flags)]}
+    words["tensorboard"] = [*words["mpi4py"], "--tensorboard"]
+    extras = {"matplotlib.backends.backend_agg": "plot", "mpi4py": "mpi", "tensorboard": "tensorboard"}
+    for module, extra in extras.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)  # importing it now fails
+            if module == "mpi4py":
+                patch.setenv("PMI_SIZE", "2")
+            assert main(words[module]) == 2
+        assert f'pip install "nanodistil[{extra}]"' in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_process_is_by_itself(monkeypatch):

@@ -261,6 +261,9 @@ def test_a_run_is_not_written_over_silently(tmp_path):
     with pytest.raises(InputError, match="one of them"):
         go(tmp_path / "r", resume=True, force=True)
     (tmp_path / "r" / "mine.txt").write_text("kept")
+    (tmp_path / "r" / "checkpoints" / ".00000007.safetensors.abcd1234").write_text("a kill left this")
+    go(tmp_path / "r", resume=True)
+    assert checkpoints(tmp_path / "r") == ["00000004.safetensors", "00000006.safetensors"]
     (tmp_path / "r" / "model_epoch_0").mkdir()
     go(tmp_path / "r", settings={"seed": 4}, force=True)
     assert (tmp_path / "r" / "mine.txt").exists() and not (tmp_path / "r" / "model_epoch_0").exists()
