@@ -12,6 +12,7 @@ are spans of words: one counts only if its kind and both its ends are right (ext
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -24,6 +25,7 @@ from nanodistil.weights.errors import MissingExtraError
 
 ACCURACY_ONLY = ("mnli", "qnli", "rte", "sst2", "wnli")
 GLUE = ("cola", "mrpc", "qqp", "stsb", *ACCURACY_ONLY)
+SCHEME = ("B-", "I-", "E-", "S-", "L-", "U-")  # how a tag of an entity begins
 BEST = {"cola": "mcc", "mrpc": "acc_and_f1", "qqp": "acc_and_f1", "stsb": "corr"}  # what decides; else acc
 
 
@@ -48,7 +50,7 @@ def glue(task: str, predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str
     accuracy = float((predictions == labels).mean())
     if task in ACCURACY_ONLY:
         return {"acc": accuracy}
-    f1 = float(extra("sklearn.metrics").f1_score(y_true=labels, y_pred=predictions))
+    f1 = float(extra("sklearn.metrics").f1_score(labels, predictions, zero_division=0.0))
     return {"acc": accuracy, "f1": f1, "acc_and_f1": (accuracy + f1) / 2}
 
 
@@ -66,9 +68,14 @@ def several_classes(predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str
 
 
 def regression(predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:
-    """Correlation of (n,) numbers, of their ranks, the mean of both, and the mean squared error."""
+    """Correlation of (n,) numbers, of their ranks, the mean of both, and the mean squared error.
+
+    Numbers that are all the same, or a single one, have no correlation: it is NaN.
+    """
     stats = extra("scipy.stats")
-    pearson, spearman = (float(f(predictions, labels)[0]) for f in (stats.pearsonr, stats.spearmanr))
+    pearson = spearman = float("nan")
+    if len(labels) > 1 and np.ptp(labels) > 0 and np.ptp(predictions) > 0:
+        pearson, spearman = (float(f(predictions, labels)[0]) for f in (stats.pearsonr, stats.spearmanr))
     mse = float(np.square(predictions - labels, dtype=np.float64).mean())
     return {"pearson": pearson, "spearmanr": spearman, "corr": (pearson + spearman) / 2, "mse": mse}
 
@@ -76,9 +83,20 @@ def regression(predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, flo
 def entities(predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> dict[str, Any]:
     """seqeval's figures for the tags of sentences, all together and for each kind of entity: {"f1": ..., "PER": {...}}.
 
-    Raises MissingExtraError.
+    Tags that do not say B- or I- are no entities, and only acc means something. Raises MissingExtraError.
     """
     seqeval = extra("seqeval.metrics")
+    odd = next((tag for tags in labels for tag in tags if tag != "O" and tag[:2] not in SCHEME), None)
+    if odd is not None:
+        warnings.warn(
+            f"note: labels such as {odd!r} mark no entities (B-, I-): of the figures only acc counts", stacklevel=2
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # seqeval's, a line for each such tag, and of means of nothing
+        return _entities(seqeval, predictions, labels)
+
+
+def _entities(seqeval: Any, predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> dict[str, Any]:
     report = seqeval.classification_report(labels, predictions, output_dict=True, zero_division=0)
     kinds = {
         kind: {"precision": float(r["precision"]), "recall": float(r["recall"]), "f1": float(r["f1-score"]),

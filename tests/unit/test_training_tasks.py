@@ -263,6 +263,10 @@ def test_figures_by_hand():
     assert found["corr"] == pytest.approx((1 + 0.9819805) / 2) and found["mse"] == pytest.approx(2)
     found = metrics.entities([["B-A", "I-A", "O"], ["B-B"]], [["B-A", "O", "O"], ["B-B"]])
     assert found["f1"] == pytest.approx(0.5) and found["B"]["f1"] == 1 and found["A"]["number"] == 1
+    assert np.isnan(metrics.regression(np.array([1.0]), np.array([2.0]))["corr"])
+    with pytest.warns(UserWarning, match="'NOUN' mark no entities"):
+        assert metrics.entities([["NOUN", "O"]], [["NOUN", "VERB"]])["acc"] == 0.5
+    assert metrics.entities([["O"]], [["O"]])["f1"] == 0
     several = metrics.several_classes(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]]))
     assert several == {"acc": 0.5, "f1_micro": pytest.approx(0.8), "f1_macro": pytest.approx(5 / 6)}
 

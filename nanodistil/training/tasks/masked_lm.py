@@ -83,8 +83,7 @@ class MaskedLM:
 
     def _rule(self, tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> Masking:
         """Which tokens are hidden in learning."""
-        if tokenizer.mask_token_id is None:
-            raise InputError("the tokenizer has no [MASK], so there is no masked LM to train")
+        _check_mask(tokenizer)
         return Masking(
             np.ones(config.vocab_size, np.int64),
             special_ids=tokenizer.all_special_ids,
@@ -105,6 +104,7 @@ class MaskedLM:
         return {"input_ids": ids, "attention_mask": real, "labels": labels}
 
     def evaluate(self, model: DistilBertForMaskedLM, tokenizer: DistilBertTokenizer, examples: Any) -> Evaluation:
+        _check_mask(tokenizer)
         chosen = np.arange(len(examples))
         if self.limit is not None and self.limit < len(examples):
             chosen = np.sort(np.random.default_rng(self.seed).permutation(len(examples))[: self.limit])
@@ -143,3 +143,8 @@ class MaskedLM:
         masked = ids.copy()
         masked[at] = tokenizer.mask_token_id
         return masked, at
+
+
+def _check_mask(tokenizer: DistilBertTokenizer) -> None:
+    if tokenizer.mask_token_id is None:
+        raise InputError("the tokenizer has no [MASK], so nothing can be hidden")
