@@ -270,9 +270,11 @@ def finetune(
     def measure(_: int) -> dict[str, float]:
         """The figures on dev, as a line of the log; a model that is better than those before it is kept."""
         found = task.evaluate(model, tokenizer, dev or []).metrics
-        metric, more = task.best
+        metric, more = task.best(model.config)
         if options.load_best_model_at_end:
-            before = [line[DEV + metric] for line in lines_of_log(run.folder) if DEV + metric in line]
+            before = [
+                value for line in lines_of_log(run.folder) if math.isfinite(value := line.get(DEV + metric, math.nan))
+            ]
             if not before or (found[metric] > max(before) if more else found[metric] < min(before)):
                 save(run.folder / BEST)
         return {DEV + name: value for name, value in found.items() if not isinstance(value, dict)}
@@ -300,8 +302,9 @@ def finetune(
     if options.load_best_model_at_end:
         for file in ("model.safetensors", "config.json"):
             written(run.folder / file, lambda path, file=file: shutil.copyfile(run.folder / BEST / file, path))  # type: ignore[misc]
-        metric, more = task.best
-        shown = (max if more else min)(measured, key=lambda line: line[DEV + metric])
+        metric, more = task.best(model.config)
+        told = [line for line in measured if math.isfinite(line[DEV + metric])]
+        shown = (max if more else min)(told or measured, key=lambda line: line[DEV + metric])
     return {name.removeprefix(DEV): value for name, value in shown.items() if name.startswith(DEV)}
 
 

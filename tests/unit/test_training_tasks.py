@@ -24,7 +24,7 @@ from nanodistil.cli import main
 from nanodistil.training import metrics, squad
 from nanodistil.training.answer_distillation import AnswerDistillation, said
 from nanodistil.training.evaluate import evaluate, task_of
-from nanodistil.training.finetune import Options, finetune
+from nanodistil.training.finetune import Options, finetune, load_model
 from nanodistil.training.trainee import Trainee
 
 SURE = {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0, "seq_classif_dropout": 0.0}
@@ -214,6 +214,10 @@ def test_answers_become_places_in_windows(file, tokenizer):
     assert (row.start, row.end) == (0, 0)
     refused(lambda: task.read(file("x.json", "{")), "JSON")
     refused(lambda: task.read(file("x.json", '{"data": [{}]}')), "SQuAD")
+    cut = task.rows(task.read(file("x.json", squad_json([("what ?", "bad example")]))), tokenizer, DistilBertConfig())
+    assert (cut[0].start, cut[0].end) == (0, 0) and len(cut[0].window.widest) == 7  # its last token is the 8th
+    touching = task.read(file("x.json", squad_json([("what ?", "b")], "a-b-c")))  # one character, between two others
+    assert [(row.start, row.end) for row in task.rows(touching, tokenizer, DistilBertConfig())] == [(6, 6)]
     narrow = task_of("question-answering", max_seq_length=8, doc_stride=4)
     refused(lambda: narrow.rows(examples, tokenizer, DistilBertConfig()), "doc_stride", "max_query_length")
 
@@ -276,10 +280,16 @@ def test_squad_by_hand():
     assert squad.exact("The Cat", "cat!") == 1 and squad.f1("", "") == 1 and squad.f1("", "x") == 0
     truths = {"1": ["the cat"], "2": [], "3": ["a dog", "dog house"]}
     texts = {"1": "cat", "2": "bird", "3": "dog"}
+    assert squad.metrics(truths, texts, {"1": 3.0, "2": -1.0, "3": 4.0}, 0.0)["best_exact"] == pytest.approx(200 / 3)
     found = squad.metrics(truths, texts, {"1": -3.0, "2": 2.0, "3": 1.0}, 0.0)
     assert found["exact"] == pytest.approx(200 / 3) and found["HasAns_exact"] == 50 and found["NoAns_exact"] == 100
     assert found["best_exact"] == 100 and found["best_exact_thresh"] == 1.0  # 3 answered, 2 not
     assert squad.metrics(truths, texts)["exact"] == pytest.approx(200 / 3)
+
+
+def test_of_two_windows_the_one_that_shows_more_counts():
+    masks = [mask.astype(int).tolist() for mask in squad.widest([(0, 6), (4, 9), (8, 9)])]
+    assert masks == [[1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1], [0]]  # 4: 1 and 0 around it; 5: 0 and 1
 
 
 def test_the_best_answer_is_in_the_window_that_shows_most_of_it():
@@ -305,23 +315,24 @@ def test_the_best_answer_is_in_the_window_that_shows_most_of_it():
 
 def test_masked_words_are_measured_one_by_one(file, tmp_path):
     folder = tiny_folder(tmp_path / "m", DistilBertForMaskedLM)
-    lines = file("x.txt", "a b c good bad film the was\n" * 3 + "who is in this ?\nthe film was good .\n")
-    task = task_of("masked-lm", max_seq_length=16, mlm_probability=0.3, seed=1)
+    lines = file("x.txt", "a b c good bad film the was\n" * 20 + "who is in this ?\nthe film was good .\n")
+    task = task_of("masked-lm", max_seq_length=16, mlm_probability=0.4, seed=1)
     found = evaluate(task, folder, lines, backend="numpy", dtype="float64").metrics
     model = DistilBertForMaskedLM.from_pretrained(folder, backend="numpy", dtype="float64")
     tokenizer = DistilBertTokenizer.from_pretrained(folder)
-    total, right, among, n = 0.0, 0, 0, 0
+    total, right, among, sixth, n = 0.0, 0, 0, 0, 0
     for i, text in enumerate(task.read(lines)):
         ids = np.array(tokenizer(text)["input_ids"])
         masked, at = task._hidden(i, ids, tokenizer)
         assert (masked[at] == tokenizer.mask_token_id).all() and (np.delete(masked, at) == np.delete(ids, at)).all()
-        assert len(at) == round(0.3 * (len(ids) - 2))
+        assert len(at) == round(0.4 * (len(ids) - 2))
         logits = model(masked[None]).logits[0]
         total += float(losses.cross_entropy(logits[at], ids[at])) * len(at)
         order = np.argsort(-logits[at], axis=1)
         right, among = right + (order[:, 0] == ids[at]).sum(), among + (order[:, :5] == ids[at][:, None]).sum()
-        n += len(at)
+        n, sixth = n + len(at), sixth + (order[:, 5] == ids[at]).sum()
     assert found["hidden"] == n and found["loss"] == pytest.approx(total / n, rel=1e-12)
+    assert 0 < right < among < n and sixth
     assert (found["top1"], found["top5"]) == (pytest.approx(right / n), pytest.approx(among / n))
     two = task_of("masked-lm", max_seq_length=16, limit=2)
     assert evaluate(two, folder, lines, backend="numpy").metrics["passages"] == 2
@@ -375,11 +386,21 @@ def test_numbers_and_several_labels_are_learned_by_heart(file, tmp_path):
         path = file(out + ".jsonl", data)
         options = Options(
             model=model, train=path, dev=path, out=str(tmp_path / out), batch_size=4, max_steps=40,
-            learning_rate=1e-2, backend="numpy",
+            learning_rate=1e-2, backend="numpy", load_best_model_at_end=True,
         )  # fmt: skip
         with pytest.warns(UserWarning, match="note: as the labels are, this is a " + kind):
             assert finetune("classification", {"max_seq_length": 16}, options)[metric] > 0.95
         assert DistilBertConfig.from_pretrained(tmp_path / out).problem_type == kind
+
+
+def test_a_label_is_given_from_one_half_on(file, tmp_path):
+    labels = {"id2label": {0: "x", 1: "y", 2: "z"}, "problem_type": "multi_label_classification"}
+    folder = tiny_folder(tmp_path / "m", DistilBertForSequenceClassification, **labels)
+    data = file("x.jsonl", [{"text": text, "label": ["x"]} for text, _ in SENTENCES])
+    found = evaluate(task_of("classification", max_seq_length=16), folder, data, backend="numpy").files["predictions"]
+    scores = pipeline("text-classification", folder, backend="numpy", top_k=None)([text for text, _ in SENTENCES])
+    assert found == [sorted(one["label"] for one in several if one["score"] > 0.5) for several in scores]
+    assert any(0.5 < one["score"] < 0.73 for several in scores for one in several)
 
 
 def test_the_result_is_a_pipeline_with_the_names_of_the_labels(file, tmp_path, capsys):
@@ -408,6 +429,17 @@ def test_the_result_is_a_pipeline_with_the_names_of_the_labels(file, tmp_path, c
     assert main(["evaluate", "question-answering", *args[:4], "--backend", "numpy"]) == 2
     assert main(["evaluate", "classification", "--model", model, *args[2:]]) == 2
     assert "fine-tune it first" in capsys.readouterr().err
+
+
+def test_a_new_head_follows_the_seed(file, tmp_path):
+    task, data = task_of("classification"), file("x.tsv", TSV)
+    given = {"model": tiny_folder(tmp_path / "m", DistilBertForMaskedLM), "train": data, "out": "o", "backend": "numpy"}
+    one, same, other = (load_model(task, Options(**given, seed=s), task.read(data)).state_dict() for s in (1, 1, 2))
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], same[name]) for name in one)
+    assert {name for name in one if not np.array_equal(one[name], other[name])} == {
+        "classifier.weight", "pre_classifier.weight",
+    }  # fmt: skip
 
 
 def test_options_are_refused_by_the_name_of_their_flag():

@@ -42,8 +42,7 @@ class Task(Protocol):
         """The tokens of the longest row."""
         ...
 
-    @property
-    def best(self) -> tuple[str, bool]:
+    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
         """The metric that says which of several models is best, and whether more of it is better."""
         ...
 

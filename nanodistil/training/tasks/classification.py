@@ -85,9 +85,8 @@ class Classification:
 
     HEAD: ClassVar[str] = "DistilBertForSequenceClassification"
 
-    @property
-    def best(self) -> tuple[str, bool]:
-        if self.task_name is None and self.problem_type == REGRESSION:
+    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+        if config.problem_type == REGRESSION:
             return "corr", True
         return metrics.BEST.get(self.task_name or "", "acc"), True
 

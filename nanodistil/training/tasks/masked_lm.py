@@ -9,8 +9,9 @@ by [MASK], all of them, and compared with what the model expects there: the mean
 how often it is first and among the first five (top-1, top-5). That is the measure of nanodistil-mini's card: easier to
 name than to compare, since figures under the 80/10/10 of training are higher, a fifth of the words being in sight.
 Empty lines do not count. Where not all passages are measured, they are drawn at random; the draw is a function of the
-seed, and each passage's masks of the seed and its place in the file. A few hundred passages are a small sample: on
-wiki.valid and books.valid the figures for 300 vary by 0.01 from seed to seed (standard deviation of top-1 and top-5).
+seed, and each passage's masks of the seed and its place in the file. A few hundred passages are a small sample:
+nanodistil-mini's top-1 on 300 of wiki.valid is 0.394, 0.397, 0.386 and 0.380 with the seeds 42, 1, 2 and 3. Its card
+has 0.378, of passages and masks that nobody wrote down. Compare two models with one seed, and on more passages.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ class MaskedLM:
     mlm_probability: float = 0.15
     limit: int | None = None
     seed: int = 42
-    best: tuple[str, bool] = ("loss", False)
     _masking: Masking | None = field(default=None, init=False, repr=False)  # made with the rows, for batches
 
     HEAD: ClassVar[str] = "DistilBertForMaskedLM"
+
+    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+        return "loss", False
 
     def read(self, file: str | Path) -> Any:
         """The lines of a file that are not empty, or the sequences of a folder."""

@@ -42,9 +42,11 @@ class Row(NamedTuple):
 class MultipleChoice:
     max_seq_length: int = 128
     format: str | None = None
-    best: tuple[str, bool] = ("acc", True)
 
     HEAD: ClassVar[str] = "DistilBertForMultipleChoice"
+
+    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+        return "acc", True
 
     def read(self, file: str | Path) -> list[Example]:
         found = names_in(file, self.format)

@@ -70,9 +70,11 @@ class QuestionAnswering:
     n_best_size: int = 20
     max_answer_length: int = 30
     null_score_diff_threshold: float = 0.0
-    best: tuple[str, bool] = ("f1", True)
 
     HEAD: ClassVar[str] = "DistilBertForQuestionAnswering"
+
+    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+        return "f1", True
 
     def read(self, file: str | Path) -> list[Example]:
         examples = list(self._examples(file))

@@ -54,9 +54,11 @@ class TokenClassification:
 
     labels: tuple[str, ...] = ()
     max_seq_length: int = 128
-    best: tuple[str, bool] = ("f1", True)
 
     HEAD: ClassVar[str] = "DistilBertForTokenClassification"
+
+    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+        return "f1", True
 
     def read(self, file: str | Path) -> list[Example]:
         jsonl = str(file).removesuffix(".gz").removesuffix(".xz").endswith((".jsonl", ".json", ".ndjson"))
