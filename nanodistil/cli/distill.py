@@ -12,9 +12,10 @@ EXAMPLES = """examples:
   nanodistil extract-student ./bert-base-uncased ./student
   nanodistil distill --data-file ./wiki --student-pretrained-weights ./student --teacher-name ./bert-base-uncased \\
       --alpha-ce 5 --alpha-mlm 2 --alpha-cos 1 --dump-path ./distilled
-  nanodistil distill --resume (and the same again)    goes on after Ctrl-C, a kill or a power cut
+      the same with --resume goes on after Ctrl-C or a kill; mpirun -n 2 before it shares the work
   nanodistil distill --data-file ./wiki --student-config ./config.json --tokenizer-name ./student \\
-      --alpha-ce 0 --dump-path ./pretrained           without a teacher: masked words alone
+      --alpha-ce 0 --dump-path ./pretrained
+      without a teacher: masked words alone
 """
 
 
