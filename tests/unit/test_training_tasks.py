@@ -23,6 +23,7 @@ from nanodistil import (
 from nanodistil.cli import main
 from nanodistil.training import metrics, squad
 from nanodistil.training.answer_distillation import AnswerDistillation, said
+from nanodistil.training.binarize import binarize
 from nanodistil.training.evaluate import evaluate, task_of
 from nanodistil.training.finetune import Options, finetune, load_model
 from nanodistil.training.trainee import Trainee
@@ -251,6 +252,18 @@ def test_lines_lose_nothing_to_the_longest_row(file, tokenizer):
     assert np.array_equal(again["labels"], batch["labels"])
     assert any(not np.array_equal(task.batch(rows, key)["labels"], batch["labels"]) for key in (8, 9))
     refused(lambda: task.read(file("x.txt", "\n \n")), "no text")
+
+
+@pytest.mark.filterwarnings("ignore:note")
+def test_a_binarized_folder_is_data_too(tokenizer, tmp_path):
+    task = task_of("masked-lm", max_seq_length=16)
+    binarize(["a b c good bad film " * 5, "the film was good . " * 3], tmp_path / "data", tokenizer)
+    sequences = task.read(tmp_path / "data")
+    rows = task.rows(sequences, tokenizer, DistilBertConfig(vocab_size=len(tokenizer)))
+    assert [len(rows[i]) for i in range(len(rows))] == [15, 16, 15]  # of 32 and 17 tokens; what is left is too short
+    assert task.batch([rows[0], rows[1]])["input_ids"].shape == (2, 16)
+    other = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    refused(lambda: task.rows(sequences, other, DistilBertConfig()), "another tokenizer")
 
 
 # ------------------------------------------------------------------------------------------------------------ metrics

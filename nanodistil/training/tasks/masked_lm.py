@@ -32,6 +32,7 @@ from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import batches, padded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
+from nanodistil.training.binarize import fingerprint
 from nanodistil.training.masking import Masking
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Evaluation
@@ -71,6 +72,7 @@ class MaskedLM:
         return {}
 
     def rows(self, examples: Any, tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> Any:
+        _check(tokenizer, examples)
         self._masking = self._rule(tokenizer, config)
         if isinstance(examples, Sequences):
             warnings.warn(f"note: {examples}", stacklevel=2)
@@ -86,7 +88,6 @@ class MaskedLM:
 
     def _rule(self, tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> Masking:
         """Which tokens are hidden in learning."""
-        _check_mask(tokenizer)
         return Masking(
             np.ones(config.vocab_size, np.int64),
             special_ids=tokenizer.all_special_ids,
@@ -107,7 +108,7 @@ class MaskedLM:
         return {"input_ids": ids, "attention_mask": real, "labels": labels}
 
     def evaluate(self, model: DistilBertForMaskedLM, tokenizer: DistilBertTokenizer, examples: Any) -> Evaluation:
-        _check_mask(tokenizer)
+        _check(tokenizer, examples)
         chosen = np.arange(len(examples))
         if self.limit is not None and self.limit < len(examples):
             chosen = np.sort(np.random.default_rng(self.seed).permutation(len(examples))[: self.limit])
@@ -148,6 +149,9 @@ class MaskedLM:
         return masked, at
 
 
-def _check_mask(tokenizer: DistilBertTokenizer) -> None:
+def _check(tokenizer: DistilBertTokenizer, examples: Any) -> None:
+    """Raises InputError for a tokenizer that cannot hide a word, or is not the one that a folder was made with."""
     if tokenizer.mask_token_id is None:
         raise InputError("the tokenizer has no [MASK], so nothing can be hidden")
+    if isinstance(examples, Sequences) and examples.index.vocabulary != fingerprint(tokenizer):
+        raise InputError("the data was binarized with another tokenizer than the model's; binarize it anew")
