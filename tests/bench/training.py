@@ -1,13 +1,14 @@
 """A distillation step, ours against PyTorch's: a full-size student and a BERT-base-size teacher, in one process.
 
     python tests/bench/training.py                            8 passages of 128 tokens, all four engines
-    python tests/bench/training.py --batch 16 --rounds 5 --markdown
-    python tests/bench/training.py --memory                   the peak of each engine, in a process of its own
+    python tests/bench/training.py --batch 16 --rounds 5
+    python tests/bench/training.py --markdown                 write the README's table, with memory
 
 A step is what DistilBERT's train.py does with one batch: the teacher's forward pass, the student's with dropout, soft
 targets at every token (alpha_ce 5), masked words (alpha_mlm 2), the cosine of the hidden states (alpha_cos 1), the
 backward pass, clipping, AdamW. Weights and tokens are random, which costs the same time. Engines take turns, and a
-ratio is the median over the rounds of (its time / ours in the same round). PyTorch runs as its users would run it on a
+ratio is the median over the rounds of (its time / ours in the same round); memory is the peak of a process that does
+three steps with one engine, and nothing else. PyTorch runs as its users would run it on a
 CPU: sdpa attention, the fused AdamW, in float32 or with bfloat16 autocast, on as many threads as ours.
 
 Needs torch and transformers.
@@ -17,20 +18,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import platform
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
+
+from nanodistil import backend
 
 ALPHAS = {"ce": 5.0, "mlm": 2.0, "cos": 1.0}
 TEMPERATURE, CLIP, MASKED = 2.0, 5.0, 0.15
 ADAM = {"lr": 5e-4, "betas": (0.9, 0.98), "eps": 1e-6}
 V, MASK = 30522, 103
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+BEGIN, END = "<!-- training speed -->", "<!-- /training speed -->"
 
 Step = Callable[[], float]
 
@@ -114,7 +121,7 @@ ENGINES: dict[str, Callable[..., Step]] = {
 }
 
 
-def compare(names: list[str], ids: np.ndarray, labels: np.ndarray, threads: int, rounds: int) -> dict[str, Any]:
+def compare(names: list[str], ids: np.ndarray, labels: np.ndarray, threads: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of every round by engine, after one step that does not count."""
     steps = {name: ENGINES[name](ids, labels, threads) for name in names}
     for step in steps.values():
@@ -128,12 +135,42 @@ def compare(names: list[str], ids: np.ndarray, labels: np.ndarray, threads: int,
     return seconds
 
 
-def peak(name: str, ids: np.ndarray, labels: np.ndarray, threads: int) -> float:
+def own_peak(name: str, ids: np.ndarray, labels: np.ndarray, threads: int) -> float:
     """GB of memory at most, after three steps in this process."""
     step = ENGINES[name](ids, labels, threads)
     for _ in range(3):
         step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    status = Path("/proc/self/status").read_text()  # not getrusage: its peak is the parent's where that was higher
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
+
+
+def peak(name: str, args: argparse.Namespace) -> float:
+    """The same in a process of its own."""
+    sizes = ["--batch", args.batch, "--tokens", args.tokens, "--threads", args.threads]
+    line = [sys.executable, __file__, "--alone", name, *map(str, sizes)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def table(seconds: dict[str, list[float]], memory: dict[str, float], args: argparse.Namespace) -> str:
+    """A row an engine."""
+    cpu = backend.instrument("diagnosis").cpu()
+    versions = ", ".join(f"{p} {version(p).split('+')[0]}" for p in ("torch", "transformers", "numba"))
+    lines = [
+        BEGIN,
+        f"A step of distilling a full-size student from a teacher of BERT-base's size: {args.batch} passages of "
+        f"{args.tokens} tokens,",
+        f"{args.threads} threads on {cpu['name']} ({cpu['llvm']}, {platform.machine()}), medians of turns in one",
+        f"process ({versions}).",
+        "",
+        "| | seconds a step | tokens a second | peak memory | times as long as ours in float32 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, times in seconds.items():
+        ratio = median(t / m for t, m in zip(times, seconds["nanodistil"], strict=True))
+        speed = args.batch * args.tokens / median(times)
+        lines.append(f"| {name} | {median(times):.2f} | {speed:.0f} | {memory[name]:.1f} GB | {ratio:.2f} |")
+    return "\n".join([*lines, END])
 
 
 def main() -> None:
@@ -142,25 +179,21 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
-    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
+    parser.add_argument("--markdown", action="store_true", help="write the README's table")
     parser.add_argument("--alone", choices=list(ENGINES), help=argparse.SUPPRESS)
     args = parser.parse_args()
     ids, labels = data(args.batch, args.tokens)
     if args.alone:
-        print(json.dumps(peak(args.alone, ids, labels, args.threads)))
+        print(json.dumps(own_peak(args.alone, ids, labels, args.threads)))
         return
-    if args.memory:
-        for name in args.engines:
-            line = [sys.executable, __file__, "--alone", name, *sys.argv[1:]]
-            done = subprocess.run([a for a in line if a != "--memory"], capture_output=True, text=True, check=True)
-            print(f"{name:16} {float(done.stdout.splitlines()[-1]):5.1f} GB")
-        return
-    seconds = compare(args.engines, ids, labels, args.threads, args.rounds)
-    mine = seconds.get("nanodistil")
-    for name, times in seconds.items():
-        ratio = median(t / m for t, m in zip(times, mine, strict=True)) if mine else float("nan")
-        print(f"{name:16} {median(times):7.2f} s a step  {ids.size / median(times):7.0f} tokens/s  {ratio:5.2f} x")
+    seconds = compare(list(ENGINES), ids, labels, args.threads, args.rounds)
+    memory = {name: peak(name, args) for name in ENGINES}
+    text = table(seconds, memory, args)
+    print(text)
+    if args.markdown:
+        readme = README.read_text(encoding="utf-8")
+        before, after = readme.index(BEGIN), readme.index(END) + len(END)
+        README.write_text(readme[:before] + text + readme[after:], encoding="utf-8")
 
 
 if __name__ == "__main__":
