@@ -137,7 +137,9 @@ def test_labels_are_found_by_name_or_number(file, tokenizer):
         lambda: task.rows(task.read(file("x.tsv", "text\tlabel\na\tmaybe\n")), tokenizer, config), "line 2", "maybe"
     )
     regression = DistilBertConfig(id2label={0: "x"}, problem_type="regression")
-    refused(lambda: task.rows(task.read(file("x.tsv", "text\tlabel\na\tb\n")), tokenizer, regression), "'b'", "number")
+    for label in ("b", "nan", "-inf"):
+        data = file("x.tsv", f"text\tlabel\na\t0.5\na\t{label}\n")
+        refused(lambda data=data: task.rows(task.read(data), tokenizer, regression), "line 3", label, "number")
     several = DistilBertConfig(id2label={0: "x", 1: "y"}, problem_type="multi_label_classification")
     (row,) = task.rows(task.read(file("x.jsonl", [{"text": "a", "label": ["y"]}])), tokenizer, several)
     assert row.label.tolist() == [0, 1]
@@ -170,7 +172,8 @@ def test_words_are_labelled_at_their_first_piece(file, tokenizer):
     with pytest.warns(UserWarning, match="2 of 3 words are left out: behind 4 tokens"):
         cut = task_of("token-classification", max_seq_length=4)
         nothing = file("y.jsonl", [{"tokens": ["films", "the"], "tags": [0, 1]}, {"tokens": ["\u200b"], "tags": [1]}])
-        assert cut.rows(cut.read(nothing), tokenizer, config)[0].labels.tolist() == [-100, 0, -100, -100]
+        (row,) = cut.rows(cut.read(nothing), tokenizer, config)  # of the other nothing is learned
+    assert row.labels.tolist() == [-100, 0, -100, -100]
     refused(lambda: task.read(file("x.conll", "a O\nb\n")), "line 2", "tag")
     refused(lambda: task.read(file("x.conll", "\n")), "no sentences")
     refused(lambda: task.read(file("x.jsonl", [{"tokens": ["a"], "tags": []}])), "1 tokens and 0 tags")
@@ -252,6 +255,10 @@ def test_lines_lose_nothing_to_the_longest_row(file, tokenizer):
     assert np.array_equal(again["labels"], batch["labels"])
     assert any(not np.array_equal(task.batch(rows, key)["labels"], batch["labels"]) for key in (8, 9))
     refused(lambda: task.read(file("x.txt", "\n \n")), "no text")
+    unknown = task.read(file("x.txt", "zz\na zz zz zz b\n[MASK]\n"))
+    rows = task.rows(unknown, tokenizer, DistilBertConfig(vocab_size=len(tokenizer)))
+    assert [tokenizer.decode(row) for row in rows] == ["[CLS] a [UNK] [UNK] [SEP]", "[CLS] [UNK] b [SEP]"]
+    refused(lambda: task.rows(unknown[:1], tokenizer, DistilBertConfig()), "can be hidden")
 
 
 @pytest.mark.filterwarnings("ignore:note")

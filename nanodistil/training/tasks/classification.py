@@ -13,6 +13,7 @@ A text that is too long is cut, the longer of two first, and how many were is sa
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -184,11 +185,10 @@ class Classification:
     def _labels(self, examples: Sequence[Example], config: DistilBertConfig) -> list[Any]:
         """Labels as the loss wants them. Raises InputError for one that the model does not know."""
         if config.problem_type == REGRESSION or (config.problem_type is None and config.num_labels == 1):
-            try:
-                return [float(one.label) for one in examples]
-            except (TypeError, ValueError):
-                bad = next(one for one in examples if not _is_number(one.label))
-                raise InputError(f"{bad.place}: the label {str(bad.label)[:40]!r} is not a number") from None
+            for one in examples:
+                if not _is_number(one.label):
+                    raise InputError(f"{one.place}: the label {str(one.label)[:40]!r} is not a number")
+            return [float(one.label) for one in examples]
         names = self._names()
         if config.problem_type != SEVERAL:
             return [number_of(one.label, config, one.place, names) for one in examples]
@@ -231,7 +231,6 @@ class Classification:
 
 def _is_number(value: Any) -> bool:
     try:
-        float(value)
-    except (TypeError, ValueError):
+        return math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
         return False
-    return True

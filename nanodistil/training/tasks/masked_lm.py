@@ -78,12 +78,14 @@ class MaskedLM:
             warnings.warn(f"note: {examples}", stacklevel=2)
             return examples
         cls, sep = tokenizer("")["input_ids"]
-        size = self.max_seq_length - 2
+        size, special = self.max_seq_length - 2, set(tokenizer.all_special_ids)
         rows = []
         for ids in tokenizer(list(examples), add_special_tokens=False, verbose=False)["input_ids"]:
-            rows += [np.array([cls, *ids[at : at + size], sep], np.int64) for at in range(0, len(ids), size)]
+            pieces = (ids[at : at + size] for at in range(0, len(ids), size))
+            # Of [UNK] alone nothing can be hidden, and a batch in which nothing is has no loss.
+            rows += [np.array([cls, *piece, sep], np.int64) for piece in pieces if not special.issuperset(piece)]
         if not rows:
-            raise InputError("the texts have no tokens")
+            raise InputError("the texts have no tokens that can be hidden")
         return rows
 
     def _rule(self, tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> Masking:

@@ -73,6 +73,11 @@ class TokenClassification:
         return {"id2label": classes_of((tag for one in examples for tag in one.tags), self.labels, config)}
 
     def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+        """Those that have a label: a batch without any would have no loss."""
+        return [row for row in self._rows(examples, tokenizer, config) if (row.labels != IGNORED).any()]
+
+    def _rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+        """One an example."""
         encoded = tokenizer(
             [one.words for one in examples],
             is_split_into_words=True,
@@ -109,7 +114,7 @@ class TokenClassification:
     def evaluate(
         self, model: DistilBertForTokenClassification, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
     ) -> Evaluation:
-        rows = self.rows(examples, tokenizer, model.config)
+        rows = self._rows(examples, tokenizer, model.config)
 
         def compute(ids: Ints, real: Mask) -> Iterator[Array]:
             yield from model(ids, real).logits.argmax(-1)  # (T,) each
