@@ -13,6 +13,7 @@ once.
 
 import re
 from pathlib import Path
+from zlib import crc32
 
 from .errors import CheckpointError
 from .small_files import read_json
@@ -76,6 +77,17 @@ def weight_map(index: Path) -> dict[str, str]:
 def shards(index: Path) -> list[str]:
     """The shards an index names, each once."""
     return list(dict.fromkeys(weight_map(index).values()))
+
+
+def checksum(folder: Path) -> int:
+    """CRC-32 of config.json and the weights, all their bytes: tells whether a folder still holds what it held."""
+    weights, value = weights_file(folder), 0
+    names = [CONFIG, *([weights.name] if weights else [])]
+    for name in names + (shards(weights) if weights and is_index(weights.name) else []):
+        with (folder / name).open("rb") as file:
+            while piece := file.read(1 << 20):
+                value = crc32(piece, value)
+    return value
 
 
 def contained(folder: Path, name: str) -> Path:

@@ -29,7 +29,7 @@ their number: the data set knows which tokenizer made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.masking import Masking
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.run import EPOCH, Run
-from nanodistil.training.sampler import epoch_order
+from nanodistil.training.sampler import Batches, epoch_order
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import Index
@@ -52,6 +52,7 @@ from nanodistil.training.token_counts import read_token_counts, token_counts
 from nanodistil.training.trainee import POSITIONS, Trainee
 from nanodistil.training.triple_loss import TripleLoss
 from nanodistil.weights.errors import InputError, ModelNotFoundError
+from nanodistil.weights.files import checksum
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import read_json
 
@@ -149,21 +150,6 @@ LOWEST = {
 }  # fmt: skip
 
 
-class Batches(Sequence[Ints]):
-    """The batches of an epoch: stretches of its order, made when asked for."""
-
-    def __init__(self, order: Ints, size: int) -> None:
-        self.order, self.size = order, size
-
-    def __len__(self) -> int:
-        return -(-len(self.order) // self.size)
-
-    def __getitem__(self, number: Any) -> Any:
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return self.order[number * self.size : (number + 1) * self.size]
-
-
 def load_student(options: Options) -> DistilBertForMaskedLM:
     """The student as it begins, in float32 or float64."""
     backend, dtype = backends.choose(options.backend, options.dtype)
@@ -179,11 +165,9 @@ def load_student(options: Options) -> DistilBertForMaskedLM:
     return DistilBertForMaskedLM(config, seed=options.seed, **place)
 
 
-def load_teacher(options: Options) -> tuple[DistilBertForMaskedLM, int]:
+def load_teacher(options: Options, folder: Path) -> tuple[DistilBertForMaskedLM, int]:
     """The teacher, and how many positions it has. Raises InputError where it cannot teach, and as from_pretrained."""
-    assert options.teacher_name is not None
     backend, dtype = backends.choose(options.backend, options.dtype)
-    folder = resolve(options.teacher_name, need="model")
     kind = read_json(folder / "config.json").get("model_type") or options.teacher_type or "bert"  # old ones have none
     if options.teacher_type not in (None, kind):
         raise InputError(f"--teacher-type {options.teacher_type}: {options.teacher_name} is a {kind}")
@@ -303,13 +287,15 @@ def distill(
     """
     everyone = communicator or Single()
     student = load_student(options)
-    config, loss, teacher = student.config, options.loss, None
+    config, loss, teacher, taught_by = student.config, options.loss, None, None
     sequences = Sequences(options.data_file, longest(options, config))
     index = sequences.index
     tokenizer = find_tokenizer(options, index.vocabulary)
     masking = make_masking(options, index, config.vocab_size)
     if loss.teaches:
-        teacher, positions = load_teacher(options)
+        folder = resolve(str(options.teacher_name), need="model")
+        teacher, positions = load_teacher(options, folder)
+        taught_by = checksum(folder)
         check_pair(options, config, teacher.config, positions)
     trainee = Trainee(
         student,
@@ -325,6 +311,7 @@ def distill(
         "data": {"checksum": index.checksum, "sequences": len(sequences), "vocabulary": index.vocabulary},
         "masking": crc32(masking.weights.tobytes()),
         "student": config.to_dict(),
+        "teacher_checksum": taught_by,
     }
     run = Run(options.dump_path, settings, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
 

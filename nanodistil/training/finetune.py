@@ -21,7 +21,7 @@ import json
 import math
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,12 @@ from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.run import EPOCH, LOG, Run
-from nanodistil.training.sampler import epoch_order
+from nanodistil.training.sampler import Batches, epoch_order
 from nanodistil.training.schedule import linear
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
 from nanodistil.training.trainee import Trainee
+from nanodistil.weights import files
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.initial import fresh
@@ -56,7 +57,9 @@ from nanodistil.weights.names import canonical
 from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import read_json
 
-FREE = ("out", "threads", "logging_steps", "save_steps")  # what may change on resuming: it changes no weight
+FREE = (  # what may be changed on resuming, since it changes no weight
+    "out", "threads", "gradient_checkpointing", "logging_steps", "save_steps",
+)  # fmt: skip
 BEST = EPOCH + "best"  # where the best model so far is kept
 DEV = "dev_"  # before the names of metrics, in the log
 
@@ -119,19 +122,6 @@ LOWEST = {
 }  # fmt: skip
 
 
-class Batches(Sequence[Ints]):
-    """The rows of each batch of an epoch, by number."""
-
-    def __init__(self, order: Ints, size: int) -> None:
-        self.order, self.size = order, size
-
-    def __len__(self) -> int:
-        return -(-len(self.order) // self.size)
-
-    def __getitem__(self, number: Any) -> Any:
-        return self.order[number * self.size : (number + 1) * self.size]
-
-
 def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
     """The model as it begins, in float32 or float64, with the labels of the examples; a new head follows the seed."""
     backend, dtype = backends.choose(options.backend, options.dtype)
@@ -156,10 +146,8 @@ def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
     return model
 
 
-def load_teacher(options: Options, student: Pretrained) -> Any:
+def load_teacher(options: Options, folder: Path, student: Pretrained) -> Any:
     """A BERT or DistilBERT that answers questions. Raises InputError where it does not fit, and as from_pretrained."""
-    assert options.teacher is not None
-    folder = resolve(options.teacher, need="model")
     backend, dtype = backends.choose(options.backend, options.dtype)
     if read_json(folder / "config.json").get("model_type") == "distilbert":
         teacher = heads.DistilBertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)
@@ -208,7 +196,10 @@ def finetune(
         raise InputError(f"{options.train} has nothing to learn from")
     if dev is not None and everyone.rank == 0:
         check_dev(task, model, tokenizer, dev)
-    teacher = None if options.teacher is None else load_teacher(options, model)
+    teacher = taught_by = None
+    if options.teacher is not None:
+        folder = resolve(options.teacher, need="model")
+        teacher, taught_by = load_teacher(options, folder, model), files.checksum(folder)
     trainee = Trainee(model, checkpointing=options.gradient_checkpointing, dtype=options.dtype)
     # ---- plan
     each, accumulation = -(-len(rows) // options.batch_size), options.gradient_accumulation_steps
@@ -260,6 +251,7 @@ def finetune(
         "processes": everyone.size,
         "data": [len(rows), int(lengths.sum()), checksum(rows, task)],
         "config": model.config.to_dict(),
+        "teacher_checksum": taught_by,
     }
     run = Run(options.out, described, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
 

@@ -19,6 +19,7 @@ What it does not do: batches by a number of tokens; upstream counts sequences.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,3 +72,18 @@ def epoch_order(
     batches = by_group[fills].reshape(-1, batch_size)  # (full ones, batch_size)
     batches = batches[np.argsort(batches[:, -1])]  # a batch is there when its last one comes by
     return np.asarray(order[np.concatenate([batches.ravel(), by_group[~fills]])], np.int64)
+
+
+class Batches(Sequence[Ints]):
+    """The batches of an epoch: stretches of its order, each made when it is asked for."""
+
+    def __init__(self, order: Ints, size: int) -> None:
+        self.order, self.size = order, size
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.size)
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self.order[number * self.size : (number + 1) * self.size]

@@ -12,6 +12,7 @@ from nanodistil.cli import models as models_verb
 from nanodistil.weights import hub
 from nanodistil.weights.cache import cache_folder
 from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraError, ModelNotFoundError
+from nanodistil.weights.files import checksum
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 WHOLE = {"config.json": '{"model_type": "distilbert"}', "vocab.txt": "[PAD]", "model.safetensors": "x"}
@@ -219,3 +220,17 @@ def test_nothing_heavy_is_imported():
     assert not {"numpy", "safetensors", "huggingface_hub", "requests", "httpx", "nanodistil.weights.download"} & set(
         loaded.split()
     )
+
+
+def test_a_checksum_is_of_config_and_all_weights(tmp_path):
+    index = {"weight_map": {"x": "a-1.safetensors", "y": "a-2.safetensors"}}
+    files = {"config.json": "{}", "model.safetensors.index.json": json.dumps(index)}
+    files |= {"a-1.safetensors": "1", "a-2.safetensors": "2", "vocab.txt": "v"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    first = checksum(tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + " ")
+        assert (checksum(tmp_path) != first) is (name != "vocab.txt")
+        (tmp_path / name).write_text(text)
+    assert checksum(tmp_path) == first

@@ -16,7 +16,7 @@ from nanodistil.training import binarize as binarizing
 from nanodistil.training import shards
 from nanodistil.training.binarize import binarize, fingerprint
 from nanodistil.training.masking import Masking
-from nanodistil.training.sampler import epoch_order
+from nanodistil.training.sampler import Batches, epoch_order
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import read_index, read_shard
 from nanodistil.training.token_counts import read_token_counts, token_counts, write_token_counts
@@ -431,3 +431,8 @@ def test_mistakes_at_the_command_line(tmp_path, capsys, monkeypatch):
     assert "nowhere cannot be opened" in capsys.readouterr().err and not (tmp_path / "y").exists()
     assert main(["token-counts", str(tmp_path), "--out", str(tmp_path / "c.npy")]) == 2
     assert "no data set" in capsys.readouterr().err
+
+
+def test_batches_are_stretches_of_the_order():
+    batches = Batches(np.array([4, 2, 0, 1, 3]), 2)
+    assert [batch.tolist() for batch in batches] == [[4, 2], [0, 1], [3]] and len(batches) == 3

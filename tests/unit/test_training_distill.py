@@ -16,7 +16,7 @@ from nanodistil.cli import main
 from nanodistil.training import distill as distilling
 from nanodistil.training.binarize import binarize
 from nanodistil.training.communicator import Single, communicator
-from nanodistil.training.distill import Batches, Options, distill
+from nanodistil.training.distill import Options, distill
 from nanodistil.training.loop import Stopped
 from nanodistil.training.plot import plot, read_log
 from nanodistil.weights.errors import CheckpointError, InputError
@@ -175,9 +175,14 @@ def test_data_of_another_tokenizer_is_named(flags, tmp_path):
         distill(Options(**{**flags, "token_counts": str(tmp_path / "counts.json")}))
 
 
-def test_batches_are_stretches_of_the_order():
-    batches = Batches(np.array([4, 2, 0, 1, 3]), 2)
-    assert [batch.tolist() for batch in batches] == [[4, 2], [0, 1], [3]] and len(batches) == 3
+def test_a_run_does_not_go_on_with_another_teacher(flags, tmp_path):
+    """Also where it is in the same folder: nothing would say that half of the lessons were another's."""
+    (tmp_path / "teacher").mkdir()
+    flags["teacher_name"] = tiny_folder(tmp_path / "teacher", DistilBertForMaskedLM, seed=1, n_layers=3)
+    distill(Options(**{**flags, "n_epoch": 1}))
+    tiny_folder(tmp_path / "teacher", DistilBertForMaskedLM, seed=2, n_layers=3)
+    with pytest.raises(InputError, match="began with teacher_checksum"):
+        distill(Options(**{**flags, "n_epoch": 1}), resume=True)
 
 
 def test_frozen_positions_stay(flags, made):
