@@ -35,9 +35,9 @@ from numpy.typing import ArrayLike
 
 from nanodistil.arrays import numbers
 from nanodistil.backend import Ints
+from nanodistil.losses import IGNORED
 from nanodistil.weights.errors import InputError
 
-IGNORED = -100  # the label of a token that nothing is to be predicted for
 STRONGEST = 10  # smoothing; (10^11)^-10 is still far from where floating point ends
 USE = 1  # goes before the key: dropout has the same key, with the number of a site behind it
 

@@ -98,10 +98,10 @@ class Trainee:
             )
         masters = model.tensors()
         backend, dtype = backends.choose(model.backend, dtype or model.dtype)
+        self.bops = backends.load_backward(backend, dtype)
         if dtype != model.dtype and (model.dtype, dtype) != ("float32", "bfloat16"):
             raise InputError(f"a model in {model.dtype} cannot be trained in {dtype}; load it in the dtype you want")
         self.ops = backends.load(backend, dtype=dtype) if dtype != model.dtype else model.ops
-        self.bops = backends.load_backward(backend, dtype)
         self.model, self.checkpointing = model, checkpointing
         self.frozen = _frozen(frozen, config, masters)
         model.ops, model.dtype = self.ops, dtype
