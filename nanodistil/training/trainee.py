@@ -89,13 +89,15 @@ class Trainee:
         model: loaded in float32 or float64. checkpointing: a third more time for far less memory, see saved.py.
         dtype: "bfloat16" for linear maps in bfloat16; None for the model's own. frozen: names of weights to leave as
         they are. Raises InputError for a model whose weights were rounded on loading, or whose activation has learned
-        numbers (prelu, xielu), for names that it does not have, and for a dtype that cannot be.
+        numbers (prelu, xielu), for a BERT's classifier, for names it does not have, and for a dtype that cannot be.
         """
         config = model.config
         if config.activation in LEARNED:
             raise InputError(
                 f"a model with the activation {config.activation!r}, which learns itself, cannot be trained"
             )
+        if getattr(model, "activation", "relu") != "relu":  # heads.py; what is trained here has ReLU
+            raise InputError("a BERT's classifier, with its tanh, answers and is not trained; begin from a DistilBERT")
         masters = model.tensors()
         backend, dtype = backends.choose(model.backend, dtype or model.dtype)
         self.bops = backends.load_backward(backend, dtype)

@@ -8,6 +8,8 @@ from conftest import TINY, random_tensors
 
 from nanodistil import InputError, heads
 from nanodistil.config import ACTIVATIONS
+from nanodistil.family.bert import BertForSequenceClassification
+from nanodistil.family.bert_config import BertConfig
 from nanodistil.kernels import numpy_backward
 from nanodistil.kernels.activations import DERIVATIVES
 from nanodistil.packing import Packing
@@ -341,6 +343,9 @@ def test_frozen_weights_get_no_gradient_and_no_decay():
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(InputError, match="prelu"):
         Trainee(heads.DistilBertModel(replace(SMALL, activation="prelu"), backend="numpy"))
+    bert = BertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8, vocab_size=9)
+    with pytest.raises(InputError, match="a BERT's classifier"):
+        Trainee(BertForSequenceClassification(bert, backend="numpy").distilbert)
     with pytest.raises(InputError, match="no weights called 'ffn'"):
         Trainee(model_for("masked_lm"), frozen=["ffn"])
     with pytest.raises(InputError, match="q, k and v"):
