@@ -23,6 +23,7 @@ from nanodistil.backend import Array, Ints
 from nanodistil.family.bert import BertForQuestionAnswering
 from nanodistil.heads import DistilBertForQuestionAnswering
 from nanodistil.packing import Packing
+from nanodistil.training.objectives import add_cross_entropy
 from nanodistil.training.trainee import Trainee
 
 
@@ -65,10 +66,8 @@ class AnswerDistillation:
             d = np.zeros_like(logits)  # (B, T)
             kl = trainee.bops.divergence(logits, target.astype(logits.dtype), self.temperature, scale * share, d)
             soft += kl * self.temperature**2 / (2 * B)
-            truth = np.array(at, np.int64).reshape(-1).clip(0, T)  # (B,)
-            truth[truth == T] = -1  # cut off: does not count
-            if n := np.count_nonzero(truth >= 0):
-                trainee.bops.cross_entropy(logits, truth, scale * self.alpha_squad / (2 * n), d)
+            # T: the answer was cut off, and does not count
+            add_cross_entropy(trainee, logits, np.reshape(at, -1).clip(0, T), T, scale * self.alpha_squad / 2, d)
             dlogits[:, i] = d.reshape(-1)
         trainee.encode_backward(trainee.head_backward(dlogits, head), run)
         return self.alpha_ce * soft + self.alpha_squad * hard, soft, hard

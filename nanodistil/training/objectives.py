@@ -96,7 +96,7 @@ def sequence_classification(trainee: Trainee, batch: Batch, *, key: int | None =
         trainee.model.config = replace(config, problem_type=kind)
     if kind == "single_label_classification":
         dlogits = np.zeros_like(logits)
-        _add_cross_entropy(trainee, logits, np.reshape(labels, -1), IGNORED, scale, dlogits)
+        add_cross_entropy(trainee, logits, np.reshape(labels, -1), IGNORED, scale, dlogits)
     else:
         truth, x = np.reshape(labels, logits.shape).astype(np.float64), logits.astype(np.float64)  # (B, C)
         slope = 2 * (x - truth) if kind == "regression" else np.exp(-np.logaddexp(0, -x)) - truth
@@ -113,7 +113,7 @@ def multiple_choice(trainee: Trainee, batch: Batch, *, key: int | None = None, s
     logits = head.logits.reshape(np.shape(batch["input_ids"])[:2])  # (B, choices)
     loss = losses.cross_entropy(logits, batch["labels"])
     dlogits = np.zeros_like(logits)
-    _add_cross_entropy(trainee, logits, batch["labels"], IGNORED, scale, dlogits)
+    add_cross_entropy(trainee, logits, batch["labels"], IGNORED, scale, dlogits)
     trainee.encode_backward(trainee.head_backward(dlogits.reshape(head.logits.shape), head), run)
     return float(loss)
 
@@ -134,7 +134,7 @@ def question_answering(trainee: Trainee, batch: Batch, *, key: int | None = None
     dlogits = np.empty_like(head.logits)  # (B T, 2)
     for i, (logits, at) in enumerate(zip((start, end), places, strict=True)):
         d = np.zeros_like(logits)  # (B, T)
-        _add_cross_entropy(trainee, logits, np.reshape(at, -1).clip(0, T), T, scale / 2, d)
+        add_cross_entropy(trainee, logits, np.reshape(at, -1).clip(0, T), T, scale / 2, d)
         dlogits[:, i] = d.reshape(-1)
     trainee.encode_backward(trainee.head_backward(dlogits, head), run)
     return float(loss)
@@ -149,7 +149,7 @@ OBJECTIVES: dict[str, Objective] = {  # by the head's row in weights/names.py
 }
 
 
-def _add_cross_entropy(
+def add_cross_entropy(
     trainee: Trainee, logits: Array, labels: ArrayLike, ignored: int, scale: float, dlogits: Array
 ) -> None:
     """scale times the gradient of losses.cross_entropy, of labels it has checked: (N, C), (N,), adding to (N, C)."""
