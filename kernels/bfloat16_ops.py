@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import numba_ops
 from .jit import kernel
-from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_rows, whole_panels
+from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_inputs, whole_panels
 from .memory import aligned, empty
 from .numba_ops import (
     activation,
@@ -80,7 +80,7 @@ def turn_words(start: int, stop: int, weight: Any, panels: Any) -> None:
     for p in range(start, stop):
         for first in range(0, I, LANES):
             some = min(LANES, I - first)
-            turn_rows(w, p, first, some, I, block, 0)
+            turn_inputs(w, p, first, some, I, block, 0)
             for k in range((some + WORD - 1) // WORD):
                 at, a = np.uint64((p * depth + first // WORD + k) * COLUMNS), np.uint64(k * WORD * COLUMNS)
                 for j in range(np.uint64(COLUMNS)):

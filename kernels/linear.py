@@ -49,7 +49,7 @@ def whole_panels(bias: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @kernel(inline=True)
-def turn_rows(weight: Any, p: int, first: int, depth: int, I: int, out: Any, at: int) -> None:
+def turn_inputs(weight: Any, p: int, first: int, depth: int, I: int, out: Any, at: int) -> None:
     """Inputs first .. first + depth <= LANES of panel p: out[at + i COLUMNS + j] = W[p COLUMNS + j, first + i].
 
     weight: (O I,), in rows; 0 beyond O.
@@ -75,7 +75,7 @@ def turn_panels(start: int, stop: int, weight: Any, panels: Any) -> None:
     w, out = weight.reshape(-1), panels.reshape(-1)
     for p in range(start, stop):
         for first in range(0, I, LANES):
-            turn_rows(w, p, first, min(LANES, I - first), I, out, (p * I + first) * COLUMNS)
+            turn_inputs(w, p, first, min(LANES, I - first), I, out, (p * I + first) * COLUMNS)
 
 
 @kernel()
