@@ -80,7 +80,7 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
             flags.add_argument(flag, type=whole(1), default=default, metavar="N", help=f"{text} (default {default})")
         flags.add_argument(
             "--null-score-diff-threshold",
-            type=float,
+            type=odds,
             default=0.0,
             metavar="X",
             help="null odds above it mean that there is no answer (default 0)",
@@ -123,6 +123,13 @@ def whole(low: int) -> Callable[[str], int]:
 def share(text: str) -> float:
     """For argparse: above 0 and at most 1."""
     if not 0 < float(text) <= 1:
+        raise ValueError
+    return float(text)
+
+
+def odds(text: str) -> float:
+    """For argparse: any number; inf says that there always is an answer, -inf that there never is."""
+    if float(text) != float(text):
         raise ValueError
     return float(text)
 

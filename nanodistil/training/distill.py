@@ -24,11 +24,12 @@ force           As upstream; and `--resume`, which upstream lacks (run.py).
 
 The checks are upstream's sanity_checks, but for two. Teacher and student may differ in width where alpha_cos is 0:
 logits can be compared whatever they were made from. And that both have one vocabulary is checked by the words, not by
-their number: the data set knows which tokenizer made it.
+their number: the data set knows which tokenizer made it, and a teacher's own is compared where it is with it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ from nanodistil.training.shards import Index
 from nanodistil.training.token_counts import read_token_counts, token_counts
 from nanodistil.training.trainee import POSITIONS, Trainee
 from nanodistil.training.triple_loss import TripleLoss
-from nanodistil.weights.errors import InputError, ModelNotFoundError
+from nanodistil.weights.errors import InputError, MissingExtraError, ModelNotFoundError
 from nanodistil.weights.files import checksum
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import read_json
@@ -123,7 +124,7 @@ class Options:
             raise InputError("one of --student-pretrained-weights and --student-config is needed, not both")
         for name, lowest in LOWEST.items():
             value = getattr(self, name)
-            if value is not None and not value >= lowest:  # a NaN is not either
+            if value is not None and not lowest <= value < float("inf"):  # a NaN is not either
                 raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, not {value}")
         for name in ("temperature", "learning_rate", "adam_epsilon"):
             if not 0 < getattr(self, name) < float("inf"):
@@ -219,6 +220,16 @@ def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
     raise InputError("no tokenizer is with the student or the teacher: --tokenizer-name says where one is")
 
 
+def check_words(teacher: str, tokenizer: DistilBertTokenizer) -> None:
+    """Raises InputError where a tokenizer is with the teacher and has other words, or the same under other ids."""
+    try:
+        theirs = DistilBertTokenizer.from_pretrained(teacher)
+    except (ModelNotFoundError, MissingExtraError):  # it has none: their number has to do
+        return
+    if theirs.get_vocab() != tokenizer.get_vocab():
+        raise InputError(f"{teacher} has another vocabulary than the student: what it says of a word is of another")
+
+
 def longest(options: Options, config: DistilBertConfig) -> int:
     """How many tokens a sequence may have. Raises InputError for more than the student has positions."""
     positions = config.max_position_embeddings
@@ -297,6 +308,7 @@ def distill(
         teacher, positions = load_teacher(options, folder)
         taught_by = checksum(folder)
         check_pair(options, config, teacher.config, positions)
+        check_words(str(options.teacher_name), tokenizer)
     trainee = Trainee(
         student,
         checkpointing=options.gradient_checkpointing,
@@ -314,6 +326,8 @@ def distill(
         "teacher_checksum": taught_by,
     }
     run = Run(options.dump_path, settings, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
+    if everyone.rank == 0 and (sequences.split or sequences.short or sequences.unknown):
+        warnings.warn(f"note: {sequences}", stacklevel=2)
 
     def epoch(number: int) -> Batches:
         order = epoch_order(

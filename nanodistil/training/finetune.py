@@ -39,6 +39,7 @@ from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.communicator import Communicator, Single
+from nanodistil.training.distill import check_words
 from nanodistil.training.evaluate import check_length, task_of
 from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.objectives import OBJECTIVES
@@ -200,6 +201,7 @@ def finetune(
     if options.teacher is not None:
         folder = resolve(options.teacher, need="model")
         teacher, taught_by = load_teacher(options, folder, model), files.checksum(folder)
+        check_words(options.teacher, tokenizer)
     trainee = Trainee(model, checkpointing=options.gradient_checkpointing, dtype=options.dtype)
     # ---- plan
     each, accumulation = -(-len(rows) // options.batch_size), options.gradient_accumulation_steps

@@ -19,6 +19,7 @@ from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import read_text
 
 PIECE = 1 << 20  # ids counted at once: np.bincount makes int64 of them
+LARGEST = 1 << 24  # words; multilingual models have 250 thousand
 ENDINGS = (".json", ".npy")
 
 
@@ -41,6 +42,8 @@ def token_counts(folder: str | Path, vocab_size: int | None = None) -> Ints:
     V = index.vocab_size if vocab_size is None else vocab_size
     if index.vocab_size > V:
         raise InputError(f"vocab_size={V} is less than the {index.vocab_size} of the data set")
+    if LARGEST < V:
+        raise InputError(f"vocab_size={V} is more than any model has")
     counts = np.zeros(V, np.int64)  # (V,)
     for number in range(len(index.shards)):
         ids, _ = read_shard(folder, index, number)

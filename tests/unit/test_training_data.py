@@ -220,6 +220,8 @@ def test_token_counts(tmp_path, tokenizer, small, monkeypatch):
     counts = token_counts(tmp_path / "x")
     assert counts.tolist() == np.bincount(np.concatenate(sequences_in(tmp_path / "x")), minlength=30522).tolist()
     assert len(token_counts(tmp_path / "x", 30600)) == 30600
+    with pytest.raises(InputError, match="more than any model has"):
+        token_counts(tmp_path / "x", 10**14)
     with pytest.raises(InputError, match="vocab_size=5"):
         token_counts(tmp_path / "x", 5)
     for name in ("a.json", "a.npy"):

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +125,7 @@ WRONG = {
     "--alpha-ce must be at least 0, not -1": {"alpha_ce": -1.0},
     "--alpha-mlm must be at least 0, not nan": {"alpha_mlm": float("nan")},
     "--temperature must be above 0, not 0": {"temperature": 0.0},
+    "--alpha-cos must be at least 0, not inf": {"alpha_cos": float("inf")},
     "--learning-rate must be above 0, not inf": {"learning_rate": float("inf")},
     "--warmup-prop is a share": {"warmup_prop": 2.0},
     "--batch-size must be at least 1": {"batch_size": 0},
@@ -164,6 +166,18 @@ def test_students_and_teachers_that_do_not_fit_are_named(flags, tmp_path):
         distill(Options(**{**flags, "teacher_name": str(gpt)}))
     with pytest.raises(CheckpointError, match="gpt2"):
         distill(Options(**{**flags, "student_pretrained_weights": str(gpt)}))
+    swapped = Path(other("swapped", n_layers=3))
+    words = (swapped / "vocab.txt").read_text("utf-8").splitlines()
+    (swapped / "vocab.txt").write_text("\n".join([*words[:-2], words[-1], words[-2]]) + "\n", "utf-8")
+    with pytest.raises(InputError, match="swapped has another vocabulary than the student"):
+        distill(Options(**{**flags, "teacher_name": str(swapped)}))
+    (swapped / "vocab.txt").unlink()
+    distill(Options(**{**flags, "teacher_name": str(swapped), "max_steps": 1}), force=True)  # its words are not known
+
+
+def test_what_is_lost_of_the_data_is_told(flags):
+    with pytest.warns(UserWarning, match="longer than 14 were split"):
+        distill(Options(**{**flags, "max_length": 14, "max_steps": 1}))
 
 
 def test_data_of_another_tokenizer_is_named(flags, tmp_path):

@@ -1,5 +1,6 @@
 """Tasks to fine-tune on and to evaluate: what files may look like, what is learned of them, and that it is learned."""
 
+import bz2
 import json
 import os
 import warnings
@@ -111,6 +112,7 @@ def test_the_kind_of_problem_is_told_from_the_labels(file):
     assert made(1, 0) == {**single, "id2label": {0: "LABEL_0", 1: "LABEL_1"}}
     assert made(5, 10, 1) == {**single, "id2label": {0: "1", 1: "5", 2: "10"}}
     assert made(1.5, 2) == {"problem_type": "regression", "id2label": {0: "LABEL_0"}}
+    assert made(True, False) == {**single, "id2label": {0: "False", 1: "True"}}
     several = {"problem_type": "multi_label_classification"}
     assert made(["x"], [], ["y", "x"]) == {**several, "id2label": {0: "x", 1: "y"}}
     sst2 = task_of("classification", task_name="sst2")
@@ -120,6 +122,11 @@ def test_the_kind_of_problem_is_told_from_the_labels(file):
     mine = task_of("classification", labels=("B", "A"))
     assert made("A", "B", task=mine)["id2label"] == {0: "B", 1: "A"}
     refused(lambda: made("A", "C", task=mine), "'C'")
+    for odd in ({"x": 1}, " ", [["x"]], [None]):
+        refused(lambda odd=odd: made("A", odd), "line 2", "a label is needed")
+    refused(lambda: made("A", ["x"]), "line 2", "not a list")
+    refused(lambda: made(["x"], task=sst2), "line 1", "not a list")
+    refused(lambda: task.read(file("x.tsv", "text\tlabel\na\t\n")), "line 2", "a label is needed")
     trained = DistilBertConfig(id2label={0: "yes", 1: "no"})  # a model's own order stays
     assert (
         task.config(task.read(file("x.tsv", "text\tlabel\na\tno\nb\tyes\n")), trained)["id2label"] == trained.id2label
@@ -178,6 +185,12 @@ def test_words_are_labelled_at_their_first_piece(file, tokenizer):
     refused(lambda: task.read(file("x.conll", "\n")), "no sentences")
     refused(lambda: task.read(file("x.jsonl", [{"tokens": ["a"], "tags": []}])), "1 tokens and 0 tags")
     refused(lambda: task.read(file("x.jsonl", [{"tokens": "a"}])), "line 1", '"tags"')
+    for odd in (None, "", ["O"], 0.5):
+        refused(lambda odd=odd: task.read(file("x.jsonl", [{"tokens": ["a"], "tags": [odd]}])), "line 1", "a tag")
+    packed = file("x.jsonl.bz2", "")
+    with bz2.open(packed, "wt") as out:
+        out.write('{"tokens": ["a"], "tags": ["O"]}\n')
+    assert task.read(packed)[0].words == ["a"]
     refused(lambda: task.rows(task.read(file("x.conll", "a C\n")), tokenizer, config), "'C'", "B-A, O")
 
 
@@ -238,6 +251,11 @@ def test_choices_are_pairs(file, tokenizer):
     rows = [{"prompt": "a", "choices": ["b"] * n, "label": 0} for n in (2, 3)]
     refused(lambda: task.read(file("x.jsonl", rows)), "line 2", "3 choices")
     refused(lambda: task.read(file("x.jsonl", [{"prompt": "a", "choices": "b", "label": 0}])), "list of choices")
+    names = [f"ending{n}" for n in range(11)]
+    (one,) = task.read(file("y.csv", f"sent1,sent2,{','.join(names)},label\na,b,{','.join(names)},10\n"))
+    assert one.choices == [f"b {name}" for name in names]  # ending10 is the last one
+    refused(lambda: task.read(file("y.csv", "sentence,label\na,0\n")), "'prompt'", "ending0")
+    refused(lambda: task.read(file("y.csv", "sent1,ending0,label\na,b,0\n")), "'sent2'", "ending0")
 
 
 def test_lines_lose_nothing_to_the_longest_row(file, tokenizer):

@@ -101,6 +101,9 @@ class Classification:
             for value in (one.text, one.pair):
                 if not isinstance(value, str | None):
                     raise InputError(f"{place}: a text is needed, not {str(value)[:40]!r}")
+            labels = one.label if isinstance(one.label, list) else [one.label]
+            if not all(isinstance(value, str | int | float) and str(value).strip() for value in labels):
+                raise InputError(f"{place}: a label is needed, or a list of labels, not {str(one.label)[:40]!r}")
             if not (one.label == UNDECIDED and label == "gold_label"):
                 examples.append(one)
         if not examples:
@@ -143,6 +146,8 @@ class Classification:
             return REGRESSION if self.task_name == "stsb" else SINGLE
         if all(isinstance(one.label, list) for one in examples):
             return SEVERAL
+        if any(isinstance(one.label, bool) for one in examples):  # float() would take them
+            return SINGLE
         try:
             fractions = [
                 str(float(one.label)) for one in examples if str(one.label).strip().lstrip("+-").isdigit() is False
@@ -155,6 +160,11 @@ class Classification:
         kind = self.kind(examples)
         if kind != SINGLE and self.problem_type is None and self.task_name is None:
             warnings.warn(f"note: as the labels are, this is a {kind} (--problem-type)", stacklevel=2)
+        lists = next((one for one in examples if isinstance(one.label, list)), None)
+        if kind == SINGLE and lists is not None:
+            raise InputError(
+                f"{lists.place}: one label is needed, not a list; or lists in all lines, for several at once"
+            )
         if kind == REGRESSION:
             return {"problem_type": kind, "id2label": {0: "LABEL_0"}}
         labels = (label for one in examples for label in (one.label if kind == SEVERAL else [one.label]))

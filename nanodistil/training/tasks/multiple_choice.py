@@ -9,6 +9,7 @@ one first, and how many did is said. All questions of a batch need as many choic
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.tables import names_in, rows_of
 from nanodistil.weights.errors import InputError
+
+ENDING = re.compile("ending[0-9]+")
 
 
 class Example(NamedTuple):
@@ -50,12 +53,18 @@ class MultipleChoice:
 
     def read(self, file: str | Path) -> list[Example]:
         found = names_in(file, self.format)
-        endings = sorted(name for name in found if name.startswith("ending") and name[6:].isdecimal())
+        endings = sorted((name for name in found if ENDING.fullmatch(name)), key=lambda name: int(name[6:]))
         if "sent1" in found and endings:
             columns = [f"choices={ending}" for ending in endings]
             needed = ["sent1", "sent2", "choices", "label"]
         else:
             columns, needed = [], ["prompt", "choices", "label"]
+        lacking = [name for name in needed if name not in found and not (columns and name == "choices")]
+        if lacking:
+            raise InputError(
+                f"{file} has no column {lacking[0]!r} (it has {', '.join(map(repr, found))[:200]}): sent1, sent2, "
+                "ending0, ending1 and label are needed, or in JSONL prompt, choices and label"
+            )
         examples: list[Example] = []
         for place, fields, _ in rows_of(file, needed, (), columns, self.format):
             choices, begun = fields["choices"], fields.get("sent2")

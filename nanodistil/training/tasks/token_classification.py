@@ -34,6 +34,7 @@ from nanodistil.training.tasks.labels import classes_of, number_of
 from nanodistil.weights.errors import InputError
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]+)?:")
+OBJECTS = re.compile(r"\.(jsonl?|ndjson)(\.(gz|xz|bz2))?$")  # how a file of them is named
 TAGS = ("tags", "ner_tags", "labels")
 
 
@@ -61,8 +62,7 @@ class TokenClassification:
         return "f1", True
 
     def read(self, file: str | Path) -> list[Example]:
-        jsonl = str(file).removesuffix(".gz").removesuffix(".xz").endswith((".jsonl", ".json", ".ndjson"))
-        examples = list(_objects(file) if jsonl else _sentences(file))
+        examples = list(_objects(file) if OBJECTS.search(str(file)) else _sentences(file))
         if not examples:
             raise InputError(f"{file} has no sentences")
         if all(LANGUAGE.match(word) for one in examples for word in one.words):
@@ -171,5 +171,8 @@ def _objects(file: str | Path) -> Iterator[Example]:
                 raise InputError(f'{place} must have "tokens", a list of words, and "tags", a list of labels')
             if len(words) != len(tags):
                 raise InputError(f"{place} has {len(words)} tokens and {len(tags)} tags")
+            odd = [tag for tag in tags if not isinstance(tag, str | int) or not str(tag).strip()]
+            if odd:
+                raise InputError(f"{place} has a tag {str(odd[0])[:40]!r}: a name or a number is needed")
             if words:
                 yield Example(place, words, tags)
