@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.reading.records import Record
 
 HELP = "find the answer to a question in a text"
 EXAMPLES = """examples:
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(record: records.Record, answer: Any) -> str:
+def table(record: Record, answer: Any) -> str:
     """A question's answers, readable: score, answer, where it stands."""
     lines = ["  ".join(record.fields.values())]
     for found in answer if isinstance(answer, list) else [answer]:

@@ -13,7 +13,8 @@ from itertools import takewhile
 from typing import Any, Protocol
 
 from nanodistil.cli.progress import Progress
-from nanodistil.cli.records import Chunk, Fields, Record
+from nanodistil.cli.records import Chunk
+from nanodistil.reading.records import Fields, Record
 from nanodistil.weights.errors import InputError
 
 Ask = Callable[[list[Fields], int], Iterator[Any]]  # inputs, how many came before -> their answers

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from nanodistil.cli.progress import Progress
-from nanodistil.cli.texts import lines_of
+from nanodistil.reading.lines import lines_of
 from nanodistil.weights.errors import InputError
 
 HELP = "turn texts, one a line, into token ids for training"

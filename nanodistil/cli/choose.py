@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.reading.records import Record
 
 HELP = "rank choices by how well they go with a prompt"
 EXAMPLES = """examples:
@@ -41,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(record: records.Record, answer: Any) -> str:
+def table(record: Record, answer: Any) -> str:
     """A prompt's choices, readable, best first: score, choice."""
     return "\n".join([record.fields["prompt"], *(f"  {c['score']:7.4f}  {c['choice']}" for c in answer)])

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.reading.records import Record
 
 HELP = "sort texts into the classes of a model: sentiment, topic"
 EXAMPLES = """examples:
@@ -53,7 +54,7 @@ def number_or_all(text: str) -> int | str:
     return text if text == "all" else int(text)
 
 
-def table(record: records.Record, answer: Any) -> str:
+def table(record: Record, answer: Any) -> str:
     """A text's classes, readable: score, label."""
     lines = [record.fields["text"]]
     lines += [f"  {c['score']:7.4f}  {c['label']}" for c in (answer if isinstance(answer, list) else [answer])]

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
 
 HELP = "turn texts into vectors, for search, clustering and classifiers"
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(record: records.Record, answer: Any) -> str:
+def table(record: Record, answer: Any) -> str:
     """A text's vector, or vectors: how many numbers, and the first of them."""
     lines = [record.fields["text"]]
     for vector in answer.reshape(-1, answer.shape[-1]):

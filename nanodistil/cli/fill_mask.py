@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.reading.records import Record
 
 if TYPE_CHECKING:
     from nanodistil.pipelines.fill_mask import FillMaskPipeline
@@ -102,7 +103,7 @@ def per_mask(answer: Any) -> list[list[dict[str, Any]]]:
     return answer if answer and isinstance(answer[0], list) else [answer]
 
 
-def table(record: records.Record, answer: Any) -> str:
+def table(record: Record, answer: Any) -> str:
     """A text's fillings, readable: score, word, sequence."""
     lines = [record.fields["text"]]
     for mask, fillings in enumerate(per_mask(answer), start=1):

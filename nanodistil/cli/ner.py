@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.reading.records import Fields, Record
 
 HELP = "find the names in texts, or whatever a model labels words with"
 EXAMPLES = """examples:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def text_of(fields: records.Fields, words: bool) -> Any:
+def text_of(fields: Fields, words: bool) -> Any:
     """The text, or its words.
 
     >>> text_of({"text": "in New York"}, True), text_of({"text": ["in", "New York"]}, True)
@@ -63,7 +64,7 @@ def text_of(fields: records.Fields, words: bool) -> Any:
     return text.split() if words and isinstance(text, str) else text
 
 
-def table(record: records.Record, answer: Any) -> str:
+def table(record: Record, answer: Any) -> str:
     """A text's entities, readable: score, label, word, where it stands."""
     lines = [str(record.fields["text"])]
     labels = [found.get("entity_group") or found.get("entity") for found in answer]

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any
 
-from nanodistil.cli.records import Record
+from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
 
 FORMS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}  # by the name of a file

@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from nanodistil.cli.records import Record
 from nanodistil.cli.results import check_resumable, check_writable, exists, opened
+from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
 
 

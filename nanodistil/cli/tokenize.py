@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.results import escaped
-    from nanodistil.cli.texts import texts
+    from nanodistil.reading.lines import texts
     from nanodistil.tokenization import DistilBertTokenizer
     from nanodistil.tokenization.explain import explain
     from nanodistil.weights.hub import resolve_default

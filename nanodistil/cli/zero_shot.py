@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.reading.records import Record
 
 HELP = "sort texts into classes you name, with a model trained for entailment"
 EXAMPLES = """examples:
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(record: records.Record, answer: Any) -> str:
+def table(record: Record, answer: Any) -> str:
     """A text's classes, readable: score, label."""
     found = zip(answer["scores"], answer["labels"], strict=True)
     return "\n".join([record.fields["text"], *(f"  {score:7.4f}  {label}" for score, label in found)])

@@ -59,6 +59,12 @@ def test_only_backend_reaches_for_kernels():
             assert "nanodistil.kernels." not in text.replace("nanodistil.kernels.*", ""), path
 
 
+def test_the_library_does_not_know_its_command_line():
+    for path in files("nanodistil"):
+        if "cli" not in path.relative_to(ROOMS["nanodistil"]).parts and path.name != "__main__.py":
+            assert not any(n.startswith("nanodistil.cli") for n in imports(path)), path
+
+
 def test_model_does_not_know_its_backend():
     names = imports(ROOMS["nanodistil"] / "model.py")
     assert not any(n.split(".")[0] in ("numpy", "numba", "cupy") for n in names)

@@ -12,7 +12,7 @@ import pytest
 
 from nanodistil import InputError
 from nanodistil.cli import records
-from nanodistil.cli.texts import Lines, lines_of
+from nanodistil.reading.lines import Lines, lines_of
 
 PAIR = {"text": "a text", "text_pair": "another"}
 

@@ -25,11 +25,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nanodistil.backend import Ints
-from nanodistil.cli.texts import lines_of
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import batches, padded
+from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.binarize import fingerprint

@@ -24,11 +24,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.cli.texts import lines_of
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForQuestionAnswering
 from nanodistil.pipelines.batching import by_length, padded
 from nanodistil.pipelines.overlap import overlapping
+from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import squad
 from nanodistil.training.squad import Window, widest

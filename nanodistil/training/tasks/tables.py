@@ -6,21 +6,20 @@ the numbers of the columns.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nanodistil.cli import records
-from nanodistil.cli.records import Record
-from nanodistil.cli.texts import lines_of
+from nanodistil.reading import records
+from nanodistil.reading.lines import lines_of
+from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
 
 
 def form_of(file: str | Path, form: str | None) -> str:
     """ "jsonl", "csv" or "tsv", by the file's name unless it is given. Raises InputError where neither says."""
-    form = form or records._format(str(file))
+    form = form or records.format_of(str(file))
     if form == "lines":
         raise InputError(f"{file}: its name does not say what it is; pass --format jsonl, csv or tsv")
     return form
@@ -60,11 +59,9 @@ def rows_of(
 
     Raises InputError for a file or a row that cannot be read.
     """
-    args = argparse.Namespace(
-        inputs=[], input=str(file), format=form_of(file, form), column=list(columns), no_header=no_header
-    )
-    for chunk in records.chunks(args, needed, optional):
-        for record in chunk.records:
+    form = form_of(file, form)
+    with lines_of(str(file)) as lines:
+        for record in records.records_of(lines, form, records.columns_of(columns, needed, optional), no_header):
             if record.problem is not None:
                 raise record.problem
             yield record

@@ -22,11 +22,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.cli.texts import lines_of
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForTokenClassification
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import by_length, padded
+from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
