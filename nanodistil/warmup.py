@@ -1,4 +1,4 @@
-"""Compile or load every kernel, so that whatever comes next starts fast.
+"""Compile or load every kernel that answers need, so that whatever comes next starts fast.
 
 Numba compiles a function for the types and layouts it is called with, so the surest way to have everything is to do
 everything once: the embedded model answers, with and without a tap, on one token and on several, padded and not.

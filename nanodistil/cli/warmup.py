@@ -3,7 +3,7 @@
 import argparse
 import json
 
-HELP = "compile all kernels now, so that later starts are fast"
+HELP = "compile now all kernels that answers need, so that later starts are fast"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
