@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from . import numpy_backward
 from .adamw import STRETCH, adamw_numbers, square_sums
-from .attention import attention_heads
 from .attention_backward import attention_backward_heads
 from .dropout import drop_rows, threshold
 from .embed_backward import STRIP, scatter_strips
@@ -24,7 +23,7 @@ from .linear import BLOCK, Panels
 from .linear_backward import DEPTH, STRIPE, add_rows, pack_transpose, panels_of_rows, weight_blocks
 from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, squared_error_rows
 from .memory import empty
-from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, rows_of, scale_of
+from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, Dropping, attention_with, rows_of, scale_of
 from .numba_ops import linear as linear_backward_input
 from .numpy_ops import Activation
 from .pool import run
@@ -121,7 +120,7 @@ def dropout(x: Array, rate: float, key: int) -> Array:
     return out
 
 
-def _dropping(rate: float, key: int) -> tuple[NDArray[np.uint64], int, np.float32]:
+def _dropping(rate: float, key: int) -> Dropping:
     """What a kernel that drops must know: the key, the threshold, and the share that is kept."""
     return np.array([key], np.uint64), threshold(rate), np.float32(1 - rate)
 
@@ -130,22 +129,7 @@ def attention_dropped(
     q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None, rate: float, key: int
 ) -> Array:
     """`attention` with dropout on the probabilities, as training has it: (M, D), 2 x (N, D) -> (M, D)."""
-    out = empty(*q.shape)
-    run(
-        attention_heads,
-        (len(starts) - 1) * heads,
-        rows_of(q),
-        rows_of(k),
-        rows_of(v),
-        asking,
-        starts,
-        heads,
-        NOTHING_MASKED if keep is None else keep,
-        scale_of(q, heads),
-        *_dropping(rate, key),
-        out,
-    )
-    return out
+    return attention_with(_dropping(rate, key), q, k, v, asking, starts, heads, keep)
 
 
 def attention_backward(
@@ -189,62 +173,29 @@ def attention_backward(
 
 def cross_entropy(logits: Array, labels: Ints, scale: float, dlogits: Array) -> float:
     """The sum over rows of -log softmax(logits)[label]: (M, V), (M,), adding to (M, V) -> a number."""
-    losses = np.empty(logits.shape[0])
-    run(
-        cross_entropy_rows,
-        logits.shape[0],
-        np.ascontiguousarray(logits),
-        np.ascontiguousarray(labels),
-        np.float32(scale),
-        losses,
-        dlogits,
-    )
-    return float(losses.sum())
+    return _summed(cross_entropy_rows, logits, labels, np.float32(scale), out=dlogits)
 
 
 def divergence(student: Array, teacher: Array, temperature: float, scale: float, dstudent: Array) -> float:
     """The sum over rows of KL(p_T || p_S), p = softmax(. / temperature): 2 x (M, V), adding to (M, V) -> a number."""
-    losses = np.empty(student.shape[0])
     numbers = np.float32(temperature), np.float32(scale / temperature)
-    run(
-        divergence_rows,
-        student.shape[0],
-        np.ascontiguousarray(student),
-        np.ascontiguousarray(teacher),
-        *numbers,
-        losses,
-        dstudent,
-    )
-    return float(losses.sum())
+    return _summed(divergence_rows, student, teacher, *numbers, out=dstudent)
 
 
 def squared_error(student: Array, teacher: Array, scale: float, dstudent: Array) -> float:
     """The sum of (student - teacher)^2: 2 x (M, V), adding to (M, V) -> a number."""
-    losses = np.empty(student.shape[0])
-    run(
-        squared_error_rows,
-        student.shape[0],
-        np.ascontiguousarray(student),
-        np.ascontiguousarray(teacher),
-        np.float32(scale),
-        losses,
-        dstudent,
-    )
-    return float(losses.sum())
+    return _summed(squared_error_rows, student, teacher, np.float32(scale), out=dstudent)
 
 
 def cosine_distance(student: Array, teacher: Array, scale: float, dstudent: Array) -> float:
     """The sum over rows of 1 - cos(student, teacher): 2 x (N, D), adding to (N, D) -> a number."""
-    losses = np.empty(student.shape[0])
-    run(
-        cosine_distance_rows,
-        student.shape[0],
-        np.ascontiguousarray(student),
-        np.ascontiguousarray(teacher),
-        np.float32(scale),
-        losses,
-        dstudent,
-    )
+    return _summed(cosine_distance_rows, student, teacher, np.float32(scale), out=dstudent)
+
+
+def _summed(rows: Any, x: Array, truth: NDArray[Any], *numbers: np.float32, out: Array) -> float:
+    """The losses of all rows of x, each compared with its row of `truth`, added in their order; gradients go to out."""
+    losses = np.empty(x.shape[0])
+    run(rows, x.shape[0], np.ascontiguousarray(x), np.ascontiguousarray(truth), *numbers, losses, out)
     return float(losses.sum())
 
 

@@ -32,7 +32,8 @@ Array = NDArray[np.float32]
 
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
 NOTHING_MASKED = np.zeros(0, np.bool_)
-NO_KEY, ALL = np.zeros(1, np.uint64), np.float32(1)
+Dropping = tuple[NDArray[np.uint64], int, np.float32]  # what attention_heads calls key, limit and share
+NOTHING_DROPPED: Dropping = np.zeros(1, np.uint64), 0, np.float32(1)
 
 prepare_linear = prepare_head = pack
 restore_linear = unpack
@@ -102,8 +103,21 @@ def attention(
     keep: NDArray[np.bool_] | None,
 ) -> Array:
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D)."""
+    return attention_with(NOTHING_DROPPED, q, k, v, asking, starts, heads, keep)
+
+
+def attention_with(
+    dropping: Dropping,
+    q: Array,
+    k: Array,
+    v: Array,
+    asking: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    heads: int,
+    keep: NDArray[np.bool_] | None,
+) -> Array:
+    """The same with dropout on the probabilities, for training."""
     out = empty(*q.shape)
-    mask = NOTHING_MASKED if keep is None else keep
     run(
         attention_heads,
         (len(starts) - 1) * heads,
@@ -113,11 +127,9 @@ def attention(
         asking,
         starts,
         heads,
-        mask,
+        NOTHING_MASKED if keep is None else keep,
         scale_of(q, heads),
-        NO_KEY,
-        0,
-        ALL,
+        *dropping,
         out,
     )
     return out
