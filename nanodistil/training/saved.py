@@ -1,8 +1,9 @@
 """The forward pass while training: model.py itself, with dropout, and with what the backward pass will need kept.
 
 Both come through the tap. Every intermediate that dropout falls on has a name, so a tap that replaces the value under
-that name is dropout, and one that remembers values is all that a backward pass asks of a forward one. model.py is not
-touched, and what it computes without a key is bitwise what it computes for a user.
+that name is dropout, and one that remembers values, the Recorder that serves users too, is all that a backward pass
+asks of a forward one. model.py is not touched, and what it computes without a key is bitwise what it computes for a
+user.
 
 Two places need a thought. Attention probabilities never exist as arrays (a fused kernel makes and uses them row by
 row), so dropout on them is an op of its own, which stands in for `attention` in the ops that model.py is handed. And
@@ -17,7 +18,7 @@ the weights instead of 332; with checkpointing (`encoder`, below) at 147.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from nanodistil import model
 from nanodistil.backend import Array, BackwardOps, Ints, Mask, Ops
 from nanodistil.config import DistilBertConfig
 from nanodistil.model import Look, Packed, Value
+from nanodistil.taps import Recorder
 from nanodistil.weights.layout import LayerWeights, Weights
 
 BLOCK = (  # what the backward pass of a block asks for
@@ -68,7 +70,7 @@ def dropout_rates(config: DistilBertConfig, head: str) -> dict[str, float]:
 
 
 class Dropout:
-    """Dropout at named places: a rate and a key for each. Its own derivative, since it only multiplies."""
+    """Dropout at named places, as a tap: a rate and a key for each. Its own derivative, since it only multiplies."""
 
     def __init__(self, rates: dict[str, float], key: int | None, op: Callable[[Array, float, int], Array]) -> None:
         """key: of this forward pass, another at every step; None for no dropout."""
@@ -77,33 +79,19 @@ class Dropout:
         if key is not None:
             self.sites = {name: (rate, site_key(key, n)) for n, (name, rate) in enumerate(rates.items()) if rate > 0}
 
-    def __call__(self, name: str, x: Value) -> Value:
-        """x as it is, or with dropout if it falls on this name: any shape."""
+    def __call__(self, name: str, value: Value) -> Value:
+        """The value as it is, or with dropout if it falls on this name: any shape."""
         if name not in self.sites:
-            return x
-        return cast(Value, self.op(cast(Array, x), *self.sites[name]))
+            return value
+        return cast(Value, self.op(cast(Array, value), *self.sites[name]))
+
+    def wants(self, *names: str) -> bool:
+        """It asks for no intermediate that a fused kernel would not hold: dropout on probabilities is an op."""
+        return False
 
     def at(self, name: str) -> tuple[float, int]:
         """Rate and key at this name; rate 0 for none."""
         return self.sites.get(name, (0.0, 0))
-
-
-class Saved:
-    """The tap of a forward pass that will be gone back over: dropout, then the names it was given are kept."""
-
-    def __init__(self, names: Collection[str], dropout: Dropout) -> None:
-        self.names = frozenset(names)
-        self.dropout = dropout
-        self.seen: dict[str, Any] = {}
-
-    def __call__(self, name: str, value: Value) -> Value:
-        value = self.dropout(name, value)
-        if name in self.names:
-            self.seen[name] = value
-        return value
-
-    def wants(self, *names: str) -> bool:
-        return not self.names.isdisjoint(names)
 
 
 class DroppedAttention:
@@ -133,7 +121,7 @@ def block(
     look: Look | None,
 ) -> tuple[Array, dict[str, Array]]:
     """model.block, and what its backward pass needs: (N, D) -> (N or M, D)."""
-    tap = Saved([f"{at}.{name}" for name in BLOCK], dropout)
+    tap = Recorder([f"{at}.{name}" for name in BLOCK], dropout)
     rate, key = dropout.at(f"{at}.attention.probs")
     if rate:
         ops = cast(Ops, DroppedAttention(ops, bops, rate, key))
@@ -168,7 +156,7 @@ def encoder(
     compute each block once more (Chen et al. 2016): a third more time for a twelfth of the memory. The keys of dropout
     are the same then, and so is every bit.
     """
-    tap = Saved(["embeddings.sum"], dropout)
+    tap = Recorder(["embeddings.sum"], dropout)
     x = model.embeddings(batch, w, ops, tap)  # (N, D)
     inputs: list[Array] = []
     kept: list[dict[str, Array] | None] = []

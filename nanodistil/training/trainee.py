@@ -32,8 +32,9 @@ from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig
 from nanodistil.model import Look, Packed
 from nanodistil.pretrained import Pretrained
+from nanodistil.taps import Recorder
 from nanodistil.training import backward, saved
-from nanodistil.training.saved import Dropout, Run, Saved
+from nanodistil.training.saved import Dropout, Run
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.layout import Weights, lay_out
 from nanodistil.weights.names import LEARNED, is_norm
@@ -200,7 +201,7 @@ class Trainee:
         if head not in saved.HEADS:
             raise InputError(f"{type(self.model).__name__} has no head to apply")
         w, dropout = self.model.weights, self._dropout(key)
-        x, tap = dropout("hidden", x), Saved(saved.HEADS[head], dropout)
+        x, tap = dropout("hidden", x), Recorder(saved.HEADS[head], dropout)
         if head == "masked_lm":
             logits = forward.masked_lm(x, w, self.ops, tap)
         elif head == "token_classification":
