@@ -39,13 +39,13 @@ from .numba_ops import (
     embed,
     layer_norm,
 )
-from .numpy_ops import Activation
+from .numpy_ops import Activation, fetch, send
 from .pool import run, set_threads
 from .tile import COLUMNS, FEATURES, INT8, PIECE, ROWS, SHAPE, tile_intrinsic
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "set_threads",
+    "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "send", "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]

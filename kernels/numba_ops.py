@@ -20,12 +20,13 @@ from .layer_norm import add_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
 from .memory import empty
 from .native import Rows
-from .numpy_ops import Activation, sentences
+from .numpy_ops import Activation, fetch, send, sentences
 from .pool import run, set_threads
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "restore_linear", "set_threads",
+    "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "restore_linear", "send",
+    "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]

@@ -25,6 +25,19 @@ from .activations import ACTIVATIONS
 
 Array = NDArray[np.floating]
 
+# ------------------------------------------------------------------------------------------------- where arrays are
+
+
+def send(x: NDArray[Any]) -> NDArray[Any]:
+    """An array of the host, where this backend computes: the same here; on a GPU, in its memory."""
+    return x
+
+
+def fetch(x: NDArray[Any]) -> NDArray[Any]:
+    """And back."""
+    return x
+
+
 # ---------------------------------------------------------------------------------------------------- linear maps
 
 SUM_PIECE = 64  # products added before they join the running total; the Numba kernels sum in the same pieces

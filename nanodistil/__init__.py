@@ -27,6 +27,7 @@ _HOME = {
     "CheckpointError": "nanodistil.weights.errors",
     "ModelNotFoundError": "nanodistil.weights.errors",
     "MissingExtraError": "nanodistil.weights.errors",
+    "DeviceError": "nanodistil.weights.errors",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from nanodistil.tokenization import DistilBertTokenizer as DistilBertTokenizer
     from nanodistil.tokenization import DistilBertTokenizerFast as DistilBertTokenizerFast
     from nanodistil.weights.errors import CheckpointError as CheckpointError
+    from nanodistil.weights.errors import DeviceError as DeviceError
     from nanodistil.weights.errors import InputError as InputError
     from nanodistil.weights.errors import MissingExtraError as MissingExtraError
     from nanodistil.weights.errors import ModelNotFoundError as ModelNotFoundError

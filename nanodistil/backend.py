@@ -18,20 +18,26 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nanodistil.weights.errors import InputError, MissingExtraError
+from nanodistil.weights.errors import DeviceError, InputError, MissingExtraError
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers
 
-BACKENDS = {"numpy": ("float32", "float64"), "numba": ("float32", "bfloat16", "int8")}  # name -> what it computes in
+BACKENDS = {  # name -> what it computes in
+    "numpy": ("float32", "float64"),
+    "numba": ("float32", "bfloat16", "int8"),
+    "cupy": ("float32", "tf32", "float16", "bfloat16"),
+}
 MODULES = {"bfloat16": "bfloat16_ops", "int8": "int8_ops"}  # linear maps in lower precision have a module of their own
 
 
 class Ops(Protocol):
     """What a backend offers. Shapes and meaning: kernels/numpy_ops.py, function by function."""
 
+    def send(self, x: Any) -> Any: ...
+    def fetch(self, x: Any) -> Any: ...
     def prepare_linear(self, weight: Array, bias: Array) -> Any: ...
     def prepare_head(self, weight: Array, bias: Array) -> Any: ...
     def restore_linear(self, w: Any) -> tuple[Array, Array]: ...
@@ -117,7 +123,8 @@ class BackwardOps(Protocol):
 def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
     """The backend and the name of the dtype to use: by default numba where it is installed, and float32.
 
-    Raises InputError for an unknown name or a dtype the backend does not compute in.
+    name: one of BACKENDS; "cupy:1" is the second GPU. Raises InputError for an unknown name or a dtype the backend does
+    not compute in.
 
     >>> choose("numpy", "float64")
     ('numpy', 'float64')
@@ -130,23 +137,37 @@ def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
     if wanted not in known:
         raise InputError(f"dtype {wanted!r} is not one of {', '.join(dict.fromkeys(known))}")
     if name is None:
-        numba_can = wanted in BACKENDS["numba"]
-        name = "numba" if numba_can and (find_spec("numba") or wanted not in BACKENDS["numpy"]) else "numpy"
-    if not isinstance(name, str) or name not in BACKENDS:
-        raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
-    if wanted not in BACKENDS[name]:
+        able = [b for b, dtypes in BACKENDS.items() if wanted in dtypes]
+        name = "numba" if "numba" in able and (find_spec("numba") or "numpy" not in able) else able[0]
+    kind, device = kind_and_device(name)
+    if kind not in BACKENDS or device is None:
+        raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)} (cupy:1 for the second GPU)")
+    if wanted not in BACKENDS[kind]:
         able = [f"backend={b!r}" for b, dtypes in BACKENDS.items() if wanted in dtypes]
         raise InputError(
-            f"the {name} backend computes in {' or '.join(BACKENDS[name])}, not {wanted}; use {' or '.join(able)}"
+            f"the {kind} backend computes in {' or '.join(BACKENDS[kind])}, not {wanted}; use {' or '.join(able)}"
         )
     return name, wanted
+
+
+def kind_and_device(name: Any) -> tuple[str, int | None]:
+    """A backend's name in two parts, the second None where it names no device and should not.
+
+    >>> kind_and_device("numba"), kind_and_device("cupy"), kind_and_device("cupy:1"), kind_and_device("numba:1")
+    (('numba', 0), ('cupy', 0), ('cupy', 1), ('numba', None))
+    """
+    kind, colon, number = str(name).partition(":")
+    if not colon:
+        return kind, 0
+    return kind, int(number) if kind == "cupy" and number.isascii() and number.isdigit() else None
 
 
 def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
     """Import the backend `name` for `dtype`; `threads` sets how many it may use from now on (None: leave as it is).
 
-    Raises MissingExtraError where Numba is not installed, InputError for threads below 1 or on the numpy backend,
-    whose BLAS reads its number of threads from the environment before Python starts.
+    Raises MissingExtraError where Numba or CuPy is not installed, DeviceError where CuPy finds no GPU it can use,
+    InputError for threads below 1 or on another backend than numba (NumPy's BLAS reads its number of threads from the
+    environment before Python starts).
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads must be a whole number of at least 1, not {threads!r}")
@@ -156,6 +177,10 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
         raise InputError(
             "threads is for the numba backend; NumPy's BLAS takes OPENBLAS_NUM_THREADS from the environment at start"
         )
+    if name.startswith("cupy"):
+        if threads is not None:
+            raise InputError("threads is for the numba backend; a GPU decides for itself")
+        return _on_gpu(kind_and_device(name)[1] or 0, dtype)
     module = import_module(_module(name, dtype))
     if threads is not None:
         module.set_threads(threads)
@@ -176,6 +201,22 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
     if name == "numba" and _untrue(dtype):  # of which `load` has warned
         return cast(BackwardOps, import_module("nanodistil.kernels.numpy_backward"))
     return cast(BackwardOps, import_module(_module(name, dtype).removesuffix("_ops") + "_backward"))
+
+
+@cache
+def _on_gpu(device: int, dtype: str) -> Ops:
+    """The ops of the cupy backend, once a process."""
+    if find_spec("cupy") is None:
+        raise MissingExtraError(
+            'the cupy backend needs an NVIDIA GPU and CuPy: pip install "nanodistil[cuda13]", or [cuda12]'
+        )
+    try:
+        module = import_module("nanodistil.kernels.cupy_ops")
+    except ImportError as error:  # CuPy is there, but not what it needs
+        raise DeviceError(f"CuPy cannot be imported: {str(error).strip().splitlines()[0]}") from error
+    if reason := module.unusable(device):
+        raise DeviceError(f"the cupy backend cannot be used: {reason}; use another backend, or nanodistil doctor")
+    return cast(Ops, module.CupyOps(dtype, device))
 
 
 @cache

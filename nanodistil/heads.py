@@ -76,7 +76,7 @@ class DistilBertModel(Pretrained):
         inputs_embeds: (B, T, D), instead of ids.
         """
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
-        return finished(BaseModelOutput(e.packing.unpack(e.x), **e.recorded), options)  # type: ignore[no-any-return]
+        return finished(BaseModelOutput(e.packing.unpack(self.ops.fetch(e.x)), **e.recorded), options)  # type: ignore[no-any-return]
 
 
 class DistilBertForMaskedLM(Pretrained):
@@ -110,7 +110,7 @@ class DistilBertForMaskedLM(Pretrained):
             raise InputError("labels are for all positions: leave out positions")
         options = _with_masked(options, labels)
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, positions, **options)
-        logits = model.masked_lm(e.x, self.weights, self.ops, e.recorder)  # (N or M, V)
+        logits = self.ops.fetch(model.masked_lm(e.x, self.weights, self.ops, e.recorder))  # (N or M, V)
         loss = None
         if labels is not None:
             loss = losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
@@ -141,7 +141,9 @@ class DistilBertForSequenceClassification(Pretrained):
     ) -> SequenceClassifierOutput:
         """(B, T) ids and mask (non-zero = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, "first", **options)
-        logits = model.sequence_classification(e.x, self.weights, self.ops, e.recorder, self.activation)  # (B, C)
+        logits = self.ops.fetch(
+            model.sequence_classification(e.x, self.weights, self.ops, e.recorder, self.activation)
+        )  # (B, C)
         loss = None
         if labels is not None:
             kind = self.config.problem_type or losses.problem_type_of(self.config.num_labels, labels)
@@ -169,7 +171,7 @@ class DistilBertForTokenClassification(Pretrained):
         """(B, T) ids and mask -> logits (B, T, C), zero at masked positions. labels: (B, T), or -100."""
         options = _with_masked(options, labels)
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
-        logits = model.token_classification(e.x, self.weights, self.ops, e.recorder)  # (N, C)
+        logits = self.ops.fetch(model.token_classification(e.x, self.weights, self.ops, e.recorder))  # (N, C)
         loss = None if labels is None else losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         output = TokenClassifierOutput(loss=loss, logits=e.packing.unpack(logits), **e.recorded)
         return finished(output, options)  # type: ignore[no-any-return]
@@ -202,7 +204,8 @@ class DistilBertForQuestionAnswering(Pretrained):
         counted = None if start_positions is None or end_positions is None else (start_positions, end_positions)
         options = _with_masked(options, counted)
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
-        logits = e.packing.unpack(model.question_answering(e.x, self.weights, self.ops, e.recorder))  # (B, T, 2)
+        logits = self.ops.fetch(model.question_answering(e.x, self.weights, self.ops, e.recorder))  # (N, 2)
+        logits = e.packing.unpack(logits)  # (B, T, 2)
         start, end = logits[..., 0], logits[..., 1]  # (B, T)
         loss = None if counted is None else losses.span_loss(start, end, *counted)
         output = QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end, **e.recorded)
@@ -226,7 +229,9 @@ class DistilBertForMultipleChoice(Pretrained):
         """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
         ids, mask, embeds = _joined(input_ids), _joined(attention_mask), _joined(inputs_embeds)  # (B choices, T) each
         e = self._encode(ids, mask, head_mask, embeds, "first", **options)
-        scores = model.sequence_classification(e.x, self.weights, self.ops, e.recorder)  # (B choices, 1)
+        scores = self.ops.fetch(
+            model.sequence_classification(e.x, self.weights, self.ops, e.recorder)
+        )  # (B choices, 1)
         given: Any = inputs_embeds if input_ids is None else input_ids
         logits = scores.reshape(np.shape(given)[:2])  # (B, choices)
         loss = None if labels is None else losses.cross_entropy(logits, labels)

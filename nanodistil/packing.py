@@ -12,6 +12,7 @@ The mask may be False anywhere, also at position 0: positions are counted before
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +143,12 @@ class Packing:
         """The rows of interest, each once and ascending, and where among them each of `rows` (M,) is."""
         ascending, places = np.unique(rows, return_inverse=True)
         return Look(ascending, np.searchsorted(ascending, self.batch.starts)), places
+
+
+def sent(batch: Packed, send: Callable[[Any], Any]) -> Packed:
+    """The batch with its arrays where the backend computes; `starts` stays here, where the work is divided."""
+    keep = None if batch.keep is None else send(batch.keep)
+    return batch._replace(ids=send(batch.ids), positions=send(batch.positions), keep=keep)
 
 
 def positions_of(position_ids: ArrayLike | None, shape: tuple[int, int], limit: int) -> Ints:

@@ -21,7 +21,7 @@ from nanodistil import model, structure
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.config import ALIASES, DistilBertConfig, unnamed_labels
-from nanodistil.packing import Packing
+from nanodistil.packing import Packing, sent
 from nanodistil.taps import HeadMask, Recorder, as_tap
 from nanodistil.weights.errors import CheckpointError, InputError
 from nanodistil.weights.initial import fresh
@@ -50,7 +50,7 @@ class Encoded(NamedTuple):
     """A batch after the encoder."""
 
     packing: Packing
-    x: Array  # (N, D) hidden states, or (M, D) where positions were asked for
+    x: Array  # (N, D) hidden states, or (M, D) where positions were asked for, where the backend computes
     recorder: Recorder
     recorded: dict[str, tuple[Array, ...] | None]  # hidden_states and attentions, unpacked, if they were asked for
 
@@ -84,7 +84,12 @@ class Pretrained:
         self.config = config
         self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
         self.weights = lay_out(
-            tensors, config.n_layers, config.activation, self.ops.prepare_linear, self.ops.prepare_head
+            tensors,
+            config.n_layers,
+            config.activation,
+            self.ops.prepare_linear,
+            self.ops.prepare_head,
+            self.ops.send,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,7 +158,7 @@ class Pretrained:
                 f"the weights were rounded to {self.dtype}; load the model in float32 to save or change it"
             )
         tied = self.head != "masked_lm" or self.config.tie_word_embeddings
-        return read_back(self.weights, self.ops.restore_linear, tied)
+        return read_back(self.weights, self.ops.restore_linear, self.ops.fetch, tied)
 
     def state_dict(self) -> dict[str, Array]:
         """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""
@@ -228,7 +233,7 @@ class Pretrained:
             words = self._embeds(inputs_embeds)  # (B, T, D)
             vocabulary = words.shape[0] * words.shape[1]
             input_ids = np.arange(vocabulary).reshape(words.shape[:2])
-            weights = weights._replace(word_embeddings=words.reshape(vocabulary, words.shape[2]))
+            weights = weights._replace(word_embeddings=self.ops.send(words.reshape(vocabulary, words.shape[2])))
         assert input_ids is not None
         first = isinstance(looked_at, str)
         packing = Packing.of(input_ids, attention_mask, self.config, keep_masked, position_ids, vocabulary, first)
@@ -242,20 +247,28 @@ class Pretrained:
             hidden = ["embeddings.LayerNorm", *(f"layer.{i}.output_layer_norm" for i in range(L))]
         if self.config.output_attentions if output_attentions is None else output_attentions:
             probs = [f"layer.{i}.attention.probs" for i in range(L)]
-        inner = as_tap(tap)
-        recorder = Recorder(hidden + probs, inner if head_mask is None else HeadMask(self._head_mask(head_mask), inner))
+        inner = as_tap(tap, self.ops)
+        if head_mask is not None:
+            inner = HeadMask(self.ops.send(self._head_mask(head_mask)), inner)
+        recorder = Recorder(hidden + probs, inner)
         look, places = None, None
         if looked_at is not None:
             places = packing.rows(looked_at)
             if tap is None and not hidden and not probs:
                 look, places = packing.look(places)
-        x = model.encoder(packing.batch, weights, self.config, self.ops, recorder, look)
-        seen = recorder.seen
+        send, fetch = self.ops.send, self.ops.fetch
+        batch = sent(packing.batch, send)
+        if look is not None:
+            look = look._replace(rows=send(look.rows))
+        x = model.encoder(batch, weights, self.config, self.ops, recorder, look)
         recorded = {
-            "hidden_states": tuple(packing.unpack(seen[name]) for name in hidden) or None,
-            "attentions": tuple(packing.unpack_pairs(seen[name], self.config.n_heads) for name in probs) or None,
+            "hidden_states": tuple(packing.unpack(fetch(recorder.seen[name])) for name in hidden) or None,
+            "attentions": tuple(
+                packing.unpack_pairs([fetch(p) for p in recorder.seen[name]], self.config.n_heads) for name in probs
+            )
+            or None,
         }
-        return Encoded(packing, x if places is None else x[places], recorder, recorded)
+        return Encoded(packing, x if places is None else x[send(places)], recorder, recorded)
 
     def _embeds(self, inputs_embeds: ArrayLike) -> Array:
         """Checked (B, T, D) embeddings in the dtype of the model."""

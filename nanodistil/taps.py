@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from nanodistil.backend import Array
+from nanodistil.backend import Array, Ops
 from nanodistil.model import NoTap, Tap, Value
 from nanodistil.weights.errors import InputError
 
@@ -59,20 +59,21 @@ class HeadMask:
 
 
 class _Guard:
-    """A user's tap, its replacements checked: kernels trust shapes and dtypes, and check no bounds."""
+    """A user's tap: it sees NumPy arrays, and its replacements are checked, since kernels trust shapes and dtypes."""
 
-    def __init__(self, tap: Callable[[str, Any], Any]) -> None:
-        self.tap = tap
+    def __init__(self, tap: Callable[[str, Any], Any], ops: Ops) -> None:
+        self.tap, self.ops = tap, ops
 
     def __call__(self, name: str, value: Value) -> Value:
-        replacement = self.tap(name, value)
-        if replacement is value:
-            return value
-        if isinstance(value, list):
-            if not isinstance(replacement, list | tuple) or len(replacement) != len(value):
-                raise InputError(f"the tap at {name} must return a list of {len(value)} arrays")
-            return cast(Value, [_fitting(name, old, new) for old, new in zip(value, replacement, strict=True)])
-        return cast(Value, _fitting(name, value, replacement))
+        send, fetch = self.ops.send, self.ops.fetch
+        if not isinstance(value, list):
+            seen: Any = fetch(cast(Any, value))
+            return cast(Value, send(_fitting(name, seen, self.tap(name, seen))))
+        seen = [fetch(one) for one in value]
+        replacement = self.tap(name, list(seen))
+        if not isinstance(replacement, list | tuple) or len(replacement) != len(seen):
+            raise InputError(f"the tap at {name} must return a list of {len(seen)} arrays")
+        return cast(Value, [send(_fitting(name, old, new)) for old, new in zip(seen, replacement, strict=True)])
 
     def wants(self, *names: str) -> bool:
         asked = getattr(self.tap, "wants", None)
@@ -87,9 +88,10 @@ def _fitting(name: str, old: Any, new: Any) -> Any:
     return np.asarray(new, old.dtype)
 
 
-def as_tap(tap: Tap | Callable[[str, Any], Any] | None) -> Tap:
+def as_tap(tap: Tap | Callable[[str, Any], Any] | None, ops: Ops) -> Tap:
     """None -> the identity; anything else -> a tap whose replacements are checked. A plain function wants everything.
 
-    The returned tap raises InputError for a replacement of another shape, and casts one of another dtype.
+    ops: whose arrays they are; the user's function is given NumPy's, and may change them in place. The returned tap
+    raises InputError for a replacement of another shape, and casts one of another dtype.
     """
-    return NoTap() if tap is None else _Guard(tap)
+    return NoTap() if tap is None else _Guard(tap, ops)

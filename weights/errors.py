@@ -9,6 +9,7 @@ same place, so code written for either keeps working. A message is one line that
       CheckpointError      (ValueError)   a file of a model that is broken, or does not fit the others
       ModelNotFoundError   (OSError)      no such folder, not in the cache, and not to be had from the hub
       MissingExtraError    (ImportError)  an optional dependency is needed: names the extra that brings it
+      DeviceError          (RuntimeError) a GPU was asked for, and there is none that can be used
 """
 
 
@@ -30,3 +31,7 @@ class ModelNotFoundError(NanoDistilError, OSError):
 
 class MissingExtraError(NanoDistilError, ImportError):
     """An optional dependency is needed; the message names the extra that brings it."""
+
+
+class DeviceError(NanoDistilError, RuntimeError):
+    """A GPU was asked for, and there is none that can be used."""

@@ -12,9 +12,9 @@
     pre_classifier, classifier, qa_outputs                  the same
     ffn.activation, activation               scalars        activation, with the name: ("prelu", weight)
 
-`read_back` undoes it, for saving and for changing the model. `prepare` and `prepare_head` are the backend's functions
-of nearly these names: they may copy a weight into any order its kernel reads fastest. The model sees only the result,
-so no other file knows about layouts.
+`read_back` undoes it, for saving and for changing the model. `prepare`, `prepare_head` and `send` are the backend's
+functions of nearly these names: they may copy a weight into any order its kernel reads fastest, or into a GPU's memory.
+The model sees only the result, so no other file knows about layouts.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ Tensors = dict[str, NDArray[Any]]
 Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers: ("prelu", weight)
 Prepare = Callable[[NDArray[Any], NDArray[Any]], Any]  # weight, bias -> a map in a backend's layout
 Restore = Callable[[Any], tuple[NDArray[Any], NDArray[Any]]]  # and back
+Move = Callable[[NDArray[Any]], NDArray[Any]]  # an array of the host, where a backend computes; and back
 
 
 class Norm(NamedTuple):
@@ -69,11 +70,13 @@ class Weights(NamedTuple):
     qa_outputs: Any = None  # (2, D)
 
 
-def lay_out(tensors: Tensors, n_layers: int, activation: str, prepare: Prepare, prepare_head: Prepare) -> Weights:
+def lay_out(
+    tensors: Tensors, n_layers: int, activation: str, prepare: Prepare, prepare_head: Prepare, send: Move
+) -> Weights:
     """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first."""
 
     def norm(name: str) -> Norm:
-        return Norm(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+        return Norm(send(tensors[f"{name}.weight"]), send(tensors[f"{name}.bias"]))
 
     def packed(*parts: tuple[NDArray[Any], NDArray[Any]], prepare: Prepare = prepare) -> Any:
         """Weights and biases, stacked along their outputs, in the backend's layout; without the file's pages beside it,
@@ -119,8 +122,8 @@ def lay_out(tensors: Tensors, n_layers: int, activation: str, prepare: Prepare, 
         if f"{name}.weight" in tensors:
             head[name] = linear(name, prepare=prepare_head)
     return Weights(
-        word_embeddings=words,
-        position_embeddings=tensors["embeddings.position_embeddings.weight"],
+        word_embeddings=send(words),
+        position_embeddings=send(tensors["embeddings.position_embeddings.weight"]),
         LayerNorm=norm("embeddings.LayerNorm"),
         layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
         activation=activated("activation"),
@@ -128,15 +131,15 @@ def lay_out(tensors: Tensors, n_layers: int, activation: str, prepare: Prepare, 
     )
 
 
-def read_back(w: Weights, restore: Restore, tied: bool) -> Tensors:
+def read_back(w: Weights, restore: Restore, fetch: Move, tied: bool) -> Tensors:
     """What `lay_out` was given, bit for bit, if the backend keeps every bit. tied: without vocab_projector.weight."""
     tensors: Tensors = {
-        "embeddings.word_embeddings.weight": w.word_embeddings,
-        "embeddings.position_embeddings.weight": w.position_embeddings,
+        "embeddings.word_embeddings.weight": fetch(w.word_embeddings),
+        "embeddings.position_embeddings.weight": fetch(w.position_embeddings),
     }
 
     def norm(name: str, value: Norm) -> None:
-        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = value
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = map(fetch, value)
 
     def linear(value: Any, *names: str) -> None:
         weight, bias = restore(value)

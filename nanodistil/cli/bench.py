@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nanodistil.cli import loading
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BxT",
         help=f"sentences x tokens, repeatable (default {' and '.join(SHAPES)})",
     )
-    parser.add_argument("--backend", choices=["numpy", "numba"], help="default: numba where it is installed")
-    parser.add_argument("--dtype", metavar="D", help="what the backend computes in (default float32)")
+    loading.add_backend_arguments(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="how many threads to use")
     parser.add_argument(
         "--seconds", type=float, default=1.0, metavar="S", help="about so long a shape, twice (default 1)"

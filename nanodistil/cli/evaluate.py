@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nanodistil.cli import task_flags
+from nanodistil.cli import loading, task_flags
 from nanodistil.weights.errors import InputError
 
 HELP = "measure a trained model on a file of examples with their answers"
@@ -25,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for task, sub in task_flags.subparsers(parser, EXAMPLE_OF).items():
         sub.add_argument("--model", required=True, metavar="M", help="folder or hub id")
         sub.add_argument("--data", required=True, metavar="FILE", help="examples with their answers")
-        sub.add_argument("--backend", choices=["numpy", "numba"], help="default: numba where it is installed")
-        sub.add_argument("--dtype", choices=["float32", "float64", "bfloat16", "int8"], help="default float32")
+        loading.add_backend_arguments(sub)
         sub.add_argument("--threads", type=task_flags.whole(1), metavar="N", help="how many threads to use")
         sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
         sub.add_argument("--out", metavar="FOLDER", help="write what the model answered there")

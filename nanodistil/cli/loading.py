@@ -13,9 +13,22 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -
     """The arguments of every verb that runs a model. default: what it runs where none is named."""
     which = f"default: {default}" if default else "one that was trained for it; there is no default"
     parser.add_argument("--model", metavar="M", help=f"folder or hub id ({which})")
-    parser.add_argument("--backend", choices=["numpy", "numba"], help="default: numba where it is installed")
-    parser.add_argument("--dtype", choices=["float32", "float64", "bfloat16", "int8"], help="default float32")
+    add_backend_arguments(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="how many threads to use")
+
+
+def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
+    """--backend and --dtype, which backend.choose checks."""
+    parser.add_argument(
+        "--backend",
+        metavar="B",
+        help="numpy, numba, or cupy for an NVIDIA GPU (cupy:1 the second); default: numba where it is installed",
+    )
+    parser.add_argument(
+        "--dtype",
+        metavar="D",
+        help="float32 (default); float64 (numpy), bfloat16, int8 (numba), tf32, float16, bfloat16 (cupy)",
+    )
 
 
 def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype: str | None = None) -> Any:

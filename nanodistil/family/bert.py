@@ -207,7 +207,7 @@ class BertModel(Bert):
         pooled = None
         if w.pre_classifier is not None:
             first = np.ascontiguousarray(out.last_hidden_state[:, 0])  # (B, D)
-            pooled = ops.linear_activation(first, w.pre_classifier, "tanh")  # (B, D)
+            pooled = ops.fetch(ops.linear_activation(ops.send(first), w.pre_classifier, "tanh"))  # (B, D)
         output = BaseModelOutputWithPooling(out.last_hidden_state, pooled, out.hidden_states, out.attentions)
         return finished(output, options)  # type: ignore[no-any-return]
 

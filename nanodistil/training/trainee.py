@@ -140,7 +140,7 @@ class Trainee:
 
     def _laid_out_gradients(self, starts: dict[str, int]) -> Weights:
         """The gradients as backward.py wants them, views into flat_gradients all."""
-        d = lay_out(self.gradients, self.config.n_layers, self.config.activation, Map, Map)
+        d = lay_out(self.gradients, self.config.n_layers, self.config.activation, Map, Map, self.ops.send)
 
         def qkv(at: str, kind: str) -> Array:
             """The three as one, since they are neighbours: -> (3A, D) or (3A,)."""
@@ -166,9 +166,10 @@ class Trainee:
         L, activation = self.config.n_layers, self.config.activation
         for prepared in ("weights", "_w"):  # the old ones first, or they would lie in memory beside the new
             vars(self.model if prepared == "weights" else self).pop(prepared, None)
-        self.model.weights = lay_out(self.weights, L, activation, self.ops.prepare_linear, self.ops.prepare_head)
+        ops, prepare = self.ops, self.bops.prepare_backward
+        self.model.weights = lay_out(self.weights, L, activation, ops.prepare_linear, ops.prepare_head, ops.send)
         self.model.masters = self.weights
-        self._w = lay_out(self.weights, L, activation, self.bops.prepare_backward, self.bops.prepare_backward)
+        self._w = lay_out(self.weights, L, activation, prepare, prepare, ops.send)
 
     # ---- forward and back
 
