@@ -49,10 +49,11 @@ from nanodistil.training.sampler import Batches, epoch_order
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import Index
+from nanodistil.training.teacher import check_words, load_distilbert
 from nanodistil.training.token_counts import read_token_counts, token_counts
 from nanodistil.training.trainee import POSITIONS, Trainee
 from nanodistil.training.triple_loss import TripleLoss
-from nanodistil.weights.errors import InputError, MissingExtraError, ModelNotFoundError
+from nanodistil.weights.errors import InputError, ModelNotFoundError
 from nanodistil.weights.files import checksum
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import read_json
@@ -173,9 +174,7 @@ def load_teacher(options: Options, folder: Path) -> tuple[DistilBertForMaskedLM,
     if options.teacher_type not in (None, kind):
         raise InputError(f"--teacher-type {options.teacher_type}: {options.teacher_name} is a {kind}")
     if kind == "distilbert":
-        teacher = DistilBertForMaskedLM.from_pretrained(folder, backend=backend, dtype=dtype)
-        if teacher.initialised:
-            raise InputError(f"{options.teacher_name}: lacks {teacher.initialised[0]}, so it has nothing to teach")
+        teacher = load_distilbert(DistilBertForMaskedLM, str(options.teacher_name), folder, backend, dtype)
         return teacher, teacher.config.max_position_embeddings
     if kind == "bert":
         from nanodistil.family.bert import BertForMaskedLM
@@ -218,16 +217,6 @@ def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
             raise InputError(f"{options.data_file} was made with another tokenizer than {name}'s: binarize it anew")
         return tokenizer
     raise InputError("no tokenizer is with the student or the teacher: --tokenizer-name says where one is")
-
-
-def check_words(teacher: str, tokenizer: DistilBertTokenizer) -> None:
-    """Raises InputError where a tokenizer is with the teacher and has other words, or the same under other ids."""
-    try:
-        theirs = DistilBertTokenizer.from_pretrained(teacher)
-    except (ModelNotFoundError, MissingExtraError):  # it has none: their number has to do
-        return
-    if theirs.get_vocab() != tokenizer.get_vocab():
-        raise InputError(f"{teacher} has another vocabulary than the student: what it says of a word is of another")
 
 
 def longest(options: Options, config: DistilBertConfig) -> int:

@@ -39,7 +39,6 @@ from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.communicator import Communicator, Single
-from nanodistil.training.distill import check_words
 from nanodistil.training.evaluate import check_length, task_of
 from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.objectives import OBJECTIVES
@@ -49,6 +48,7 @@ from nanodistil.training.sampler import Batches, epoch_order
 from nanodistil.training.schedule import linear
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
+from nanodistil.training.teacher import check_words, load_distilbert
 from nanodistil.training.trainee import Trainee
 from nanodistil.weights import files
 from nanodistil.weights.errors import InputError
@@ -151,11 +151,10 @@ def load_teacher(options: Options, folder: Path, student: Pretrained) -> Any:
     """A BERT or DistilBERT that answers questions. Raises InputError where it does not fit, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
     if read_json(folder / "config.json").get("model_type") == "distilbert":
-        teacher = heads.DistilBertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)
-        if teacher.initialised:
-            raise InputError(f"{options.teacher}: lacks {teacher.initialised[0]}, so it has nothing to teach")
+        kind = heads.DistilBertForQuestionAnswering
+        teacher: Any = load_distilbert(kind, str(options.teacher), folder, backend, dtype)
     else:
-        teacher = BertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)  # type: ignore[assignment]
+        teacher = BertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)
     if teacher.config.vocab_size != student.config.vocab_size:
         mine, theirs = student.config.vocab_size, teacher.config.vocab_size
         raise InputError(f"the student's vocab_size is {mine} and the teacher's {theirs}: they must be the same")
