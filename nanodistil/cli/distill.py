@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from nanodistil.cli import training
 
@@ -21,11 +22,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags that are not given are not in the namespace: their defaults stand in training/distill.py."""
-
-    def option(name: str, help: str, kind: type = str, **more: object) -> None:
-        place = {"type": kind, "metavar": "X"} if kind is not bool else {"action": "store_true"}
-        parser.add_argument(name, help=help, default=argparse.SUPPRESS, **{**place, **more})  # type: ignore[arg-type]
-
+    option = partial(training.option, parser)
     option("--dump-path", "the folder of the run and of the student it makes", required=True, metavar="DIR")
     option("--data-file", "the texts, a folder that nanodistil binarize made", required=True, metavar="DIR")
     option("--student-pretrained-weights", "the student to begin from: folder or hub id", metavar="M")

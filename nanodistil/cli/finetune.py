@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from nanodistil.cli import task_flags, training
 from nanodistil.cli.evaluate import table
@@ -23,11 +24,7 @@ EXAMPLE_OF = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of a run that are not given are not in the namespace: their defaults stand in training/finetune.py."""
     for task, sub in task_flags.subparsers(parser, EXAMPLE_OF).items():
-
-        def option(flags: str, help: str, kind: type = str, sub: argparse.ArgumentParser = sub, **more: object) -> None:
-            place = {"type": kind, "metavar": "X"} if kind is not bool else {"action": "store_true"}
-            sub.add_argument(*flags.split(), help=help, default=argparse.SUPPRESS, **{**place, **more})  # type: ignore[arg-type]
-
+        option = partial(training.option, sub)
         option("--model", "folder or hub id to begin from", required=True, metavar="M")
         option("--train", "the examples to learn from", required=True, metavar="FILE")
         option("--dev", "examples to measure it on, after each epoch", metavar="FILE")

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from nanodistil.training.trainee import Trainee
 
 
+def option(parser: argparse.ArgumentParser, flags: str, help: str, kind: type = str, **more: Any) -> None:
+    """A flag of a run; where it is not given it is not in the namespace, so its default stands with the Options.
+
+    flags: one name, or several with spaces between. kind: of the value; bool for a flag that has none.
+    """
+    place: dict[str, Any] = {"action": "store_true"} if kind is bool else {"type": kind, "metavar": "X"}
+    parser.add_argument(*flags.split(), help=help, default=argparse.SUPPRESS, **{**place, **more})
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every run."""
     parser.add_argument("--resume", action="store_true", help="go on with the run that the folder holds")
