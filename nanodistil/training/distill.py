@@ -51,7 +51,7 @@ from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import Index
 from nanodistil.training.teacher import check_words, load_distilbert
 from nanodistil.training.token_counts import read_token_counts, token_counts
-from nanodistil.training.trainee import POSITIONS, Trainee
+from nanodistil.training.trainee import POSITIONS, Trainee, how_to_load
 from nanodistil.training.triple_loss import TripleLoss
 from nanodistil.weights.errors import InputError, ModelNotFoundError
 from nanodistil.weights.files import checksum
@@ -154,12 +154,7 @@ LOWEST = {
 
 def load_student(options: Options) -> DistilBertForMaskedLM:
     """The student as it begins, in float32 or float64."""
-    backend, dtype = backends.choose(options.backend, options.dtype)
-    place: dict[str, Any] = {
-        "backend": backend,
-        "dtype": "float64" if dtype == "float64" else "float32",
-        "threads": options.threads if backend == "numba" else None,
-    }
+    place = how_to_load(options.backend, options.dtype, options.threads)
     if options.student_pretrained_weights is not None:
         return DistilBertForMaskedLM.from_pretrained(options.student_pretrained_weights, **place)
     assert options.student_config is not None

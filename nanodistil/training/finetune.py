@@ -49,7 +49,7 @@ from nanodistil.training.schedule import linear
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
 from nanodistil.training.teacher import check_words, load_distilbert
-from nanodistil.training.trainee import Trainee
+from nanodistil.training.trainee import Trainee, how_to_load
 from nanodistil.weights import files
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.hub import resolve
@@ -125,18 +125,14 @@ LOWEST = {
 
 def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
     """The model as it begins, in float32 or float64, with the labels of the examples; a new head follows the seed."""
-    backend, dtype = backends.choose(options.backend, options.dtype)
-    if dtype == "int8":
-        raise InputError("--dtype int8 answers and does not train: its weights are rounded; take float32 or bfloat16")
+    place = how_to_load(options.backend, options.dtype, options.threads)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*newly initialised.*")  # that is what fine-tuning is for
         warnings.filterwarnings("ignore", ".*no use for.*")
         model: Pretrained = getattr(heads, task.HEAD).from_pretrained(
             options.model,
-            backend=backend,
-            dtype="float64" if dtype == "float64" else "float32",
-            threads=options.threads if backend == "numba" else None,
             ignore_mismatched_sizes=options.ignore_mismatched_sizes,
+            **place,
             **task.config(examples, DistilBertConfig.from_pretrained(options.model)),
         )
     if model.initialised:

@@ -44,6 +44,24 @@ LINE = 64  # bytes
 QKV = ("q_lin", "k_lin", "v_lin")
 
 
+def how_to_load(backend: str | None, dtype: str | None, threads: int | None) -> dict[str, Any]:
+    """The keywords with which a model is loaded that is to be trained in `dtype`: its masters are float32 or float64.
+
+    Raises InputError for a dtype or a backend that cannot be, and for int8, before anything is read.
+
+    >>> how_to_load("numba", "bfloat16", 2)
+    {'backend': 'numba', 'dtype': 'float32', 'threads': 2}
+    """
+    backend, dtype = backends.choose(backend, dtype)
+    if dtype == "int8":
+        backends.load_backward(backend, dtype)  # says why not
+    return {
+        "backend": backend,
+        "dtype": "float64" if dtype == "float64" else "float32",
+        "threads": threads if backend == "numba" else None,
+    }
+
+
 class HeadRun(NamedTuple):
     """Hidden states after the head, and the way back."""
 

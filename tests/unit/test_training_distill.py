@@ -134,6 +134,7 @@ WRONG = {
     "max_length must be .* above 11": {"max_length": 5},
     "--max-length 33 is more than the student's 32 positions": {"max_length": 33},
     "--seed must be at least 0": {"seed": -1},
+    "a model in int8 cannot be trained": {"backend": "numba", "dtype": "int8"},
 }
 
 

@@ -480,7 +480,7 @@ def test_a_new_head_follows_the_seed(file, tmp_path):
     }  # fmt: skip
 
 
-def test_options_are_refused_by_the_name_of_their_flag():
+def test_options_are_refused_by_the_name_of_their_flag(file):
     given = {"model": "m", "train": "t", "out": "o"}
     for name, value, flag in (
         ("batch_size", 0, "--batch-size"), ("learning_rate", float("nan"), "--learning-rate"),
@@ -489,6 +489,8 @@ def test_options_are_refused_by_the_name_of_their_flag():
         refused(lambda name=name, value=value: Options(**given, **{name: value}), flag)
     refused(lambda: task_of("summarization"), "classification")
     refused(lambda: finetune("classification", {}, Options(**given, teacher="x")), "--teacher")
+    given["train"] = file("train.tsv", "sentence\tlabel\na\t0\n")
+    refused(lambda: finetune("classification", {}, Options(**given, backend="numba", dtype="int8")), "in int8 cannot")
 
 
 def test_the_gradient_of_distilled_answers_is_the_slope_of_their_loss(tmp_path):
