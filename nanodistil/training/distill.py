@@ -45,7 +45,7 @@ from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.masking import Masking
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.run import EPOCH, Run
-from nanodistil.training.sampler import Batches, epoch_order
+from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import Index
@@ -313,17 +313,6 @@ def distill(
     if everyone.rank == 0 and (sequences.split or sequences.short or sequences.unknown):
         warnings.warn(f"note: {sequences}", stacklevel=2)
 
-    def epoch(number: int) -> Batches:
-        order = epoch_order(
-            sequences.lengths,
-            options.batch_size,
-            options.seed,
-            number,
-            group_by_size=options.group_by_size,
-            max_length=sequences.max_length,
-        )
-        return Batches(order, options.batch_size)
-
     def step(items: Ints, key: int, scale: float) -> Worked:
         batch = sequences.batch(items)  # N tokens
         masked = masking(batch.ids, key)
@@ -340,7 +329,13 @@ def distill(
         trainee,
         optimizer,
         step,
-        epoch,
+        epochs(
+            sequences.lengths,
+            options.batch_size,
+            options.seed,
+            group_by_size=options.group_by_size,
+            max_length=sequences.max_length,
+        ),
         make_plan(options, -(-len(sequences) // options.batch_size)),
         run,
         communicator=everyone,

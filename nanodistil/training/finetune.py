@@ -44,7 +44,7 @@ from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.run import EPOCH, LOG, Run
-from nanodistil.training.sampler import Batches, epoch_order
+from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
@@ -217,17 +217,6 @@ def finetune(
     many = rows.lengths if isinstance(rows, Sequences) else [task.length(row) for row in rows]
     lengths = np.asarray(many, np.int64)  # (n,)
 
-    def epoch(number: int) -> Batches:
-        order = epoch_order(
-            lengths,
-            options.batch_size,
-            options.seed,
-            number,
-            group_by_size=options.group_by_length,
-            max_length=task.max_seq_length,
-        )
-        return Batches(order, options.batch_size)
-
     objective = OBJECTIVES[model.head]
     distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
 
@@ -272,7 +261,13 @@ def finetune(
         trainee,
         AdamW(trainee, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay),
         step,
-        epoch,
+        epochs(
+            lengths,
+            options.batch_size,
+            options.seed,
+            group_by_size=options.group_by_length,
+            max_length=task.max_seq_length,
+        ),
         plan,
         run,
         communicator=everyone,

@@ -19,7 +19,7 @@ What it does not do: batches by a number of tokens; upstream counts sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,3 +87,15 @@ class Batches(Sequence[Ints]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self.order[number * self.size : (number + 1) * self.size]
+
+
+def epochs(
+    lengths: NDArray[Any], batch_size: int, seed: int, *, group_by_size: bool, max_length: int
+) -> Callable[[int], Batches]:
+    """The batches of an epoch, by its number: as the loop asks for them. Arguments and errors are epoch_order's."""
+
+    def epoch(number: int) -> Batches:
+        order = epoch_order(lengths, batch_size, seed, number, group_by_size=group_by_size, max_length=max_length)
+        return Batches(order, batch_size)
+
+    return epoch
