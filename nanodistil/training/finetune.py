@@ -17,9 +17,7 @@ measured at the end of each epoch.
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -37,13 +35,14 @@ from nanodistil.family.bert import BertForQuestionAnswering
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.training import development
 from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.evaluate import check_length, task_of
-from nanodistil.training.loop import Plan, Stepped, Worked, train
+from nanodistil.training.loop import Plan, Step, Stepped, Worked, train
 from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.optimizer import AdamW
-from nanodistil.training.run import EPOCH, LOG, Run
+from nanodistil.training.run import Run
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear
 from nanodistil.training.sequences import Sequences
@@ -55,14 +54,11 @@ from nanodistil.weights.errors import InputError
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.names import canonical
-from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import read_json
 
 FREE = (  # what may be changed on resuming, since it changes no weight
     "out", "threads", "gradient_checkpointing", "logging_steps", "save_steps",
 )  # fmt: skip
-BEST = EPOCH + "best"  # where the best model so far is kept
-DEV = "dev_"  # before the names of metrics, in the log
 
 
 @dataclass(frozen=True)
@@ -157,6 +153,58 @@ def load_teacher(options: Options, folder: Path, student: Pretrained) -> Any:
     return teacher
 
 
+def make_plan(options: Options, each: int) -> Plan:
+    """Steps and learning rates, from how many micro-batches an epoch has."""
+    accumulation = options.gradient_accumulation_steps
+    batches = math.ceil(each * options.num_train_epochs)
+    if options.max_steps is not None:
+        batches = options.max_steps * accumulation
+    steps = math.ceil(batches / accumulation)
+    return Plan(
+        batches,
+        lambda step: options.learning_rate * linear(step, options.warmup_steps, steps),
+        accumulation,
+        options.max_grad_norm,
+        options.seed,
+        ("loss",) if options.teacher is None else ("loss", "loss_ce", "loss_squad"),
+        options.logging_steps,
+        options.save_steps,
+    )
+
+
+def make_step(
+    task: Task, options: Options, rows: Any, trainee: Trainee, teacher: Any, tokenizer: DistilBertTokenizer
+) -> Step:
+    """What works through a micro-batch, given the numbers of its rows: the head's loss, or what a teacher says too."""
+    objective = OBJECTIVES[trainee.model.head]
+    distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
+
+    def step(items: Ints, key: int, scale: float) -> Worked:
+        batch = task.batch([rows[int(i)] for i in items], key)
+        tokens = int(np.count_nonzero(batch["attention_mask"]))
+        if teacher is None:
+            return Worked((objective(trainee, batch, key=key, scale=scale),), tokens)
+        separator = int(tokenizer.sep_token_id)
+        return Worked(distilled.of_batch(trainee, teacher, batch, separator, key=key, scale=scale), tokens)
+
+    return step
+
+
+def lengths_of(rows: Any, task: Task) -> Ints:
+    """The tokens of each row: (n,)."""
+    many = rows.lengths if isinstance(rows, Sequences) else [task.length(row) for row in rows]
+    return np.asarray(many, np.int64)
+
+
+def checksum(rows: Any, task: Task) -> int:
+    """A number that rows of other ids, or with other labels, do not have but by chance."""
+    if isinstance(rows, Sequences):
+        return rows.index.checksum
+    return crc32(b"".join(
+        np.ascontiguousarray(array).tobytes() for row in rows for array in task.batch([row]).values()
+    ))  # fmt: skip
+
+
 def finetune(
     name: str,
     settings: dict[str, Any],
@@ -180,7 +228,6 @@ def finetune(
     task = task_of(name, **settings)
     if options.teacher is not None and name != "question-answering":
         raise InputError("--teacher is for question answering; nanodistil distill teaches masked words")
-    # ---- data and model
     examples = task.read(options.train)
     dev = None if options.dev is None else task.read(options.dev)
     model = load_model(task, options, examples)
@@ -191,44 +238,14 @@ def finetune(
     if not len(rows):
         raise InputError(f"{options.train} has nothing to learn from")
     if dev is not None and everyone.rank == 0:
-        check_dev(task, model, tokenizer, dev)
+        development.check(task, model, tokenizer, dev)
     teacher = taught_by = None
     if options.teacher is not None:
         folder = resolve(options.teacher, need="model")
         teacher, taught_by = load_teacher(options, folder, model), files.checksum(folder)
         check_words(options.teacher, tokenizer)
     trainee = Trainee(model, checkpointing=options.gradient_checkpointing, dtype=options.dtype)
-    # ---- plan
-    each, accumulation = -(-len(rows) // options.batch_size), options.gradient_accumulation_steps
-    batches = math.ceil(each * options.num_train_epochs)
-    if options.max_steps is not None:
-        batches = options.max_steps * accumulation
-    steps = math.ceil(batches / accumulation)
-    plan = Plan(
-        batches,
-        lambda step: options.learning_rate * linear(step, options.warmup_steps, steps),
-        accumulation,
-        options.max_grad_norm,
-        options.seed,
-        ("loss",) if teacher is None else ("loss", "loss_ce", "loss_squad"),
-        options.logging_steps,
-        options.save_steps,
-    )
-    many = rows.lengths if isinstance(rows, Sequences) else [task.length(row) for row in rows]
-    lengths = np.asarray(many, np.int64)  # (n,)
-
-    objective = OBJECTIVES[model.head]
-    distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
-
-    def step(items: Ints, key: int, scale: float) -> Worked:
-        batch = task.batch([rows[int(i)] for i in items], key)
-        tokens = int(np.count_nonzero(batch["attention_mask"]))
-        if teacher is None:
-            return Worked((objective(trainee, batch, key=key, scale=scale),), tokens)
-        separator = int(tokenizer.sep_token_id)
-        return Worked(distilled.of_batch(trainee, teacher, batch, separator, key=key, scale=scale), tokens)
-
-    # ---- run
+    lengths = lengths_of(rows, task)  # (n,)
     described = asdict(options) | {
         "task": name,
         "settings": settings,
@@ -245,22 +262,14 @@ def finetune(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
-    def measure(_: int) -> dict[str, float]:
-        """The figures on dev, as a line of the log; a model that is better than those before it is kept."""
-        found = task.evaluate(model, tokenizer, dev or []).metrics
-        metric, more = task.best(model.config)
-        if options.load_best_model_at_end:
-            before = [
-                value for line in lines_of_log(run.folder) if math.isfinite(value := line.get(DEV + metric, math.nan))
-            ]
-            if not before or (found[metric] > max(before) if more else found[metric] < min(before)):
-                save(run.folder / BEST)
-        return {DEV + name: value for name, value in found.items() if not isinstance(value, dict)}
-
+    best = save if options.load_best_model_at_end else None
+    judge = None if dev is None else development.Development(task, model, tokenizer, dev, run, best)
+    each = -(-len(rows) // options.batch_size)
+    plan = make_plan(options, each)
     train(
         trainee,
         AdamW(trainee, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay),
-        step,
+        make_step(task, options, rows, trainee, teacher, tokenizer),
         epochs(
             lengths,
             options.batch_size,
@@ -273,44 +282,9 @@ def finetune(
         communicator=everyone,
         on_step=on_step,
         on_log=watch(trainee, run) if watch else None,
-        on_epoch=None if dev is None else measure,
+        on_epoch=None if judge is None else lambda _: judge.measure(),
     )
     if everyone.rank != 0:
         return {}
-    measured = [line for line in lines_of_log(run.folder) if any(name.startswith(DEV) for name in line)]
-    if dev is not None and (not measured or measured[-1]["step"] != steps):  # it ended within an epoch
-        measured.append({"step": steps, "epoch": batches / each, **measure(0)})
-        run.log(measured[-1])
     save(run.folder)
-    shown = measured[-1] if measured else {}
-    if options.load_best_model_at_end:
-        for file in ("model.safetensors", "config.json"):
-            written(run.folder / file, lambda path, file=file: shutil.copyfile(run.folder / BEST / file, path))  # type: ignore[misc]
-        metric, more = task.best(model.config)
-        told = [line for line in measured if math.isfinite(line[DEV + metric])]
-        shown = (max if more else min)(told or measured, key=lambda line: line[DEV + metric])
-    return {name.removeprefix(DEV): value for name, value in shown.items() if name.startswith(DEV)}
-
-
-def check_dev(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer, dev: Any) -> None:
-    """Raises, before training, what would else end it at the first measuring: unknown labels, a missing extra."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they come when it is measured
-        task.rows(dev, tokenizer, model.config)
-        if not isinstance(dev, Sequences):
-            task.evaluate(model, tokenizer, dev[:2])
-
-
-def lines_of_log(folder: Path) -> list[dict[str, Any]]:
-    """The log of a run so far."""
-    path = folder / LOG
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
-
-
-def checksum(rows: Any, task: Task) -> int:
-    """A number that rows of other ids, or with other labels, do not have but by chance."""
-    if isinstance(rows, Sequences):
-        return rows.index.checksum
-    return crc32(b"".join(
-        np.ascontiguousarray(array).tobytes() for row in rows for array in task.batch([row]).values()
-    ))  # fmt: skip
+    return {} if judge is None else judge.end(plan.steps, plan.batches / each)

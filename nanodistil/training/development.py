@@ -1,0 +1,96 @@
+"""The examples that nothing is learned from: how well a model does on them after each epoch, and which did best.
+
+The figures stand in the log of the run, as lines of their own whose names begin with "dev_". The log is also all that
+remembers them: a run that was killed reads there which model was the best so far, and goes on as if it had not been.
+The best model itself lies in a folder of its own and takes the place of the last one when the run is done.
+
+What it does not do: stop a run early. How many epochs there are decides how the learning rate falls, so a run that is
+cut short is another run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nanodistil.pretrained import Pretrained
+from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.training.run import EPOCH, LOG, Run
+from nanodistil.training.sequences import Sequences
+from nanodistil.training.tasks import Task
+from nanodistil.weights.saving import written
+
+BEST = EPOCH + "best"  # where the best model so far is kept
+DEV = "dev_"  # before the names of metrics, in the log
+
+
+def check(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer, examples: Any) -> None:
+    """Raises, before training, what would else end it at the first measuring: unknown labels, a missing extra."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come when it is measured
+        task.rows(examples, tokenizer, model.config)
+        if not isinstance(examples, Sequences):
+            task.evaluate(model, tokenizer, examples[:2])
+
+
+class Development:
+    """The examples of a run, and the model they judge.
+
+    save: writes the model as it is into a folder, where the best one is to be kept; None where the last will do.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Pretrained,
+        tokenizer: DistilBertTokenizer,
+        examples: Any,
+        run: Run,
+        save: Callable[[Path], None] | None = None,
+    ) -> None:
+        self.task, self.model, self.tokenizer, self.examples = task, model, tokenizer, examples
+        self.run, self.save = run, save
+        metric, self.more = task.best(model.config)
+        self.metric = DEV + metric
+
+    def measure(self) -> dict[str, float]:
+        """The figures, for a line of the log; a model that is better than those before it is kept."""
+        found = self.task.evaluate(self.model, self.tokenizer, self.examples).metrics
+        figures = {DEV + name: value for name, value in found.items() if not isinstance(value, dict)}
+        if self.save is not None:
+            now, before = figures[self.metric], [line[self.metric] for line in self._told()]
+            if not before or (now > max(before) if self.more else now < min(before)):
+                self.save(self.run.folder / BEST)
+        return figures
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of the log that have figures, so far."""
+        path = self.run.folder / LOG
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+        return [line for line in lines if any(name.startswith(DEV) for name in line)]
+
+    def _told(self) -> list[dict[str, Any]]:
+        """Those whose figure says something."""
+        return [line for line in self.lines() if math.isfinite(line[self.metric])]
+
+    def end(self, step: int, epoch: float) -> dict[str, Any]:
+        """When the run is done and its last model in its folder: the figures of the model that stays there.
+
+        step, epoch: how far it went; where it ended within an epoch the last model has not been measured yet.
+        """
+        lines = self.lines()
+        if not lines or lines[-1]["step"] != step:
+            self.run.log({"step": step, "epoch": epoch, **self.measure()})
+            lines = self.lines()
+        shown = lines[-1]
+        if self.save is not None:
+            for file in ("model.safetensors", "config.json"):
+                best = self.run.folder / BEST / file
+                written(self.run.folder / file, lambda path, best=best: shutil.copyfile(best, path))  # type: ignore[misc]
+            shown = (max if self.more else min)(self._told() or lines, key=lambda line: line[self.metric])
+        return {name.removeprefix(DEV): value for name, value in shown.items() if name.startswith(DEV)}
