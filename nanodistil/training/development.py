@@ -10,7 +10,6 @@ cut short is another run.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import warnings
@@ -20,7 +19,7 @@ from typing import Any
 
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.training.run import EPOCH, LOG, Run
+from nanodistil.training.run import EPOCH, LOG, Run, read_line
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
 from nanodistil.weights.saving import written
@@ -71,7 +70,7 @@ class Development:
     def lines(self) -> list[dict[str, Any]]:
         """The lines of the log that have figures, so far."""
         path = self.run.folder / LOG
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+        lines = [read_line(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
         return [line for line in lines if any(name.startswith(DEV) for name in line)]
 
     def _told(self) -> list[dict[str, Any]]:
@@ -92,5 +91,5 @@ class Development:
             for file in ("model.safetensors", "config.json"):
                 best = self.run.folder / BEST / file
                 written(self.run.folder / file, lambda path, best=best: shutil.copyfile(best, path))  # type: ignore[misc]
-            shown = (max if self.more else min)(self._told() or lines, key=lambda line: line[self.metric])
+            shown = (max if self.more else min)(self._told() or lines[-1:], key=lambda line: line[self.metric])
         return {name.removeprefix(DEV): value for name, value in shown.items() if name.startswith(DEV)}

@@ -5,12 +5,11 @@ Three panels above one another, by steps: the loss and its terms, the learning r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nanodistil.training.run import LOG
+from nanodistil.training.run import LOG, read_line
 from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraError
 from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import read_text
@@ -27,7 +26,7 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{folder}: is not the folder of a run, it has no {LOG}")
     try:
-        lines = [json.loads(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
+        lines = [read_line(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
         lines = [line for line in lines if "loss" in line]
         {(line["step"], line["lr"], line["tokens_per_second"]) for line in lines}
     except (ValueError, TypeError, KeyError):

@@ -1,7 +1,7 @@
 """A training run is a folder, and a folder is all that is needed to go on with it.
 
     settings.json       everything that decides the result (upstream's parameters.json)
-    log.jsonl           one JSON object a log interval
+    log.jsonl           one JSON object a log interval; null where a figure is no number, as a correlation may be
     checkpoints/        00001200.safetensors and the one before it (checkpoint.py)
     model_epoch_0/ ...  the model after each epoch, where that is asked for
     model.safetensors, config.json, ...  the result, when it is done
@@ -26,6 +26,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,11 @@ class Run:
             written(path, lambda fresh: fresh.write_text("".join(lines), encoding="utf-8"))
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """One more line of the log; it has a "step"."""
+        """One more line of the log; it has a "step". NaN and infinity become null: JSON has neither."""
         if self.writes:
+            unsaid = {name: None for name, value in line.items() if isinstance(value, float) and not isfinite(value)}
             with (self.folder / LOG).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps({**line, **unsaid}, allow_nan=False) + "\n")
 
     def keep(self, state: Checkpoint) -> None:
         """Write a checkpoint and remove those that are no longer needed. Raises InputError where the disk is full."""
@@ -172,6 +174,15 @@ class Run:
             checkpoint.write(self.folder / CHECKPOINTS / f"{state.step:08}.safetensors", state)
             for path in self._checkpoints()[KEPT:]:
                 path.unlink()
+
+
+def read_line(text: str) -> Any:
+    """A line of the log, with NaN where it says null. Raises ValueError for what is not JSON.
+
+    >>> read_line('{"step": 3, "dev_corr": null}')
+    {'step': 3, 'dev_corr': nan}
+    """
+    return json.loads(text, object_hook=lambda line: {name: nan if line[name] is None else line[name] for name in line})
 
 
 def _free_for_a_run(folder: Path) -> bool:

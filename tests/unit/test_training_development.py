@@ -1,5 +1,7 @@
 """Which of the models of a run is the best, and what the log remembers of it."""
 
+import json
+from math import inf, nan
 from types import SimpleNamespace
 
 import pytest
@@ -43,11 +45,29 @@ def judged(folder, figures, steps=None, more=True, keep=True):
 
 @pytest.mark.parametrize(
     ("figures", "more", "which"),
-    [([0.1, 0.5, 0.3], True, 2), ([0.1, 0.5, 0.3], False, 1), ([0.5, 0.5], True, 1)],
+    [
+        ([0.1, 0.5, 0.3], True, 2),
+        ([0.1, 0.5, 0.3], False, 1),
+        ([0.5, 0.5], True, 1),
+        ([nan, 0.2, nan], True, 2),
+    ],
 )
 def test_the_best_of_several_is_what_remains(tmp_path, figures, more, which):
     assert judged(tmp_path / "r", figures, more=more) == ({"figure": figures[which - 1]}, which, len(figures))
     assert int((tmp_path / "r" / BEST / "config.json").read_text()) == which
+
+
+def test_where_no_figure_is_a_number_the_last_remains_and_the_log_is_json(tmp_path):
+    """As the correlation of answers that are all the same."""
+    found, which, many = judged(tmp_path / "r", [nan, inf, nan])
+    assert (found, which, many) == ({"figure": pytest.approx(nan, nan_ok=True)}, 3, 3)
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    lines = (tmp_path / "r" / "log.jsonl").read_text().splitlines()
+    figures = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert [line["dev_figure"] for line in figures if "dev_figure" in line] == [None] * 3
 
 
 def test_without_it_the_last_remains_and_one_that_was_not_measured_is(tmp_path):

@@ -14,11 +14,12 @@ from tiny_folders import tiny_folder
 from nanodistil import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel, DistilBertTokenizer
 from nanodistil.cli import distill as verb
 from nanodistil.cli import main
+from nanodistil.cli.training import described
 from nanodistil.training import distill as distilling
 from nanodistil.training.binarize import binarize
 from nanodistil.training.communicator import Single, communicator
 from nanodistil.training.distill import Options, distill
-from nanodistil.training.loop import Stopped
+from nanodistil.training.loop import Stepped, Stopped
 from nanodistil.training.plot import plot, read_log
 from nanodistil.weights.errors import CheckpointError, InputError
 
@@ -222,6 +223,21 @@ def test_curves_are_drawn(flags, tmp_path, capsys):
     assert "tokens a second" in (tmp_path / "both.svg").read_text() or (tmp_path / "both.svg").stat().st_size > 10000
     with pytest.raises(InputError, match="the ending says what picture"):
         plot([run], tmp_path / "x.docx")
+
+
+def test_figures_that_are_no_numbers_are_gaps(tmp_path):
+    """null as it is written now, NaN as it was; and the line on the terminal says nan."""
+    rest = '"lr": 0.1, "tokens_per_second": 3.0}\n'
+    said = ('"loss": 2.0, "loss_mlm": null', '"loss": null, "loss_mlm": null', '"loss": NaN, "loss_mlm": Infinity')
+    (tmp_path / "log.jsonl").write_text("".join(f'{{"step": {n}, {one}, {rest}' for n, one in enumerate(said)))
+    lines = read_log(tmp_path)
+    np.testing.assert_array_equal([line["loss"] for line in lines], [2.0, np.nan, np.nan])
+    np.testing.assert_array_equal([line["loss_mlm"] for line in lines], [np.nan, np.nan, np.inf])
+    loss = {"loss": float("nan"), "loss_mlm": float("inf")}
+    assert described(Stepped(1, 2, loss, 0.1, 5, 1.0), 1, 5, 1.0).endswith("step 1 of 2, loss nan (mlm inf)")
+    pytest.importorskip("matplotlib")
+    plot([tmp_path], tmp_path / "gaps.png")
+    assert (tmp_path / "gaps.png").stat().st_size > 1000
 
 
 def test_what_is_no_log_is_named(tmp_path):
