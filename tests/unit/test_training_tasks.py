@@ -4,6 +4,7 @@ import bz2
 import json
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -411,6 +412,31 @@ def test_a_few_examples_are_learned_by_heart(name, backend, file, tmp_path):
     assert lines[-1]["step"] == steps and lines[-1]["dev_" + metric] == goal
     again = evaluate(task_of(name, **settings), tmp_path / "run", options.dev, backend=backend).metrics  # the folder
     assert again[metric] == goal
+
+
+OTHERWISE = {  # task: what to change in its file, for another word and for another label
+    "classification": [("good", "bad"), ("\tyes\n", "\tno\n")],
+    "token-classification": [("film", "good"), ("in\tB-A", "in\tB-B")],
+    "question-answering": [("who was", "who is"), ('_start": 4}', f'_start": {CONTEXT.rindex("film")}}}')],
+    "multiple-choice": [("the film", "a film"), ('"label": 1', '"label": 0')],
+    "masked-lm": [("good", "bad")],
+}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_run_does_not_go_on_with_other_examples(name, file, tmp_path):
+    data, text, cls, settings, _, _ = LEARNED[name]
+    path = Path(file(data, text))
+    model, before = tiny_folder(tmp_path / "m", cls, **SURE), path.read_text("utf-8")
+    options = Options(model=model, train=str(path), out=str(tmp_path / "run"), max_steps=1, backend="numpy")
+    settings = {"max_seq_length": 16, **settings}
+    finetune(name, settings, options)
+    for old, new in OTHERWISE[name]:
+        path.write_text(before.replace(old, new, 1), "utf-8")
+        assert path.read_text("utf-8") != before
+        refused(lambda: finetune(name, settings, options, resume=True), "the run began with data =")
+    path.write_text(before, "utf-8")
+    finetune(name, settings, options, resume=True)
 
 
 def test_numbers_and_several_labels_are_learned_by_heart(file, tmp_path):
