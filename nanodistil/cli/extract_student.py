@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from nanodistil.weights.names import count
 
     layers = None if args.layers is None else _numbers(args.layers)
+    if not args.out:  # which Path takes for the current folder
+        raise InputError("OUT is empty: name a new folder for the student")
     if args.seed < 0:
         raise InputError(f"--seed must be at least 0, not {args.seed}")
     try:

@@ -77,7 +77,16 @@ class Run:
         if resume and not begun and writes:
             warnings.warn(f"note: {self.folder} holds no run to go on with: starting it", stacklevel=2)
         if self.resumes:
-            self._refuse_changes(read_json(self.folder / SETTINGS), free)
+            self._refuse_changes(self._began_with(), free)
+
+    def _began_with(self) -> dict[str, Any]:
+        try:
+            return read_json(self.folder / SETTINGS)
+        except CheckpointError as error:
+            reason = str(error).split("; get the file again")[0]
+            raise CheckpointError(
+                f"{reason}, and without it nobody knows which run this is: put back a copy, or start again with --force"
+            ) from None
 
     def _refuse_changes(self, before: dict[str, Any], free: tuple[str, ...]) -> None:
         names = [name for name in sorted({*before, *self.settings}) if name not in free]

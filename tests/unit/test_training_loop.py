@@ -254,6 +254,16 @@ def test_settings_that_differ_are_refused_by_name(tmp_path):
     go(tmp_path / "r", settings={**SETTINGS, "log_interval": 3}, resume=True)  # which changes no weight
 
 
+@pytest.mark.parametrize("damaged", [b"", b'{"seed": 3, "learn', b"[1]", b"\xff\xfe", b"[" * 100_000])
+def test_damaged_settings_are_named_and_what_to_do(tmp_path, damaged):
+    go(tmp_path / "r")
+    (tmp_path / "r" / "settings.json").write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=r"settings\.json: .*.* nobody knows .* with --force") as caught:
+        go(tmp_path / "r", resume=True)
+    assert "\n" not in str(caught.value) and "get the file" not in str(caught.value)
+    go(tmp_path / "r", force=True)
+
+
 def test_a_run_is_not_written_over_silently(tmp_path):
     go(tmp_path / "r")
     with pytest.raises(InputError, match="--resume goes on with it, --force starts it again"):

@@ -195,6 +195,15 @@ def test_mistakes_are_one_line_and_write_nothing(tmp_path, capsys, argv, message
     assert code == 2 and message in err and err.count("\n") == 1 and not (tmp_path / "student").exists()
 
 
+def test_no_folder_is_not_the_current_one(tmp_path, capsys, monkeypatch):
+    with_words(tmp_path)
+    saved(tmp_path, under_their_names("masked_lm", np.float32))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    code, _, err = call(capsys, tmp_path, "")
+    assert code == 2 and "OUT is empty" in err and err.count("\n") == 1 and not [*(tmp_path / "here").iterdir()]
+
+
 def test_what_is_there_is_not_written_over(tmp_path, capsys):
     with_words(tmp_path)
     saved(tmp_path, under_their_names("masked_lm", np.float32))
