@@ -69,6 +69,12 @@ def register_tile() -> dict[str, Any]:
     }
 
 
+def bits_depend_on() -> dict[str, Any]:
+    """What decides about the last bits of the kernels' results: the compiler, and what it compiles for."""
+    features = sorted(tile.FEATURES.intersection(TELLING))
+    return {"numba": numba.__version__, "tile": list(tile.SHAPE), "features": features}
+
+
 def self_test(ops: Any = numba_ops) -> str:
     """ "" where the linear maps of `ops` are what they should be, else which sizes (rows, inner, columns) are wrong.
 

@@ -44,7 +44,7 @@ from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.masking import Masking
 from nanodistil.training.optimizer import AdamW
-from nanodistil.training.run import EPOCH, Run
+from nanodistil.training.run import EPOCH, Run, made_with
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
 from nanodistil.training.sequences import Sequences
@@ -308,6 +308,7 @@ def distill(
         "masking": crc32(masking.weights.tobytes()),
         "student": config.to_dict(),
         "teacher_checksum": taught_by,
+        "made_with": made_with(student.backend),
     }
     run = Run(options.dump_path, settings, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
     if everyone.rank == 0 and (sequences.split or sequences.short or sequences.unknown):

@@ -42,7 +42,7 @@ from nanodistil.training.evaluate import check_length, task_of
 from nanodistil.training.loop import Plan, Step, Stepped, Worked, train
 from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.optimizer import AdamW
-from nanodistil.training.run import Run
+from nanodistil.training.run import Run, made_with
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear
 from nanodistil.training.sequences import Sequences
@@ -270,6 +270,7 @@ def finetune(
         "data": [len(rows), int(lengths.sum()), checksum(rows)],
         "config": model.config.to_dict(),
         "teacher_checksum": taught_by,
+        "made_with": made_with(model.backend),
     }
     run = Run(options.out, described, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
 

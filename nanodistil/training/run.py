@@ -14,6 +14,10 @@ and lines of the log that are later than the checkpoint are cut off, since they 
 Settings that differ from those the run began with would give a result that neither command describes, so they are
 refused by name. `free` names those that change nothing of the result, such as how often to save.
 
+Where the program, NumPy, Numba or the kind of processor is another than before, sums may differ in their last bits.
+That is no reason not to go on, but bitwise the same is then promised no longer, and one line says so. (What NumPy's
+BLAS does on which processor it does not tell, so another processor is not noticed with the numpy backend.)
+
 A folder that exists is never taken over silently: --resume goes on with it, --force starts again (and removes what a
 run has written, nothing else), and without either it is an error.
 """
@@ -30,6 +34,10 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from nanodistil import __version__
+from nanodistil import backend as backends
 from nanodistil.training import checkpoint
 from nanodistil.training.checkpoint import Checkpoint
 from nanodistil.weights.errors import CheckpointError, InputError
@@ -37,15 +45,23 @@ from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import read_json
 
 KEPT = 2  # checkpoints
+MADE_WITH = "made_with"
 SETTINGS, LOG, CHECKPOINTS, CURVES, EPOCH = "settings.json", "log.jsonl", "checkpoints", "tensorboard", "model_epoch_"
 _CHECKPOINT = re.compile(r"\d{8,}\.safetensors")
 _HALF_WRITTEN = re.compile(r"\..+\.(json|jsonl|txt|safetensors)\.\w{8}")  # weights/saving.py's temporary names
 
 
+def made_with(backend: str) -> dict[str, Any]:
+    """What the last bits of a result depend on besides the settings, for the setting of this name."""
+    kernels = backends.instrument("diagnosis").bits_depend_on() if backend == "numba" else {}
+    return {"nanodistil": __version__, "numpy": np.__version__, **kernels}
+
+
 class Run:
     """A run's folder, new or gone on with.
 
-    settings: name -> value that JSON can hold. free: the names that may differ from what the run began with.
+    settings: name -> value that JSON can hold; "made_with" is what made_with says, and only warned of where it differs.
+    free: the names that may differ from what the run began with.
     writes: False for a process that only reads along (any rank but 0): nothing is changed by it.
 
     Raises InputError: the folder is there and neither resume nor force were given, settings differ, or it cannot be
@@ -63,6 +79,7 @@ class Run:
         writes: bool = True,
     ) -> None:
         self.folder, self.writes = Path(folder), writes
+        free = (*free, MADE_WITH)
         self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))  # as they will be read again
         deciding = {name: value for name, value in sorted(self.settings.items()) if name not in free}
         self.digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
@@ -77,7 +94,9 @@ class Run:
         if resume and not begun and writes:
             warnings.warn(f"note: {self.folder} holds no run to go on with: starting it", stacklevel=2)
         if self.resumes:
-            self._refuse_changes(self._began_with(), free)
+            before = self._began_with()
+            self._refuse_changes(before, free)
+            self._tell_of_changed_bits(before.get(MADE_WITH))
 
     def _began_with(self) -> dict[str, Any]:
         try:
@@ -97,6 +116,18 @@ class Run:
                     f"{self.folder}: the run began with {name} = {json.dumps(was)}, not {json.dumps(now)}; "
                     "resume it with the settings it began with, or start another run"
                 )
+
+    def _tell_of_changed_bits(self, before: Any) -> None:
+        now = self.settings.get(MADE_WITH, {})
+        if self.writes and isinstance(before, dict) and before != now:  # runs of earlier versions have none
+            changes = ", ".join(
+                f"{name} {json.dumps(before.get(name))} before, {json.dumps(now.get(name))} now"
+                for name in sorted({*before, *now})
+                if before.get(name) != now.get(name)
+            )
+            warnings.warn(
+                f"note: the result may differ in its last bits from what it would have been ({changes})", stacklevel=4
+            )
 
     def begin(self) -> Checkpoint | None:
         """Make the folder, or tidy it, and give the checkpoint to go on from; None: from the start.

@@ -13,7 +13,7 @@ from nanodistil import backend as backends
 from nanodistil.training.checkpoint import read
 from nanodistil.training.loop import Epochs, Plan, Stopped, Worked, key_of, train
 from nanodistil.training.optimizer import AdamW, clipping
-from nanodistil.training.run import Run
+from nanodistil.training.run import Run, made_with
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
 from nanodistil.weights.errors import CheckpointError, InputError
 
@@ -252,6 +252,32 @@ def test_settings_that_differ_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match="began with seed = 3, not null"):
         go(tmp_path / "r", settings={"learning_rate": 0.05, "log_interval": 2}, resume=True)
     go(tmp_path / "r", settings={**SETTINGS, "log_interval": 3}, resume=True)  # which changes no weight
+
+
+def test_what_changes_the_last_bits_is_told_and_not_refused(tmp_path):
+    made = {"numpy": "2.0", "tile": [6, 4, 16]}
+    go(tmp_path / "r", settings={**SETTINGS, "made_with": made})
+    other = {**SETTINGS, "made_with": {**made, "tile": [6, 2, 8]}}
+    with pytest.warns(UserWarning) as caught:
+        go(tmp_path / "r", settings=other, resume=True)
+    assert [str(one.message) for one in caught] == [
+        "note: the result may differ in its last bits from what it would have been "
+        "(tile [6, 4, 16] before, [6, 2, 8] now)"
+    ]
+    go(tmp_path / "earlier")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        go(tmp_path / "r", settings=other, resume=True)  # as it was the last time
+        go(tmp_path / "earlier", settings=other, resume=True)  # a run of an earlier version
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_what_the_last_bits_depend_on(backend):
+    if backend == "numba":
+        pytest.importorskip("numba")
+    names = {"numpy": {"nanodistil", "numpy"}, "numba": {"nanodistil", "numpy", "numba", "tile", "features"}}
+    found = made_with(backend)
+    assert found.keys() == names[backend] and json.loads(json.dumps(found)) == found
 
 
 @pytest.mark.parametrize("damaged", [b"", b'{"seed": 3, "learn', b"[1]", b"\xff\xfe", b"[" * 100_000])
