@@ -90,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except NanoDistilError as error:
             print(f"nanodistil: {error}", file=sys.stderr)
             return 2
+        except MemoryError as error:  # after batches were halved to the last row
+            print(f"nanodistil: out of memory ({str(error) or 'of the host'}): use shorter texts", file=sys.stderr)
+            return 2
         except KeyboardInterrupt as stopped:
             if str(stopped):  # a training run, which is saved
                 print(f"nanodistil: {stopped}", file=sys.stderr)

@@ -90,9 +90,23 @@ def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]]) 
     """compute's result for every row, computed in batches of similar length."""
     results: list[Any] = [None] * len(rows)
     for batch in batches([len(ids) for ids in rows]):
-        for i, result in zip(batch, compute(*padded([rows[i] for i in batch])), strict=True):
+        for i, result in zip(batch, computed([rows[i] for i in batch], compute), strict=True):
             results[i] = result
     return results
+
+
+def computed(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]]) -> list[Any]:
+    """compute's results for the rows of one batch; for halves of it, where there is too little memory for all.
+
+    Raises MemoryError where there is too little for one row.
+    """
+    try:
+        return list(compute(*padded(rows)))
+    except MemoryError:
+        if len(rows) == 1:
+            raise
+    half = len(rows) // 2  # out of the except clause, whose traceback holds what the attempt had allocated
+    return computed(rows[:half], compute) + computed(rows[half:], compute)
 
 
 def batches(lengths: list[int], budget: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
