@@ -1,6 +1,9 @@
 """Shared fixtures: the backends, a tiny model, the optional folder of data beside the project."""
 
+import importlib
 import os
+import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,3 +60,34 @@ def random_tensors(config, head="masked_lm", seed=0, dtype=np.float32, scale=0.2
         if "norm" in name.lower() and name.endswith("weight"):
             tensors[name] += 1
     return {name: value.astype(dtype) for name, value in tensors.items()}
+
+
+EMULATION = Path(__file__).resolve().parent / "emulation"
+
+
+@pytest.fixture(scope="session")
+def cupy():
+    """CuPy where it has a GPU; elsewhere its stand-in, which runs the kernels on the CPU, compiled by g++."""
+    if find_spec("cupy"):
+        import cupy
+
+        try:
+            if cupy.cuda.runtime.getDeviceCount():
+                return cupy
+        except cupy.cuda.runtime.CUDARuntimeError:
+            pass
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("cupy", "cupyx", "cupy_backends")]:
+            del sys.modules[name]
+    if not shutil.which("g++"):
+        pytest.skip("neither a GPU nor g++ to run kernels on")
+    sys.path.insert(0, str(EMULATION))
+    return importlib.import_module("cupy")
+
+
+@pytest.fixture(params=["forward", "backward", "shuffled"])
+def thread_order(request, cupy, monkeypatch):
+    """Three orders in which the emulator runs the threads of a block; a GPU has its own."""
+    if hasattr(cupy, "emulation"):
+        monkeypatch.setattr(cupy.emulation, "thread_order", request.param)
+    elif request.param != "forward":
+        pytest.skip("a GPU orders its threads itself")
