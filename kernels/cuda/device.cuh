@@ -37,8 +37,8 @@ template <class A> struct Same<A, A> { static constexpr bool value = true; };
 
 // ------------------------------------------------------------------------------------------------ eight numbers at once
 
-// Rows are moved in pieces of PIECE numbers: 16 bytes of a half type, twice 16 of float. `from` and `to` are on a
-// multiple of 16 bytes.
+// Numbers are moved in pieces of PIECE: 16 bytes of a half type, twice 16 of float. `from` and `to` are on a multiple of
+// 16 bytes.
 constexpr int PIECE = 8;
 
 template <class T>
@@ -69,11 +69,16 @@ __device__ __forceinline__ void store_piece(T* to, const float (&from)[PIECE]) {
     }
 }
 
-// The piece that begins at number `start` of a row of `length`: whole where all rows are made of whole pieces (then
-// they all begin on 16 bytes, as arrays do), number by number where not. Past the end nothing is touched; loaded, it is 0.
+// The piece that begins at number `start` of a row of `length`: in one go where all of it is there and it begins on 16
+// bytes, as the pieces of a row do if its length is a multiple of 8; number by number where not. Past the end nothing
+// is touched; loaded, it is 0.
+__device__ __forceinline__ bool on_16_bytes(const void* at) {
+    return reinterpret_cast<unsigned long long>(at) % 16 == 0;
+}
+
 template <class T>
 __device__ __forceinline__ void load_piece_of(float (&to)[PIECE], const T* row, long long start, long long length) {
-    if (length % PIECE == 0 && start < length) {
+    if (start + PIECE <= length && on_16_bytes(row + start)) {
         load_piece(to, row + start);
     } else {
 #pragma unroll
@@ -83,8 +88,8 @@ __device__ __forceinline__ void load_piece_of(float (&to)[PIECE], const T* row, 
 
 template <class T>
 __device__ __forceinline__ void store_piece_of(T* row, const float (&from)[PIECE], long long start, long long length) {
-    if (length % PIECE == 0) {
-        if (start < length) store_piece(row + start, from);
+    if (start + PIECE <= length && on_16_bytes(row + start)) {
+        store_piece(row + start, from);
     } else {
 #pragma unroll
         for (int i = 0; i < PIECE; ++i)

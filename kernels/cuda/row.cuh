@@ -1,10 +1,14 @@
-// A row of D numbers in the registers of one warp.
+// A row of D numbers in the registers of one warp, and its LayerNorm.
 //
 // Lane l holds piece l, piece l + 32, ...: PIECES of them, so that D <= 256 PIECES, and one instruction of a warp moves
 // 512 bytes that lie side by side. PIECES is a constant of the compilation, since registers cannot be indexed at run
-// time: 3 for D = 768, which is 24 registers and no number too many. Up to D = 4096 (128 registers) nothing spills.
+// time: 3 for D = 768, which is 24 registers and no number too many. Up to D = 3072 nothing spills; at 4096 a few
+// registers do. Numbers past D are 0.
 //
-// Where D is no multiple of 8, rows begin on any address, and numbers are moved one by one. Numbers past D are 0.
+// Both statistics come from the registers, each by five shuffles, without a barrier. The CPU kernel takes them in
+// float64. Here they are float32, of which a GPU has 2 to 64 times as many units, but the mean is corrected: deviations
+// from a mean that is slightly off sum to D times the slip, so one more sum, taken along with that of the squares, says
+// what to subtract from both.
 
 #include "device.cuh"
 
@@ -37,4 +41,42 @@ template <class T>
 __device__ __forceinline__ void store_row(T* to, const Row& row, int D) {
 #pragma unroll
     for (int p = 0; p < PIECES; ++p) store_piece_of(to, row[p], piece_start(p), D);
+}
+
+// row = (row - mean) / sqrt(variance + eps) * weight + bias, in place. Warp.
+__device__ __forceinline__ void normalise(Row& row, const float* weight, const float* bias, int D, float eps) {
+    float total = 0.0f;
+#pragma unroll
+    for (int p = 0; p < PIECES; ++p)
+#pragma unroll
+        for (int i = 0; i < PIECE; ++i) total += row[p][i];
+    const float mean = warp_sum(total) / D;
+
+    float squares = 0.0f, slip = 0.0f;
+#pragma unroll
+    for (int p = 0; p < PIECES; ++p)
+#pragma unroll
+        for (int i = 0; i < PIECE; ++i) {
+            row[p][i] = piece_start(p) + i < D ? row[p][i] - mean : 0.0f;
+            squares += row[p][i] * row[p][i];
+            slip += row[p][i];
+        }
+    slip = warp_sum(slip) / D;
+    const float variance = fmaxf(warp_sum(squares) / D - slip * slip, 0.0f);
+    const float scale = 1.0f / sqrtf(variance + eps);
+
+#pragma unroll
+    for (int p = 0; p < PIECES; ++p) {
+        float w[PIECE], b[PIECE];
+        load_piece_of(w, weight, piece_start(p), D);
+        load_piece_of(b, bias, piece_start(p), D);
+#pragma unroll
+        for (int i = 0; i < PIECE; ++i) row[p][i] = (row[p][i] - slip) * scale * w[i] + b[i];
+    }
+}
+
+// out, and unless STORED is float the rounded copy, from number `at` on.
+__device__ __forceinline__ void store_result(float* out, STORED* copy, const Row& row, long long at, int D) {
+    store_row(out + at, row, D);
+    if constexpr (!Same<STORED, float>::value) store_row(copy + at, row, D);
 }

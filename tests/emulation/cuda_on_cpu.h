@@ -22,7 +22,6 @@
 #include <cstdio>
 #include <cstring>
 #include <math.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 #include <utility>
 
@@ -65,7 +64,8 @@ extern "C" __attribute__((weak, visibility("hidden"))) unsigned char __stop_emul
 
 namespace emulated {
 
-constexpr int LANES = 32, MOST_THREADS = 1024, PAGE = 16384, STACK = 16 * PAGE, GUARD = 4096;
+constexpr int LANES = 32, MOST_THREADS = 1024, GUARD = 4096;
+constexpr size_t STACK = 1 << 18, STACK_GUARD = 1 << 16;  // modules.py provides them, below each a forbidden piece
 constexpr int MOST_SHARED = 232448, MOST_POSTED = 64, MOST_COPIES = 256;
 constexpr unsigned char NOT_A_NUMBER = 0xff, UNTOUCHED = 0xa5;  // 0xffff... is NaN in every floating type
 
@@ -102,7 +102,7 @@ struct Fiber {
 static Fiber fibers[MOST_THREADS];
 static Warp warps[MOST_THREADS / LANES];
 static Gathering block;
-static unsigned char* stacks;
+static unsigned char* stacks;  // of all fibers of all modules: one launch runs at a time
 static Fiber* now;  // the fiber that runs
 static jmp_buf scheduler;
 static char message[1024];
@@ -185,7 +185,7 @@ static __attribute__((noinline)) int resume(Fiber* fiber) {
     now->started = true;
     static ucontext_t context;
     getcontext(&context);
-    context.uc_stack.ss_sp = stacks + (now - fibers) * (STACK + PAGE) + PAGE;
+    context.uc_stack.ss_sp = stacks + (now - fibers) * (STACK + STACK_GUARD) + STACK_GUARD;
     context.uc_stack.ss_size = STACK;
     context.uc_link = nullptr;
     makecontext(&context, fiber_main, 0);
@@ -260,17 +260,15 @@ static bool run_block(int threads, int shared, int how) {
     return true;
 }
 
-static const char* run(void (*function)(void**), void** args, const unsigned* shape, int shared, int how) {
+static const char* run(void (*function)(void**), void** args, const unsigned* shape, int shared, int how,
+                       unsigned char* stacks_of_all) {
     kernel = function;
     arguments = args;
     order_of_run = how;
+    stacks = stacks_of_all;
+    for (Fiber& f : fibers) f.started = false;  // other modules ran on these stacks, or a failed launch left its traces
     grid_size = {shape[0], shape[1], shape[2]};
     block_size = {shape[3], shape[4], shape[5]};
-    if (!stacks) {
-        size_t bytes = size_t(MOST_THREADS) * (STACK + PAGE);
-        stacks = (unsigned char*)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        for (int t = 0; t < MOST_THREADS; ++t) mprotect(stacks + size_t(t) * (STACK + PAGE), PAGE, PROT_NONE);
-    }
     static unsigned char signal_stack[65536];
     stack_t own = {}, before = {};
     own.ss_sp = signal_stack, own.ss_size = sizeof signal_stack;
@@ -289,10 +287,7 @@ static const char* run(void (*function)(void**), void** args, const unsigned* sh
     for (int64_t b = 0; b < blocks; ++b) {
         int64_t at = how == BACKWARD ? blocks - 1 - b : b;
         block_index = {unsigned(at % shape[0]), unsigned(at / shape[0] % shape[1]), unsigned(at / shape[0] / shape[1])};
-        if (!run_block(threads, shared, how)) {
-            for (Fiber& f : fibers) f.started = false;  // their stacks stand somewhere in the middle: begin anew
-            break;
-        }
+        if (!run_block(threads, shared, how)) break;
     }
 #ifdef __SSE__
     __builtin_ia32_ldmxcsr(rounding);
@@ -371,8 +366,9 @@ constexpr int first(int n, ...) { return n; }
 #define EMULATED_KERNEL(name, ...)                                                                                     \
     extern "C" const char* describe_##name() { return emulated::describe(name); }                                      \
     extern "C" int bounds_##name() { return emulated::first(__VA_ARGS__); }                                            \
-    extern "C" const char* launch_##name(void** args, const unsigned* shape, int shared, int order) {                  \
-        return emulated::run([](void** a) { emulated::call(name, a); }, args, shape, shared, order);                   \
+    extern "C" const char* launch_##name(void** args, const unsigned* shape, int shared, int order,                    \
+                                         unsigned char* stacks) {                                                      \
+        return emulated::run([](void** a) { emulated::call(name, a); }, args, shape, shared, order, stacks);           \
     }
 
 // What -fsanitize finds, in our words: its runtime library is not linked.
@@ -460,6 +456,7 @@ inline float __int_as_float(int x) { return emulated_bits<float>(x); }
 
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline float __expf(float x) { return expf(x); }
+inline float __fdividef(float x, float y) { return x / y; }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }

@@ -56,3 +56,86 @@ def test_layer_norm(cupy, compiled, thread_order, stored, N, D, residual):
     assert close(out.get(), truth, out.dtype, slack=2e-6)
     if name != "float":
         assert close(copy.get(), truth, dtype, slack=2e-6)
+
+
+def numbers(dtype):
+    """Every kind of number an activation may meet: both signs, small, large, the largest, zeros."""
+    rng = np.random.default_rng(7)
+    plain = np.concatenate([rng.standard_normal(500), 6 * rng.standard_normal(500), [0, -0.0, 1e-5, -1e-5, 1e4, -1e4]])
+    largest = float(np.finfo(np.float32).max if dtype.name == "bfloat16" else np.finfo(dtype).max)
+    return np.append(plain, [largest, -largest, np.inf]).astype(dtype)
+
+
+@pytest.mark.parametrize("function, name", [("gelu", "gelu"), ("relu", "relu"), ("hyperbolic_tangent", "tanh")])
+def test_activation(cupy, compiled, stored, function, name):
+    type_name, dtype = stored
+    x = numbers(dtype)
+    truth = numpy_ops.activation(x.astype(np.float64), name)
+    kernel = compiled("gelu.cu", ACTIVATION=function, STORED=type_name).get_function("activation")
+    given, out = cupy.asarray(x), cupy.empty(x.shape, dtype)
+    launch = (-(-x.size // (8 * 64)),), (64,)
+    kernel(*launch, (given, out, np.int64(x.size)))
+    finite = np.isfinite(truth)
+    assert close(out.get()[finite], truth[finite], dtype, slack=1.5e-7)
+    assert (out.get()[~finite] == truth[~finite]).all()
+    kernel(*launch, (given, given, np.int64(x.size)))  # in place
+    assert (given.get() == out.get()).all()
+
+
+def test_activation_from_one_type_to_another(cupy, compiled):
+    x = np.linspace(-3, 3, 77, dtype=np.float32)
+    kernel = compiled("gelu.cu", INPUT="float", STORED="float16").get_function("activation")
+    out = cupy.empty(x.shape, np.float16)
+    kernel((1,), (32,), (cupy.asarray(x), out, np.int64(77)))
+    assert close(out.get(), numpy_ops.activation(x.astype(np.float64), "gelu"), out.dtype, slack=1.5e-7)
+
+
+@pytest.mark.parametrize("function", ["gelu", "relu", "hyperbolic_tangent"])
+def test_activation_keeps_nan(cupy, compiled, function):
+    x = cupy.asarray(np.array([np.nan, 1.0], np.float32))
+    compiled("gelu.cu", ACTIVATION=function).get_function("activation")((1,), (32,), (x, x, np.int64(2)))
+    assert np.isnan(x.get()).tolist() == [True, False]
+
+
+def test_activation_of_rows_that_begin_anywhere(cupy, compiled):
+    """A slice begins on no multiple of 16 bytes, and its neighbours stay as they are."""
+    x = cupy.asarray(np.linspace(-1, 1, 100, dtype=np.float16))
+    before = x.get()
+    compiled("gelu.cu", STORED="float16").get_function("activation")((1,), (32,), (x[3:60], x[3:60], np.int64(57)))
+    changed = x.get() != before
+    assert not changed[:3].any() and not changed[60:].any() and changed[3:60].sum() > 50
+
+
+@pytest.mark.parametrize("N, D", [(1, 1), (6, 20), (5, 768), (2, 1030)])
+def test_embed(cupy, compiled, thread_order, stored, N, D):
+    name, dtype = stored
+    rng = np.random.default_rng(D)
+    words, places = rng.standard_normal((2, 9, D)).astype(np.float32)
+    ids, positions = rng.integers(0, 9, (2, N))
+    ids[-1], positions[-1] = 8, 8
+    weight, bias = rng.standard_normal((2, D)).astype(np.float32)
+    truth = numpy_ops.embed(ids, positions, words.astype(np.float64), places.astype(np.float64))
+    module = compiled("embed.cu", STORED=name, PIECES=pieces(D))
+    tables = tuple(map(cupy.asarray, (ids, positions, words, places)))
+    out, copy = cupy.empty((N, D), np.float32), cupy.empty((N, D), dtype)
+    launch = (-(-N // 2),), (64,)
+    module.get_function("embed")(*launch, (*tables, out, np.int32(N), np.int32(D)))
+    assert close(out.get(), truth, out.dtype)
+    norm = (cupy.asarray(weight), cupy.asarray(bias))
+    module.get_function("embed_layer_norm")(*launch, (*tables, *norm, out, copy, np.int32(N), np.int32(D), EPS))
+    truth = numpy_ops.layer_norm(truth, weight.astype(np.float64), bias.astype(np.float64))
+    assert close(out.get(), truth, out.dtype, slack=2e-6)
+    if name != "float":
+        assert close(copy.get(), truth, dtype, slack=2e-6)
+
+
+def test_layer_norm_of_rows_far_from_zero(cupy, compiled):
+    """The mean's rounding error, a thousandth of the deviation here, is taken out again."""
+    rng = np.random.default_rng(3)
+    x = (1000 + 0.1 * rng.standard_normal((4, 768))).astype(np.float32)
+    one, zero = np.ones(768, np.float32), np.zeros(768, np.float32)
+    out = cupy.empty(x.shape, np.float32)
+    args = (cupy.asarray(x), cupy.asarray(one), cupy.asarray(zero), out, cupy.empty(0, np.float32))
+    compiled("layer_norm.cu").get_function("layer_norm")((1,), (128,), (*args, np.int32(4), np.int32(768), EPS))
+    truth = numpy_ops.layer_norm(x.astype(np.float64), one.astype(np.float64), zero.astype(np.float64))
+    assert np.abs(out.get() - truth).max() < 2e-6

@@ -18,6 +18,12 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
+def forbid(address, size):
+    """Whoever touches these pages from now on is killed, or caught in the emulator."""
+    if libc.mprotect(address, size, 0):
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
 class OutOfMemoryError(MemoryError):
     """More than the pool's limit."""
 
@@ -70,8 +76,7 @@ class Block:
         self.before, self.after = whole[PAGE:start], whole[start + size : PAGE + inner]
         self.address = whole.ctypes.data + start
         for page in (whole.ctypes.data, whole.ctypes.data + PAGE + inner):
-            if libc.mprotect(page, PAGE, 0):
-                raise OSError(ctypes.get_errno(), "mprotect")
+            forbid(page, PAGE)
 
     def __del__(self):
         pool.used -= getattr(self, "rounded", 0)

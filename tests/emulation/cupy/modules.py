@@ -8,6 +8,7 @@ signature names or the launch is refused.
 import ctypes
 import fcntl
 import hashlib
+import mmap
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from . import emulation
 from .arrays import ndarray
 from .cuda.runtime import PROPERTIES
 from .emulation import ORDERS, EmulationError
+from .memory import forbid
 
 HEADER = Path(__file__).resolve().parent.parent / "cuda_on_cpu.h"
 CHECKS = "alignment,bounds,shift,integer-divide-by-zero,signed-integer-overflow,null"
@@ -35,7 +37,19 @@ KERNEL = re.compile(
 DYNAMIC = re.compile(r"extern __shared__ __align__\(\d+\) unsigned char (\w+)\[\];")
 COMMENT = re.compile(r"//[^\n]*")
 STATIC_LIMIT = 48 * 1024  # of shared memory, unless a kernel asks for more
+STACK, STACK_GUARD, MOST_THREADS = 1 << 18, 1 << 16, 1024  # as in cuda_on_cpu.h
 one_at_a_time = threading.Lock()
+
+
+@cache
+def stacks():
+    """Memory for the stacks of a block's fibers; an access below one is an error of that thread, not of its neighbour."""
+    each = STACK + STACK_GUARD
+    pages = mmap.mmap(-1, MOST_THREADS * each, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start = np.frombuffer(pages, np.uint8).ctypes.data
+    for thread in range(MOST_THREADS):
+        forbid(start + thread * each, STACK_GUARD)
+    return pages, start
 
 
 @cache
@@ -112,7 +126,8 @@ class RawKernel:
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values))
         shape = (ctypes.c_uint * 6)(*(int(n) for n in (*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3])))
         with one_at_a_time:
-            message = self.launch(pointers, shape, int(shared_mem), ORDERS.index(emulation.thread_order)).decode()
+            order = ORDERS.index(emulation.thread_order)
+            message = self.launch(pointers, shape, int(shared_mem), order, ctypes.c_void_p(stacks()[1])).decode()
         if message:
             raise EmulationError(f"{self.name}, {message}")
         for array, argument in zip(args, self.arguments, strict=True):
