@@ -43,7 +43,7 @@ one_at_a_time = threading.Lock()
 
 @cache
 def stacks():
-    """Memory for the stacks of a block's fibers; an access below one is an error of that thread, not of its neighbour."""
+    """Memory for the stacks of a block's fibers; an access below one is that thread's error, not its neighbour's."""
     each = STACK + STACK_GUARD
     pages = mmap.mmap(-1, MOST_THREADS * each, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     start = np.frombuffer(pages, np.uint8).ctypes.data
