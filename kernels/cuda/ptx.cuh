@@ -1,9 +1,9 @@
 // What CUDA C++ has no word for without its headers: all the assembly of this project, one instruction a function.
 //
-// The kernels are compiled at run time, where the headers (cuda_fp16.h, mma.h) may not be installed; and what they would
-// give is one line of PTX each. The names follow the PTX manual (docs.nvidia.com/cuda/parallel-thread-execution), whose
-// section 9.7 draws the layouts; here is what one must know of them. Lane l of a warp has row r = l / 4 and pair of
-// columns c = 2 (l % 4):
+// The kernels are compiled at run time, where the headers (cuda_fp16.h, mma.h) may not be installed; and what they
+// would give is one line of PTX each. The names follow the PTX manual
+// (docs.nvidia.com/cuda/parallel-thread-execution), whose section 9.7 draws the layouts; here is what one must know of
+// them. Lane l of a warp has row r = l / 4 and pair of columns c = 2 (l % 4):
 //
 //     accumulators d of a product (16, 8), float32:  d[0], d[1] at (r, c), (r, c + 1);  d[2], d[3] 8 rows below
 //     left factor a (16, 16), two numbers a word:    a[0] at (r, c), (r, c + 1);  a[1] 8 rows below;

@@ -1,0 +1,195 @@
+"""Attention on CUDA, on a GPU where there is one and else on the CPU under the stand-in for CuPy, against float64.
+
+The bounds are what rounding to the stored type must cost, and little more: each probability is rounded once, which
+moves the result by at most a unit of the average of |v| with the same probabilities, and the result once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nanodistil.kernels import numpy_backward, numpy_ops
+
+LENGTHS = (1, 15, 16, 17, 64, 65, 130)  # around whole rows of a tile, whole tiles and two of them
+ALL = LENGTHS
+SOME = (1, 2, 0, 17, 3, 65, 70)  # queries of these sentences, as in a last layer
+UNIT = {"float": 2**-24, "float16": 2**-11, "bfloat16": 2**-8}  # relative error of rounding once
+
+
+@pytest.fixture
+def compiled(cupy):
+    from nanodistil.kernels.cuda_source import compiled
+
+    return compiled
+
+
+def dtype_of(stored):
+    if stored == "bfloat16":
+        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    return np.dtype({"float": np.float32}.get(stored, stored))
+
+
+def begins(lengths):
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def table(asked, lengths, queries=64):
+    """The blocks of queries of a batch, and an empty one, as attention.cu wants them: tiles and places (n, 4) int32."""
+    asking, starts = begins(asked), begins(lengths)
+    tiles, places = [], []
+    for s in range(len(lengths)):
+        for first in range(0, asked[s], queries):
+            tiles.append([asking[s] + first, min(queries, asked[s] - first), starts[s], lengths[s]])
+            places.append([s, first, 0, lengths[s]])
+    tiles.append([0, 0, 0, 0])
+    places.append([0, 0, 0, 0])
+    return np.array(tiles, np.int32), np.array(places, np.int32)
+
+
+class Batch:
+    """q (M, D), and k and v as slices of one matrix (N, 2D), in the stored type."""
+
+    def __init__(self, stored, head, heads=2, asked=ALL, lengths=LENGTHS, masked=False, rate=0.0, seed=0):
+        rng = np.random.default_rng(seed)
+        self.stored, self.head, self.heads, self.rate = stored, head, heads, rate
+        self.asked, self.lengths, self.key = asked, lengths, 2**63 + 12345
+        self.D, M, N = head * heads, sum(asked), sum(lengths)
+        self.dtype = dtype_of(stored)
+        self.q = (1.5 * rng.standard_normal((M, self.D))).astype(self.dtype)
+        self.kv = (1.5 * rng.standard_normal((N, 2 * self.D))).astype(self.dtype)
+        self.keep = None
+        if masked:  # the sentence of 16 wholly, that of 130 in its whole first tile
+            self.keep = rng.random(N) < 0.7
+            self.keep[16:32] = False
+            self.keep[178:243] = False
+
+    def run(self, cupy, compiled, file, queries=None):
+        defines = {"STORED": self.stored, "HEAD": self.head}
+        if queries:
+            defines["QUERIES"] = queries
+        if self.rate:
+            defines["DROPOUT"] = 1
+        tiles, places = table(self.asked, self.lengths, queries or 64)
+        q, kv = cupy.asarray(self.q), cupy.asarray(self.kv)
+        k, v = kv[:, : self.D], kv[:, self.D :]
+        out = cupy.empty(self.q.shape, self.dtype)
+        keep = np.uint64(0) if self.keep is None else cupy.asarray(self.keep.astype(np.uint8))
+        strides = np.int32(self.D), np.int32(2 * self.D)
+        dropout = np.uint64(self.key), np.uint64(round(self.rate * 2**32)), np.float32(1 - self.rate)
+        args = (q, k, v, *strides, cupy.asarray(tiles), keep, np.int32(self.heads), np.float32(self.head**-0.5))
+        kernel = compiled(file, **defines).get_function("attention")
+        kernel((len(tiles), self.heads), (128,), (*args, cupy.asarray(places), *dropout, out, strides[0]))
+        return out.get()
+
+    def truth(self, dtype=np.float64, size=False):
+        """What it should be; size: the average of |v|."""
+        q, k, v = (a.astype(dtype) for a in (self.q, self.kv[:, : self.D], self.kv[:, self.D :]))
+        places = begins(self.asked), begins(self.lengths), self.heads, self.keep
+        if size:
+            v = np.abs(v)
+        if self.rate:
+            return numpy_backward.attention_dropped(q, k, v, *places, self.rate, self.key)
+        return numpy_ops.attention(q, k, v, *places)
+
+    def within_rounding(self, result):
+        """|error| <= a rounding of each probability and one of the result, 3e-5 of it for scores in float32."""
+        truth, unit = self.truth(), UNIT[self.stored]
+        bound = unit * np.abs(truth) + (unit + 3e-5) * self.truth(size=True) + 1e-6
+        return bool((np.abs(result.astype(np.float64) - truth) <= bound).all())  # False also where there is NaN
+
+
+HALVES = ["float16", "bfloat16"]
+
+
+@pytest.mark.parametrize("head", [16, 32, 64])
+@pytest.mark.parametrize("stored", HALVES)
+def test_attention(cupy, compiled, stored, head):
+    batch = Batch(stored, head)
+    assert batch.within_rounding(batch.run(cupy, compiled, "attention.cu"))
+
+
+@pytest.mark.parametrize("head", [48, 80, 128])
+def test_heads_of_other_sizes(cupy, compiled, head):
+    batch = Batch("float16", head, heads=1, asked=SOME, masked=True)
+    assert batch.within_rounding(batch.run(cupy, compiled, "attention.cu"))
+
+
+@pytest.mark.parametrize("stored", HALVES)
+def test_masks_and_fewer_queries(cupy, compiled, thread_order, stored):
+    batch = Batch(stored, 64, asked=SOME, masked=True)
+    assert batch.within_rounding(batch.run(cupy, compiled, "attention.cu"))
+
+
+@pytest.mark.parametrize("queries", [64, 128])
+def test_dropout(cupy, compiled, queries):
+    batch = Batch("float16", 64, masked=True, rate=0.1)
+    assert batch.within_rounding(batch.run(cupy, compiled, "attention.cu", queries))
+
+
+def test_two_strips_a_warp(cupy, compiled):
+    batch = Batch("bfloat16", 64, masked=True)
+    assert batch.within_rounding(batch.run(cupy, compiled, "attention.cu", 128))
+
+
+@pytest.mark.parametrize("file, stored", [("attention.cu", "float16"), ("attention_float32.cu", "float")])
+def test_no_order_of_threads_changes_a_bit(cupy, compiled, monkeypatch, file, stored):
+    if not hasattr(cupy, "emulation"):
+        pytest.skip("a GPU orders its threads itself")
+    batch, results = Batch(stored, 32, masked=True), []
+    for order in cupy.emulation.ORDERS:
+        monkeypatch.setattr(cupy.emulation, "thread_order", order)
+        results.append(batch.run(cupy, compiled, file))
+    assert all(np.array_equal(results[0], result) for result in results[1:])
+
+
+def test_sentence_with_all_keys_masked_is_uniform(cupy, compiled):
+    """And not NaN, nor a hair off: its probabilities are all 1 before they are divided."""
+    batch = Batch("float16", 16, heads=1, asked=(70,), lengths=(70,))
+    batch.keep = np.zeros(70, bool)
+    batch.kv[:, 16:] = np.arange(70)[:, None]
+    assert (batch.run(cupy, compiled, "attention.cu") == 34.5).all()
+
+
+def test_large_scores(cupy, compiled):
+    """Scores of thousands, whose exp overflows, and which leave one probability that counts."""
+    batch = Batch("float16", 16, heads=1)
+    batch.q *= 50
+    batch.kv[:, :16] *= 50
+    assert batch.within_rounding(batch.run(cupy, compiled, "attention.cu"))
+
+
+@pytest.mark.parametrize("head", [5, 32, 36, 64, 80, 128])
+def test_float32(cupy, compiled, head):
+    """About as close to float64 as the definitions in float32: measured 0.97 to 1.14 of their error, 1.37 for 5."""
+    batch = Batch("float", head, heads=1, asked=SOME, masked=True)
+    result, truth = batch.run(cupy, compiled, "attention_float32.cu"), batch.truth()
+    error, theirs = np.abs(result - truth), np.abs(batch.truth(np.float32) - truth)
+    assert np.sqrt((error**2).mean()) <= 1.4 * np.sqrt((theirs**2).mean())
+    assert error.max() <= 1e-5
+
+
+@pytest.mark.parametrize("stored", ["float", "bfloat16"])
+def test_float32_dropout(cupy, compiled, thread_order, stored):
+    batch = Batch(stored, 20, masked=True, rate=0.2)
+    assert batch.within_rounding(batch.run(cupy, compiled, "attention_float32.cu"))
+
+
+@pytest.mark.parametrize("head", range(16, 129, 16))
+def test_rows_of_a_matrix_lie_in_different_banks(head):
+    """8 rows of 16 bytes, HEAD + 8 numbers of 2 bytes apart, fill the 32 banks of 4 bytes; HEAD apart they do not."""
+
+    def banks(step):
+        return {(row * step // 2 + word) % 32 for row in range(8) for word in range(4)}
+
+    assert len(banks(head + 8)) == 32
+    assert len(banks(head)) < 32
+
+
+@pytest.mark.parametrize("head", [5, 16, 36, 64, 80, 128])
+def test_rows_of_floats_lie_in_different_banks(head):
+    """attention_rows.cuh: 8 consecutive rows, 16 bytes of each; and 4 rows of 8 weights."""
+    wide = -(-head // 4) * 4
+    step = wide if wide // 4 % 2 else wide + 4
+    assert len({(row * step + word) % 32 for row in range(8) for word in range(4)}) == 32
+    assert len({(row * (32 + 8) + column) % 32 for row in range(4) for column in range(8)}) == 32
