@@ -1,5 +1,7 @@
 """cupy.cuda: one device, streams and events that have nothing to wait for."""
 
+import importlib
+
 from ..memory import MemoryPool, OutOfMemoryError
 from . import memory, runtime
 
@@ -14,6 +16,13 @@ __all__ = [
     "memory",
     "runtime",
 ]
+
+
+def __getattr__(name):
+    """cublas loads libraries, so CuPy too imports it when somebody looks."""
+    if name == "cublas":
+        return importlib.import_module(".cublas", __name__)
+    raise AttributeError(name)
 
 
 class Device:
