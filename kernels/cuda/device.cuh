@@ -35,10 +35,10 @@ template <> __device__ __forceinline__ unsigned rounded_pair<bfloat16>(float a, 
 template <class A, class B> struct Same { static constexpr bool value = false; };
 template <class A> struct Same<A, A> { static constexpr bool value = true; };
 
-// ------------------------------------------------------------------------------------------------ eight numbers at once
+// ----------------------------------------------------------------------------------------------- eight numbers at once
 
-// Numbers are moved in pieces of PIECE: 16 bytes of a half type, twice 16 of float. `from` and `to` are on a multiple of
-// 16 bytes.
+// Numbers are moved in pieces of PIECE: 16 bytes of a half type, twice 16 of float. `from` and `to` are on a multiple
+// of 16 bytes.
 constexpr int PIECE = 8;
 
 template <class T>
@@ -64,8 +64,9 @@ __device__ __forceinline__ void store_piece(T* to, const float (&from)[PIECE]) {
         *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
         *reinterpret_cast<float4*>(to + 4) = make_float4(from[4], from[5], from[6], from[7]);
     } else {
-        *reinterpret_cast<uint4*>(to) = make_uint4(rounded_pair<T>(from[0], from[1]), rounded_pair<T>(from[2], from[3]),
-                                                   rounded_pair<T>(from[4], from[5]), rounded_pair<T>(from[6], from[7]));
+        *reinterpret_cast<uint4*>(to) =
+            make_uint4(rounded_pair<T>(from[0], from[1]), rounded_pair<T>(from[2], from[3]),
+                       rounded_pair<T>(from[4], from[5]), rounded_pair<T>(from[6], from[7]));
     }
 }
 
@@ -97,7 +98,7 @@ __device__ __forceinline__ void store_piece_of(T* row, const float (&from)[PIECE
     }
 }
 
-// ----------------------------------------------------------------------------------------------------- sums over threads
+// --------------------------------------------------------------------------------------------------- sums over threads
 
 constexpr unsigned ALL_LANES = 0xffffffffu;
 

@@ -26,7 +26,8 @@ extern "C" __global__ void embed(const long long* __restrict__ ids, const long l
 extern "C" __global__ void embed_layer_norm(const long long* __restrict__ ids, const long long* __restrict__ positions,
                                             const float* __restrict__ words, const float* __restrict__ places,
                                             const float* __restrict__ weight, const float* __restrict__ bias,
-                                            float* __restrict__ out, STORED* __restrict__ copy, int N, int D, float eps) {
+                                            float* __restrict__ out, STORED* __restrict__ copy, int N, int D,
+                                            float eps) {
     const int i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (i >= N) return;  // the whole warp
     Row row;

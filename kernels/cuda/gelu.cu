@@ -1,10 +1,10 @@
 // GELU and its sisters on the GPU: one number in, one number out, eight a thread.
 //
-// The formula is the CPU kernel's (kernels/gelu.py, where it is derived): x Phi(x) = max(x, 0) - z Q(z) with z = |x| and
-// the tail Q(z) = exp(-z^2 / 2) R(z / (z + 4)), R a polynomial of degree 12 within 2e-9. CUDA's own erff would lose digits
-// for negative x, and its erfcf takes two branches, of which a warp often walks both. This takes none: 13 multiply-adds,
-// one division and one power of 2 by the special-function unit, each 2 units in the last place off at most, which the
-// polynomial's argument and a bump below 0.17 bear. Reading and writing stays the longer part in half precision.
+// The formula is the CPU kernel's (kernels/gelu.py, where it is derived): x Phi(x) = max(x, 0) - z Q(z) with z = |x|
+// and the tail Q(z) = exp(-z^2 / 2) R(z / (z + 4)), R a polynomial of degree 12 within 2e-9. CUDA's own erff would lose
+// digits for negative x, and its erfcf takes two branches, of which a warp often walks both. This takes none: 13
+// multiply-adds, one division and one power of 2 by the special-function unit, each 2 units in the last place off at
+// most, which the polynomial's argument and a bump below 0.17 bear.
 //
 // Compiled for ACTIVATION (a function of this file), INPUT and STORED (the types of x and out). Where both types are
 // one, out may be x.

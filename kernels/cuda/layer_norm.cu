@@ -1,12 +1,12 @@
 // LayerNorm on the GPU, and the addition that comes before it.
 //
 // A warp keeps its row in registers (row.cuh) from the only time it is read to the only time it is written. In half
-// precision that is 2 + 4 bytes a number to read, the sublayer's result and the residual, and 4 + 2 to write: the float32
-// result, and its rounded copy for the next linear map, which would otherwise read 4 bytes and write 2 once more. Weight
-// and bias are the same for all rows and come from the cache.
+// precision that is 2 + 4 bytes a number to read, the sublayer's result and the residual, and 4 + 2 to write: the
+// float32 result, and its rounded copy for the next linear map, which would otherwise read 4 bytes and write 2 once
+// more. Weight and bias are the same for all rows and come from the cache.
 //
-// Compiled for INPUT, what x is (float, float16, bfloat16), STORED, what the copy is (float: there is none), and PIECES,
-// the least with D <= 256 PIECES.
+// Compiled for INPUT, what x is (float, float16, bfloat16), STORED, what the copy is (float: there is none, and its
+// pointer is null), and PIECES, the least with D <= 256 PIECES.
 
 #include "row.cuh"
 

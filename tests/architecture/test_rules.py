@@ -1,6 +1,7 @@
 """The house rules, read off the syntax tree: who may import whom, and how long the reading path may be."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,14 @@ def test_only_verbs_reach_for_training_and_late():
         if room != "training":
             names = imports(path, top_level_only=room == "cli")
             assert not any(n.startswith("nanodistil.training") for n in names), path
+
+
+def test_assembly_stands_in_one_file():
+    """kernels/cuda/ptx.cuh is what the emulator of the tests replaces: assembly elsewhere would never be seen by it."""
+    for path in sorted((ROOMS["kernels"] / "cuda").iterdir()):
+        text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+        assert not re.search(r"\basm\b", text) or path.name == "ptx.cuh", path
+        assert set(re.findall(r"#include (.*)", text)) <= {f'"{p.name}"' for p in path.parent.glob("*.cuh")}, path
 
 
 def test_no_catch_all_rooms():

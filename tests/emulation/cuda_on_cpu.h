@@ -11,7 +11,7 @@
 // time, memory bandwidth, caches, races inside one gathering to the next that no order of whole fibers brings to light.
 //
 // Registers that nobody wrote hold rubbish (-ftrivial-auto-var-init=pattern), subnormal floats are flushed to zero as
-// CuPy asks NVRTC to. Products and sums are not contracted to fused ones, which a GPU does: results differ in the last bit.
+// CuPy asks NVRTC to. A product and a sum are not contracted to one fused operation, as on a GPU: last bits differ.
 #pragma once
 #define EMULATED 1
 
@@ -25,7 +25,7 @@
 #include <ucontext.h>
 #include <utility>
 
-// ------------------------------------------------------------------------------------------------- words of the language
+// ----------------------------------------------------------------------------------------------- words of the language
 
 #define __global__
 #define __device__
@@ -57,7 +57,7 @@ struct float16;
 struct bfloat16;
 }
 
-// ------------------------------------------------------------------------------------------------------ fibers and blocks
+// --------------------------------------------------------------------------------------------------- fibers and blocks
 
 extern "C" __attribute__((weak, visibility("hidden"))) unsigned char __start_emulated_shared[];
 extern "C" __attribute__((weak, visibility("hidden"))) unsigned char __stop_emulated_shared[];
@@ -216,7 +216,8 @@ static void arrange(int* order, int n, int how) {
 static bool run_block(int threads, int shared, int how) {
     memset(dynamic_shared, NOT_A_NUMBER, shared);
     memset(dynamic_shared + shared, UNTOUCHED, GUARD);
-    if (__start_emulated_shared) memset(__start_emulated_shared, NOT_A_NUMBER, __stop_emulated_shared - __start_emulated_shared);
+    if (__start_emulated_shared)
+        memset(__start_emulated_shared, NOT_A_NUMBER, __stop_emulated_shared - __start_emulated_shared);
     block = {threads, 0, 0, nullptr, 0};
     for (int t = 0; t < threads; ++t) {
         Fiber& f = fibers[t];
@@ -400,7 +401,7 @@ extern "C" {
 }
 }
 
-// -------------------------------------------------------------------------------------------------- builtins of a kernel
+// ------------------------------------------------------------------------------------------------ builtins of a kernel
 
 #define threadIdx (emulated::now->index)
 #define blockIdx (emulated::block_index)
@@ -491,7 +492,9 @@ inline unsigned short bfloat16_bits(float x) {
 }
 inline float from_bfloat16_bits(unsigned short h) { return __uint_as_float(unsigned(h) << 16); }
 inline unsigned half_pair(float low, float high) { return half_bits(low) | unsigned(half_bits(high)) << 16; }
-inline unsigned bfloat16_pair(float low, float high) { return bfloat16_bits(low) | unsigned(bfloat16_bits(high)) << 16; }
+inline unsigned bfloat16_pair(float low, float high) {
+    return bfloat16_bits(low) | unsigned(bfloat16_bits(high)) << 16;
+}
 
 inline float fast_exp2(float x) { return exp2f(x); }
 
@@ -499,7 +502,8 @@ namespace emulated {
 struct Factors { unsigned a[4], b[2]; };
 
 template <class Number>
-static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Number number, const char* what, int line) {
+static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Number number, const char* what,
+                     int line) {
     Factors mine;
     memcpy(mine.a, a, sizeof a), memcpy(mine.b, b, sizeof b);
     Posted<Factors> all = exchange(mine, what, line);

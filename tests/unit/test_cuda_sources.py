@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from nanodistil.kernels import numpy_ops
 
+HALF_TYPES = ({"STORED": "float16"}, {"STORED": "bfloat16"})
+TYPES = ({"STORED": "float"}, *HALF_TYPES)
+VARIANTS = {  # what each file is compiled for where it matters most: all of it must fit in registers
+    "layer_norm.cu": (*TYPES, {"STORED": "float16", "INPUT": "float"}, {"STORED": "float", "PIECES": 12}),
+    "embed.cu": TYPES,
+    "gelu.cu": (*TYPES, {"STORED": "float16", "INPUT": "float"}, {"ACTIVATION": "hyperbolic_tangent"}),
+}
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 EPS = np.float32(numpy_ops.LAYER_NORM_EPS)
 
 
@@ -36,6 +49,33 @@ def close(result, truth, dtype, slack=0.0):
 
 def pieces(D):
     return -(-D // 256)
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc here")
+@pytest.mark.parametrize("file", sorted(VARIANTS))
+def test_nvcc_compiles_them_without_spilling(cupy, tmp_path, file):
+    from nanodistil.kernels.cuda_source import source
+
+    path = tmp_path / file
+    path.write_text(source(file), encoding="utf-8")
+    targets = [f"-gencode=arch={a.replace('sm', 'compute')},code={a}" for a in ARCHITECTURES]
+    for defines in VARIANTS[file]:
+        options = [f"-D{name}={value}" for name, value in defines.items()]
+        command = ["nvcc", "-std=c++17", "-ftz=true", "-Werror=all-warnings", "-Xptxas=-v", *targets, *options]
+        result = subprocess.run(
+            [*command, "-fatbin", "-o", str(tmp_path / "out"), str(path)], capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+        spills = re.findall(r"(\d+) bytes spill stores", result.stderr)
+        assert len(spills) >= len(ARCHITECTURES) and set(spills) == {"0"}, (defines, result.stderr)
+
+
+def test_every_source_has_variants():
+    from nanodistil import kernels
+
+    folder = Path(kernels.__file__).parent / "cuda"
+    assert {p.name for p in folder.glob("*.cu")} == set(VARIANTS)
 
 
 @pytest.mark.parametrize("N, D", [(1, 1), (5, 37), (9, 64), (3, 768), (2, 1030)])
