@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-ADD_ONE = 'extern "C" __global__ void f(const float* __restrict__ x, float* __restrict__ y, int n) {'
-
 
 @pytest.fixture
 def emulated(cupy):
@@ -16,12 +14,23 @@ def emulated(cupy):
     return cupy
 
 
-def kernel(cupy, body, arguments="const float* x, float* y, int n"):
-    code = f'#include "device.cuh"\nextern "C" __global__ void f({arguments}) {{\n{body}\n}}\n'
+XYN = "const float* x, float* y, int n"
+
+
+def kernel(cupy, body, arguments=XYN):
+    """A kernel of these lines, with the words of device.cuh."""
+    return kernels(cupy, {"f": body}, arguments)["f"]
+
+
+def kernels(cupy, bodies, arguments=XYN):
+    """Several, compiled together: {name: body} -> {name: kernel}."""
     from nanodistil.kernels.cuda_source import source
 
-    code = code.replace('#include "device.cuh"\n', source("device.cuh") + '#line 1 "f.cu"\n')
-    return cupy.RawModule(code=code, options=("-std=c++17",), backend="nvrtc").get_function("f")
+    code = source("device.cuh")
+    for i, body in enumerate(bodies.values()):
+        code += f'#line 1 "f{i}.cu"\nextern "C" __global__ void f{i}({arguments}) {{\n{body}\n}}\n'
+    module = cupy.RawModule(code=code, options=("-std=c++17",), backend="nvrtc")
+    return {name: module.get_function(f"f{i}") for i, name in enumerate(bodies)}
 
 
 FAULTS = {
@@ -52,14 +61,14 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_found(emulated, fault):
-    body, message = FAULTS[fault]
+    message = FAULTS[fault][1]
+    bodies = {name: body for name, (body, _) in FAULTS.items()}
+    all_of_them = kernels(emulated, {**bodies, "none": "y[threadIdx.x] = x[threadIdx.x] + warp_sum(1);"})
     x, y = emulated.zeros(64, np.float32), emulated.zeros(64, np.float32)
-    f = kernel(emulated, body)
     with pytest.raises(emulated.emulation.EmulationError, match=message):
-        f((1,), (64,), (x, y, np.int32(64)), shared_mem=64)
-    good = kernel(emulated, "y[threadIdx.x] = x[threadIdx.x] + warp_sum(1);")
+        all_of_them[fault]((1,), (64,), (x, y, np.int32(64)), shared_mem=64)
     y = emulated.zeros(64, np.float32)
-    good((1,), (64,), (x, y, np.int32(64)))  # a failed launch leaves nothing behind
+    all_of_them["none"]((1,), (64,), (x, y, np.int32(64)))  # a failed launch leaves nothing behind
     assert (y.get() == 32).all()
 
 
@@ -88,7 +97,7 @@ MIRROR = np.arange(64, dtype=np.float32)[::-1]
 
 @pytest.mark.parametrize("race", RACES)
 def test_races_show_in_some_order(emulated, monkeypatch, race):
-    f = kernel(emulated, RACES[race])
+    f = kernels(emulated, RACES)[race]
     wrong = 0
     for order in emulated.emulation.ORDERS:
         monkeypatch.setattr(emulated.emulation, "thread_order", order)
