@@ -11,7 +11,7 @@
 //
 // - exp is expf, to 2 units in the last place, of a difference, not 2^x of a fused product.
 // - what a tile adds to the context is summed apart and then joined, context = shrink context + tile: sums of KEYS and
-//   of T / KEYS numbers instead of one of T, for the price of a few registers, as `linear` of numpy_ops has it.
+// of T / KEYS numbers instead of one of T, for the price of a few registers, as `linear` of numpy_ops has it.
 //
 // Counted, HEAD 64: 128 multiplications a score, 16 for 2 reads of 16 bytes, and of the second product 16 for 3. The
 // multipliers are the limit; the loads of a tile are hidden by other blocks on the multiprocessor, so there is no
