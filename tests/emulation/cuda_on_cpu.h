@@ -89,9 +89,8 @@ struct Copy {  // asynchronous: it may happen at any time between its command an
 
 struct Fiber {
     jmp_buf here;
-    Copy copies[MOST_COPIES];
     int pending, group;
-    bool started, done;
+    bool done;
     uint3 index;
     Warp* warp;
     int lane;
@@ -100,6 +99,8 @@ struct Fiber {
 };
 
 static Fiber fibers[MOST_THREADS];
+static bool started[MOST_THREADS];
+static Copy copies[MOST_THREADS][MOST_COPIES];
 static Warp warps[MOST_THREADS / LANES];
 static Gathering block;
 static unsigned char* stacks;  // of all fibers of all modules: one launch runs at a time
@@ -134,7 +135,7 @@ static void gather(Gathering& g, const char* what, int line) {
     if (g.arrived == 0) {
         g.what = what;
         g.line = line;
-    } else if (strcmp(g.what, what) != 0 || g.line != line) {
+    } else if (g.line != line || (g.what != what && strcmp(g.what, what) != 0)) {
         fail("%s at line %d, while others wait in %s at line %d", what, line, g.what, g.line);
     }
     if (++g.arrived == g.size) {
@@ -181,8 +182,8 @@ static __attribute__((noinline)) int resume(Fiber* fiber) {
     now = fiber;
     int how = _setjmp(scheduler);
     if (how) return how;
-    if (now->started) _longjmp(now->here, 1);
-    now->started = true;
+    if (started[now - fibers]) _longjmp(now->here, 1);
+    started[now - fibers] = true;
     static ucontext_t context;
     getcontext(&context);
     context.uc_stack.ss_sp = stacks + (now - fibers) * (STACK + STACK_GUARD) + STACK_GUARD;
@@ -267,7 +268,7 @@ static const char* run(void (*function)(void**), void** args, const unsigned* sh
     arguments = args;
     order_of_run = how;
     stacks = stacks_of_all;
-    for (Fiber& f : fibers) f.started = false;  // other modules ran on these stacks, or a failed launch left its traces
+    memset(started, 0, sizeof started);  // other modules ran on these stacks, or a failed launch left its traces
     grid_size = {shape[0], shape[1], shape[2]};
     block_size = {shape[3], shape[4], shape[5]};
     static unsigned char signal_stack[65536];
@@ -308,9 +309,9 @@ static void finish_copies(int newest_group) {
     Fiber& f = *now;
     int kept = 0;
     for (int i = 0; i < f.pending; ++i) {
-        Copy& c = f.copies[i];
+        Copy& c = copies[now - fibers][i];
         if (c.group > newest_group) {
-            f.copies[kept++] = c;
+            copies[now - fibers][kept++] = c;
         } else if (c.from) {
             memcpy(c.to, c.from, 16);
         } else {
@@ -558,8 +559,8 @@ inline void copy_async_16(void* shared, const void* global, bool there = true, i
     if (!emulated::is_shared(shared, 16)) emulated::fail("copy_async_16 at line %d: not to shared memory", line);
     emulated::Fiber& f = *emulated::now;
     if (f.pending == emulated::MOST_COPIES) emulated::fail("copy_async_16 at line %d: too many at once", line);
-    f.copies[f.pending++] = {shared, there ? global : nullptr, f.group};
     using namespace emulated;
+    copies[now - fibers][f.pending++] = {shared, there ? global : nullptr, f.group};
     if (order_of_run == FORWARD || (order_of_run == SHUFFLED && random_below(2))) finish_copies(f.group);
 }
 inline void copy_async_commit() { ++emulated::now->group; }

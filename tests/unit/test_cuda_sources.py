@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,47 @@ def close(result, truth, dtype, slack=0.0):
 def pieces(D):
     """At least 3, so that most widths share one compilation."""
     return max(3, -(-D // 256))
+
+
+def test_sources_hold_each_file_once(cupy):
+    from nanodistil.kernels.cuda_source import source
+
+    text = source("embed.cu")
+    assert "#include" not in text
+    for name in ("embed.cu", "row.cuh", "device.cuh", "ptx.cuh"):
+        assert text.count(f'#line 1 "{name}"') == 1
+    line = text.splitlines().index(
+        'extern "C" __global__ void embed(const long long* __restrict__ ids, const long long* __restrict__ positions,'
+    )
+    before = [n for n, t in enumerate(text.splitlines()[:line]) if t.startswith("#line")][-1]
+    named = int(text.splitlines()[before].split()[1]) + line - before - 1
+    assert (
+        (SOURCES / "embed.cu")
+        .read_text("utf-8")
+        .splitlines()[named - 1]
+        .startswith('extern "C" __global__ void embed(')
+    )
+
+
+def test_compiled_once(cupy, compiled):
+    assert compiled("gelu.cu", STORED="float16") is compiled("gelu.cu", STORED="float16")
+    assert compiled("gelu.cu", STORED="float16") is not compiled("gelu.cu", STORED="bfloat16")
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_cupy_finds_a_folder_to_cache_in(cupy, monkeypatch, tmp_path, writable):
+    """CuPy makes this folder when it is imported, and fails where it cannot."""
+    from nanodistil.kernels.cuda_source import settle_cache
+
+    (tmp_path / "file").touch()
+    place = tmp_path / ("folder" if writable else "file") / "kernel_cache"
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(place))
+    settle_cache()  # CuPy is there already: too late, nothing changes
+    assert not place.exists() and os.environ["CUPY_CACHE_DIR"] == str(place)
+    monkeypatch.delitem(sys.modules, "cupy")
+    settle_cache()
+    found = Path(os.environ["CUPY_CACHE_DIR"])
+    assert (found == place) is writable and found.is_dir() and (writable or found.stat().st_mode & 0o777 == 0o700)
 
 
 @pytest.mark.sweep

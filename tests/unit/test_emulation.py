@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -167,6 +170,42 @@ def test_arrays_do_not_mix_with_numpy(emulated):
             mixture()
     assert ((x + 1) * np.float32(2) == emulated.asarray(host + 2)).get().all()
     assert (x[emulated.asarray(np.array([0, 2]))].get() == 0).all()
+
+
+MISSING = """
+import sys
+try:
+    import cupy
+except ImportError:
+    sys.exit("no CuPy")
+for name in sys.argv[1:]:
+    at = cupy
+    for part in name.split("."):
+        at = getattr(at, part, None)
+    if at is None:
+        print(name)
+"""
+
+
+def test_every_name_is_one_of_cupys(emulated):
+    """Where CuPy is installed; it need not have a GPU to be asked."""
+    places = {
+        "": emulated.__all__,
+        "ndarray.": [name for name in vars(emulated.ndarray) if name[0] != "_"],
+        "cuda.": emulated.cuda.__all__,
+        "cuda.runtime.": [name for name in vars(emulated.cuda.runtime) if name[:3] in ("get", "set", "mem", "CUD")],
+        "cuda.Device.": [name for name in vars(emulated.cuda.Device) if name[0] != "_"],
+        "cuda.Stream.": ["synchronize", "record", "wait_event", "use", "null"],
+        "cuda.Event.": ["record", "synchronize", "done"],
+        "cuda.MemoryPool.": [name for name in vars(emulated.cuda.MemoryPool) if name[0] != "_"],
+        "RawKernel.": ["__call__", "max_dynamic_shared_size_bytes"],
+        "RawModule.": ["get_function"],
+    }
+    names = [place + name for place, found in places.items() for name in found if name != "emulation"]
+    answer = subprocess.run([sys.executable, "-c", MISSING, *names], capture_output=True, text=True)
+    if answer.stderr == "no CuPy\n":
+        pytest.skip("CuPy is not installed")
+    assert (answer.returncode, answer.stdout) == (0, ""), answer.stderr
 
 
 def test_fresh_memory_is_not_zero_and_views_share_it(emulated):

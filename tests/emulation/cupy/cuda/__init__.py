@@ -2,14 +2,13 @@
 
 import importlib
 
-from ..memory import MemoryPool, OutOfMemoryError
+from ..memory import MemoryPool
 from . import memory, runtime
 
 __all__ = [
     "Device",
     "Event",
     "MemoryPool",
-    "OutOfMemoryError",
     "Stream",
     "get_current_stream",
     "get_elapsed_time",
