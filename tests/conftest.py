@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,22 +66,40 @@ def random_tensors(config, head="masked_lm", seed=0, dtype=np.float32, scale=0.2
 EMULATION = Path(__file__).resolve().parent / "emulation"
 
 
+def modules_of_cupy():
+    return [name for name in sys.modules if name.partition(".")[0] in ("cupy", "cupyx", "cupy_backends")]
+
+
 @pytest.fixture(scope="session")
-def cupy():
-    """CuPy where it has a GPU; elsewhere its stand-in, which runs the kernels on the CPU, compiled by g++."""
+def stand_in():
+    """The modules of the stand-in for CuPy, {name: module}; none where CuPy has a GPU."""
     if find_spec("cupy"):
         import cupy
 
         try:
             if cupy.cuda.runtime.getDeviceCount():
-                return cupy
+                return {}
         except cupy.cuda.runtime.CUDARuntimeError:
             pass
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("cupy", "cupyx", "cupy_backends")]:
-            del sys.modules[name]
-    if not shutil.which("g++"):
-        pytest.skip("neither a GPU nor g++ to run kernels on")
-    sys.path.insert(0, str(EMULATION))
+    probe = ["g++", "-ftrivial-auto-var-init=pattern", "-fsyntax-only", "-x", "c++", os.devnull]
+    if sys.platform != "linux" or not shutil.which("g++") or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("neither a GPU nor Linux with g++ 12 or later to run kernels on")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in modules_of_cupy():
+            patch.delitem(sys.modules, name)
+        patch.syspath_prepend(EMULATION)
+        importlib.import_module("cupy")
+        return {name: sys.modules.pop(name) for name in modules_of_cupy()}
+
+
+@pytest.fixture
+def cupy(stand_in, monkeypatch):
+    """CuPy where it has a GPU; elsewhere, for this test, its stand-in, which runs the kernels on the CPU."""
+    if stand_in:
+        for name in modules_of_cupy():
+            monkeypatch.delitem(sys.modules, name)
+        for name, module in stand_in.items():
+            monkeypatch.setitem(sys.modules, name, module)
     return importlib.import_module("cupy")
 
 
