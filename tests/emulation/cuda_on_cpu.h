@@ -2,16 +2,20 @@
 //
 // A thread of a block is a fiber, a stack of its own that runs until it must wait. Blocks run one after the other, the
 // fibers of a block in an order that the caller names; a barrier, a shuffle or a tensor-core product is a gathering at
-// which a fiber waits until all of its block or warp have come. So a forgotten barrier is no race that shows once in a
-// thousand runs: under one order or another it gives a wrong number every time.
+// which a fiber waits until all of its block or warp have come.
 //
-// It is stricter than a GPU. Lanes that meet at different lines, a gathering that some never reach, shared memory read
-// before it is written (it starts as NaN) or past its end, a misaligned 16-byte access, an index past an array, a
-// pointer into nothing: all end the launch with a message instead of a wrong number or a hang. What it does not know:
-// time, memory bandwidth, caches, races inside one gathering to the next that no order of whole fibers brings to light.
+// Every access to memory is seen (g++ -fsanitize=thread announces them, to functions that stand here). Two threads that
+// touch the same byte of shared memory, one of them writing, are at odds unless a barrier stands between them:
+// __syncthreads, or __syncwarp within a warp; a shuffle orders nothing. So a forgotten barrier is found in every run, not
+// in one of a thousand. Global memory may be touched within the arrays that a launch names, and nowhere else.
 //
-// Registers that nobody wrote hold rubbish (-ftrivial-auto-var-init=pattern), subnormal floats are flushed to zero as
-// CuPy asks NVRTC to. A product and a sum are not contracted to one fused operation, as on a GPU: last bits differ.
+// It is stricter than a GPU in other things. Lanes that meet at different lines, a gathering that some never reach,
+// shared memory past its end, a misaligned 16-byte access, an index past an array: all end the launch with a message
+// instead of a wrong number or a hang. Shared memory starts as NaN, and registers that nobody wrote hold rubbish
+// (-ftrivial-auto-var-init=pattern). What it does not know: time, memory bandwidth, caches, and races between blocks.
+//
+// Subnormal floats are flushed to zero, as CuPy asks NVRTC to. A product and a sum are not contracted to one fused
+// operation, as on a GPU: last bits differ.
 #pragma once
 #define EMULATED 1
 
@@ -62,11 +66,13 @@ struct bfloat16;
 extern "C" __attribute__((weak, visibility("hidden"))) unsigned char __start_emulated_shared[];
 extern "C" __attribute__((weak, visibility("hidden"))) unsigned char __stop_emulated_shared[];
 
+#define UNSEEN __attribute__((no_sanitize("thread")))  // an access of the emulator's own is none of a kernel
+
 namespace emulated {
 
 constexpr int LANES = 32, MOST_THREADS = 1024, GUARD = 4096;
 constexpr size_t STACK = 1 << 18, STACK_GUARD = 1 << 16;  // modules.py provides them, below each a forbidden piece
-constexpr int MOST_SHARED = 232448, MOST_POSTED = 64, MOST_COPIES = 256;
+constexpr int MOST_SHARED = 232448, MOST_POSTED = 64, MOST_COPIES = 256, MOST_STATIC = 1 << 20;
 constexpr unsigned char NOT_A_NUMBER = 0xff, UNTOUCHED = 0xa5;  // 0xffff... is NaN in every floating type
 
 struct Gathering {  // a place where `size` fibers wait for each other, again and again
@@ -78,6 +84,7 @@ struct Gathering {  // a place where `size` fibers wait for each other, again an
 
 struct Warp {
     Gathering lanes;
+    unsigned epoch;  // how often __syncwarp was passed
     alignas(16) unsigned char posted[2][LANES][MOST_POSTED];  // by turn: nobody writes where somebody may still read
 };
 
@@ -85,7 +92,19 @@ struct Copy {  // asynchronous: it may happen at any time between its command an
     void* to;
     const void* from;
     int group;
+    bool done;
 };
+
+// Who touched a byte of shared memory since the last barrier. An epoch of the block is the time between two
+// __syncthreads, one of a warp that between two __syncwarp.
+struct Touched {
+    unsigned write_epoch, write_warp_epoch, read_epoch, read_warp_epoch;
+    unsigned read_lanes;  // of read_warp, in its last epoch
+    short writer, read_warp;
+    bool read_by_others;  // than read_warp
+};
+
+struct Range { uintptr_t first, end; };
 
 struct Fiber {
     jmp_buf here;
@@ -111,10 +130,15 @@ static uint3 block_index, block_size, grid_size;
 static void (*kernel)(void**);
 static void** arguments;
 alignas(1024) static unsigned char dynamic_shared[MOST_SHARED + GUARD];
+static Touched touched_dynamic[MOST_SHARED + GUARD];
+static Touched touched_static[MOST_STATIC];
+static unsigned epoch;  // of the block that runs; never used again
+static const Range* arrays;  // of this launch, in pairs: the pages of an array, and the array
+static int array_count;
 
-[[noreturn]] static __attribute__((noinline)) void leave(int how) { _longjmp(scheduler, how); }
+[[noreturn]] UNSEEN static __attribute__((noinline)) void leave(int how) { _longjmp(scheduler, how); }
 
-[[noreturn]] static void fail(const char* format, ...) {
+[[noreturn]] UNSEEN static void fail(const char* format, ...) {
     va_list values;
     va_start(values, format);
     int length = snprintf(message, sizeof message, "block (%u, %u, %u)", block_index.x, block_index.y, block_index.z);
@@ -127,11 +151,11 @@ alignas(1024) static unsigned char dynamic_shared[MOST_SHARED + GUARD];
     leave(2);
 }
 
-static __attribute__((noinline)) void suspend() {
+UNSEEN static __attribute__((noinline)) void suspend() {
     if (!_setjmp(now->here)) leave(1);
 }
 
-static void gather(Gathering& g, const char* what, int line) {
+UNSEEN static void gather(Gathering& g, const char* what, int line, unsigned* epoch = nullptr) {
     if (g.arrived == 0) {
         g.what = what;
         g.line = line;
@@ -141,6 +165,7 @@ static void gather(Gathering& g, const char* what, int line) {
     if (++g.arrived == g.size) {
         g.arrived = 0;
         ++g.turn;
+        if (epoch) ++*epoch;
         return;
     }
     now->waiting = &g;
@@ -148,11 +173,55 @@ static void gather(Gathering& g, const char* what, int line) {
     suspend();
 }
 
+UNSEEN static void touch_shared(Touched* bytes, int size, bool write) {
+    short self = now - fibers, warp = self / LANES;
+    unsigned warp_epoch = now->warp->epoch, lane = 1u << now->lane;
+    for (Touched* t = bytes; t < bytes + size; ++t) {
+        if (t->write_epoch == epoch && t->writer != self &&
+            (t->writer / LANES != warp || t->write_warp_epoch == warp_epoch))
+            fail("%s shared memory that thread %d wrote, and no barrier between them", write ? "writes" : "reads",
+                 t->writer);
+        bool read = t->read_epoch == epoch, same = read && t->read_warp == warp;
+        if (write) {
+            if (read && (!same || t->read_by_others))
+                fail("writes shared memory that warp %d reads, and no barrier between them", t->read_warp);
+            if (same && t->read_warp_epoch == warp_epoch && t->read_lanes & ~lane)
+                fail("writes shared memory that other lanes of its warp read, and no __syncwarp between them");
+            t->write_epoch = epoch, t->write_warp_epoch = warp_epoch, t->writer = self;
+        } else if (!read) {
+            t->read_epoch = epoch, t->read_warp_epoch = warp_epoch, t->read_warp = warp, t->read_lanes = lane;
+            t->read_by_others = false;
+        } else if (!same) {
+            t->read_by_others = true;
+        } else {
+            t->read_lanes = (t->read_warp_epoch == warp_epoch ? t->read_lanes : 0) | lane;
+            t->read_warp_epoch = warp_epoch;
+        }
+    }
+}
+
+UNSEEN static void touch(const void* at, int size, bool write) {
+    uintptr_t first = uintptr_t(at);
+    if (first - uintptr_t(stacks) < MOST_THREADS * (STACK + STACK_GUARD)) return;  // most are: a thread's own arrays
+    if (first - uintptr_t(dynamic_shared) < MOST_SHARED) {
+        touch_shared(touched_dynamic + (first - uintptr_t(dynamic_shared)), size, write);
+    } else if (first - uintptr_t(__start_emulated_shared) < uintptr_t(__stop_emulated_shared - __start_emulated_shared)) {
+        touch_shared(touched_static + (first - uintptr_t(__start_emulated_shared)), size, write);
+    } else {
+        bool beside = false;  // an array of this launch, and in none of them
+        for (const Range* r = arrays; r < arrays + 2 * array_count; r += 2) {
+            if (first >= r[1].first && first + size <= r[1].end) return;
+            beside |= first >= r[0].first && first < r[0].end;
+        }
+        if (beside) fail("%s %d bytes outside of every array", write ? "writes" : "reads", size);
+    }
+}
+
 // Every lane of the warp posts a value; each then reads those of all: result[lane] is T.
 template <class T>
 struct Posted {
     const unsigned char (*slots)[MOST_POSTED];
-    T operator[](int lane) const {
+    UNSEEN T operator[](int lane) const {
         T value;
         memcpy(&value, slots[lane], sizeof value);
         return value;
@@ -160,7 +229,7 @@ struct Posted {
 };
 
 template <class T>
-static Posted<T> exchange(const T& mine, const char* what, int line) {
+UNSEEN static Posted<T> exchange(const T& mine, const char* what, int line) {
     static_assert(sizeof(T) <= MOST_POSTED);
     Warp& warp = *now->warp;
     if (warp.lanes.size != LANES) fail("%s at line %d in a warp of %d lanes", what, line, warp.lanes.size);
@@ -170,7 +239,7 @@ static Posted<T> exchange(const T& mine, const char* what, int line) {
     return {slots};
 }
 
-static void fiber_main() {
+UNSEEN static void fiber_main() {
     for (;;) {  // a fiber is started once and then serves block after block
         kernel(arguments);
         now->done = true;
@@ -178,7 +247,7 @@ static void fiber_main() {
     }
 }
 
-static __attribute__((noinline)) int resume(Fiber* fiber) {
+UNSEEN static __attribute__((noinline)) int resume(Fiber* fiber) {
     now = fiber;
     int how = _setjmp(scheduler);
     if (how) return how;
@@ -198,7 +267,7 @@ static void report_signal(int signal) {
     fail(signal == SIGSEGV || signal == SIGBUS ? "an access outside of every array" : "signal %d", signal);
 }
 
-static unsigned random_below(unsigned n) {
+UNSEEN static unsigned random_below(unsigned n) {
     static unsigned state = 2463534242u;
     state ^= state << 13, state ^= state >> 17, state ^= state << 5;
     return state % n;
@@ -208,18 +277,19 @@ enum Order { FORWARD, BACKWARD, SHUFFLED };
 
 static int order_of_run;
 
-static void arrange(int* order, int n, int how) {
+UNSEEN static void arrange(int* order, int n, int how) {
     for (int i = 0; i < n; ++i) order[i] = how == BACKWARD ? n - 1 - i : i;
     if (how == SHUFFLED)
         for (int i = n - 1; i > 0; --i) std::swap(order[i], order[random_below(i + 1)]);
 }
 
-static bool run_block(int threads, int shared, int how) {
+UNSEEN static bool run_block(int threads, int shared, int how) {
     memset(dynamic_shared, NOT_A_NUMBER, shared);
     memset(dynamic_shared + shared, UNTOUCHED, GUARD);
     if (__start_emulated_shared)
         memset(__start_emulated_shared, NOT_A_NUMBER, __stop_emulated_shared - __start_emulated_shared);
     block = {threads, 0, 0, nullptr, 0};
+    ++epoch;
     for (int t = 0; t < threads; ++t) {
         Fiber& f = fibers[t];
         f.done = false;
@@ -262,12 +332,14 @@ static bool run_block(int threads, int shared, int how) {
     return true;
 }
 
-static const char* run(void (*function)(void**), void** args, const unsigned* shape, int shared, int how,
-                       unsigned char* stacks_of_all) {
+UNSEEN static const char* run(void (*function)(void**), void** args, const unsigned* shape, int shared, int how,
+                       unsigned char* stacks_of_all, const Range* ranges, int ranges_count) {
     kernel = function;
     arguments = args;
     order_of_run = how;
     stacks = stacks_of_all;
+    arrays = ranges;
+    array_count = ranges_count;
     memset(started, 0, sizeof started);  // other modules ran on these stacks, or a failed launch left its traces
     grid_size = {shape[0], shape[1], shape[2]};
     block_size = {shape[3], shape[4], shape[5]};
@@ -296,26 +368,35 @@ static const char* run(void (*function)(void**), void** args, const unsigned* sh
 #endif
     sigaction(SIGSEGV, &segv, nullptr), sigaction(SIGBUS, &bus, nullptr), sigaction(SIGFPE, &fpe, nullptr);
     sigaltstack(&before, nullptr);
+    array_count = 0;  // the list is gone when this returns
     return message;
 }
 
-static bool is_shared(const void* at, int bytes) {
+UNSEEN static bool is_shared(const void* at, int bytes) {
     const unsigned char* p = static_cast<const unsigned char*>(at);
     return (p >= dynamic_shared && p + bytes <= dynamic_shared + MOST_SHARED) ||
            (p >= __start_emulated_shared && p + bytes <= __stop_emulated_shared);
 }
 
-static void finish_copies(int newest_group) {
+UNSEEN static void copy(Copy& c) {
+    if (c.done) return;
+    c.done = true;
+    if (c.from)
+        memcpy(c.to, c.from, 16);
+    else
+        memset(c.to, 0, 16);
+}
+
+UNSEEN static void finish_copies(int newest_group) {
     Fiber& f = *now;
+    Copy* all = copies[now - fibers];
     int kept = 0;
     for (int i = 0; i < f.pending; ++i) {
-        Copy& c = copies[now - fibers][i];
-        if (c.group > newest_group) {
-            copies[now - fibers][kept++] = c;
-        } else if (c.from) {
-            memcpy(c.to, c.from, 16);
+        if (all[i].group > newest_group) {
+            all[kept++] = all[i];
         } else {
-            memset(c.to, 0, 16);
+            copy(all[i]);
+            touch(all[i].to, 16, true);  // or only now
         }
     }
     f.pending = kept;
@@ -369,8 +450,9 @@ constexpr int first(int n, ...) { return n; }
     extern "C" const char* describe_##name() { return emulated::describe(name); }                                      \
     extern "C" int bounds_##name() { return emulated::first(__VA_ARGS__); }                                            \
     extern "C" const char* launch_##name(void** args, const unsigned* shape, int shared, int order,                    \
-                                         unsigned char* stacks) {                                                      \
-        return emulated::run([](void** a) { emulated::call(name, a); }, args, shape, shared, order, stacks);           \
+                                         unsigned char* stacks, const emulated::Range* arrays, int count) {            \
+        return emulated::run([](void** a) { emulated::call(name, a); }, args, shape, shared, order, stacks, arrays,    \
+                             count);                                                                                   \
     }
 
 // What -fsanitize finds, in our words: its runtime library is not linked.
@@ -402,6 +484,23 @@ extern "C" {
 }
 }
 
+// Where g++ -fsanitize=thread announces the accesses to memory that an access of the emulator itself is not.
+#define EMULATED_ACCESS(size)                                                                                          \
+    extern "C" [[gnu::used]] UNSEEN void __tsan_read##size(void* at) { emulated::touch(at, size, false); }             \
+    extern "C" [[gnu::used]] UNSEEN void __tsan_write##size(void* at) { emulated::touch(at, size, true); }             \
+    extern "C" [[gnu::used]] UNSEEN void __tsan_unaligned_read##size(void* at) { emulated::touch(at, size, false); }   \
+    extern "C" [[gnu::used]] UNSEEN void __tsan_unaligned_write##size(void* at) { emulated::touch(at, size, true); }
+EMULATED_ACCESS(1)
+EMULATED_ACCESS(2)
+EMULATED_ACCESS(4)
+EMULATED_ACCESS(8)
+EMULATED_ACCESS(16)
+extern "C" [[gnu::used]] UNSEEN void __tsan_read_range(void* at, long size) { emulated::touch(at, size, false); }
+extern "C" [[gnu::used]] UNSEEN void __tsan_write_range(void* at, long size) { emulated::touch(at, size, true); }
+extern "C" [[gnu::used]] UNSEEN void __tsan_init() {}
+extern "C" [[gnu::used]] UNSEEN void __tsan_func_entry(void*) {}
+extern "C" [[gnu::used]] UNSEEN void __tsan_func_exit() {}
+
 // ------------------------------------------------------------------------------------------------ builtins of a kernel
 
 #define threadIdx (emulated::now->index)
@@ -409,35 +508,37 @@ extern "C" {
 #define blockDim (emulated::block_size)
 #define gridDim (emulated::grid_size)
 
-inline void __syncthreads(int line = __builtin_LINE()) { emulated::gather(emulated::block, "__syncthreads", line); }
+UNSEEN inline void __syncthreads(int line = __builtin_LINE()) {
+    emulated::gather(emulated::block, "__syncthreads", line, &emulated::epoch);
+}
 
-inline void emulated_full(unsigned mask, const char* what, int line) {
+UNSEEN inline void emulated_full(unsigned mask, const char* what, int line) {
     if (mask != 0xffffffffu) emulated::fail("%s at line %d with a mask other than 0xffffffff", what, line);
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
+UNSEEN inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
     emulated_full(mask, "__syncwarp", line);
-    emulated::gather(emulated::now->warp->lanes, "__syncwarp", line);
+    emulated::gather(emulated::now->warp->lanes, "__syncwarp", line, &emulated::now->warp->epoch);
 }
 template <class T>
-T __shfl_sync(unsigned mask, T value, int lane, int width = 32, int line = __builtin_LINE()) {
+UNSEEN T __shfl_sync(unsigned mask, T value, int lane, int width = 32, int line = __builtin_LINE()) {
     emulated_full(mask, "__shfl_sync", line);
     int self = emulated::now->lane;
     return emulated::exchange(value, "__shfl_sync", line)[self / width * width + (lane & (width - 1))];
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, int line = __builtin_LINE()) {
+UNSEEN T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, int line = __builtin_LINE()) {
     emulated_full(mask, "__shfl_xor_sync", line);
     int self = emulated::now->lane, other = self ^ lanes;
     return emulated::exchange(value, "__shfl_xor_sync", line)[other / width <= self / width ? other : self];
 }
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, int by, int width = 32, int line = __builtin_LINE()) {
+UNSEEN T __shfl_down_sync(unsigned mask, T value, int by, int width = 32, int line = __builtin_LINE()) {
     emulated_full(mask, "__shfl_down_sync", line);
     int self = emulated::now->lane;
     return emulated::exchange(value, "__shfl_down_sync", line)[self % width + by < width ? self + by : self];
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, int by, int width = 32, int line = __builtin_LINE()) {
+UNSEEN T __shfl_up_sync(unsigned mask, T value, int by, int width = 32, int line = __builtin_LINE()) {
     emulated_full(mask, "__shfl_up_sync", line);
     int self = emulated::now->lane;
     return emulated::exchange(value, "__shfl_up_sync", line)[self % width >= by ? self - by : self];
@@ -470,7 +571,7 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 
 // -------------------------------------------------------------- kernels/cuda/ptx.cuh, whose assembly a CPU cannot run
 
-inline unsigned short half_bits(float x) {  // nearest even; 65520 and beyond are infinity
+UNSEEN inline unsigned short half_bits(float x) {  // nearest even; 65520 and beyond are infinity
     unsigned bits = __float_as_uint(x), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
     if (size > 0x7f800000) return sign | 0x7fff;
     if (size >= 0x477ff000) return sign | 0x7c00;
@@ -480,18 +581,18 @@ inline unsigned short half_bits(float x) {  // nearest even; 65520 and beyond ar
     size -= 0x38000000;  // the exponent's bias, 127 to 15
     return sign | (size + 0xfff + (size >> 13 & 1)) >> 13;
 }
-inline float from_half_bits(unsigned short h) {
+UNSEEN inline float from_half_bits(unsigned short h) {
     unsigned sign = (h & 0x8000u) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
     if (exponent == 31) return __uint_as_float(sign | 0x7f800000 | fraction << 13);
     if (exponent == 0) return (sign ? -1.0f : 1.0f) * float(fraction) / 16777216.0f;
     return __uint_as_float(sign | (exponent + 112) << 23 | fraction << 13);
 }
-inline unsigned short bfloat16_bits(float x) {
+UNSEEN inline unsigned short bfloat16_bits(float x) {
     unsigned bits = __float_as_uint(x);
     if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fff;
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
-inline float from_bfloat16_bits(unsigned short h) { return __uint_as_float(unsigned(h) << 16); }
+UNSEEN inline float from_bfloat16_bits(unsigned short h) { return __uint_as_float(unsigned(h) << 16); }
 inline unsigned half_pair(float low, float high) { return half_bits(low) | unsigned(half_bits(high)) << 16; }
 inline unsigned bfloat16_pair(float low, float high) {
     return bfloat16_bits(low) | unsigned(bfloat16_bits(high)) << 16;
@@ -503,7 +604,7 @@ namespace emulated {
 struct Factors { unsigned a[4], b[2]; };
 
 template <class Number>
-static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Number number, const char* what,
+UNSEEN static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Number number, const char* what,
                      int line) {
     Factors mine;
     memcpy(mine.a, a, sizeof a), memcpy(mine.b, b, sizeof b);
@@ -522,9 +623,10 @@ static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[
 
 struct Row { unsigned short numbers[8]; };
 
-static Posted<Row> matrix_rows(const void* row, const char* what, int line) {
+UNSEEN static Posted<Row> matrix_rows(const void* row, const char* what, int line) {
     if (uintptr_t(row) % 16) fail("%s at line %d: a row that begins on no multiple of 16 bytes", what, line);
     if (!is_shared(row, 16)) fail("%s at line %d: a row outside of shared memory", what, line);
+    touch(row, 16, false);
     Row mine;
     memcpy(&mine, row, sizeof mine);
     return exchange(mine, what, line);
@@ -537,7 +639,7 @@ inline void mma_float16(float (&d)[4], const unsigned (&a)[4], const unsigned (&
 inline void mma_bfloat16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
     emulated::multiply(d, a, b, [](unsigned w) { return from_bfloat16_bits(w); }, "mma_bfloat16", line);
 }
-inline void load_matrix_x4(unsigned (&r)[4], const void* row, int line = __builtin_LINE()) {
+UNSEEN inline void load_matrix_x4(unsigned (&r)[4], const void* row, int line = __builtin_LINE()) {
     emulated::Posted<emulated::Row> rows = emulated::matrix_rows(row, "load_matrix_x4", line);
     int lane = emulated::now->lane;
     for (int i = 0; i < 4; ++i) {
@@ -545,7 +647,7 @@ inline void load_matrix_x4(unsigned (&r)[4], const void* row, int line = __built
         r[i] = row.numbers[lane % 4 * 2] | unsigned(row.numbers[lane % 4 * 2 + 1]) << 16;
     }
 }
-inline void load_matrix_x4_transposed(unsigned (&r)[4], const void* row, int line = __builtin_LINE()) {
+UNSEEN inline void load_matrix_x4_transposed(unsigned (&r)[4], const void* row, int line = __builtin_LINE()) {
     emulated::Posted<emulated::Row> rows = emulated::matrix_rows(row, "load_matrix_x4_transposed", line);
     int lane = emulated::now->lane;
     for (int i = 0; i < 4; ++i) {
@@ -554,14 +656,17 @@ inline void load_matrix_x4_transposed(unsigned (&r)[4], const void* row, int lin
     }
 }
 // Forward the copy happens at once, backward at the wait, shuffled at either: both ways of being wrong come to light.
-inline void copy_async_16(void* shared, const void* global, bool there = true, int line = __builtin_LINE()) {
+UNSEEN inline void copy_async_16(void* shared, const void* global, bool there = true, int line = __builtin_LINE()) {
     if (uintptr_t(shared) % 16 || uintptr_t(global) % 16) emulated::fail("copy_async_16 at line %d: misaligned", line);
     if (!emulated::is_shared(shared, 16)) emulated::fail("copy_async_16 at line %d: not to shared memory", line);
     emulated::Fiber& f = *emulated::now;
     if (f.pending == emulated::MOST_COPIES) emulated::fail("copy_async_16 at line %d: too many at once", line);
     using namespace emulated;
-    copies[now - fibers][f.pending++] = {shared, there ? global : nullptr, f.group};
-    if (order_of_run == FORWARD || (order_of_run == SHUFFLED && random_below(2))) finish_copies(f.group);
+    Copy& c = copies[now - fibers][f.pending++];
+    c = {shared, there ? global : nullptr, f.group, false};
+    if (there) touch(global, 16, false);
+    touch(shared, 16, true);  // perhaps at once
+    if (order_of_run == FORWARD || (order_of_run == SHUFFLED && random_below(2))) copy(c);
 }
 inline void copy_async_commit() { ++emulated::now->group; }
 template <int groups>

@@ -75,6 +75,7 @@ class Block:
         self.bytes = whole[start : start + size]
         self.before, self.after = whole[PAGE:start], whole[start + size : PAGE + inner]
         self.address = whole.ctypes.data + start
+        self.extent = whole.ctypes.data, whole.ctypes.data + inner + 2 * PAGE
         for page in (whole.ctypes.data, whole.ctypes.data + PAGE + inner):
             forbid(page, PAGE)
 

@@ -28,8 +28,9 @@ from .memory import forbid
 
 HEADER = Path(__file__).resolve().parent.parent / "cuda_on_cpu.h"
 CHECKS = "alignment,bounds,shift,integer-divide-by-zero,signed-integer-overflow,null"
-FLAGS = ("-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
-         "-ftrivial-auto-var-init=pattern", f"-fsanitize={CHECKS}")  # fmt: skip
+FLAGS = ("-O1", "-w", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
+         "-ftrivial-auto-var-init=pattern", f"-fsanitize=thread,{CHECKS}",
+         "--param=tsan-instrument-func-entry-exit=0")  # fmt: skip
 KERNEL = re.compile(
     r'extern "C"\s+__global__\s+(?:__launch_bounds__\((?P<bounds>[^()]*)\)\s+)?'
     r"void\s+(?P<name>\w+)\s*\((?P<args>[^)]*)\)"
@@ -78,10 +79,25 @@ def compiled(code, options):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            command = ["g++", *options, *FLAGS, "-I", str(HEADER.parent), "-x", "c++", "-", "-o", str(temporary)]
-            result = subprocess.run(command, input=source, capture_output=True, text=True)
-            if result.returncode:
-                raise CompileException(result.stderr)
+            compiling = [
+                "g++",
+                *options,
+                *FLAGS,
+                "-I",
+                str(HEADER.parent),
+                "-x",
+                "c++",
+                "-c",
+                "-",
+                "-o",
+                f"{temporary}.o",
+            ]
+            linking = ["g++", "-shared", f"{temporary}.o", "-o", str(temporary)]  # without the sanitizers' libraries
+            for command in (compiling, linking):
+                result = subprocess.run(command, input=source, capture_output=True, text=True)
+                if result.returncode:
+                    raise CompileException(result.stderr)
+            os.unlink(f"{temporary}.o")
             temporary.replace(path)
     return ctypes.CDLL(str(path)), {k["name"]: [a.strip() for a in k["args"].split(",")] for k in kernels}
 
@@ -127,7 +143,9 @@ class RawKernel:
         shape = (ctypes.c_uint * 6)(*(int(n) for n in (*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3])))
         with one_at_a_time:
             order = ORDERS.index(emulation.thread_order)
-            message = self.launch(pointers, shape, int(shared_mem), order, ctypes.c_void_p(stacks()[1])).decode()
+            extents, count = self.extents(args)
+            where = ctypes.c_void_p(stacks()[1]), extents, count
+            message = self.launch(pointers, shape, int(shared_mem), order, *where).decode()
         if message:
             raise EmulationError(f"{self.name}, {message}")
         for array, argument in zip(args, self.arguments, strict=True):
@@ -163,6 +181,17 @@ class RawKernel:
                 f"{self.name}: `{argument}` wants numpy.{kind}, got {value!r} ({type(value).__name__})"
             )
         return np.ctypeslib.as_ctypes_type(value.dtype)(value.item())
+
+    def extents(self, args):
+        """Of each array the addresses of its block's pages and of itself, begin and end, and how many arrays."""
+        found = []
+        for array in args:
+            if isinstance(array, ndarray) and array.size:
+                steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+                first = array.data.ptr + sum(step for step in steps if step < 0)
+                end = array.data.ptr + sum(step for step in steps if step > 0) + array.itemsize
+                found += [*array._block.extent, first, end]
+        return (ctypes.c_size_t * len(found))(*found), len(found) // 4
 
     def check_restrict(self, args):
         """__restrict__ promises that what one pointer writes no other reads: the compiler reads early, or twice."""
