@@ -10,21 +10,14 @@
 // exp(m - m'). In the end context = sum / l. All of this is float32; rounded are only the probabilities, which the
 // tensor cores want as they want q, k and v, and the result.
 //
-// How a warp works. It has 16 queries (a strip; or several strips, QUERIES below), alone: whatever is asked of a whole
-// row of scores stays inside the warp, inside four neighbouring lanes even. Both products are mma (ptx.cuh):
-//
-//     scores (16, KEYS) = q k^T     left factor: q, in registers for good. right factor: k as it lies in memory, for
-//                                   columns of k^T are rows of k
-//     context (16, HEAD) += P v     left factor: P. right factor: v, read transposed by ldmatrix
-//
-// and the accumulators of the first product lie in the lanes exactly where the second wants its left factor: two
-// neighbouring (16, 8) tiles of scores, rounded and packed, are one (16, 16) factor. So P never leaves its lane.
+// How a warp works. It has 16 queries (a strip; or two strips, with 128 queries a block), alone: whatever is asked of
+// a whole row of scores stays inside the warp, inside four neighbouring lanes even. The queries are left factors in
+// registers for good; the accumulators of q k^T lie where the left factor of P v is wanted (attention_tiles.cuh), so P
+// never leaves its lane.
 //
 // Keys and values come by cp.async, a tile ahead of its use, into the other of two buffers: one barrier a tile says
-// both "the tile is here" and "all have finished with the buffer that is filled next". Their rows are HEAD + 8 numbers
-// apart: 16 bytes times an odd number, so that the 8 rows of an ldmatrix lie in all 32 banks, each once (counted in
-// tests/unit/test_cuda_attention.py). Rows beyond the sentence are zeros, for P is 0 there, and 0 times anything but a
-// number is not 0.
+// both "the tile is here" and "all have finished with the buffer that is filled next". Rows beyond the sentence are
+// zeros, for P is 0 there, and 0 times anything but a number is not 0.
 //
 // exp is 2^x after one fused multiply-add that also scales: exp(scale (s - m)) = 2^(c s - c m), c = scale log2(e).
 //
@@ -50,13 +43,10 @@
 // Registers a thread (nvcc 13.0, sm_90; float16 and bfloat16 alike), and never a spill:
 //
 //     HEAD                       16     32     48     64     80     96    112    128
-//     64 queries                 96    116    128    128    138    164    174    200
-//     64 queries, dropout       128    128    125    128    168    196    206    224
-//     128 queries                                    203
-//     128 queries, dropout                           255
-//
-// In the product of scores the loop over keys is outside and that over the head inside: the other way round, with the
-// same numbers alive, ptxas spilled 8 bytes.
+//     64 queries                 92    114    128    128    143    162    180    197
+//     64 queries, dropout       120    124    127    128    170    198    220    226
+//     128 queries                                    200
+//     128 queries, dropout                           251
 //
 // Grid (tiles, heads), 128 threads. What the host promises: HEAD is a multiple of 16 up to 128, strides multiples of
 // 8, pointers of 16 bytes.
@@ -71,10 +61,9 @@
 #define QUERIES 64
 #endif
 
-#include "device.cuh"
+#include "attention_tiles.cuh"
 #include "dropout.cuh"
 
-constexpr int WARPS = 4, THREADS = 32 * WARPS;
 constexpr int STRIPS = QUERIES / (16 * WARPS);  // of 16 queries, a warp
 #ifdef DROPOUT
 constexpr bool DROPPED = true;  // the generator wants registers of its own
@@ -83,47 +72,8 @@ constexpr bool DROPPED = false;
 #endif
 constexpr bool SMALL = HEAD <= 64 && STRIPS == 1;
 constexpr int KEYS = SMALL && !DROPPED ? 64 : 32;  // a tile
-constexpr int STEP = HEAD + 8;                     // numbers from row to row of a tile in shared memory
 constexpr int AT_ONCE = SMALL ? 4 : 2;             // blocks on a multiprocessor: at most 128 registers a thread, or 255
-constexpr float MASKED = -8.507059173023462e37f;   // -2^126
-constexpr float BEYOND = -3.4028234663852886e38f;  // less still, the least there is: subtracted from itself it is 0
-static_assert(HEAD % 16 == 0 && HEAD <= 128, "heads of 16 .. 128 in steps of 16");
 static_assert(STRIPS == 1 || (STRIPS == 2 && HEAD <= 64), "64 queries a block, or 128 of short heads");
-
-template <typename T>
-__device__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
-template <>
-__device__ __forceinline__ void mma<float16>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    mma_float16(d, a, b);
-}
-template <>
-__device__ __forceinline__ void mma<bfloat16>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    mma_bfloat16(d, a, b);
-}
-
-// Begins to copy a tile of keys or values: KEYS rows of HEAD numbers, `stride` apart, of which `rows` exist.
-__device__ __forceinline__ void begin_copy(STORED* tile, const STORED* from, int stride, int rows) {
-    constexpr int PIECES = HEAD / 8;  // of 16 bytes, a row
-#pragma unroll
-    for (int i = 0; i < KEYS * PIECES; i += THREADS) {
-        const int piece = i + threadIdx.x, row = piece / PIECES, column = piece % PIECES * 8;
-        if (KEYS * PIECES % THREADS == 0 || piece < KEYS * PIECES) {
-            const STORED* source = from + static_cast<long long>(row) * stride + column;
-            copy_async_16(tile + row * STEP + column, source, row < rows);
-        }
-    }
-}
-
-// The largest, and the sum, over the four lanes that share a row.
-__device__ __forceinline__ float largest_of_row(float x) {
-    x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 1));
-    return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
-}
-
-__device__ __forceinline__ float sum_of_row(float x) {
-    x += __shfl_xor_sync(ALL_LANES, x, 1);
-    return x + __shfl_xor_sync(ALL_LANES, x, 2);
-}
 
 // q (M, .), k, v (N, .) -> out (M, .), rows q_stride, kv_stride and out_stride apart, head h at columns h HEAD ...
 // tiles (tiles, 4): first query row, queries (up to QUERIES; 0: nothing to do), first key row, keys (1 or more). keep
@@ -148,28 +98,13 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     q += static_cast<long long>(first_query) * q_stride + blockIdx.y * HEAD;
     k += static_cast<long long>(first_key) * kv_stride + blockIdx.y * HEAD;
     v += static_cast<long long>(first_key) * kv_stride + blockIdx.y * HEAD;
-    const float c = scale * 1.4426950408889634f;  // log2(e)
 
-    begin_copy(key_tiles[0], k, kv_stride, keys);
-    begin_copy(value_tiles[0], v, kv_stride, keys);
+    begin_copy<KEYS>(key_tiles[0], k, kv_stride, keys);
+    begin_copy<KEYS>(value_tiles[0], v, kv_stride, keys);
     copy_async_commit();
 
-    // Queries: left factors, straight from memory. Rows that do not exist repeat the last one.
     unsigned query[STRIPS][HEAD / 16][4];
-#pragma unroll
-    for (int s = 0; s < STRIPS; ++s) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int at = min(top + 16 * s + 8 * half + row, queries - 1);
-            const unsigned* from =
-                reinterpret_cast<const unsigned*>(q + static_cast<long long>(at) * q_stride + column);
-#pragma unroll
-            for (int d = 0; d < HEAD / 16; ++d) {
-                query[s][d][half] = from[8 * d];
-                query[s][d][half + 2] = from[8 * d + 4];
-            }
-        }
-    }
+    load_left(query, q, q_stride, top, queries);
 #ifdef DROPOUT
     const unsigned long long head_key = key_of_head(key, places[4 * blockIdx.x] * heads + blockIdx.y);
     const int number_of_first = places[4 * blockIdx.x + 1] + top + row;
@@ -181,12 +116,8 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     for (int s = 0; s < STRIPS; ++s) {
         largest[s][0] = largest[s][1] = BEYOND;
         total[s][0] = total[s][1] = 0.0f;
-#pragma unroll
-        for (int d = 0; d < HEAD / 8; ++d) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) context[s][d][i] = 0.0f;
-        }
     }
+    clear(context);
 
     for (int left = 0; left < keys; left += KEYS) {
         const int buffer = left / KEYS % 2;
@@ -194,38 +125,15 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
         __syncthreads();
         if (left + KEYS < keys) {
             const long long ahead = static_cast<long long>(left + KEYS) * kv_stride;
-            begin_copy(key_tiles[1 - buffer], k + ahead, kv_stride, keys - left - KEYS);
-            begin_copy(value_tiles[1 - buffer], v + ahead, kv_stride, keys - left - KEYS);
+            begin_copy<KEYS>(key_tiles[1 - buffer], k + ahead, kv_stride, keys - left - KEYS);
+            begin_copy<KEYS>(value_tiles[1 - buffer], v + ahead, kv_stride, keys - left - KEYS);
             copy_async_commit();
         }
         if (!working) continue;
 
+        const float c = scale * LOG2_E;  // here and not before the loop: it spares a register that would be spilled
         float scores[STRIPS][KEYS / 8][4];
-#pragma unroll
-        for (int s = 0; s < STRIPS; ++s) {
-#pragma unroll
-            for (int n = 0; n < KEYS / 8; ++n) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) scores[s][n][i] = 0.0f;
-            }
-        }
-        // ldmatrix, 16 keys by 16 numbers: lanes 0-7 name 8 keys, 8-15 their other 8 numbers, the rest 8 more keys.
-        const STORED* key_row = key_tiles[buffer] + (lane % 8 + lane / 16 * 8) * STEP + lane / 8 % 2 * 8;
-#pragma unroll
-        for (int n = 0; n < KEYS / 16; ++n) {
-#pragma unroll
-            for (int d = 0; d < HEAD / 16; ++d) {
-                unsigned b[4];
-                load_matrix_x4(b, key_row + 16 * n * STEP + 16 * d);
-                const unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
-#pragma unroll
-                for (int s = 0; s < STRIPS; ++s) {
-                    mma<STORED>(scores[s][2 * n], query[s][d], b0);
-                    mma<STORED>(scores[s][2 * n + 1], query[s][d], b1);
-                }
-            }
-        }
-
+        products_of_rows(query, key_tiles[buffer], scores);
         if (keep != nullptr || left + KEYS > keys) {
 #pragma unroll
             for (int n = 0; n < KEYS / 8; ++n) {
@@ -286,30 +194,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
         }
 #endif
 
-        // 16 keys by 16 numbers again, but transposed: lanes 0-15 name the keys, 16-31 their other 8 numbers.
-        const STORED* value_row = value_tiles[buffer] + lane % 16 * STEP + lane / 16 * 8;
-#pragma unroll
-        for (int n = 0; n < KEYS / 16; ++n) {
-            unsigned a[STRIPS][4];
-#pragma unroll
-            for (int s = 0; s < STRIPS; ++s) {
-                a[s][0] = rounded_pair<STORED>(scores[s][2 * n][0], scores[s][2 * n][1]);
-                a[s][1] = rounded_pair<STORED>(scores[s][2 * n][2], scores[s][2 * n][3]);
-                a[s][2] = rounded_pair<STORED>(scores[s][2 * n + 1][0], scores[s][2 * n + 1][1]);
-                a[s][3] = rounded_pair<STORED>(scores[s][2 * n + 1][2], scores[s][2 * n + 1][3]);
-            }
-#pragma unroll
-            for (int d = 0; d < HEAD / 16; ++d) {
-                unsigned b[4];
-                load_matrix_x4_transposed(b, value_row + 16 * n * STEP + 16 * d);
-                const unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
-#pragma unroll
-                for (int s = 0; s < STRIPS; ++s) {
-                    mma<STORED>(context[s][2 * d], a[s], b0);
-                    mma<STORED>(context[s][2 * d + 1], a[s], b1);
-                }
-            }
-        }
+        add_weighted_rows(scores, value_tiles[buffer], context);
     }
 
     if (!working) return;  // a warp goes as one
@@ -323,13 +208,8 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
 #endif
             const int at = top + 16 * s + 8 * half + row;
             if (at >= queries) continue;
-            STORED* there = out + static_cast<long long>(first_query + at) * out_stride + blockIdx.y * HEAD;
-            unsigned* to = reinterpret_cast<unsigned*>(there + column);
-#pragma unroll
-            for (int d = 0; d < HEAD / 8; ++d) {
-                const float first = context[s][d][2 * half] * divide, second = context[s][d][2 * half + 1] * divide;
-                to[4 * d] = rounded_pair<STORED>(first, second);
-            }
+            const long long to = static_cast<long long>(first_query + at) * out_stride + blockIdx.y * HEAD;
+            write_row(context[s], half, divide, out + to);
         }
     }
 }

@@ -1,295 +1,278 @@
-// The derivative of attention, in float32 arithmetic, without a matrix of scores in memory and without atomics.
+// The derivative of attention on the tensor cores, for float16 and bfloat16, without a matrix of scores in memory and
+// without atomics.
 //
-// attention_backward.py has the formulas: from S = scale q k^T, P = softmax of S, R = dropout of P,
+// The plan is that of attention_backward_float32.cu, which says why: one kernel whose blocks own queries, walks over
+// the keys twice and leaves dq and three numbers of every row, another whose blocks own keys, walks over the queries
+// and leaves dk and dv. The tiles and products are those of attention.cu (attention_tiles.cuh). What must be in shared
+// memory for one product as it lies, and for another transposed, is the same tile, for ldmatrix does both:
 //
-//     dv = R^T dcontext    dP = dropout of dcontext v^T    dS = P (dP - delta),  delta = sum over the row of P dP
-//     dq = scale dS k      dk = scale dS^T q
+//     queries    S = q k^T      dP = dcontext v^T    dq += dS k             tiles of k and v, q and dcontext in registers
+//     keys       S^T = k q^T    dP^T = v dcontext^T  dv += R^T dcontext     tiles of q and dcontext, k and v in registers
+//                                                    dk += dS^T q
 //
-// dq is a sum over keys, dk and dv are sums over queries. One kernel for all three has to add up one or the other
-// across blocks, in an order that changes from run to run. So there are two: one whose blocks own queries and walk
-// over keys, one whose blocks own keys and walk over queries; each sum has its owner and its order, and a run can be
-// repeated to the bit. The price: S and dP are computed in both.
+// Rounded to STORED are R and dS, as factors, and the results. dS is rounded before it is multiplied by the scale 1 /
+// sqrt(Dh), which comes last: three bits further from where float16 loses small numbers. All else is float32; so is
+// delta, from P and dP as they were computed and not from the rounded context.
 //
-// attention_backward_queries goes over the keys twice. First as the forward pass does, for the largest score m, the
-// sum l of exp(S - m), and with them the sum of exp(S - m) dP, hence delta: these three of every row are left in
-// `statistics` for the other kernel. Taking delta from `context` instead (Dao et al. 2022) would save a product; but
-// context was rounded to STORED, a row of dS would not sum to 0, and in float32 that showed (attention_backward.py).
-// The second time P = exp(S - m) / l is known, and dq adds up.
+// Products of 256 operations a score with HEAD 64 (128 multiplications): 5 for queries, 4 for keys. Not timed yet. Not
+// tried: keeping S and dP of sentences of one tile from the first walk to the second; keeping the forward pass's row
+// statistics, which would spare the first walk; other sizes of tiles.
 //
-// attention_backward_keys computes the transposes, S^T = scale k q^T and dP^T = v dcontext^T: again rows with rows.
-// Then R^T and dS^T are weights of rows, dv = R^T dcontext, dk = dS^T q, as in every other product
-// (attention_rows.cuh).
+// Registers a thread (nvcc 13.0, sm_90), with dropout or without, and never a spill: HEAD 64 164 for queries, 207 for
+// keys, 3 and 2 blocks on a multiprocessor; HEAD 128 213 and 255, with smaller tiles.
 //
-// Products: 5 for queries, 4 for keys, where 5 would do with everything in one place. Each of 2 x 64 operations a
-// score with HEAD 64. Sums over a tile are taken apart and then joined, as in attention_float32.cu.
-//
-// A masked key has P = 0 and with it dS = 0; where all are masked P is 1 / T, but the score was replaced by a constant
-// and nothing passes it, so dS is set to 0 there.
-//
-// Grid (tiles, heads, z), any z: a tile has up to 64 rows, of which a block takes ROWS at a time, every z-th such
-// part; 64 threads, or 32 where HEAD is above 64. Strides and heads as in attention_float32.cu: any, up to 128.
-//
-// nvcc 13.0, sm_90, HEAD 64: 212 registers a thread for queries, 168 for keys; with dropout 252 and 228; no spill, 40 KB
-// of shared memory: 4 blocks on a multiprocessor, 8 warps. Nothing of this is timed yet.
+// Grid (tiles, heads), 128 threads; alignment and heads as in attention.cu.
 
 #ifndef STORED
-#define STORED float
+#define STORED float16
 #endif
 #ifndef HEAD
 #define HEAD 64
 #endif
 
-#include "device.cuh"
+#include "attention_tiles.cuh"
 #include "dropout.cuh"
-#include "attention_rows.cuh"
 
-constexpr int ROWS = HEAD <= 64 ? 32 : 16;  // of every matrix in shared memory: queries and keys
-constexpr int THREADS = ROWS / 16 * 32;
-constexpr int COLUMNS = ROWS / 8;   // of a tile of scores, a lane
-constexpr int WEIGHTS = ROWS + 8;   // from one row of weights to the next: 4 rows of 8 lie in all banks
-constexpr int AT_ONCE = HEAD <= 64 ? 4 : 5;
+constexpr int TILE = HEAD <= 96 ? 32 : 16;   // rows of what a block walks over; what it owns are 64
+constexpr int AT_ONCE = HEAD <= 64 ? 3 : 2;  // blocks on a multiprocessor: at most 168 registers a thread, or 255
 
-// Dropout on the probabilities of one head, and on their gradients; without -DDROPOUT it leaves all as they are.
-struct Dropped {
-    unsigned long long key, limit;
-    float factor;
-    int first_query, first_key, keys;  // numbers in the sentence of the tile's first rows; keys of the sentence
-
-    __device__ __forceinline__ float operator()(float x, int query, int key_of_tile) const {
-#ifdef DROPOUT
-        const long long number = static_cast<long long>(first_query + query) * keys + first_key + key_of_tile;
-        return is_kept(key, number, limit) ? x * factor : 0.0f;
-#else
-        return x;
-#endif
-    }
-};
-
-__device__ __forceinline__ Dropped dropped(const int* places, unsigned long long key, unsigned long long limit,
-                                           float share, int heads) {
-#ifdef DROPOUT
-    const int* place = places + 4 * blockIdx.x;
-    return {key_of_head(key, place[0] * heads + blockIdx.y), limit, 1.0f / share, place[1], place[2], place[3]};
-#else
-    return {};
-#endif
-}
-
-__device__ __forceinline__ void add(const float (&tile)[4][PARTS][4], float (&out)[4][PARTS][4]) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-#pragma unroll
-        for (int part = 0; part < PARTS; ++part) {
-#pragma unroll
-            for (int d = 0; d < 4; ++d) out[i][part][d] += tile[i][part][d];
-        }
-    }
-}
-
-// dcontext, q (M, .), k, v (N, .) -> dq (M, .) and statistics (M, heads, 3): the largest score, 1 / the sum of exp,
-// delta. tiles (tiles, 4), keep, scale and dropout's arguments: as in attention.cu.
+// dcontext, q (M, .), k, v (N, .) -> dq (M, .) and statistics (M, heads, 4): the largest product q k, 1 / the sum of
+// exp, delta, 0. tiles, keep, scale and dropout's arguments: as in attention.cu.
 extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention_backward_queries(
     const STORED* __restrict__ dcontext, int dcontext_stride, const STORED* __restrict__ q,
     const STORED* __restrict__ k, const STORED* __restrict__ v, int q_stride, int kv_stride,
     const int* __restrict__ tiles, const unsigned char* __restrict__ keep, int heads, float scale,
     const int* __restrict__ places, unsigned long long key, unsigned long long limit, float share,
     float* __restrict__ statistics, STORED* __restrict__ dq, int dq_stride) {
-    __shared__ __align__(16) float query_rows[ROWS * STEP];
-    __shared__ __align__(16) float dcontext_rows[ROWS * STEP];
-    __shared__ __align__(16) float key_rows[ROWS * STEP];
-    __shared__ __align__(16) float value_rows[ROWS * STEP];
-    __shared__ __align__(16) float weights[ROWS * WEIGHTS];
+    __shared__ __align__(16) STORED key_tiles[2][TILE * STEP];
+    __shared__ __align__(16) STORED value_tiles[2][TILE * STEP];
     const int first_query = tiles[4 * blockIdx.x], queries = tiles[4 * blockIdx.x + 1];
     const int first_key = tiles[4 * blockIdx.x + 2], keys = tiles[4 * blockIdx.x + 3];
+    if (queries == 0) return;
 
-    const int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 16 + lane / 8, column = lane % 8;
-    const Dropped drop = dropped(places, key, limit, share, heads);
+    const int lane = threadIdx.x % 32, row = lane / 4, column = lane % 4 * 2;  // of an accumulator
+    const int top = threadIdx.x / 32 * 16;                                     // the warp's first query
+    const bool working = top < queries;
     k += static_cast<long long>(first_key) * kv_stride + blockIdx.y * HEAD;
     v += static_cast<long long>(first_key) * kv_stride + blockIdx.y * HEAD;
+    begin_copy<TILE>(key_tiles[0], k, kv_stride, keys);
+    begin_copy<TILE>(value_tiles[0], v, kv_stride, keys);
+    copy_async_commit();
 
-    for (int top = ROWS * blockIdx.z; top < queries; top += ROWS * gridDim.z) {
-        const long long first = first_query + top;
-        const int left_over = queries - top;
-        float largest[4], total[4], mean[4], dq_sum[4][PARTS][4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) largest[i] = MASKED, total[i] = mean[i] = 0.0f;
-        clear(dq_sum);
-        __syncthreads();  // all have finished with the part before
-        load_rows<ROWS, THREADS>(query_rows, q + first * q_stride + blockIdx.y * HEAD, q_stride, left_over);
-        load_rows<ROWS, THREADS>(dcontext_rows, dcontext + first * dcontext_stride + blockIdx.y * HEAD,
-                                 dcontext_stride, left_over);
+    unsigned query[1][HEAD / 16][4], gradient[1][HEAD / 16][4];
+    load_left(query, q + static_cast<long long>(first_query) * q_stride + blockIdx.y * HEAD, q_stride, top, queries);
+    load_left(gradient, dcontext + static_cast<long long>(first_query) * dcontext_stride + blockIdx.y * HEAD,
+              dcontext_stride, top, queries);
+#ifdef DROPOUT
+    const unsigned long long head_key = key_of_head(key, places[4 * blockIdx.x] * heads + blockIdx.y);
+    const int number_of_first = places[4 * blockIdx.x + 1] + top + row;
+#endif
 
-        for (int walk = 0; walk < 2; ++walk) {
-            for (int left = 0; left < keys; left += ROWS) {
-                const long long ahead = static_cast<long long>(left) * kv_stride;
-                __syncthreads();  // all have finished with the tile before
-                load_rows<ROWS, THREADS>(key_rows, k + ahead, kv_stride, keys - left);
-                load_rows<ROWS, THREADS>(value_rows, v + ahead, kv_stride, keys - left);
-                __syncthreads();
+    float largest[2] = {BEYOND, BEYOND}, total[2] = {0.0f, 0.0f}, mean[2] = {0.0f, 0.0f};
+    float dq_sum[1][HEAD / 8][4];
+    clear(dq_sum);
+    const int count = (keys + TILE - 1) / TILE;
 
-                float scores[4][COLUMNS], dprobs[4][COLUMNS];
-                products_of_rows(query_rows + row * STEP, key_rows + column * STEP, scores);
-                products_of_rows(dcontext_rows + row * STEP, value_rows + column * STEP, dprobs);
-                bool passes[COLUMNS];  // where the score is a product, and not a constant in its place
+    for (int step = 0; step < 2 * count; ++step) {  // `count` tiles, and the same again
+        const bool again = step >= count;
+        const int left = (again ? step - count : step) * TILE;
+        copy_async_wait<0>();
+        __syncthreads();
+        if (step + 1 < 2 * count) {
+            const int next = (step + 1 < count ? step + 1 : step + 1 - count) * TILE;
+            const long long ahead = static_cast<long long>(next) * kv_stride;
+            begin_copy<TILE>(key_tiles[(step + 1) % 2], k + ahead, kv_stride, keys - next);
+            begin_copy<TILE>(value_tiles[(step + 1) % 2], v + ahead, kv_stride, keys - next);
+            copy_async_commit();
+        }
+        if (!working) continue;
+
+        const float c = scale * LOG2_E;
+        float scores[1][TILE / 8][4], dprobs[1][TILE / 8][4];
+        products_of_rows(query, key_tiles[step % 2], scores);
+        products_of_rows(gradient, value_tiles[step % 2], dprobs);
+        if (keep != nullptr || left + TILE > keys) {
 #pragma unroll
-                for (int j = 0; j < COLUMNS; ++j) {
-                    const int number = left + column + 8 * j;
-                    passes[j] = number < keys && (keep == nullptr || keep[first_key + number]);
+            for (int n = 0; n < TILE / 8; ++n) {
 #pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        scores[i][j] = passes[j] ? scores[i][j] * scale : number < keys ? MASKED : beyond();
-                        dprobs[i][j] = drop(dprobs[i][j], top + row + 4 * i, number);
-                    }
-                }
-                if (walk == 0) {
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        float most = largest[i];
-#pragma unroll
-                        for (int j = 0; j < COLUMNS; ++j) most = fmaxf(most, scores[i][j]);
-                        most = largest_of_row(most);
-                        const float shrink = expf(largest[i] - most);
-                        float sum = 0.0f, weighted = 0.0f;
-#pragma unroll
-                        for (int j = 0; j < COLUMNS; ++j) {
-                            const float p = expf(scores[i][j] - most);
-                            sum += p;
-                            weighted = fmaf(p, dprobs[i][j], weighted);
-                        }
-                        largest[i] = most;
-                        total[i] = total[i] * shrink + sum;
-                        mean[i] = mean[i] * shrink + weighted;
-                    }
-                } else {
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-#pragma unroll
-                        for (int j = 0; j < COLUMNS; ++j) {
-                            const float p = expf(scores[i][j] - largest[i]) * total[i];
-                            const float ds = p * (dprobs[i][j] - mean[i]) * scale;
-                            weights[(row + 4 * i) * WEIGHTS + column + 8 * j] = passes[j] ? ds : 0.0f;
-                        }
-                    }
-                    __syncwarp();
-                    float tile[4][PARTS][4];
-                    clear(tile);
-                    add_weighted_rows<ROWS>(weights + row * WEIGHTS, WEIGHTS, key_rows, tile);
-                    add(tile, dq_sum);
-                }
-            }
-            if (walk == 0) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    total[i] = 1.0f / sum_of_row(total[i]);
-                    mean[i] = sum_of_row(mean[i]) * total[i];
+                for (int i = 0; i < 2; ++i) {
+                    const int number = left + 8 * n + column + i;
+                    if (number < keys && (keep == nullptr || keep[first_key + number])) continue;
+                    scores[0][n][i] = scores[0][n][i + 2] = number < keys ? MASKED : BEYOND;
                 }
             }
         }
-
+#ifdef DROPOUT
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const int at = row + 4 * i;
-            if (at >= left_over) continue;
-            write_row(dq_sum[i], 1.0f, dq + (first + at) * dq_stride + blockIdx.y * HEAD);
-            if (column == 0) {
-                float* statistic = statistics + ((first + at) * heads + blockIdx.y) * 3;
-                statistic[0] = largest[i];
-                statistic[1] = total[i];
-                statistic[2] = mean[i];
+        for (int n = 0; n < TILE / 8; ++n) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const long long asker = number_of_first + i / 2 * 8;
+                const long long number = asker * keys + left + 8 * n + column + i % 2;
+                dprobs[0][n][i] = is_kept(head_key, number, limit) ? dprobs[0][n][i] / share : 0.0f;
             }
+        }
+#endif
+
+        if (!again) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                float most = largest[half];
+#pragma unroll
+                for (int n = 0; n < TILE / 8; ++n) {
+                    most = fmaxf(most, fmaxf(scores[0][n][2 * half], scores[0][n][2 * half + 1]));
+                }
+                most = largest_of_row(most);
+                const float shrink = fast_exp2(c * (largest[half] - most)), shift = -c * most;
+                float sum = 0.0f, weighted = 0.0f;
+#pragma unroll
+                for (int n = 0; n < TILE / 8; ++n) {
+#pragma unroll
+                    for (int i = 2 * half; i < 2 * half + 2; ++i) {
+                        const float p = fast_exp2(fmaf(c, scores[0][n][i], shift));
+                        sum += p;
+                        weighted = fmaf(p, dprobs[0][n][i], weighted);
+                    }
+                }
+                largest[half] = most;
+                total[half] = total[half] * shrink + sum;
+                mean[half] = mean[half] * shrink + weighted;
+                if (step + 1 == count) {
+                    total[half] = 1.0f / sum_of_row(total[half]);
+                    mean[half] = sum_of_row(mean[half]) * total[half];
+                }
+            }
+        } else {
+#pragma unroll
+            for (int n = 0; n < TILE / 8; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    const int half = i / 2;
+                    const float p = fast_exp2(fmaf(c, scores[0][n][i], -c * largest[half])) * total[half];
+                    // A masked score was replaced by a constant: nothing passes it, even where P is not 0.
+                    scores[0][n][i] = scores[0][n][i] == MASKED ? 0.0f : p * (dprobs[0][n][i] - mean[half]);
+                }
+            }
+            add_weighted_rows(scores, key_tiles[step % 2], dq_sum);
+        }
+    }
+
+    if (!working) return;  // a warp goes as one
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        const int at = top + 8 * half + row;
+        if (at >= queries) continue;
+        const long long to = first_query + at;
+        write_row(dq_sum[0], half, scale, dq + to * dq_stride + blockIdx.y * HEAD);
+        if (column == 0) {
+            float4* statistic = reinterpret_cast<float4*>(statistics) + to * heads + blockIdx.y;
+            *statistic = make_float4(largest[half], total[half], mean[half], 0.0f);
         }
     }
 }
 
 // The same and statistics -> dk, dv (N, .). A row of tiles is now: first query row and queries of the whole sentence,
-// first key row and keys of the tile; without queries dk and dv are 0 there. places: as before, of these tiles.
-extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention_backward_keys(
+// first key row and keys of the tile (0: nothing to do); without queries dk and dv are 0 there. places: as before, of
+// these tiles.
+extern "C" __global__ __launch_bounds__(THREADS, 2) void attention_backward_keys(
     const STORED* __restrict__ dcontext, int dcontext_stride, const STORED* __restrict__ q,
     const STORED* __restrict__ k, const STORED* __restrict__ v, int q_stride, int kv_stride,
     const int* __restrict__ tiles, const unsigned char* __restrict__ keep, int heads, float scale,
     const int* __restrict__ places, unsigned long long key, unsigned long long limit, float share,
     const float* __restrict__ statistics, STORED* __restrict__ dk, STORED* __restrict__ dv, int dkv_stride) {
-    __shared__ __align__(16) float query_rows[ROWS * STEP];
-    __shared__ __align__(16) float dcontext_rows[ROWS * STEP];
-    __shared__ __align__(16) float key_rows[ROWS * STEP];
-    __shared__ __align__(16) float value_rows[ROWS * STEP];
-    __shared__ __align__(16) float weights[ROWS * WEIGHTS];
+    __shared__ __align__(16) STORED query_tiles[2][TILE * STEP];
+    __shared__ __align__(16) STORED dcontext_tiles[2][TILE * STEP];
+    __shared__ __align__(16) float statistic_tiles[2][TILE * 4];
     const int first_query = tiles[4 * blockIdx.x], queries = tiles[4 * blockIdx.x + 1];
     const int first_key = tiles[4 * blockIdx.x + 2], keys = tiles[4 * blockIdx.x + 3];
+    if (keys == 0) return;
 
-    const int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 16 + lane / 8, column = lane % 8;
-    const Dropped drop = dropped(places, key, limit, share, heads);
+    const int lane = threadIdx.x % 32, row = lane / 4, column = lane % 4 * 2;  // of an accumulator
+    const int top = threadIdx.x / 32 * 16;                                     // the warp's first key
+    const bool working = top < keys;
     q += static_cast<long long>(first_query) * q_stride + blockIdx.y * HEAD;
     dcontext += static_cast<long long>(first_query) * dcontext_stride + blockIdx.y * HEAD;
-    statistics += (static_cast<long long>(first_query) * heads + blockIdx.y) * 3;
+    statistics += (static_cast<long long>(first_query) * heads + blockIdx.y) * 4;
 
-    for (int top = ROWS * blockIdx.z; top < keys; top += ROWS * gridDim.z) {
-        const long long first = first_key + top;
-        const int left_over = keys - top;
-        bool passes[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const int at = row + 4 * i;
-            passes[i] = at < left_over && (keep == nullptr || keep[first + at]);
+    // Begins to copy the tile of queries `left`, left + 1, ... into buffer number `buffer`; zeros where there are none,
+    // of statistics too, and with them P is 0.
+    const auto begin = [&](int buffer, int left) {
+        begin_copy<TILE>(query_tiles[buffer], q + static_cast<long long>(left) * q_stride, q_stride, queries - left);
+        begin_copy<TILE>(dcontext_tiles[buffer], dcontext + static_cast<long long>(left) * dcontext_stride,
+                         dcontext_stride, queries - left);
+        const int at = left + threadIdx.x;
+        if (threadIdx.x < TILE) {
+            copy_async_16(statistic_tiles[buffer] + 4 * threadIdx.x, statistics + static_cast<long long>(at) * heads * 4,
+                          at < queries);
         }
-        float dk_sum[4][PARTS][4], dv_sum[4][PARTS][4];
-        clear(dk_sum);
-        clear(dv_sum);
-        __syncthreads();  // all have finished with the part before
-        load_rows<ROWS, THREADS>(key_rows, k + first * kv_stride + blockIdx.y * HEAD, kv_stride, left_over);
-        load_rows<ROWS, THREADS>(value_rows, v + first * kv_stride + blockIdx.y * HEAD, kv_stride, left_over);
+        copy_async_commit();
+    };
+    begin(0, 0);
 
-        for (int left = 0; left < queries; left += ROWS) {
-            __syncthreads();  // all have finished with the tile before
-            load_rows<ROWS, THREADS>(query_rows, q + static_cast<long long>(left) * q_stride, q_stride, queries - left);
-            load_rows<ROWS, THREADS>(dcontext_rows, dcontext + static_cast<long long>(left) * dcontext_stride,
-                                     dcontext_stride, queries - left);
-            __syncthreads();
+    unsigned keys_left[1][HEAD / 16][4], values_left[1][HEAD / 16][4];
+    load_left(keys_left, k + static_cast<long long>(first_key) * kv_stride + blockIdx.y * HEAD, kv_stride, top, keys);
+    load_left(values_left, v + static_cast<long long>(first_key) * kv_stride + blockIdx.y * HEAD, kv_stride, top, keys);
+    bool passes[2];  // where the score is a product, and not a constant in its place
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        const int at = top + 8 * half + row;
+        passes[half] = at < keys && (keep == nullptr || keep[first_key + at]);
+    }
+#ifdef DROPOUT
+    const int* place = places + 4 * blockIdx.x;
+    const unsigned long long head_key = key_of_head(key, place[0] * heads + blockIdx.y);
+    const int number_of_first = place[2] + top + row, keys_of_sentence = place[3];
+#endif
+    float dk_sum[1][HEAD / 8][4], dv_sum[1][HEAD / 8][4];
+    clear(dk_sum);
+    clear(dv_sum);
 
-            float scores[4][COLUMNS], dprobs[4][COLUMNS];
-            products_of_rows(key_rows + row * STEP, query_rows + column * STEP, scores);
-            products_of_rows(value_rows + row * STEP, dcontext_rows + column * STEP, dprobs);
+    for (int left = 0; left < queries; left += TILE) {
+        const int buffer = left / TILE % 2;
+        copy_async_wait<0>();
+        __syncthreads();
+        if (left + TILE < queries) begin(1 - buffer, left + TILE);
+        if (!working) continue;
+
+        const float c = scale * LOG2_E;
+        float scores[1][TILE / 8][4], dprobs[1][TILE / 8][4];
+        products_of_rows(keys_left, query_tiles[buffer], scores);
+        products_of_rows(values_left, dcontext_tiles[buffer], dprobs);
 #pragma unroll
-            for (int j = 0; j < COLUMNS; ++j) {
-                const int number = left + column + 8 * j;
-                const float* statistic = statistics + static_cast<long long>(min(number, queries - 1)) * heads * 3;
-                const float largest = statistic[0], mean = statistic[2];
-                const float divide = number < queries ? statistic[1] : 0.0f;
+        for (int n = 0; n < TILE / 8; ++n) {
 #pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    const int at = top + row + 4 * i;
-                    const float p = expf((passes[i] ? scores[i][j] * scale : MASKED) - largest) * divide;
-                    const float dp = drop(dprobs[i][j], number, at);
-                    weights[(row + 4 * i) * WEIGHTS + column + 8 * j] = drop(p, number, at);
-                    scores[i][j] = passes[i] ? p * (dp - mean) * scale : 0.0f;
+            for (int i = 0; i < 2; ++i) {
+                const float4 statistic =
+                    *reinterpret_cast<const float4*>(statistic_tiles[buffer] + 4 * (8 * n + column + i));
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    float& score = scores[0][n][i + 2 * half];
+                    float& dprob = dprobs[0][n][i + 2 * half];
+                    const float product = passes[half] ? score : MASKED;
+                    const float p = fast_exp2(fmaf(c, product, -c * statistic.x)) * statistic.y;
+                    float r = p, dp = dprob;
+#ifdef DROPOUT
+                    const long long asker = left + 8 * n + column + i;
+                    const bool stays = is_kept(head_key, asker * keys_of_sentence + number_of_first + 8 * half, limit);
+                    r = stays ? p / share : 0.0f;
+                    dp = stays ? dp / share : 0.0f;
+#endif
+                    score = r;
+                    dprob = passes[half] ? p * (dp - statistic.z) : 0.0f;
                 }
             }
-            __syncwarp();
-            float tile[4][PARTS][4];
-            clear(tile);
-            add_weighted_rows<ROWS>(weights + row * WEIGHTS, WEIGHTS, dcontext_rows, tile);
-            add(tile, dv_sum);
-            __syncwarp();
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-#pragma unroll
-                for (int j = 0; j < COLUMNS; ++j) {
-                    weights[(row + 4 * i) * WEIGHTS + column + 8 * j] = scores[i][j];
-                }
-            }
-            __syncwarp();
-            clear(tile);
-            add_weighted_rows<ROWS>(weights + row * WEIGHTS, WEIGHTS, query_rows, tile);
-            add(tile, dk_sum);
         }
+        add_weighted_rows(scores, dcontext_tiles[buffer], dv_sum);
+        add_weighted_rows(dprobs, query_tiles[buffer], dk_sum);
+    }
 
+    if (!working) return;  // a warp goes as one
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const int at = row + 4 * i;
-            if (at >= left_over) continue;
-            const long long to = (first + at) * dkv_stride + blockIdx.y * HEAD;
-            write_row(dk_sum[i], 1.0f, dk + to);
-            write_row(dv_sum[i], 1.0f, dv + to);
-        }
+    for (int half = 0; half < 2; ++half) {
+        const int at = top + 8 * half + row;
+        if (at >= keys) continue;
+        const long long to = static_cast<long long>(first_key + at) * dkv_stride + blockIdx.y * HEAD;
+        write_row(dk_sum[0], half, scale, dk + to);
+        write_row(dv_sum[0], half, 1.0f, dv + to);
     }
 }
