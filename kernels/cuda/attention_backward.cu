@@ -6,9 +6,9 @@
 // and leaves dk and dv. The tiles and products are those of attention.cu (attention_tiles.cuh). What must be in shared
 // memory for one product as it lies, and for another transposed, is the same tile, for ldmatrix does both:
 //
-//     queries    S = q k^T      dP = dcontext v^T    dq += dS k             tiles of k and v, q and dcontext in registers
-//     keys       S^T = k q^T    dP^T = v dcontext^T  dv += R^T dcontext     tiles of q and dcontext, k and v in registers
-//                                                    dk += dS^T q
+//     queries    S = q k^T      dP = dcontext v^T      dq += dS k            q, dcontext in registers, tiles of k, v
+//     keys       S^T = k q^T    dP^T = v dcontext^T    dv += R^T dcontext    k, v in registers, tiles of q, dcontext
+//                                                      dk += dS^T q
 //
 // Rounded to STORED are R and dS, as factors, and the results. dS is rounded before it is multiplied by the scale 1 /
 // sqrt(Dh), which comes last: three bits further from where float16 loses small numbers. All else is float32; so is
@@ -202,8 +202,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void attention_backward_keys
                          dcontext_stride, queries - left);
         const int at = left + threadIdx.x;
         if (threadIdx.x < TILE) {
-            copy_async_16(statistic_tiles[buffer] + 4 * threadIdx.x, statistics + static_cast<long long>(at) * heads * 4,
-                          at < queries);
+            const float* statistic = statistics + static_cast<long long>(at) * heads * 4;
+            copy_async_16(statistic_tiles[buffer] + 4 * threadIdx.x, statistic, at < queries);
         }
         copy_async_commit();
     };

@@ -24,6 +24,8 @@ VARIANTS = {  # what each file is compiled for where it matters most; those not 
         {**t, "HEAD": 64, **more} for t in HALF_TYPES for more in ({}, {"DROPOUT": 1}, {"QUERIES": 128})
     ),
     "attention_float32.cu": ({"STORED": "float", "HEAD": 64}, {"STORED": "float", "HEAD": 64, "DROPOUT": 1}),
+    "attention_backward.cu": ({"STORED": "bfloat16", "HEAD": 64}, {"STORED": "float16", "HEAD": 64, "DROPOUT": 1}),
+    "attention_backward_float32.cu": ({"STORED": "float", "HEAD": 64}, {"STORED": "float", "HEAD": 64, "DROPOUT": 1}),
     "layer_norm.cu": (*TYPES, {"STORED": "float16", "INPUT": "float"}, {"STORED": "float", "PIECES": 12}),
     "embed.cu": TYPES,
     "gelu.cu": (*TYPES, {"STORED": "float16", "INPUT": "float"}, {"ACTIVATION": "hyperbolic_tangent"}),
