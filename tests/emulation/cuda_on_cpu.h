@@ -6,8 +6,8 @@
 //
 // Every access to memory is seen (g++ -fsanitize=thread announces them, to functions that stand here). Two threads that
 // touch the same byte of shared memory, one of them writing, are at odds unless a barrier stands between them:
-// __syncthreads, or __syncwarp within a warp; a shuffle orders nothing. So a forgotten barrier is found in every run, not
-// in one of a thousand. Global memory may be touched within the arrays that a launch names, and nowhere else.
+// __syncthreads, or __syncwarp within a warp; a shuffle orders nothing. So a forgotten barrier is found in every run,
+// not in one of a thousand. Global memory may be touched within the arrays that a launch names, and nowhere else.
 //
 // It is stricter than a GPU in other things. Lanes that meet at different lines, a gathering that some never reach,
 // shared memory past its end, a misaligned 16-byte access, an index past an array: all end the launch with a message
@@ -205,7 +205,7 @@ UNSEEN static void touch(const void* at, int size, bool write) {
     if (first - uintptr_t(stacks) < MOST_THREADS * (STACK + STACK_GUARD)) return;  // most are: a thread's own arrays
     if (first - uintptr_t(dynamic_shared) < MOST_SHARED) {
         touch_shared(touched_dynamic + (first - uintptr_t(dynamic_shared)), size, write);
-    } else if (first - uintptr_t(__start_emulated_shared) < uintptr_t(__stop_emulated_shared - __start_emulated_shared)) {
+    } else if (at >= __start_emulated_shared && at < __stop_emulated_shared) {
         touch_shared(touched_static + (first - uintptr_t(__start_emulated_shared)), size, write);
     } else {
         bool beside = false;  // an array of this launch, and in none of them
@@ -544,7 +544,13 @@ UNSEEN T __shfl_up_sync(unsigned mask, T value, int by, int width = 32, int line
     return emulated::exchange(value, "__shfl_up_sync", line)[self % width >= by ? self - by : self];
 }
 
-template <class T> T atomicAdd(T* at, T value) { T before = *at; *at = before + value; return before; }
+template <class T>
+UNSEEN T atomicAdd(T* at, T value) {  // at odds with no other access: that it is with a plain one goes unseen
+    if (!emulated::is_shared(at, sizeof *at)) emulated::touch(at, sizeof *at, true);
+    T before = *at;
+    *at = before + value;
+    return before;
+}
 template <class T> T __ldg(const T* at) { return *at; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned(uint64_t(a) * b >> 32); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
@@ -604,8 +610,8 @@ namespace emulated {
 struct Factors { unsigned a[4], b[2]; };
 
 template <class Number>
-UNSEEN static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Number number, const char* what,
-                     int line) {
+UNSEEN static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Number number,
+                            const char* what, int line) {
     Factors mine;
     memcpy(mine.a, a, sizeof a), memcpy(mine.b, b, sizeof b);
     Posted<Factors> all = exchange(mine, what, line);

@@ -143,6 +143,17 @@ def test_races_are_found_in_any_order(emulated, thread_order, race):
         f((1,), (64,), (x, y, np.int32(64)), shared_mem=256)
 
 
+def test_atomic_sums_are_no_race(emulated, thread_order):
+    f = kernel(
+        emulated,
+        "__shared__ float s; if (threadIdx.x == 0) s = 0; __syncthreads(); atomicAdd(&s, x[threadIdx.x]);\n"
+        "__syncthreads(); if (threadIdx.x == 0) atomicAdd(y, s);",
+    )
+    x, y = emulated.asarray(np.arange(64, dtype=np.float32)), emulated.zeros(64, np.float32)
+    f((3,), (64,), (x, y, np.int32(64)))
+    assert y.get()[0] == 3 * 63 * 32
+
+
 def test_shared_memory_and_registers_begin_as_rubbish(emulated):
     f = kernel(emulated, "__shared__ float s[64]; float r; y[threadIdx.x] = threadIdx.x % 2 ? s[threadIdx.x] : r;")
     x, y = emulated.zeros(64, np.float32), emulated.zeros(64, np.float32)
