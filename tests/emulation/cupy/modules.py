@@ -28,7 +28,7 @@ from .memory import forbid
 
 HEADER = Path(__file__).resolve().parent.parent / "cuda_on_cpu.h"
 CHECKS = "alignment,bounds,shift,integer-divide-by-zero,signed-integer-overflow,null"
-FLAGS = ("-O1", "-w", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
+FLAGS = ("-xc++", "-c", "-O1", "-w", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
          "-ftrivial-auto-var-init=pattern", f"-fsanitize=thread,{CHECKS}",
          "--param=tsan-instrument-func-entry-exit=0")  # fmt: skip
 KERNEL = re.compile(
@@ -79,19 +79,7 @@ def compiled(code, options):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            compiling = [
-                "g++",
-                *options,
-                *FLAGS,
-                "-I",
-                str(HEADER.parent),
-                "-x",
-                "c++",
-                "-c",
-                "-",
-                "-o",
-                f"{temporary}.o",
-            ]
+            compiling = ["g++", *options, *FLAGS, f"-I{HEADER.parent}", "-", "-o", f"{temporary}.o"]
             linking = ["g++", "-shared", f"{temporary}.o", "-o", str(temporary)]  # without the sanitizers' libraries
             for command in (compiling, linking):
                 result = subprocess.run(command, input=source, capture_output=True, text=True)
