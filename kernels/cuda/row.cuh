@@ -43,8 +43,11 @@ __device__ __forceinline__ void store_row(T* to, const Row& row, int D) {
     for (int p = 0; p < PIECES; ++p) store_piece_of(to, row[p], piece_start(p), D);
 }
 
-// row = (row - mean) / sqrt(variance + eps) * weight + bias, in place. Warp.
-__device__ __forceinline__ void normalise(Row& row, const float* weight, const float* bias, int D, float eps) {
+// row = (row - mean) / sqrt(variance + eps), in place, over its first D numbers -> 1 / sqrt(variance + eps). Warp.
+//
+// Both statistics are float32, but the mean is corrected: the deviations from a mean that is slightly off sum to D
+// times the slip, so one more sum, taken together with that of the squares, gives what to subtract from both.
+__device__ __forceinline__ float standardise(Row& row, int D, float eps) {
     float total = 0.0f;
 #pragma unroll
     for (int p = 0; p < PIECES; ++p)
@@ -64,14 +67,23 @@ __device__ __forceinline__ void normalise(Row& row, const float* weight, const f
     slip = warp_sum(slip) / D;
     const float variance = fmaxf(warp_sum(squares) / D - slip * slip, 0.0f);
     const float scale = 1.0f / sqrtf(variance + eps);
+#pragma unroll
+    for (int p = 0; p < PIECES; ++p)
+#pragma unroll
+        for (int i = 0; i < PIECE; ++i) row[p][i] = (row[p][i] - slip) * scale;
+    return scale;
+}
 
+// row = standardised row * weight + bias, in place. Warp.
+__device__ __forceinline__ void normalise(Row& row, const float* weight, const float* bias, int D, float eps) {
+    standardise(row, D, eps);
 #pragma unroll
     for (int p = 0; p < PIECES; ++p) {
         float w[PIECE], b[PIECE];
         load_piece_of(w, weight, piece_start(p), D);
         load_piece_of(b, bias, piece_start(p), D);
 #pragma unroll
-        for (int i = 0; i < PIECE; ++i) row[p][i] = (row[p][i] - slip) * scale * w[i] + b[i];
+        for (int i = 0; i < PIECE; ++i) row[p][i] = row[p][i] * w[i] + b[i];
     }
 }
 
