@@ -152,7 +152,7 @@ class Pretrained:
         Raises InputError where the dtype is one that rounded them.
         """
         if self.masters is not None:
-            return dict(self.masters)
+            return {name: self.ops.fetch(array) for name, array in self.masters.items()}
         if self.dtype not in ("float32", "float64"):
             raise InputError(
                 f"the weights were rounded to {self.dtype}; load the model in float32 to save or change it"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nanodistil.kernels import numpy_ops
 from nanodistil.training.loop import Worked
 
 
@@ -9,6 +10,7 @@ class Line:
     """y = W x + b, with W decayed and b not; `drop` of the inputs are left out, as a function of the key."""
 
     def __init__(self, inputs=3, outputs=2, seed=0):
+        self.ops = numpy_ops
         rng = np.random.default_rng(seed)
         self.flat = rng.standard_normal(outputs * inputs + outputs)
         self.flat_gradients = np.zeros_like(self.flat)

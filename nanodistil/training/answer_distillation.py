@@ -56,15 +56,16 @@ class AnswerDistillation:
         B, T = packing.computed.shape
         run = trainee.encode(packing.batch, None, key)  # (B T, D)
         head = trainee.apply_head(run.x, key)  # (B T, 2)
-        student = [np.ascontiguousarray(head.logits[:, i].reshape(B, T)) for i in range(2)]
+        send, both = trainee.ops.send, trainee.ops.fetch(head.logits)
+        student = [np.ascontiguousarray(both[:, i].reshape(B, T)) for i in range(2)]
         hard = float(losses.span_loss(student[0], student[1], *places))  # checks the places too
         soft, dlogits = 0.0, np.empty_like(head.logits)  # (B T, 2)
         share = self.alpha_ce * self.temperature**2 / (2 * B)
-        for i, (logits, target, at) in enumerate(
-            zip(student, said(teacher, ids, mask, separator), places, strict=True)
-        ):
+        taught = said(teacher, ids, mask, separator)
+        for i, (logits, target, at) in enumerate(zip(map(send, student), taught, places, strict=True)):
             d = np.zeros_like(logits)  # (B, T)
-            kl = trainee.bops.divergence(logits, target.astype(logits.dtype), self.temperature, scale * share, d)
+            target = send(target.astype(logits.dtype))
+            kl = trainee.bops.divergence(logits, target, self.temperature, scale * share, d)
             soft += kl * self.temperature**2 / (2 * B)
             # T: the answer was cut off, and does not count
             add_cross_entropy(trainee, logits, np.reshape(at, -1).clip(0, T), T, scale * self.alpha_squad / 2, d)

@@ -66,7 +66,7 @@ def self_attention_backward(
     dq, dk, dv = bops.attention_backward(
         dcontext, q, k, v, context, asking, batch.starts, H, batch.keep, *dropout.at(f"{at}.probs")
     )  # (N or M, A), 2 x (N, A)
-    dqkv = np.empty((len(x), 3 * A), x.dtype)  # (N, 3A)
+    dqkv = np.empty_like(dk, shape=(len(x), 3 * A))  # (N, 3A)
     if look is not None:
         dqkv[:, :A] = 0
     dqkv[slice(None) if look is None else look.rows, :A] = dq

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from nanodistil.backend import Array, Ops
 from nanodistil.training.checkpoint import Checkpoint
 from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.interruption import Interruption
@@ -161,8 +162,9 @@ def train(
     everyone.barrier()
     meter = Meter(plan.terms)
     done = saved = restore(run.begin(), trainee, optimizer, meter)
-    for array in (trainee.flat, optimizer.m, optimizer.v):
-        everyone.broadcast(array)
+    if everyone.size > 1:
+        for array in (trainee.flat, optimizer.m, optimizer.v):
+            together(everyone.broadcast, array, trainee.ops)
     trainee.refresh()
     began = last = time.monotonic()
     with Interruption() as interruption:
@@ -181,7 +183,8 @@ def train(
             if sums[-1]:
                 save(run, trainee, optimizer, meter, done)
                 raise Stopped(f"stopped after {done} of {plan.steps} steps; the same command with --resume goes on")
-            everyone.all_reduce_sum(trainee.flat_gradients)
+            if everyone.size > 1:
+                together(everyone.all_reduce_sum, trainee.flat_gradients, trainee.ops)
             # ---- the step
             lr, norm = plan.rate(done), optimizer.gradient_norm()
             loss = dict(zip(plan.terms, sums.tolist(), strict=False))
@@ -215,6 +218,14 @@ def train(
             if done % plan.checkpoint_interval == 0 or done == plan.steps or minutes > plan.checkpoint_minutes:
                 save(run, trainee, optimizer, meter, done)
                 saved, began = done, time.monotonic()
+
+
+def together(collective: Callable[[Any], None], array: Array, ops: Ops) -> None:
+    """What all processes do to an array in the host's memory, done to one that may be elsewhere."""
+    there = ops.fetch(array)
+    collective(there)
+    if there is not array:
+        array[...] = ops.send(there)
 
 
 class Meter:
@@ -261,11 +272,13 @@ def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter:
         return 0
     if found.flat.shape != trainee.flat.shape:
         raise InputError(f"the checkpoint holds {found.flat.size} weights, the model {trainee.flat.size}: not its run")
-    trainee.flat[:], optimizer.m[:], optimizer.v[:] = found.flat, found.m, found.v
+    send = trainee.ops.send
+    trainee.flat[:], optimizer.m[:], optimizer.v[:] = send(found.flat), send(found.m), send(found.v)
     meter.sums = {name: found.meter[name] for name in meter.sums}
     return found.step
 
 
 def save(run: Run, trainee: Trainee, optimizer: AdamW, meter: Meter, step: int) -> None:
     """Write a checkpoint, on rank 0."""
-    run.keep(Checkpoint(step, run.digest, meter.sums, trainee.flat, optimizer.m, optimizer.v))
+    flat, m, v = map(trainee.ops.fetch, (trainee.flat, optimizer.m, optimizer.v))
+    run.keep(Checkpoint(step, run.digest, meter.sums, flat, m, v))

@@ -67,7 +67,7 @@ def _at_labels(trainee: Trainee, batch: Batch, classes: int, piece: int | None, 
     if not truth.size:
         return float("nan")
     look, _ = packing.look(packing.rows(np.argwhere(counted.reshape(labels.shape))))
-    run = trainee.encode(packing.batch, look, key)  # (M, D)
+    run, truth = trainee.encode(packing.batch, look, key), trainee.ops.send(truth)  # run.x is (M, D)
     dx, total = np.empty_like(run.x), 0.0
     for start in range(0, len(truth), piece or len(truth)):
         rows = slice(start, start + (piece or len(truth)))
@@ -90,17 +90,17 @@ def sequence_classification(trainee: Trainee, batch: Batch, *, key: int | None =
     packing = _packed(trainee, batch, first=True)
     B = len(packing.computed)
     run, head = _at_first(trainee, packing, key)  # (B, C)
-    logits = head.logits
+    logits = trainee.ops.fetch(head.logits)
     loss = losses.sequence_loss(kind, logits, labels)  # checks the labels too
     if config.problem_type is None:
         trainee.model.config = replace(config, problem_type=kind)
     if kind == "single_label_classification":
-        dlogits = np.zeros_like(logits)
-        add_cross_entropy(trainee, logits, np.reshape(labels, -1), IGNORED, scale, dlogits)
+        dlogits = np.zeros_like(head.logits)
+        add_cross_entropy(trainee, head.logits, np.reshape(labels, -1), IGNORED, scale, dlogits)
     else:
         truth, x = np.reshape(labels, logits.shape).astype(np.float64), logits.astype(np.float64)  # (B, C)
         slope = 2 * (x - truth) if kind == "regression" else np.exp(-np.logaddexp(0, -x)) - truth
-        dlogits = (scale / max(B * config.num_labels, 1) * slope).astype(logits.dtype)
+        dlogits = trainee.ops.send((scale / max(B * config.num_labels, 1) * slope).astype(logits.dtype))
     trainee.encode_backward(trainee.head_backward(dlogits, head), run)
     return float(loss)
 
@@ -111,7 +111,7 @@ def multiple_choice(trainee: Trainee, batch: Batch, *, key: int | None = None, s
     joined = {name: _joined(batch[name]) for name in TOKENS if batch.get(name) is not None}
     run, head = _at_first(trainee, _packed(trainee, joined, first=True), key)  # (B choices, 1)
     logits = head.logits.reshape(np.shape(batch["input_ids"])[:2])  # (B, choices)
-    loss = losses.cross_entropy(logits, batch["labels"])
+    loss = losses.cross_entropy(trainee.ops.fetch(logits), batch["labels"])
     dlogits = np.zeros_like(logits)
     add_cross_entropy(trainee, logits, batch["labels"], IGNORED, scale, dlogits)
     trainee.encode_backward(trainee.head_backward(dlogits.reshape(head.logits.shape), head), run)
@@ -128,11 +128,12 @@ def question_answering(trainee: Trainee, batch: Batch, *, key: int | None = None
     B, T = packing.computed.shape
     run = trainee.encode(packing.batch, None, key)  # (B T, D)
     head = trainee.apply_head(run.x, key)  # (B T, 2)
-    start, end = (np.ascontiguousarray(head.logits[:, i].reshape(B, T)) for i in range(2))
+    both = trainee.ops.fetch(head.logits)
+    start, end = (np.ascontiguousarray(both[:, i].reshape(B, T)) for i in range(2))
     places = (batch["start_positions"], batch["end_positions"])
     loss = losses.span_loss(start, end, *places)  # checks the places too
     dlogits = np.empty_like(head.logits)  # (B T, 2)
-    for i, (logits, at) in enumerate(zip((start, end), places, strict=True)):
+    for i, (logits, at) in enumerate(zip(map(trainee.ops.send, (start, end)), places, strict=True)):
         d = np.zeros_like(logits)  # (B, T)
         add_cross_entropy(trainee, logits, np.reshape(at, -1).clip(0, T), T, scale / 2, d)
         dlogits[:, i] = d.reshape(-1)
@@ -156,7 +157,7 @@ def add_cross_entropy(
     truth = np.asarray(labels).astype(np.int64)
     truth[truth == ignored] = -1
     if n := np.count_nonzero(truth >= 0):
-        trainee.bops.cross_entropy(logits, truth, scale / n, dlogits)
+        trainee.bops.cross_entropy(logits, trainee.ops.send(truth), scale / n, dlogits)
 
 
 def _at_first(trainee: Trainee, packing: Packing, key: int | None) -> tuple[Run, HeadRun]:

@@ -21,12 +21,13 @@ from typing import Protocol
 
 import numpy as np
 
-from nanodistil.backend import Array, BackwardOps
+from nanodistil.backend import Array, BackwardOps, Ops
 
 
 class Flat(Protocol):
     """What the optimiser needs of a trainee."""
 
+    ops: Ops  # where its arrays are
     flat: Array  # (n,) all weights
     flat_gradients: Array  # (n,)
     decayed: int  # flat[:decayed] takes weight decay

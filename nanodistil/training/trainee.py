@@ -11,6 +11,8 @@ contain "bias" or "LayerNorm.weight"; but DistilBERT calls its norms `sa_layer_n
 Frozen weights get no gradient and no decay. Sinusoidal positions are frozen where the config says they are sinusoids,
 as transformers 4 had it (5 trains them).
 
+All of it lies where the backend computes: on a GPU, in its memory, where the optimiser's step is made too.
+
 The masters are float32 or float64, the dtype in which the model was loaded. With dtype="bfloat16" linear maps multiply
 rounded copies, while gradients are added up and steps taken in float32: a step is often smaller than the distance from
 one bfloat16 to the next, and would be lost.
@@ -31,6 +33,7 @@ from nanodistil import model as forward
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig
 from nanodistil.model import Look, Packed
+from nanodistil.packing import sent
 from nanodistil.pretrained import Pretrained
 from nanodistil.taps import Recorder
 from nanodistil.training import backward, saved
@@ -47,13 +50,13 @@ QKV = ("q_lin", "k_lin", "v_lin")
 def how_to_load(backend: str | None, dtype: str | None, threads: int | None) -> dict[str, Any]:
     """The keywords with which a model is loaded that is to be trained in `dtype`: its masters are float32 or float64.
 
-    Raises InputError for a dtype or a backend that cannot be, and for int8, before anything is read.
+    Raises InputError for a dtype or a backend that cannot be, and for int8 and float16, before anything is read.
 
     >>> how_to_load("numba", "bfloat16", 2)
     {'backend': 'numba', 'dtype': 'float32', 'threads': 2}
     """
     backend, dtype = backends.choose(backend, dtype)
-    if dtype == "int8":
+    if dtype in ("int8", "float16"):
         backends.load_backward(backend, dtype)  # says why not
     return {
         "backend": backend,
@@ -106,9 +109,10 @@ class Trainee:
         """Takes the model over: from now on it answers with the weights of the last `refresh`.
 
         model: loaded in float32 or float64. checkpointing: a third more time for far less memory, see saved.py.
-        dtype: "bfloat16" for linear maps in bfloat16; None for the model's own. frozen: names of weights to leave as
-        they are. Raises InputError for a model whose weights were rounded on loading, or whose activation has learned
-        numbers (prelu, xielu), for a BERT's classifier, for names it does not have, and for a dtype that cannot be.
+        dtype: "bfloat16" for linear maps in bfloat16 (on a GPU also "tf32"); None for the model's own. frozen: names of
+        weights to leave as they are. Raises InputError for a model whose weights were rounded on loading, or whose
+        activation has learned numbers (prelu, xielu), for a BERT's classifier, for names it does not have, and for a
+        dtype that cannot be.
         """
         config = model.config
         if config.activation in LEARNED:
@@ -120,7 +124,7 @@ class Trainee:
         masters = model.tensors()
         backend, dtype = backends.choose(model.backend, dtype or model.dtype)
         self.bops = backends.load_backward(backend, dtype)
-        if dtype != model.dtype and (model.dtype, dtype) != ("float32", "bfloat16"):
+        if dtype != model.dtype and (model.dtype != "float32" or dtype not in ("tf32", "bfloat16")):
             raise InputError(f"a model in {model.dtype} cannot be trained in {dtype}; load it in the dtype you want")
         self.ops = backends.load(backend, dtype=dtype) if dtype != model.dtype else model.ops
         self.model, self.checkpointing = model, checkpointing
@@ -135,20 +139,19 @@ class Trainee:
         self.decayed = sum(masters[name].size for name in names if decays(name))
         floats = masters[names[0]].dtype
         n = sum(array.size for array in masters.values())
-        self.flat, self.flat_gradients = _aligned(n, floats), _aligned(n, floats)  # (n,)
-        self.weights: dict[str, Array] = {}
-        self.gradients: dict[str, Array] = {}
-        starts: dict[str, int] = {}  # where in the flat arrays
+        flat = _aligned(n, floats)
+        places: dict[str, slice] = {}  # in the flat arrays
         end = 0
         for name in names:
-            starts[name] = start = end
+            places[name] = slice(end, end + masters[name].size)
+            flat[places[name]] = masters[name].reshape(-1)
             end += masters[name].size
-            shape = masters[name].shape
-            self.flat[start:end] = masters[name].reshape(-1)
-            self.weights[name] = self.flat[start:end].reshape(shape)
-            self.gradients[name] = self.flat_gradients[start:end].reshape(shape)
+        self.flat, self.flat_gradients = self.ops.send(flat), self.ops.send(_aligned(n, floats))  # (n,)
+        shapes = {name: masters[name].shape for name in names}
         del masters
-        self._d = self._laid_out_gradients(starts)
+        self.weights = {name: self.flat[place].reshape(shapes[name]) for name, place in places.items()}
+        self.gradients = {name: self.flat_gradients[place].reshape(shapes[name]) for name, place in places.items()}
+        self._d = self._laid_out_gradients(places)
         self.refresh()
 
     @property
@@ -156,15 +159,15 @@ class Trainee:
         """The model's."""
         return self.model.config
 
-    def _laid_out_gradients(self, starts: dict[str, int]) -> Weights:
+    def _laid_out_gradients(self, places: dict[str, slice]) -> Weights:
         """The gradients as backward.py wants them, views into flat_gradients all."""
-        d = lay_out(self.gradients, self.config.n_layers, self.config.activation, Map, Map, self.ops.send)
+        d = lay_out(self.gradients, self.config.n_layers, self.config.activation, Map, Map, lambda gradient: gradient)
 
         def qkv(at: str, kind: str) -> Array:
             """The three as one, since they are neighbours: -> (3A, D) or (3A,)."""
-            first = self.gradients[f"{at}.q_lin.{kind}"]
-            start = starts[f"{at}.q_lin.{kind}"]
-            return self.flat_gradients[start : start + 3 * first.size].reshape(-1, *first.shape[1:])
+            q, v = places[f"{at}.q_lin.{kind}"], places[f"{at}.v_lin.{kind}"]
+            all_three: Array = self.flat_gradients[q.start : v.stop]
+            return all_three.reshape(-1, *self.gradients[f"{at}.q_lin.{kind}"].shape[1:])
 
         layers = []
         for i, layer in enumerate(d.layers):
@@ -196,6 +199,9 @@ class Trainee:
 
         key: 0 .. 2^64 - 1, of the dropout, another at every step and micro-batch; None for no dropout.
         """
+        batch = sent(batch, self.ops.send)
+        if look is not None:
+            look = look._replace(rows=self.ops.send(look.rows))
         return saved.encoder(
             batch, self.model.weights, self.config, self.ops, self.bops, self._dropout(key), look, self.checkpointing
         )

@@ -30,6 +30,7 @@ import numpy as np
 from nanodistil import model as forward
 from nanodistil.backend import Array, BackwardOps, Ints
 from nanodistil.model import Look, NoTap, Packed
+from nanodistil.packing import sent
 from nanodistil.pretrained import Pretrained
 from nanodistil.training.objectives import PIECE
 from nanodistil.training.trainee import Trainee
@@ -123,7 +124,7 @@ class TripleLoss:
         batch: N masked tokens. labels: (N,), the words that were masked, negative elsewhere; at least one is not.
         teacher: a DistilBertForMaskedLM; None where nothing `teaches`. key: of the student's dropout; None for none.
         """
-        alphas = self.alphas
+        alphas, send = self.alphas, trainee.ops.send
         rows = self.rows(labels)  # (R,)
         look = None
         if "cos" not in alphas and len(rows) < len(labels):
@@ -139,13 +140,14 @@ class TripleLoss:
         labelled = int((labels >= 0).sum())
         for start in range(0, len(rows) if terms.keys() & HEAD_TERMS else 0, PIECE):
             piece = rows[start : start + PIECE]  # (m,)
-            here = piece if look is None else np.arange(start, start + len(piece))  # (m,) rows of x
+            here = send(piece if look is None else np.arange(start, start + len(piece)))  # (m,) rows of x
             head = trainee.apply_head(run.x[here], key)  # logits are (m, V)
             theirs = None
             if teacher is not None and taught is not None and terms.keys() & {"ce", "mse"}:
                 theirs = forward.masked_lm(taught[here], teacher.weights, teacher.ops, NoTap())  # (m, V)
             d = np.zeros_like(head.logits)  # (m, V)
-            found = self.of_logits(trainee.bops, head.logits, theirs, labels[piece], len(rows), labelled, scale, d)
+            words = send(labels[piece])  # (m,)
+            found = self.of_logits(trainee.bops, head.logits, theirs, words, len(rows), labelled, scale, d)
             for name, value in found.items():
                 terms[name] += value
             dx[here] += trainee.head_backward(d, head)  # (m, D)
@@ -155,4 +157,7 @@ class TripleLoss:
 
 def encoded(teacher: Pretrained, batch: Packed, look: Look | None) -> Array:
     """The teacher's last hidden states, without dropout: (N, D), or (M, D) at the rows of `look`."""
-    return forward.encoder(batch, teacher.weights, teacher.config, teacher.ops, NoTap(), look)
+    send = teacher.ops.send
+    if look is not None:
+        look = look._replace(rows=send(look.rows))
+    return forward.encoder(sent(batch, send), teacher.weights, teacher.config, teacher.ops, NoTap(), look)

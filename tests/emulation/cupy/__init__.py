@@ -25,6 +25,7 @@ from .arrays import (
     get_default_pinned_memory_pool,
     matmul,
     ndarray,
+    sort,
     zeros,
     zeros_like,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "int64",
     "matmul",
     "ndarray",
+    "sort",
     "uint8",
     "uint16",
     "uint32",

@@ -1,6 +1,7 @@
 """cupy.ndarray over a NumPy array that nobody else sees.
 
-A wrapper and no subclass of numpy.ndarray: NumPy's functions must not work on it, as they would not on the real one.
+A wrapper and no subclass of numpy.ndarray: NumPy's functions must not work on it, as they would not on the real one,
+but for those that CuPy takes over by __array_function__, of which here are the few that are used.
 """
 
 import numbers
@@ -69,6 +70,11 @@ class ndarray:
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` explicitly")
+
+    def __array_function__(self, function, types, args, kwargs):
+        """NumPy's function of an array of the device is CuPy's of the same name."""
+        ours = {"concatenate": concatenate, "empty_like": empty_like, "zeros_like": zeros_like}.get(function.__name__)
+        return ours(*args, **kwargs) if ours else NotImplemented
 
     dtype = property(lambda self: self._host.dtype)
     shape = property(lambda self: self._host.shape)
@@ -215,12 +221,12 @@ def zeros(shape, dtype=float, order="C"):
     return new
 
 
-def empty_like(a, dtype=None):
-    return empty(a.shape, a.dtype if dtype is None else dtype)
+def empty_like(a, dtype=None, shape=None):
+    return empty(a.shape if shape is None else shape, a.dtype if dtype is None else dtype)
 
 
-def zeros_like(a, dtype=None):
-    return zeros(a.shape, a.dtype if dtype is None else dtype)
+def zeros_like(a, dtype=None, shape=None):
+    return zeros(a.shape if shape is None else shape, a.dtype if dtype is None else dtype)
 
 
 def array(obj, dtype=None, copy=True):
@@ -265,6 +271,10 @@ def matmul(a, b, out=None):
         return device(np.asarray(product))
     np.copyto(out._host, product, casting="same_kind")
     return out
+
+
+def sort(a, axis=-1, kind=None):
+    return device(np.sort(host(a), axis))
 
 
 def get_default_memory_pool():
