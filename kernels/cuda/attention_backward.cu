@@ -18,8 +18,8 @@
 // tried: keeping S and dP of sentences of one tile from the first walk to the second; keeping the forward pass's row
 // statistics, which would spare the first walk; other sizes of tiles.
 //
-// Registers a thread (nvcc 13.0, sm_90), with dropout or without, and never a spill: HEAD 64 164 for queries, 207 for
-// keys, 3 and 2 blocks on a multiprocessor; HEAD 128 213 and 255, with smaller tiles.
+// Registers a thread (nvcc 13.0, sm_90), and never a spill: HEAD 64 156 for queries and 207 for keys, with dropout 168
+// and 216: 3 and 2 blocks on a multiprocessor; HEAD 128, whose tiles are half as high, up to 222 and 255.
 //
 // Grid (tiles, heads), 128 threads; alignment and heads as in attention.cu.
 
@@ -66,6 +66,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention_backwar
 #ifdef DROPOUT
     const unsigned long long head_key = key_of_head(key, places[4 * blockIdx.x] * heads + blockIdx.y);
     const int number_of_first = places[4 * blockIdx.x + 1] + top + row;
+    const float grown = 1.0f / share;  // what stays
 #endif
 
     float largest[2] = {BEYOND, BEYOND}, total[2] = {0.0f, 0.0f}, mean[2] = {0.0f, 0.0f};
@@ -109,7 +110,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention_backwar
             for (int i = 0; i < 4; ++i) {
                 const long long asker = number_of_first + i / 2 * 8;
                 const long long number = asker * keys + left + 8 * n + column + i % 2;
-                dprobs[0][n][i] = is_kept(head_key, number, limit) ? dprobs[0][n][i] / share : 0.0f;
+                dprobs[0][n][i] = is_kept(head_key, number, limit) ? dprobs[0][n][i] * grown : 0.0f;
             }
         }
 #endif
@@ -222,6 +223,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void attention_backward_keys
     const int* place = places + 4 * blockIdx.x;
     const unsigned long long head_key = key_of_head(key, place[0] * heads + blockIdx.y);
     const int number_of_first = place[2] + top + row, keys_of_sentence = place[3];
+    const float grown = 1.0f / share;  // what stays
 #endif
     float dk_sum[1][HEAD / 8][4], dv_sum[1][HEAD / 8][4];
     clear(dk_sum);
@@ -254,8 +256,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void attention_backward_keys
 #ifdef DROPOUT
                     const long long asker = left + 8 * n + column + i;
                     const bool stays = is_kept(head_key, asker * keys_of_sentence + number_of_first + 8 * half, limit);
-                    r = stays ? p / share : 0.0f;
-                    dp = stays ? dp / share : 0.0f;
+                    r = stays ? p * grown : 0.0f;
+                    dp = stays ? dp * grown : 0.0f;
 #endif
                     score = r;
                     dprob = passes[half] ? p * (dp - statistic.z) : 0.0f;

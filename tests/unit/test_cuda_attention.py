@@ -220,8 +220,7 @@ def test_float32_dropout(cupy, compiled, thread_order, stored):
     assert batch.within_rounding(batch.run(cupy, compiled, "attention_float32.cu"))
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.2])
-@pytest.mark.parametrize("head", [5, 32, 64, 80])
+@pytest.mark.parametrize("head, rate", [(5, 0.0), (32, 0.2), (64, 0.0), (64, 0.2), (80, 0.0)])
 def test_backward(cupy, compiled, head, rate):
     """As close to float64 as the definitions in float32: measured 0.64 to 1.03 of their error."""
     batch = Batch("float", head, asked=SOME, masked=True, rate=rate)
@@ -243,9 +242,10 @@ def test_backward_of_half_types(cupy, compiled, thread_order, stored):
         assert (np.abs(result.astype(np.float64) - truth) <= UNIT[stored] * np.abs(truth) + 2e-5).all()
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1])
-@pytest.mark.parametrize("head", [16, 64, 128])
-@pytest.mark.parametrize("stored", HALVES)
+@pytest.mark.parametrize(
+    "stored, head, rate",
+    [("bfloat16", 16, 0.1), ("float16", 64, 0.0), ("float16", 64, 0.1), ("bfloat16", 64, 0.0), ("float16", 128, 0.1)],
+)
 def test_backward_on_tensor_cores(cupy, compiled, stored, head, rate):
     """R and dS are rounded, and the results: two roundings are 0.58 of a unit in the mean, measured 0.53 to 0.65."""
     batch = Batch(stored, head, heads=1, asked=SOME, masked=True, rate=rate)
