@@ -14,7 +14,7 @@
 // sqrt(Dh), which comes last: three bits further from where float16 loses small numbers. All else is float32; so is
 // delta, from P and dP as they were computed and not from the rounded context.
 //
-// Products of 256 operations a score with HEAD 64 (128 multiplications): 5 for queries, 4 for keys. Not timed yet. Not
+// Products, each of 128 operations a score with HEAD 64: 5 for queries, 4 for keys. Not timed yet. Not
 // tried: keeping S and dP of sentences of one tile from the first walk to the second; keeping the forward pass's row
 // statistics, which would spare the first walk; other sizes of tiles.
 //
