@@ -30,6 +30,7 @@ BACKENDS = {  # name -> what it computes in
     "numba": ("float32", "bfloat16", "int8"),
     "cupy": ("float32", "tf32", "float16", "bfloat16"),
 }
+EXACT = ("float32", "float64", "tf32")  # keep every bit of a weight, though tf32 multiplies fewer
 MODULES = {"bfloat16": "bfloat16_ops", "int8": "int8_ops"}  # linear maps in lower precision have a module of their own
 
 
@@ -208,17 +209,25 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
 @cache
 def _on_gpu(device: int, dtype: str) -> Ops:
     """The ops of the cupy backend, once a process."""
+    return cast(Ops, gpu_module("cupy_ops", device).CupyOps(dtype, device))
+
+
+def gpu_module(name: str, device: int = 0) -> ModuleType:
+    """A module of kernels/ that needs a GPU: "cupy_ops", or "gpu", which examines it.
+
+    Raises MissingExtraError where CuPy is not installed, DeviceError where it finds no GPU it can use.
+    """
     if find_spec("cupy") is None:
         raise MissingExtraError(
             'the cupy backend needs an NVIDIA GPU and CuPy: pip install "nanodistil[cuda13]", or [cuda12]'
         )
     try:
-        module = import_module("nanodistil.kernels.cupy_ops")
+        reason = import_module("nanodistil.kernels.cupy_ops").unusable(device)
     except ImportError as error:  # CuPy is there, but not what it needs
         raise DeviceError(f"CuPy cannot be imported: {str(error).strip().splitlines()[0]}") from error
-    if reason := module.unusable(device):
-        raise DeviceError(f"the cupy backend cannot be used: {reason}; use another backend, or nanodistil doctor")
-    return cast(Ops, module.CupyOps(dtype, device))
+    if reason:
+        raise DeviceError(f"the cupy backend cannot be used: {reason}")
+    return import_module(f"nanodistil.kernels.{name}")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 Each part stands for a question that a slow or failing installation raises: which versions, which processor, which
 register tile and does it multiply correctly, how many threads and why, where compiled code is kept, how fast this
-machine is at all, and where models are looked for. Works without Numba, whose parts are then None.
+machine is at all, which GPU there is, and where models are looked for. Works without Numba, whose parts are then None.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nanodistil import __version__
-from nanodistil.backend import choose, instrument, self_tests
+from nanodistil.backend import choose, gpu_module, instrument, self_tests
 from nanodistil.weights.cache import cache_folder, cached_models
-from nanodistil.weights.errors import MissingExtraError
+from nanodistil.weights.errors import DeviceError, MissingExtraError
 
 PACKAGES = ("numpy", "numba", "llvmlite", "safetensors", "regex", "huggingface_hub")
 
@@ -48,6 +48,16 @@ def hub() -> dict[str, Any]:
     return {"folder": str(folder), "exists": folder.is_dir(), "ready": ready}
 
 
+def gpu(measure: bool) -> dict[str, Any]:
+    """The GPUs that answer, or in `why_not` why there is nothing for the cupy backend to compute on."""
+    try:
+        module = gpu_module("gpu")
+    except (MissingExtraError, DeviceError) as error:
+        return {"why_not": str(error)}
+    found = {"devices": module.devices(), "versions": module.versions()}
+    return found | {"limits": module.limits("float16")._asdict() if measure else None}
+
+
 def examine(measure: bool = True) -> dict[str, Any]:
     """Everything. `measure` takes half a second for the processor's peak and the memory's bandwidth."""
     found: dict[str, Any] = {
@@ -55,6 +65,7 @@ def examine(measure: bool = True) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "blas": blas(),
         "backend": choose(None, None)[0],
+        "gpu": gpu(measure),
         "hub": hub(),
     }
     parts: dict[str, Any] = dict.fromkeys(("cpu", "tile", "self_test", "threads", "cache", "limits"))

@@ -153,7 +153,7 @@ class Pretrained:
         """
         if self.masters is not None:
             return {name: self.ops.fetch(array) for name, array in self.masters.items()}
-        if self.dtype not in ("float32", "float64"):
+        if self.dtype not in backends.EXACT:
             raise InputError(
                 f"the weights were rounded to {self.dtype}; load the model in float32 to save or change it"
             )

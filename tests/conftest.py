@@ -1,6 +1,8 @@
 """Shared fixtures: the backends, a tiny model, the optional folder of data beside the project."""
 
+import functools
 import importlib
+import inspect
 import os
 import shutil
 import subprocess
@@ -33,17 +35,58 @@ def own_cache(tmp_path_factory):
         os.environ["NANODISTIL_CACHE_DIR"] = str(tmp_path_factory.mktemp("kernels"))
 
 
-@pytest.fixture(params=["numpy", "numba"])
+@pytest.fixture(params=["numpy", "numba", pytest.param("cupy", marks=pytest.mark.sweep)])
 def backend(request):
-    """Every test that takes it runs once a backend."""
-    if not find_spec(request.param):
+    """Every test that takes it runs once a backend; cupy under the stand-in where no GPU is."""
+    if request.param == "cupy":
+        request.getfixturevalue("cupy")
+    elif not find_spec(request.param):
         pytest.skip(f"{request.param} is not installed")
     return request.param
 
 
+class OnHost:
+    """The ops of a GPU, called with NumPy's arrays and answering with them."""
+
+    def __init__(self, ops):
+        self.ops = ops
+
+    def __getattr__(self, name):
+        op = getattr(self.ops, name)
+        if name in ("send", "fetch"):
+            return op
+
+        def sent(value):
+            if isinstance(value, list):
+                return [sent(one) for one in value]
+            return self.ops.send(value) if isinstance(value, np.ndarray) else value
+
+        def fetched(value):
+            if isinstance(value, list):
+                return [fetched(one) for one in value]
+            return self.ops.fetch(value) if hasattr(value, "get") else value
+
+        @functools.wraps(op)
+        def call(*arguments):
+            names = inspect.signature(op).parameters
+            here = ("asking", "starts") if not name.startswith("prepare") else names
+            return fetched(op(*(a if n in here else sent(a) for n, a in zip(names, arguments, strict=True))))
+
+        return call
+
+
+def assert_same(backend, result, wanted):
+    """Bitwise on a CPU; of a GPU nearly, where cuBLAS sums in an order it chooses by shape, and taps by other means."""
+    if backend == "cupy":
+        np.testing.assert_allclose(result, wanted, rtol=2e-5, atol=2e-6)
+    else:
+        np.testing.assert_array_equal(result, wanted)
+
+
 @pytest.fixture
 def ops(backend):
-    return backends.load(backend)
+    ops = backends.load(backend)
+    return OnHost(ops) if backend == "cupy" else ops
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def _model(args: argparse.Namespace) -> int:
             print(f"nanodistil: {note}", file=sys.stderr)
     threads = None if backend == "numpy" else args.threads
     model = DistilBertModel.from_pretrained(name, backend=backend, dtype=dtype, threads=threads)
-    machine = limits()
+    machine = limits(backend, dtype)
     profiles = [profile(model, shape, args.seconds, machine) for shape in shapes]
     if args.json:
         found = {"model": str(name), "backend": backend, "dtype": str(dtype), "limits": machine and machine._asdict()}
@@ -87,8 +87,11 @@ def _model(args: argparse.Namespace) -> int:
         return 0
     print(f"{name}, {backend} {dtype}")
     if machine:
-        measured = f"{machine.flops / 1e9:.0f} GFLOP/s in float32 and {machine.bandwidth / 1e9:.1f} GB/s"
-        print(f"this machine: {measured} with {machine.threads} threads, measured just now")
+        on_gpu = backend.startswith("cupy")
+        with_threads = "" if on_gpu else f" with {machine.threads} threads"
+        measured = f"{machine.flops / 1e9:.0f} GFLOP/s in {dtype if on_gpu else 'float32'}"
+        measured += f" and {machine.bandwidth / 1e9:.1f} GB/s"
+        print(f"this {'GPU' if on_gpu else 'machine'}: {measured}{with_threads}, measured just now")
     for p in profiles:
         print("\n" + op_table(p, machine))
     return 0

@@ -29,10 +29,30 @@ def report(found: dict[str, Any]) -> str:
     rows.append(("backend", found["backend"] + (f" ({found['without_numba']})" if "without_numba" in found else "")))
     if "without_numba" not in found:
         rows += kernels(found)
+    rows += gpu(found["gpu"])
     hub = found["hub"]
     state = f"ready: {', '.join(hub['ready'])}" if hub["ready"] else "nothing ready in it"
     rows.append(("hub cache", f"{hub['folder']}; {state if hub['exists'] else 'not there'}"))
     return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+
+def gpu(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The lines about GPUs."""
+    if "why_not" in found:
+        return [("gpu", f"none: {found['why_not']}")]
+    rows = [
+        (
+            "gpu",
+            f"{d['name']}: {d['bytes'] / 2**30:.0f} GiB, {d['multiprocessors']} multiprocessors, sm {d['capability']}",
+        )
+        for d in found["devices"]
+    ]
+    versions, limits = found["versions"], found["limits"]
+    rows.append(("", f"CuPy {versions['cupy']} for CUDA {versions['cuda']}; the driver runs CUDA {versions['driver']}"))
+    if limits:
+        speed = f"{limits['flops'] / 1e12:.0f} TFLOP/s in float16, {limits['bandwidth'] / 1e9:.0f} GB/s of memory"
+        rows.append(("", f"{speed}, measured just now on the first"))
+    return rows
 
 
 def kernels(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import TINY, random_tensors
+from conftest import TINY, assert_same, random_tensors
 
 import nanodistil
 from nanodistil import CheckpointError, DistilBertConfig, InputError
@@ -14,6 +14,7 @@ from nanodistil.config import ACTIVATIONS
 from nanodistil.kernels import activations
 from nanodistil.weights.names import LEARNED
 
+WORDS, PLACES = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
 IDS = np.array([[3, 4, 5, 6, 7], [8, 9, 10, 0, 0]])
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 HEADS = {
@@ -86,7 +87,7 @@ def test_a_first_token_that_is_masked_is_computed_all_the_same(backend):
 def test_embeddings_of_the_ids_instead_of_the_ids(kind, backend):
     model, given = tiny(kind, backend), inputs(kind)
     out = model(**given)
-    words = model.weights.word_embeddings[given.pop("input_ids")]
+    words = model.tensors()[WORDS][given.pop("input_ids")]
     for a, b in zip(model(**given, inputs_embeds=words).to_tuple(), out.to_tuple(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -179,21 +180,21 @@ def test_resizing_the_vocabulary(backend):
     assert model.config.vocab_size == 64 and model.weights.word_embeddings.shape == (64, 20)
     after = model(IDS, MASK).logits
     assert after.shape == (2, 5, 64)
-    np.testing.assert_array_equal(after[..., :50], before)
-    words = model.weights.word_embeddings
+    assert_same(backend, after[..., :50], before)
+    words = model.tensors()[WORDS]
     assert np.allclose(words[50:], words[:50].mean(axis=0), atol=1e-3) and np.ptp(words[50:], axis=0).min() > 0
     assert not model.tensors()["vocab_projector.bias"][50:].any()  # tied: 0, as in transformers
     model.resize_token_embeddings(40)
-    np.testing.assert_array_equal(model(IDS, MASK).logits, before[..., :40])
+    assert_same(backend, model(IDS, MASK).logits, before[..., :40])
     model.resize_token_embeddings(60, mean_resizing=False)
-    assert 0.01 < model.weights.word_embeddings[40:].std() < 0.03
+    assert 0.01 < model.tensors()[WORDS][40:].std() < 0.03
 
 
 def test_resizing_the_positions(backend):
     model = tiny("DistilBertModel", backend)
     before = model(IDS, MASK).last_hidden_state
     model.resize_position_embeddings(30)
-    np.testing.assert_array_equal(model(IDS, MASK).last_hidden_state, before)
+    assert_same(backend, model(IDS, MASK).last_hidden_state, before)
     assert model(np.ones((1, 30), np.int64)).last_hidden_state.shape == (1, 30, 20)
     model.resize_position_embeddings(4)
     with pytest.raises(InputError, match="more than the model's 4 positions"):
@@ -205,7 +206,7 @@ def test_sinusoids_go_on(backend):
     short = nanodistil.DistilBertModel(config, backend=backend)
     short.resize_position_embeddings(24)
     long = nanodistil.DistilBertModel(replace(config, max_position_embeddings=24), backend=backend)
-    np.testing.assert_array_equal(short.weights.position_embeddings, long.weights.position_embeddings)
+    np.testing.assert_array_equal(short.tensors()[PLACES], long.tensors()[PLACES])
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, True, 10**9])

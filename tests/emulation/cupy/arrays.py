@@ -68,6 +68,9 @@ class ndarray:
     def __array_finalize__(self, parent):
         """For subclasses, as NumPy's."""
 
+    def __reduce__(self):
+        return asarray, (self.get(),)
+
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` explicitly")
 

@@ -1,0 +1,321 @@
+"""The cupy backend: the names of numpy_ops on an NVIDIA GPU, on our own CUDA C and cuBLAS.
+
+A forward pass launches four kinds of kernel: linear maps, which are cuBLAS's (cublas_lt.py), and LayerNorm, GELU and
+attention, which are ours (cuda/*.cu). Arrays live in the GPU's memory; `send` and `fetch` are the only ways in and
+out, but for `starts` and `asking`: they say where sentences begin, and it is the host that divides the work.
+
+    dtype       linear maps                          attention                     softmax, GELU, LayerNorm, residuals
+    float32     float32                              float32                       float32
+    tf32        10 bits of fraction, summed in       float32                       float32
+                float32
+    float16     float16, summed in float32           float16, summed in float32    float32
+    bfloat16    the same in bfloat16
+
+What is rounded to 16 bits is what PyTorch's autocast rounds: the operands and results of linear maps and of attention.
+The residual stream, what LayerNorm gives and takes, stays float32. As the next linear map wants it rounded, the
+LayerNorm kernel writes both, and the rounded copy travels with the array as its attribute `rounded` (`Stream`): 6 bytes
+a number written and 2 read again, where a kernel that only rounds would read 4 and write 2 in between. Maps of heads
+give float32: nothing averages out after them.
+
+What no user waits for is done on the host, with numpy_ops: scores and probabilities that a tap asks for, and the
+activations other than gelu, relu and tanh.
+
+Unlike the numba backend's, a row's last bits may depend on its batch: cuBLAS chooses a way of summing by shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cublas_lt, numpy_ops
+from .cuda_source import compiled
+from .cuda_source import cupy as cp
+from .numpy_ops import LAYER_NORM_EPS, Activation
+
+Array = Any  # a cupy.ndarray
+Ints = NDArray[np.int64]
+
+LEAST_CAPABILITY = 8, 0  # bfloat16 and asynchronous copies came with Ampere
+QUERIES = 64  # of one sentence and head, that a block of attention's threads works on
+ATTENTION_THREADS = 128
+ROW_THREADS = 128  # a block of the kernels that give a row to each warp: 4 rows
+PIECE_THREADS = 256  # a block of those that give a thread 8 numbers
+PIECE = 8
+LARGEST_HEAD = 128  # of a size that attention's kernels have registers for
+ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "tanh": "hyperbolic_tangent"}  # name -> function in gelu.cu
+TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
+
+
+class Stream(cp.ndarray):  # type: ignore[misc]
+    """A float32 array (N, D) that brings its rounded copy along. What is made of it (slices, sums) does not."""
+
+    rounded: Array | None = None
+
+
+class LinearMap(NamedTuple):
+    """A linear map as this backend keeps it."""
+
+    weight: Array  # (O, I) in the dtype that is multiplied
+    bias: Array  # (O,) in the dtype of the result
+
+
+def unusable(device: int) -> str:
+    """Why there is nothing to compute on; "" where there is."""
+    try:
+        count = cp.cuda.runtime.getDeviceCount()
+    except cp.cuda.runtime.CUDARuntimeError as error:
+        return f"no NVIDIA GPU answers ({error})"
+    if not device < count:
+        return f"there is no GPU {device}: {count} answer{'s' if count == 1 else ''}, numbered from 0"
+    found = cp.cuda.runtime.getDeviceProperties(device)
+    if (found["major"], found["minor"]) < LEAST_CAPABILITY:
+        return (
+            f"{found['name'].decode()} has compute capability {found['major']}.{found['minor']}, and the kernels need "
+            f"{'.'.join(map(str, LEAST_CAPABILITY))} (Ampere, of 2020) or later"
+        )
+    return ""
+
+
+def free_memory() -> None:
+    """Give back what CuPy keeps for the next arrays: on the GPU, and of the host's memory that it reads directly."""
+    cp.get_default_memory_pool().free_all_blocks()
+    cp.get_default_pinned_memory_pool().free_all_blocks()
+
+
+class Table(NamedTuple):
+    """`blocks_of_queries` on the GPU."""
+
+    tiles: Array  # (tiles, 4) int32
+    places: Array  # (tiles, 4) int32
+
+
+class CupyOps:
+    """The ops in one dtype on one GPU. Shapes and meaning: numpy_ops.py, function by function."""
+
+    def __init__(self, dtype: str, device: int = 0) -> None:
+        self.device = cp.cuda.Device(device)
+        if dtype == "bfloat16":
+            import ml_dtypes
+
+            self.stored = np.dtype(ml_dtypes.bfloat16)  # what linear maps and attention take and give
+        else:
+            self.stored = np.dtype(np.float16 if dtype == "float16" else np.float32)
+        self.half = self.stored.itemsize == 2
+        self.compute = "tf32" if dtype == "tf32" else "float32"
+        self._made: tuple[Ints, Ints, Table] | None = None  # asking, starts, and the table made of them
+
+    # ---- where arrays are
+
+    def send(self, x: NDArray[Any] | Array) -> Array:
+        """An array of the host -> the GPU's memory. A forward pass begins here, so here its thread takes the GPU."""
+        self.device.use()
+        return cp.asarray(x)
+
+    def fetch(self, x: Array) -> NDArray[Any]:
+        """And back, 16-bit numbers as float32. Waits for all that was asked of the GPU before."""
+        if isinstance(x, np.ndarray):
+            return x
+        values = x.get()
+        return values.astype(np.float32) if values.dtype == self.stored else values
+
+    def wait(self) -> None:
+        """Until all that this thread asked of the GPU is done."""
+        cp.cuda.get_current_stream().synchronize()
+
+    # ---- linear maps
+
+    def prepare_linear(self, weight: NDArray[Any], bias: NDArray[Any]) -> LinearMap:
+        """(O, I), (O,) -> both rounded as this dtype multiplies and gives them: called once, at load."""
+        return LinearMap(self._as_stored(self.send(weight)), self._as_stored(self.send(bias)))
+
+    def prepare_head(self, weight: NDArray[Any], bias: NDArray[Any]) -> LinearMap:
+        """The same for a map of a head, which gives float32."""
+        return LinearMap(self._as_stored(self.send(weight)), self.send(bias))
+
+    def restore_linear(self, w: LinearMap) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What `prepare_linear` was given, where nothing was rounded."""
+        return self.fetch(w.weight), self.fetch(w.bias)
+
+    def linear(self, x: Array, w: LinearMap) -> Array:
+        """x W^T + b: (N, I) -> (N, O), in the dtype of the bias."""
+        x = self._operand(x)
+        out = cp.empty((x.shape[0], w.weight.shape[0]), w.bias.dtype)
+        cublas_lt.matmul(x, w.weight, out, transpose_b=True, bias=w.bias, compute=self.compute)
+        return out
+
+    def linear_activation(self, x: Array, w: LinearMap, which: Activation) -> Array:
+        """activation(linear(x)): (N, I) -> (N, O)."""
+        return self._activate(self.linear(x, w), which, in_place=True)
+
+    def _as_stored(self, x: Array) -> Array:
+        """Rounded to the dtype of linear maps: any shape."""
+        return x if x.dtype == self.stored else self._converted(x, "rounded_copy", self.stored)
+
+    def _converted(self, x: Array, kernel: str, dtype: Any) -> Array:
+        x = cp.ascontiguousarray(x)
+        out = cp.empty(x.shape, dtype)
+        module = compiled("convert.cu", STORED=TYPES[self.stored.name])
+        pieces(module, kernel, x.size, x, out)
+        return out
+
+    def _operand(self, x: Array) -> Array:
+        """x (N, I) as linear maps and attention take it: rounded, each row contiguous."""
+        if x.dtype != self.stored:
+            carried = getattr(x, "rounded", None)
+            x = self._as_stored(x) if carried is None else carried
+        return x if x.strides[1] == x.itemsize and x.strides[0] >= x.shape[1] * x.itemsize else cp.ascontiguousarray(x)
+
+    # ---- activations
+
+    def activation(self, x: Array, which: Activation) -> Array:
+        """The activation a checkpoint's config names: any shape, in the dtype of x."""
+        return self._activate(x, which, in_place=False)
+
+    def _activate(self, x: Array, which: Activation, in_place: bool) -> Array:
+        if not isinstance(which, str) or which not in ACTIVATIONS:
+            return self.send(numpy_ops.activation(self.fetch(x), which)).astype(x.dtype)
+        x = cp.ascontiguousarray(x)
+        out = x if in_place else cp.empty(x.shape, x.dtype)
+        module = compiled("gelu.cu", STORED=TYPES[x.dtype.name], ACTIVATION=ACTIVATIONS[which])
+        pieces(module, "activation", x.size, x, out)
+        return out
+
+    # ---- embeddings and LayerNorm
+
+    def embed(self, ids: Array, positions: Array, words: Array, places: Array) -> Array:
+        """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D) float32."""
+        N, D = ids.shape[0], words.shape[1]
+        out = cp.empty((N, D), np.float32)
+        rows(self._rows_of("embed.cu", D), "embed", N, ids, positions, words, places, out, np.int32(N), np.int32(D))
+        return out
+
+    def layer_norm(self, x: Array, weight: Array, bias: Array) -> Array:
+        """LayerNorm over the last axis: (N, D), (D,), (D,) -> (N, D) float32, with its rounded copy."""
+        return self._norm("layer_norm", (x,), weight, bias)
+
+    def add_layer_norm(self, x: Array, residual: Array, weight: Array, bias: Array) -> Array:
+        """layer_norm(x + residual): (N, D), (N, D) float32 -> (N, D) float32, with its rounded copy."""
+        return self._norm("add_layer_norm", (x, residual), weight, bias)
+
+    def _norm(self, kernel: str, summands: tuple[Array, ...], weight: Array, bias: Array) -> Array:
+        summands = tuple(cp.ascontiguousarray(x) for x in summands)
+        N, D = summands[0].shape
+        out = Stream((N, D), np.float32)
+        copy = cp.empty((N, D), self.stored) if self.half else np.uint64(0)
+        module = self._rows_of("layer_norm.cu", D, INPUT=TYPES[summands[0].dtype.name])
+        last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
+        rows(module, kernel, N, *summands, weight, bias, out, copy, *last)
+        if self.half:
+            out.rounded = copy
+        return out
+
+    def _rows_of(self, file: str, D: int, **defines: str) -> Any:
+        """The module of a file that holds a row of D numbers in a warp's registers (row.cuh)."""
+        return compiled(file, STORED=TYPES[self.stored.name], PIECES=-(-D // (32 * PIECE)), **defines)
+
+    # ---- attention
+
+    def attention(
+        self, q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Array | None
+    ) -> Array:
+        """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, A), 2 x (N, A) -> (M, A)."""
+        return self.attention_with(None, q, k, v, asking, starts, heads, keep)
+
+    def attention_with(
+        self,
+        dropping: tuple[float, int] | None,
+        q: Array,
+        k: Array,
+        v: Array,
+        asking: Ints,
+        starts: Ints,
+        heads: int,
+        keep: Array | None,
+    ) -> Array:
+        """The same with dropout on the probabilities, for training. dropping: rate and key."""
+        size = q.shape[1] // heads
+        if size > LARGEST_HEAD and dropping is None:
+            return self._on_host(numpy_ops.attention, q, k, v, asking, starts, heads, keep)
+        q, k, v = (self._operand(x) for x in (q, k, v))
+        if k.strides[0] != v.strides[0]:
+            k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
+        table, out = self.table(asking, starts), cp.empty(q.shape, self.stored)
+        if not table.tiles.shape[0]:
+            return out
+        strides = [np.int32(x.strides[0] // x.itemsize) for x in (q, k, out)]
+        on_tensor_cores = (
+            self.half and size % 16 == 0 and all(x.data.ptr % 16 == 0 and x.strides[0] % 16 == 0 for x in (q, k, v))
+        )
+        rate, key = dropping or (0.0, 0)
+        kernel = compiled(
+            "attention.cu" if on_tensor_cores else "attention_float32.cu",
+            STORED=TYPES[self.stored.name],
+            HEAD=size,
+            **({} if dropping is None else {"DROPOUT": 1}),
+        ).get_function("attention")
+        none = np.uint64(0)  # a null pointer
+        mask = none if keep is None else keep.view(np.uint8)
+        arguments = q, k, v, *strides[:2], table.tiles, mask, np.int32(heads), np.float32(1 / np.sqrt(size))
+        drop = table.places, np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
+        kernel((table.tiles.shape[0], heads), (ATTENTION_THREADS,), (*arguments, *drop, out, strides[2]))
+        return out
+
+    def table(self, asking: Ints, starts: Ints) -> Table:
+        """`tiles` and `places` on the GPU, made once a batch: all its layers are handed the same two arrays."""
+        if self._made is None or self._made[0] is not asking or self._made[1] is not starts:
+            self._made = asking, starts, Table(*map(self.send, blocks_of_queries(asking, starts)))
+        return self._made[2]
+
+    def _on_host(self, definition: Any, *arguments: Any) -> Array:
+        return self.send(definition(*(self.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments)))
+
+    def attention_scores(
+        self, q: Array, k: Array, asking: Ints, starts: Ints, heads: int, keep: Array | None
+    ) -> list[Array]:
+        """Scaled dot products of every sentence with itself: (M, A), (N, A) -> B x (H, Q, T). On the host."""
+        mask = None if keep is None else self.fetch(keep)
+        scores = numpy_ops.attention_scores(self.fetch(q), self.fetch(k), asking, starts, heads, mask)
+        return [self.send(s) for s in scores]
+
+    def attention_probs(self, scores: Sequence[Array]) -> list[Array]:
+        """softmax over the keys: B x (H, Q, T) -> B x (H, Q, T). On the host."""
+        return [self.send(numpy_ops.softmax(self.fetch(s))) for s in scores]
+
+    def attention_context(self, probs: Sequence[Array], v: Array, starts: Ints) -> Array:
+        """The values, averaged by the probabilities: B x (H, Q, T), (N, A) -> (M, A). On the host."""
+        return self.send(numpy_ops.attention_context([self.fetch(p) for p in probs], self.fetch(v), starts))
+
+
+def rows(module: Any, kernel: str, N: int, *arguments: Any) -> None:
+    """A kernel that gives each of N rows to a warp; nothing where there are none."""
+    if N:
+        module.get_function(kernel)((-(-N // (ROW_THREADS // 32)),), (ROW_THREADS,), arguments)
+
+
+def pieces(module: Any, kernel: str, n: int, *arguments: Any) -> None:
+    """A kernel that gives each thread 8 of n numbers, and wants n as its last argument."""
+    if n:
+        blocks = -(-n // (PIECE_THREADS * PIECE))
+        module.get_function(kernel)((blocks,), (PIECE_THREADS,), (*arguments, np.int64(n)))
+
+
+def blocks_of_queries(asking: Ints, starts: Ints) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """What each block of attention's threads works on, (tiles, 4) each:
+
+    tiles   first query row, number of queries, first key row, number of keys
+    places  number of the sentence; in it, number of the first query and of the first key, 0; number of keys
+
+    Those with most keys come first: what is still running when the others are done should be short.
+    """
+    tiles, places = [], []
+    sentences = zip(asking[:-1], asking[1:], starts[:-1], starts[1:], strict=True)
+    for number, (begin, end, key, last) in enumerate(sentences):
+        for first in range(int(begin), int(end), QUERIES):
+            tiles.append((first, min(QUERIES, end - first), key, last - key))
+            places.append((number, first - begin, 0, last - key))
+    order = np.argsort([-keys for *_, keys in tiles], kind="stable")
+    return tuple(np.array(rows, np.int32).reshape(-1, 4)[order] for rows in (tiles, places))  # type: ignore[return-value]
