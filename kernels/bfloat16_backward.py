@@ -22,6 +22,7 @@ from .linear_backward import STRIPE, add_rows, weight_kernel
 from .memory import aligned, empty
 from .native import Rows
 from .numba_backward import (
+    HEAD_ROWS,
     activation_backward,
     adamw,
     add_layer_norm_backward,
@@ -42,7 +43,7 @@ from .pool import run
 from .tile import BFLOAT16, COLUMNS, tile_intrinsic
 
 __all__ = [
-    "activation_backward", "adamw", "add_layer_norm_backward", "attention_backward", "attention_dropped",
+    "HEAD_ROWS", "activation_backward", "adamw", "add_layer_norm_backward", "attention_backward", "attention_dropped",
     "cosine_distance", "cross_entropy", "divergence", "dropout", "embed_backward", "layer_norm_backward",
     "linear_backward_input", "linear_backward_weight", "prepare_backward", "squared_error", "sum_of_squares",
 ]  # fmt: skip

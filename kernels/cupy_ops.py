@@ -130,11 +130,11 @@ class CupyOps:
 
     def prepare_linear(self, weight: NDArray[Any], bias: NDArray[Any]) -> LinearMap:
         """(O, I), (O,) -> both rounded as this dtype multiplies and gives them: called once, at load."""
-        return LinearMap(self._as_stored(self.send(weight)), self._as_stored(self.send(bias)))
+        return LinearMap(self.as_stored(self.send(weight)), self.as_stored(self.send(bias)))
 
     def prepare_head(self, weight: NDArray[Any], bias: NDArray[Any]) -> LinearMap:
         """The same for a map of a head, which gives float32."""
-        return LinearMap(self._as_stored(self.send(weight)), self.send(bias))
+        return LinearMap(self.as_stored(self.send(weight)), self.send(bias))
 
     def restore_linear(self, w: LinearMap) -> tuple[NDArray[Any], NDArray[Any]]:
         """What `prepare_linear` was given, where nothing was rounded."""
@@ -142,7 +142,7 @@ class CupyOps:
 
     def linear(self, x: Array, w: LinearMap) -> Array:
         """x W^T + b: (N, I) -> (N, O), in the dtype of the bias."""
-        x = self._operand(x)
+        x = self.operand(x)
         out = cp.empty((x.shape[0], w.weight.shape[0]), w.bias.dtype)
         cublas_lt.matmul(x, w.weight, out, transpose_b=True, bias=w.bias, compute=self.compute)
         return out
@@ -151,7 +151,7 @@ class CupyOps:
         """activation(linear(x)): (N, I) -> (N, O)."""
         return self._activate(self.linear(x, w), which, in_place=True)
 
-    def _as_stored(self, x: Array) -> Array:
+    def as_stored(self, x: Array) -> Array:
         """Rounded to the dtype of linear maps: any shape."""
         return x if x.dtype == self.stored else self._converted(x, "rounded_copy", self.stored)
 
@@ -162,11 +162,11 @@ class CupyOps:
         pieces(module, kernel, x.size, x, out)
         return out
 
-    def _operand(self, x: Array) -> Array:
+    def operand(self, x: Array) -> Array:
         """x (N, I) as linear maps and attention take it: rounded, each row contiguous."""
         if x.dtype != self.stored:
             carried = getattr(x, "rounded", None)
-            x = self._as_stored(x) if carried is None else carried
+            x = self.as_stored(x) if carried is None else carried
         return x if x.strides[1] == x.itemsize and x.strides[0] >= x.shape[1] * x.itemsize else cp.ascontiguousarray(x)
 
     # ---- activations
@@ -240,19 +240,16 @@ class CupyOps:
         size = q.shape[1] // heads
         if size > LARGEST_HEAD and dropping is None:
             return self._on_host(numpy_ops.attention, q, k, v, asking, starts, heads, keep)
-        q, k, v = (self._operand(x) for x in (q, k, v))
+        q, k, v = (self.operand(x) for x in (q, k, v))
         if k.strides[0] != v.strides[0]:
             k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
         table, out = self.table(asking, starts), cp.empty(q.shape, self.stored)
         if not table.tiles.shape[0]:
             return out
         strides = [np.int32(x.strides[0] // x.itemsize) for x in (q, k, out)]
-        on_tensor_cores = (
-            self.half and size % 16 == 0 and all(x.data.ptr % 16 == 0 and x.strides[0] % 16 == 0 for x in (q, k, v))
-        )
         rate, key = dropping or (0.0, 0)
         kernel = compiled(
-            "attention.cu" if on_tensor_cores else "attention_float32.cu",
+            "attention.cu" if self.on_tensor_cores(size, q, k, v) else "attention_float32.cu",
             STORED=TYPES[self.stored.name],
             HEAD=size,
             **({} if dropping is None else {"DROPOUT": 1}),
@@ -263,6 +260,10 @@ class CupyOps:
         drop = table.places, np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
         kernel((table.tiles.shape[0], heads), (ATTENTION_THREADS,), (*arguments, *drop, out, strides[2]))
         return out
+
+    def on_tensor_cores(self, size: int, *arrays: Array) -> bool:
+        """Whether attention with heads of this size takes these matrices to the tensor cores: attention.cu."""
+        return self.half and size % 16 == 0 and all(x.data.ptr % 16 == 0 and x.strides[0] % 16 == 0 for x in arrays)
 
     def table(self, asking: Ints, starts: Ints) -> Table:
         """`tiles` and `places` on the GPU, made once a batch: all its layers are handed the same two arrays."""

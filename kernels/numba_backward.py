@@ -25,12 +25,13 @@ from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, s
 from .memory import empty
 from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, Dropping, attention_with, rows_of, scale_of
 from .numba_ops import linear as linear_backward_input
+from .numpy_backward import HEAD_ROWS
 from .numpy_ops import Activation
 from .pool import run
 from .tile import COLUMNS
 
 __all__ = [
-    "activation_backward", "adamw", "add_layer_norm_backward", "attention_backward", "attention_dropped",
+    "HEAD_ROWS", "activation_backward", "adamw", "add_layer_norm_backward", "attention_backward", "attention_dropped",
     "cosine_distance", "cross_entropy", "divergence", "dropout", "embed_backward", "layer_norm_backward",
     "linear_backward_input", "linear_backward_weight", "prepare_backward", "squared_error", "sum_of_squares",
 ]  # fmt: skip

@@ -196,6 +196,8 @@ def _joined(x: Array) -> Array:
 
 # ---------------------------------------------------------------------------------------------------------- losses
 
+HEAD_ROWS = 256  # rows whose logits over a vocabulary should exist at a time: of 30522 words, 31 MB
+
 
 def log_softmax(x: Array) -> Array:
     """log of softmax over the last axis, without losing it where softmax is tiny: any shape."""

@@ -61,6 +61,8 @@ class Ops(Protocol):
 class BackwardOps(Protocol):
     """What a backend offers for training. Shapes and meaning: kernels/numpy_backward.py, function by function."""
 
+    HEAD_ROWS: int
+
     def prepare_backward(self, weight: Array, bias: Array) -> Any: ...
     def linear_backward_input(self, dy: Array, w: Any) -> Array: ...
     def linear_backward_weight(self, dy: Array, x: Array, dW: Array, db: Array) -> None: ...
@@ -201,6 +203,8 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
         raise InputError("a model in int8 cannot be trained: its weights are rounded; use float32 or bfloat16")
     if dtype == "float16":
         raise InputError("a model in float16 cannot be trained: its gradients are too small for it; use bfloat16")
+    if name.startswith("cupy"):
+        return _backward_on_gpu(kind_and_device(name)[1] or 0, dtype)
     if name == "numba" and _untrue(dtype):  # of which `load` has warned
         return cast(BackwardOps, import_module("nanodistil.kernels.numpy_backward"))
     return cast(BackwardOps, import_module(_module(name, dtype).removesuffix("_ops") + "_backward"))
@@ -228,6 +232,14 @@ def gpu_module(name: str, device: int = 0) -> ModuleType:
     if reason:
         raise DeviceError(f"the cupy backend cannot be used: {reason}")
     return import_module(f"nanodistil.kernels.{name}")
+
+
+@cache
+def _backward_on_gpu(device: int, dtype: str) -> BackwardOps:
+    """The derivatives of the cupy backend, once a process."""
+    _on_gpu(device, dtype)  # says why not
+    module = import_module("nanodistil.kernels.cupy_backward")
+    return cast(BackwardOps, module.CupyBackwardOps(dtype, device))
 
 
 @cache

@@ -3,7 +3,9 @@
 // GELU's slope is Phi(x) + x phi(x), and the density phi is the bell that the tail has as a factor already: with
 // B(z) = exp(-z^2 / 2) (R(u) - z / sqrt(2 pi)), z = |x|, it is B for negative x and 1 - B for positive.
 //
-// Compiled for SLOPE (a function of this file) and INPUT (the type of x). Gradients are float32.
+// dy is float32, dx is STORED: two products follow, for the weight and for the input, which take rounded factors.
+//
+// Compiled for SLOPE (a function of this file), INPUT and STORED (the types of x and dx).
 
 #include "gelu.cuh"
 
@@ -28,9 +30,9 @@ __device__ __forceinline__ float tanh_slope(float x) {
     return (1.0f - y) * (1.0f + y);
 }
 
-// (count,), (count,) INPUT -> dx (count,). Eight numbers a thread.
+// (count,), (count,) INPUT -> dx (count,) STORED. Eight numbers a thread.
 extern "C" __global__ void activation_backward(const float* __restrict__ dy, const INPUT* __restrict__ x,
-                                               float* __restrict__ dx, long long count) {
+                                               STORED* __restrict__ dx, long long count) {
     const long long start = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) * PIECE;
     if (start >= count) return;
     float piece[PIECE], gradient[PIECE];

@@ -70,10 +70,7 @@ extern "C" __global__ __launch_bounds__(AT_WORK) void cross_entropy(const float*
 #pragma unroll 4
     for (int j = threadIdx.x; j < V; j += AT_WORK)
         dx[j] += j == label ? -static_cast<float>(scale * (others / total)) : factor * expf(x[j] - top);
-    if (threadIdx.x == 0) {
-        const double below = static_cast<double>(top) - x[label];
-        losses[blockIdx.x] = below == 0.0 ? log1p(others) : log(total) + below;
-    }
+    if (threadIdx.x == 0) losses[blockIdx.x] = log(total) - (static_cast<double>(x[label]) - top);
 }
 
 // KL(p_T || p_S) with p = softmax(x / temperature): 2 x (M, V), adding to dstudent (M, V). inverse: 1 / temperature;

@@ -32,7 +32,6 @@ Batch = Mapping[str, Any]  # input_ids, attention_mask, position_ids, and the la
 Objective = Callable[..., float]
 
 TOKENS = ("input_ids", "attention_mask", "position_ids")
-PIECE = 256  # rows whose logits over the vocabulary exist at a time
 
 
 def masked_lm(trainee: Trainee, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
@@ -49,7 +48,7 @@ def masked_lm(trainee: Trainee, batch: Batch, *, key: int | None = None, scale: 
     >>> trainee.gradients["vocab_projector.bias"].round(1)
     array([ 0.1,  0.1,  0.1,  0.1,  0.1,  0.1,  0.1, -0.9,  0.1], dtype=float32)
     """
-    return _at_labels(trainee, batch, trainee.config.vocab_size, PIECE, key, scale)
+    return _at_labels(trainee, batch, trainee.config.vocab_size, trainee.bops.HEAD_ROWS, key, scale)
 
 
 def token_classification(trainee: Trainee, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:

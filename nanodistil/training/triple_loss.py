@@ -32,7 +32,6 @@ from nanodistil.backend import Array, BackwardOps, Ints
 from nanodistil.model import Look, NoTap, Packed
 from nanodistil.packing import sent
 from nanodistil.pretrained import Pretrained
-from nanodistil.training.objectives import PIECE
 from nanodistil.training.trainee import Trainee
 
 HEAD_TERMS = ("ce", "mlm", "mse")  # those of logits; "cos" is one of hidden states
@@ -138,8 +137,9 @@ class TripleLoss:
             part = 1 / len(run.x)
             terms["cos"] = part * trainee.bops.cosine_distance(run.x, taught, scale * alphas["cos"] * part, dx)
         labelled = int((labels >= 0).sum())
-        for start in range(0, len(rows) if terms.keys() & HEAD_TERMS else 0, PIECE):
-            piece = rows[start : start + PIECE]  # (m,)
+        step = trainee.bops.HEAD_ROWS
+        for start in range(0, len(rows) if terms.keys() & HEAD_TERMS else 0, step):
+            piece = rows[start : start + step]  # (m,)
             here = send(piece if look is None else np.arange(start, start + len(piece)))  # (m,) rows of x
             head = trainee.apply_head(run.x[here], key)  # logits are (m, V)
             theirs = None

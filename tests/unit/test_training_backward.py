@@ -13,7 +13,7 @@ from nanodistil.family.bert_config import BertConfig
 from nanodistil.kernels import numpy_backward
 from nanodistil.kernels.activations import DERIVATIVES
 from nanodistil.packing import Packing
-from nanodistil.training import objectives, saved
+from nanodistil.training import saved
 from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.trainee import POSITIONS, Trainee
 from nanodistil.weights.names import LEARNED
@@ -157,6 +157,18 @@ def test_the_numba_backend_computes_the_same(head, key):
         )
 
 
+@pytest.mark.parametrize(("head", "key"), [(head, key) for head in CLASSES for key in (None, 3)])
+def test_the_cupy_backend_computes_the_same(cupy, head, key):
+    """All gradients of all heads on the GPU, or under the stand-in for CuPy."""
+    loss, exact = gradients(head, key=key)
+    found_loss, found = gradients(head, key=key, model=model_for(head, backend="cupy", dtype="float32"))
+    assert found_loss == pytest.approx(loss, rel=1e-5)
+    for name, gradient in exact.gradients.items():
+        np.testing.assert_allclose(
+            found.gradients[name].get(), gradient, rtol=0, atol=2e-5 * max(np.abs(gradient).max(), 1e-2), err_msg=name
+        )
+
+
 def test_float32_on_numpy():
     loss, exact = gradients("masked_lm", key=1)
     found_loss, found = gradients("masked_lm", key=1, model=model_for("masked_lm", dtype="float32"))
@@ -175,7 +187,7 @@ def test_gradients_add_up_and_scale():
 
 def test_masked_lm_in_pieces_of_rows(monkeypatch):
     loss, whole = gradients("masked_lm")
-    monkeypatch.setattr(objectives, "PIECE", 2)
+    monkeypatch.setattr(numpy_backward, "HEAD_ROWS", 2)
     pieces_loss, pieces = gradients("masked_lm")
     assert pieces_loss == pytest.approx(loss, rel=1e-14)
     np.testing.assert_allclose(pieces.flat_gradients, whole.flat_gradients, rtol=0, atol=1e-14)

@@ -1,0 +1,327 @@
+"""The derivatives on an NVIDIA GPU: the names of numpy_backward on our own CUDA C and cuBLASLt.
+
+Every gradient that is added up over rows (a bias's, a LayerNorm's, a word's) is added in an order that depends on the
+shapes alone: nowhere is there an atomic addition. cuBLASLt promises as much of its products on one kind of GPU. So a
+run can be repeated to the last bit on the machine it was made on.
+
+Where things are. All arrays live in the GPU's memory, the labels of `cross_entropy` too; losses and the sum of squares
+come back as floats, for which the host waits. A linear map's weight for the backward pass is the weight itself, because
+cuBLASLt multiplies transposed matrices as they lie in memory.
+
+Mixed precision, as PyTorch's autocast has it and as cupy_ops.py goes forward:
+
+    weights, their gradients, AdamW's means     float32: a step is often smaller than a 16-bit number can tell
+    gradients between ops                       float32, but for those of attention and activations: products follow
+    operands of the products                    rounded to the dtype; sums and results float32
+
+bfloat16 has the range of float32, so nothing else is needed. float16 has not: numbers below 6e-8 become 0 or that, and
+gradients are small. Whoever trains in it has to multiply the loss by a large number (`scale` of the losses), give its
+inverse to `adamw` as `scale`, and lower the number when `sum_of_squares` is no longer finite. That is the caller's to
+do, and nothing in nanodistil.training does it.
+
+What is not done: rounding all gradients where they are made. Two products read each (for the input, for the weight),
+and what comes in float32 is rounded for each of them, 4 bytes read and 2 written a number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cublas_lt, numpy_backward
+from .cuda_source import compiled
+from .cuda_source import cupy as cp
+from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, Table, pieces, rows
+from .numpy_ops import LAYER_NORM_EPS, Activation
+
+Array = Any  # a cupy.ndarray
+Ints = NDArray[np.int64]
+
+SLOPES = {"gelu": "gelu_slope", "relu": "relu_slope", "tanh": "tanh_slope"}  # in activation_backward.cu
+ROWS_A_WARP = 8  # of layer_norm_backward.cu
+SUMMED_ROWS, SUMMED_COLUMNS = 256, 32  # a block of column_sums.cu
+SUM_THREADS = 256
+DROPPED = 4 * 256  # numbers a block of dropout.cu
+WORD_THREADS = 256
+LONG = 4096  # numbers from which on a row of a loss is worth a large block
+STEP_THREADS = 256
+STRETCH = 1 << 16  # numbers of a partial sum in adamw.cu
+
+
+class CupyBackwardOps:
+    """The derivatives in one dtype on one GPU. Shapes and meaning: numpy_backward.py, function by function."""
+
+    HEAD_ROWS = 1024  # as in numpy_backward.py: here the host waits once a piece for each loss, and memory holds more
+
+    def __init__(self, dtype: str, device: int = 0) -> None:
+        self.ops = CupyOps(dtype, device)
+        self._made: tuple[Ints, Ints, Table] | None = None  # asking, starts, and the blocks of keys made of them
+
+    # ---- linear maps
+
+    def prepare_backward(self, weight: Array, bias: Array) -> Array:
+        """(O, I), (O,) -> what `linear_backward_input` wants: the weight, rounded."""
+        return self.ops.as_stored(self.ops.send(weight))
+
+    def linear_backward_input(self, dy: Array, w: Array) -> Array:
+        """dx = dy W: (N, O) -> (N, I) float32."""
+        dx = cp.empty((dy.shape[0], w.shape[1]), np.float32)
+        cublas_lt.matmul(self.ops.operand(dy), w, dx, compute=self.ops.compute)
+        return dx
+
+    def linear_backward_weight(self, dy: Array, x: Array, dW: Array, db: Array) -> None:
+        """dW += dy^T x and db += the sum of dy's rows: (N, O), (N, I), adding to (O, I) and (O,) float32."""
+        a, b = self.ops.operand(dy), self.ops.operand(x)
+        cublas_lt.matmul(a, b, dW, transpose_a=True, accumulate=True, compute=self.ops.compute)
+        add_rows(dy, db)
+
+    # ---- row by row
+
+    def activation_backward(self, dy: Array, x: Array, which: Activation) -> Array:
+        """dy times the activation's slope at x: any shape, twice -> rounded. On the host but for those of SLOPES."""
+        if which not in SLOPES:
+            found = numpy_backward.activation_backward(self.ops.fetch(dy), self.ops.fetch(x), which)
+            return self.ops.as_stored(self.ops.send(found))
+        dy, x = cp.ascontiguousarray(dy), cp.ascontiguousarray(x)
+        dx = cp.empty(x.shape, self.ops.stored)
+        types = {"INPUT": TYPES[x.dtype.name], "STORED": TYPES[self.ops.stored.name]}
+        module = compiled("activation_backward.cu", **types, SLOPE=SLOPES[which])
+        pieces(module, "activation_backward", x.size, dy, x, dx)
+        return dx
+
+    def layer_norm_backward(self, dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+        """dx of layer_norm(x): (N, D), (N, D), (D,), adding to (D,) and (D,) -> (N, D) float32."""
+        return self._norm("layer_norm_backward", dy, (x,), weight, dweight, dbias)
+
+    def add_layer_norm_backward(
+        self, dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array
+    ) -> Array:
+        """The same of layer_norm(x + residual): -> (N, D) float32, the gradient of x and of residual alike."""
+        return self._norm("add_layer_norm_backward", dy, (x, residual), weight, dweight, dbias)
+
+    def _norm(
+        self, kernel: str, dy: Array, summands: tuple[Array, ...], weight: Array, dweight: Array, dbias: Array
+    ) -> Array:
+        dy, summands = cp.ascontiguousarray(dy), tuple(cp.ascontiguousarray(x) for x in summands)
+        N, D = dy.shape
+        warps = -(-N // ROWS_A_WARP)
+        dx, shares = cp.empty((N, D), np.float32), cp.empty((2, warps, D), np.float32)
+        module = compiled("layer_norm_backward.cu", INPUT=TYPES[summands[0].dtype.name], PIECES=-(-D // 256))
+        last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
+        rows(module, kernel, warps, dy, *summands, weight, dx, shares[0], shares[1], *last)
+        add_rows(shares[0], dweight)
+        add_rows(shares[1], dbias)
+        return dx
+
+    def embed_backward(self, dx: Array, ids: Array, positions: Array, dwords: Array, dplaces: Array) -> None:
+        """Every row of dx goes to its word and its place: (N, D), (N,), (N,), adding to (V, D) and (P, D)."""
+        N, D = dx.shape
+        if not N:
+            return
+        dx, numbers, module = cp.ascontiguousarray(dx), cp.arange(N, dtype=np.int64), compiled("embed_backward.cu")
+        for places, table in ((ids, dwords), (positions, dplaces)):
+            keys = cp.sort(places * (1 << 32) + numbers)  # (N,) by place, and of one place by row
+            last = np.int32(N), np.int32(D)
+            module.get_function("embed_backward")((N,), (WORD_THREADS,), (dx, keys, added_to(table), *last))
+
+    def dropout(self, x: Array, rate: float, key: int) -> Array:
+        """x / (1 - rate), with a share `rate` of it 0: any shape, in the dtype of x. dx is dropout(dy, rate, key)."""
+        if rate == 0:
+            return x
+        x = cp.ascontiguousarray(x)
+        out = cp.empty(x.shape, x.dtype)
+        if x.size:
+            kernel = compiled("dropout.cu", STORED=TYPES[x.dtype.name]).get_function("dropout")
+            last = np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
+            kernel((-(-x.size // DROPPED),), (DROPPED // 4,), (x, out, np.int64(x.size), *last))
+        return out
+
+    # ---- attention
+
+    def attention_dropped(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        asking: Ints,
+        starts: Ints,
+        heads: int,
+        keep: Array | None,
+        rate: float,
+        key: int,
+    ) -> Array:
+        """`attention` with dropout on the probabilities, as training has it: (M, A), 2 x (N, A) -> (M, A)."""
+        if q.shape[1] // heads > LARGEST_HEAD:
+            return self._on_host(numpy_backward.attention_dropped, q, k, v, asking, starts, heads, keep, rate, key)[0]
+        return self.ops.attention_with((rate, key), q, k, v, asking, starts, heads, keep)
+
+    def attention_backward(
+        self,
+        dcontext: Array,
+        q: Array,
+        k: Array,
+        v: Array,
+        context: Array,
+        asking: Ints,
+        starts: Ints,
+        heads: int,
+        keep: Array | None,
+        rate: float,
+        key: int,
+    ) -> tuple[Array, Array, Array]:
+        """dq, dk, dv of attention_dropped (of attention: rate 0): (M, A), ... -> (M, A), 2 x (N, A), rounded.
+
+        context is not looked at: attention_backward.cu says why.
+        """
+        (M, A), N = q.shape, k.shape[0]
+        size = A // heads
+        if size > LARGEST_HEAD:
+            arguments = dcontext, q, k, v, context, asking, starts, heads, keep, rate, key
+            dq, dk, dv = self._on_host(numpy_backward.attention_backward, *arguments)
+            return dq, dk, dv
+        dcontext, q, k, v = (self.ops.operand(x) for x in (dcontext, q, k, v))
+        if k.strides[0] != v.strides[0]:
+            k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
+        dq, dk, dv = (cp.empty((height, A), self.ops.stored) for height in (M, N, N))
+        statistics = cp.empty((M, heads, 4), np.float32)
+        if self.ops.on_tensor_cores(size, dcontext, q, k, v):
+            file, threads, parts = "attention_backward.cu", 128, 1
+        else:
+            file, (threads, parts) = "attention_backward_float32.cu", (64, 2) if size <= 64 else (32, 4)
+        stored = TYPES[self.ops.stored.name]
+        module = compiled(file, STORED=stored, HEAD=size, **({"DROPOUT": 1} if rate else {}))
+        wide, of_q, of_k, apart = (np.int32(x.strides[0] // x.itemsize) for x in (dcontext, q, k, dk))
+        mask = np.uint64(0) if keep is None else keep.view(np.uint8)  # 0: a null pointer
+        drop = np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
+        for kernel, (tiles, places), out in (
+            ("attention_backward_queries", self.ops.table(asking, starts), (dq, apart)),
+            ("attention_backward_keys", self._table_of_keys(asking, starts), (dk, dv, apart)),
+        ):
+            if tiles.shape[0]:
+                inputs = dcontext, wide, q, k, v, of_q, of_k, tiles, mask, np.int32(heads), np.float32(size**-0.5)
+                launch = (tiles.shape[0], heads, parts), (threads,)
+                module.get_function(kernel)(*launch, (*inputs, places, *drop, statistics, *out))
+        return dq, dk, dv
+
+    def _table_of_keys(self, asking: Ints, starts: Ints) -> Table:
+        """`blocks_of_keys` on the GPU, made once a batch: all its layers are handed the same two arrays."""
+        if self._made is None or self._made[0] is not asking or self._made[1] is not starts:
+            self._made = asking, starts, Table(*map(self.ops.send, blocks_of_keys(asking, starts)))
+        return self._made[2]
+
+    def _on_host(self, definition: Any, *arguments: Any) -> tuple[Array, ...]:
+        found = definition(*(self.ops.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments))
+        return tuple(self.ops.send(x) for x in (found if isinstance(found, tuple) else (found,)))
+
+    # ---- losses
+
+    def cross_entropy(self, logits: Array, labels: Array, scale: float, dlogits: Array) -> float:
+        """The sum over rows of -log softmax(logits)[label]: (M, V), (M,) int64, adding to (M, V) -> a number."""
+        return loss_of_rows("cross_entropy", logits, labels, np.float32(scale), out=dlogits)
+
+    def divergence(self, student: Array, teacher: Array, temperature: float, scale: float, dstudent: Array) -> float:
+        """The sum over rows of KL(p_T || p_S), p = softmax(. / temperature): 2 x (M, V), adding to (M, V)."""
+        numbers = np.float32(1 / temperature), np.float32(scale / temperature)
+        return loss_of_rows("divergence", student, teacher, *numbers, out=dstudent)
+
+    def squared_error(self, student: Array, teacher: Array, scale: float, dstudent: Array) -> float:
+        """The sum of (student - teacher)^2: 2 x (M, V), adding to (M, V) -> a number."""
+        return loss_of_rows("squared_error", student, teacher, np.float32(scale), out=dstudent)
+
+    def cosine_distance(self, student: Array, teacher: Array, scale: float, dstudent: Array) -> float:
+        """The sum over rows of 1 - cos(student, teacher): 2 x (N, D), adding to (N, D) -> a number."""
+        return loss_of_rows("cosine_distance", student, teacher, np.float32(scale), out=dstudent)
+
+    # ---- the step
+
+    def sum_of_squares(self, x: Array) -> float:
+        """The sum of x^2 in float64: (n,) float32 -> a number."""
+        sums = cp.empty(-(-x.size // STRETCH), np.float64)
+        if x.size:
+            kernel = compiled("adamw.cu").get_function("square_sums")
+            kernel((sums.size,), (STEP_THREADS,), (cp.ascontiguousarray(x), sums, np.int64(x.size)))
+        return float(sums.get().sum())
+
+    def adamw(
+        self,
+        x: Array,
+        dx: Array,
+        m: Array,
+        v: Array,
+        *,
+        step: int,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        scale: float = 1.0,
+    ) -> None:
+        """One step, the step-th from 1, of x against its gradient, in place: 4 x (n,) float32."""
+        numbers = (
+            scale,
+            1 - lr * weight_decay,
+            1 - beta1,
+            1 - beta2,
+            np.sqrt(1 - beta2**step),
+            eps,
+            lr / (1 - beta1**step),
+        )
+        if x.size:
+            arrays = added_to(x), cp.ascontiguousarray(dx), added_to(m), added_to(v)
+            kernel = compiled("adamw.cu").get_function("adamw")
+            blocks = -(-x.size // STEP_THREADS)
+            kernel((blocks,), (STEP_THREADS,), (*arrays, np.int64(x.size), *map(np.float32, numbers)))
+
+
+def blocks_of_keys(asking: Ints, starts: Ints) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """What each block works on that owns keys: blocks_of_queries of cupy_ops.py the other way round, (tiles, 4) each:
+
+    tiles   first query row and number of queries of the sentence, first key row, number of keys
+    places  number of the sentence; in it, 0 and number of the first key; number of keys in all
+    """
+    tiles, places = [], []
+    sentences = zip(asking[:-1], asking[1:], starts[:-1], starts[1:], strict=True)
+    for number, (begin, end, key, last) in enumerate(sentences):
+        for first in range(int(key), int(last), QUERIES):
+            tiles.append((begin, end - begin, first, min(QUERIES, last - first)))
+            places.append((number, 0, first - key, last - key))
+    order = np.argsort([-queries for _, queries, *_ in tiles], kind="stable")
+    return tuple(np.array(rows, np.int32).reshape(-1, 4)[order] for rows in (tiles, places))  # type: ignore[return-value]
+
+
+def added_to(x: Array) -> Array:
+    """x, which a kernel changes in place. Raises TypeError unless it is contiguous: a copy would be changed instead."""
+    if not x.flags.c_contiguous:
+        raise TypeError(f"an array that is added to must be contiguous, not {x.shape} with strides {x.strides}")
+    return x
+
+
+def add_rows(x: Array, out: Array) -> None:
+    """out += the sum of the rows of x: (N, O), rows contiguous, adding to (O,) float32."""
+    while x.shape[0]:
+        N, O = x.shape
+        blocks, last = -(-N // SUMMED_ROWS), N <= SUMMED_ROWS
+        sums = added_to(out) if last else cp.empty((blocks, O), np.float32)
+        if x.strides[1] != x.itemsize:
+            x = cp.ascontiguousarray(x)
+        kernel = compiled("column_sums.cu", INPUT=TYPES[x.dtype.name]).get_function("column_sums")
+        numbers = np.int32(N), np.int32(O), np.int64(x.strides[0] // x.itemsize)
+        kernel((-(-O // SUMMED_COLUMNS), blocks), (SUM_THREADS,), (x, *numbers, sums, np.int32(last)))
+        if last:
+            return
+        x = sums
+
+
+def loss_of_rows(kernel: str, x: Array, truth: Array, *numbers: np.float32, out: Array) -> float:
+    """The losses of all rows of x, each compared with its row of `truth`, added in their order; gradients go to out."""
+    M, V = x.shape
+    losses = cp.empty(M, np.float64)
+    if M:
+        threads = 512 if V >= LONG else 128
+        arrays = cp.ascontiguousarray(x), cp.ascontiguousarray(truth)
+        launched = compiled("losses.cu", AT_WORK=threads).get_function(kernel)
+        launched((M,), (threads,), (*arrays, *numbers, losses, added_to(out), np.int32(V)))
+    return float(losses.get().sum())
