@@ -56,6 +56,12 @@ def versions() -> dict[str, str]:
     }
 
 
+def bits_depend_on(device: int) -> dict[str, str]:
+    """What decides about the last bits of results: the GPU, for which cuBLASLt chooses, and the libraries' versions."""
+    known = versions()
+    return {"gpu": devices()[device]["name"], "cupy": known["cupy"], "cuda": known["cuda"]}
+
+
 def seconds(call: Any, rounds: int = ROUNDS) -> float:
     """The median time of a call on the GPU, between two events of its stream; the first two calls do not count."""
     times = []

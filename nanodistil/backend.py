@@ -217,7 +217,7 @@ def _on_gpu(device: int, dtype: str) -> Ops:
 
 
 def gpu_module(name: str, device: int = 0) -> ModuleType:
-    """A module of kernels/ that needs a GPU: "cupy_ops", or "gpu", which examines it.
+    """A module of kernels/ that needs a GPU: "cupy_ops", "cupy_backward", or "gpu", which examines it.
 
     Raises MissingExtraError where CuPy is not installed, DeviceError where it finds no GPU it can use.
     """
@@ -237,9 +237,7 @@ def gpu_module(name: str, device: int = 0) -> ModuleType:
 @cache
 def _backward_on_gpu(device: int, dtype: str) -> BackwardOps:
     """The derivatives of the cupy backend, once a process."""
-    _on_gpu(device, dtype)  # says why not
-    module = import_module("nanodistil.kernels.cupy_backward")
-    return cast(BackwardOps, module.CupyBackwardOps(dtype, device))
+    return cast(BackwardOps, gpu_module("cupy_backward", device).CupyBackwardOps(dtype, device))
 
 
 @cache

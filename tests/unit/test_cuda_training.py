@@ -38,6 +38,8 @@ def test_a_student_learns_what_it_learns_on_the_cpu(flags):
     here, truth = run(flags, "here", backend="numpy")
     assert found.shape == (6, 5)
     np.testing.assert_allclose(found, truth, rtol=1e-4)
+    settings = json.loads((Path(flags["dump_path"]).parent / "there" / "settings.json").read_text())
+    assert {"gpu", "cupy", "cuda"} <= settings["made_with"].keys()
     saved = DistilBertForMaskedLM.from_pretrained(str(Path(flags["dump_path"]).parent / "there"), backend="numpy")
     for name, weight in here.tensors().items():
         np.testing.assert_array_equal(saved.tensors()[name], there.tensors()[name])
