@@ -14,13 +14,16 @@ Mixed precision, as PyTorch's autocast has it and as cupy_ops.py goes forward:
     gradients between ops                       float32, but for those of attention and activations: products follow
     operands of the products                    rounded to the dtype; sums and results float32
 
+As forward, a LayerNorm's result, here dx, and dropout's bring their rounded copies along for the linear map that comes
+next (`Stream` in cupy_ops.py); whoever changes one of these arrays in place makes its copy wrong, so nobody does.
+
 bfloat16 has the range of float32, so nothing else is needed. float16 has not: numbers below 6e-8 become 0 or that, and
 gradients are small. Whoever trains in it has to multiply the loss by a large number (`scale` of the losses), give its
 inverse to `adamw` as `scale`, and lower the number when `sum_of_squares` is no longer finite. That is the caller's to
 do, and nothing in nanodistil.training does it.
 
-What is not done: rounding all gradients where they are made. Two products read each (for the input, for the weight),
-and what comes in float32 is rounded for each of them, 4 bytes read and 2 written a number.
+What is not done: rounding the gradient of logits where it is made. Two products read it (for the input, for the
+weight), and each has it rounded for itself, 4 bytes read and 2 written a number.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from numpy.typing import NDArray
 from . import cublas_lt, numpy_backward
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
-from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, Table, pieces, rows
+from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, Stream, Table, pieces, rows
 from .numpy_ops import LAYER_NORM_EPS, Activation
 
 Array = Any  # a cupy.ndarray
@@ -107,13 +110,23 @@ class CupyBackwardOps:
         dy, summands = cp.ascontiguousarray(dy), tuple(cp.ascontiguousarray(x) for x in summands)
         N, D = dy.shape
         warps = -(-N // ROWS_A_WARP)
-        dx, shares = cp.empty((N, D), np.float32), cp.empty((2, warps, D), np.float32)
-        module = compiled("layer_norm_backward.cu", INPUT=TYPES[summands[0].dtype.name], PIECES=-(-D // 256))
+        dx, copy = self._with_copy((N, D))
+        shares = cp.empty((2, warps, D), np.float32)
+        types = {"INPUT": TYPES[summands[0].dtype.name], "STORED": TYPES[self.ops.stored.name]}
+        module = compiled("layer_norm_backward.cu", **types, PIECES=-(-D // 256))
         last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
-        rows(module, kernel, warps, dy, *summands, weight, dx, shares[0], shares[1], *last)
+        rows(module, kernel, warps, dy, *summands, weight, dx, copy, shares[0], shares[1], *last)
         add_rows(shares[0], dweight)
         add_rows(shares[1], dbias)
         return dx
+
+    def _with_copy(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """A float32 array for a kernel to fill, and the rounded copy it brings along; a null pointer for none."""
+        if not self.ops.half:
+            return cp.empty(shape, np.float32), np.uint64(0)
+        out = Stream(shape, np.float32)
+        out.rounded = cp.empty(shape, self.ops.stored)
+        return out, out.rounded
 
     def embed_backward(self, dx: Array, ids: Array, positions: Array, dwords: Array, dplaces: Array) -> None:
         """Every row of dx goes to its word and its place: (N, D), (N,), (N,), adding to (V, D) and (P, D)."""
@@ -131,11 +144,14 @@ class CupyBackwardOps:
         if rate == 0:
             return x
         x = cp.ascontiguousarray(x)
-        out = cp.empty(x.shape, x.dtype)
+        in_float32 = x.dtype == np.float32
+        out, copy = self._with_copy(x.shape) if in_float32 else (cp.empty(x.shape, x.dtype), np.uint64(0))
         if x.size:
-            kernel = compiled("dropout.cu", STORED=TYPES[x.dtype.name]).get_function("dropout")
+            stored = self.ops.stored if in_float32 else x.dtype
+            module = compiled("dropout.cu", INPUT=TYPES[x.dtype.name], STORED=TYPES[stored.name])
+            launch = (-(-x.size // DROPPED),), (DROPPED // 4,)
             last = np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
-            kernel((-(-x.size // DROPPED),), (DROPPED // 4,), (x, out, np.int64(x.size), *last))
+            module.get_function("dropout")(*launch, (x, out, copy, np.int64(x.size), *last))
         return out
 
     # ---- attention

@@ -10,8 +10,11 @@
 // registers and writes them as one row of two matrices; column_sums.cu adds those rows. An eighth of a row of dweight
 // and of dbias is thus written for each row of dx, and read once more.
 //
-// Compiled for INPUT, what x is, and PIECES, the least with D <= 256 PIECES. Four rows are in registers, 96 numbers a
-// thread for D = 768 (nvcc 13.0, sm_90: 156 registers); up to D = 1280 nothing spills.
+// As forward, dx is written twice in half precision, the second time rounded for the linear map that comes next.
+//
+// Compiled for INPUT, what x is, STORED, what the copy is (float: there is none), and PIECES, the least with
+// D <= 256 PIECES. Four rows are in registers, 96 numbers a thread for D = 768 (nvcc 13.0, sm_90: at most 168
+// registers); up to D = 1280 nothing spills.
 
 #include "row.cuh"
 
@@ -57,8 +60,8 @@ __device__ __forceinline__ void clear(Row& row) {
 // The rows of one warp; `residual` is looked at only where it was added.
 template <bool ADDED>
 __device__ __forceinline__ void backward_of_rows(const float* dy, const INPUT* x, const float* residual,
-                                                 const float* weight, float* dx, float* dweights, float* dbiases, int N,
-                                                 int D, float eps) {
+                                                 const float* weight, float* dx, STORED* copy, float* dweights,
+                                                 float* dbiases, int N, int D, float eps) {
     const int warp = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, first = warp * ROWS_A_WARP;
     if (first >= N) return;  // the whole warp
     Row dweight, dbias;
@@ -72,26 +75,27 @@ __device__ __forceinline__ void backward_of_rows(const float* dy, const INPUT* x
         if constexpr (ADDED) add_row(row, residual + at, D);
         load_row(gradient, dy + at, D);
         backward_of_row(row, gradient, dweight, dbias, weight, D, eps);
-        store_row(dx + at, row, D);
+        store_result(dx, copy, row, at, D);
     }
     const long long at = static_cast<long long>(warp) * D;
     store_row(dweights + at, dweight, D);
     store_row(dbiases + at, dbias, D);
 }
 
-// (N, D), (N, D) INPUT, (D,) -> dx (N, D), dweights and dbiases (ceil(N / ROWS_A_WARP), D). A warp ROWS_A_WARP rows.
+// (N, D), (N, D) INPUT, (D,) -> dx (N, D), copy (N, D) STORED, dweights and dbiases (ceil(N / ROWS_A_WARP), D). A warp
+// ROWS_A_WARP rows.
 extern "C" __global__ void layer_norm_backward(const float* __restrict__ dy, const INPUT* __restrict__ x,
                                                const float* __restrict__ weight, float* __restrict__ dx,
-                                               float* __restrict__ dweights, float* __restrict__ dbiases, int N, int D,
-                                               float eps) {
-    backward_of_rows<false>(dy, x, nullptr, weight, dx, dweights, dbiases, N, D, eps);
+                                               STORED* __restrict__ copy, float* __restrict__ dweights,
+                                               float* __restrict__ dbiases, int N, int D, float eps) {
+    backward_of_rows<false>(dy, x, nullptr, weight, dx, copy, dweights, dbiases, N, D, eps);
 }
 
 // The same of layer_norm(x + residual): residual (N, D).
 extern "C" __global__ void add_layer_norm_backward(const float* __restrict__ dy, const INPUT* __restrict__ x,
                                                    const float* __restrict__ residual,
                                                    const float* __restrict__ weight, float* __restrict__ dx,
-                                                   float* __restrict__ dweights, float* __restrict__ dbiases, int N,
-                                                   int D, float eps) {
-    backward_of_rows<true>(dy, x, residual, weight, dx, dweights, dbiases, N, D, eps);
+                                                   STORED* __restrict__ copy, float* __restrict__ dweights,
+                                                   float* __restrict__ dbiases, int N, int D, float eps) {
+    backward_of_rows<true>(dy, x, residual, weight, dx, copy, dweights, dbiases, N, D, eps);
 }

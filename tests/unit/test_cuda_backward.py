@@ -93,6 +93,19 @@ def test_layer_norm_backward(cupy, bops, repeated, stored, N, D, added):
     near(sums[1], exact_sums[1], 16 * UNIT * (np.abs(exact_dy).sum(0) + np.abs(before[1])))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_bring_their_rounded_copies_along(cupy, dtype):
+    """What a linear map is handed after a LayerNorm's derivative or a dropout: dx to the bit, rounded once."""
+    from nanodistil.kernels.cupy_backward import CupyBackwardOps
+
+    bops, rng = CupyBackwardOps(dtype), np.random.default_rng(0)
+    dy, x, weight, sums = (cupy.asarray(draw(rng, *shape)[0]) for shape in ((9, 40), (9, 40), (40,), (2, 40)))
+    dx = bops.layer_norm_backward(dy, x, weight, sums[0], sums[1])
+    for array in (dx, bops.dropout(dx, 0.5, 3)):
+        np.testing.assert_array_equal(bops.ops.operand(array).get(), array.get().astype(dtype_of(dtype)))
+    assert getattr(bops.dropout(cupy.asarray(x.get().astype(dtype_of(dtype))), 0.5, 3), "rounded", None) is None
+
+
 def test_layer_norm_backward_undoes_shift_and_stretch(cupy, bops):
     """Moving x along 1 or along itself changes nothing, so dx has no part in either direction."""
     rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ VARIANTS = {  # what each file is compiled for where it matters most; those not 
     "attention_float32.cu": ({"STORED": "float", "HEAD": 64}, {"STORED": "float", "HEAD": 64, "DROPOUT": 1}),
     "attention_backward.cu": ({"STORED": "bfloat16", "HEAD": 64}, {"STORED": "float16", "HEAD": 64, "DROPOUT": 1}),
     "attention_backward_float32.cu": ({"STORED": "float", "HEAD": 64}, {"STORED": "float", "HEAD": 64, "DROPOUT": 1}),
-    "layer_norm_backward.cu": ({"INPUT": "float"}, {"INPUT": "bfloat16"}, {"INPUT": "float", "PIECES": 5}),
+    "layer_norm_backward.cu": ({"INPUT": "float"}, {"STORED": "bfloat16"}, {"INPUT": "float", "PIECES": 5}),
     "activation_backward.cu": tuple(
         {"INPUT": t, "STORED": "float", "SLOPE": slope}
         for t in ("float", "float16")
