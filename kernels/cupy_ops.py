@@ -120,7 +120,7 @@ class CupyOps:
         if isinstance(x, np.ndarray):
             return x
         values = x.get()
-        return values.astype(np.float32) if values.dtype == self.stored else values
+        return values.astype(np.float32) if self.half and values.dtype == self.stored else values
 
     def wait(self) -> None:
         """Until all that this thread asked of the GPU is done."""
@@ -153,13 +153,10 @@ class CupyOps:
 
     def as_stored(self, x: Array) -> Array:
         """Rounded to the dtype of linear maps: any shape."""
-        return x if x.dtype == self.stored else self._converted(x, "rounded_copy", self.stored)
-
-    def _converted(self, x: Array, kernel: str, dtype: Any) -> Array:
-        x = cp.ascontiguousarray(x)
-        out = cp.empty(x.shape, dtype)
-        module = compiled("convert.cu", STORED=TYPES[self.stored.name])
-        pieces(module, kernel, x.size, x, out)
+        if x.dtype == self.stored:
+            return x
+        x, out = cp.ascontiguousarray(x), cp.empty(x.shape, self.stored)
+        pieces(compiled("round.cu", STORED=TYPES[self.stored.name]), "rounded_copy", x.size, x, out)
         return out
 
     def operand(self, x: Array) -> Array:
@@ -267,9 +264,10 @@ class CupyOps:
 
     def table(self, asking: Ints, starts: Ints) -> Table:
         """`tiles` and `places` on the GPU, made once a batch: all its layers are handed the same two arrays."""
-        if self._made is None or self._made[0] is not asking or self._made[1] is not starts:
-            self._made = asking, starts, Table(*map(self.send, blocks_of_queries(asking, starts)))
-        return self._made[2]
+        made = self._made  # another thread's batch may take its place at any time
+        if made is None or made[0] is not asking or made[1] is not starts:
+            self._made = made = asking, starts, Table(*map(self.send, blocks_of_queries(asking, starts)))
+        return made[2]
 
     def _on_host(self, definition: Any, *arguments: Any) -> Array:
         return self.send(definition(*(self.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments)))
