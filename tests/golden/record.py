@@ -115,7 +115,7 @@ def record_fill_mask():
 
     folder = hub.resolve("nanodistil-mini")
     config = DistilBertConfig.from_json_file(folder / "config.json")
-    tensors = loading.load(folder, config, "masked_lm", np.dtype("float32"))
+    tensors = loading.load(folder, config, "masked_lm", np.dtype("float32")).tensors
     with tempfile.TemporaryDirectory() as copy:
         for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
             (Path(copy) / name).write_bytes((folder / name).read_bytes())
