@@ -11,6 +11,8 @@ import pytest
 
 from nanodistil.kernels import numpy_backward, numpy_ops
 
+pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
+
 LENGTHS = (1, 15, 16, 17, 64, 65, 130)  # around whole rows of a tile, whole tiles and two of them
 ALL = LENGTHS
 SOME = (1, 2, 4, 0, 3, 65, 70)  # queries of these sentences, as in a last layer

@@ -12,6 +12,8 @@ import pytest
 
 from nanodistil.kernels import numpy_backward
 
+pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
+
 UNIT = 2.0**-24  # the relative error of rounding a float32
 STORED = ["float32", "float16", "bfloat16"]
 SHAPES = [(1, 1), (9, 7), (17, 64), (3, 384), (20, 768), (2, 1030)]

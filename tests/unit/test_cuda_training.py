@@ -15,6 +15,8 @@ from nanodistil.training.distill import Options, distill
 from nanodistil.training.objectives import masked_lm
 from nanodistil.training.trainee import Trainee, how_to_load
 
+pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
+
 
 def losses(folder):
     """Of every step of a run: the loss and its terms."""
