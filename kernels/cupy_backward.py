@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from . import cublas_lt, numpy_backward
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
-from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, Stream, Table, pieces, rows
+from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, MadeOnce, Stream, pieces, rows
 from .numpy_ops import LAYER_NORM_EPS, Activation
 
 Array = Any  # a cupy.ndarray
@@ -60,7 +60,7 @@ class CupyBackwardOps:
 
     def __init__(self, dtype: str, device: int = 0) -> None:
         self.ops = CupyOps(dtype, device)
-        self._made: tuple[Ints, Ints, Table] | None = None  # asking, starts, and the blocks of keys made of them
+        self.table_of_keys = MadeOnce(blocks_of_keys)
 
     # ---- linear maps
 
@@ -213,19 +213,13 @@ class CupyBackwardOps:
         drop = np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
         for kernel, (tiles, places), out in (
             ("attention_backward_queries", self.ops.table(asking, starts), (dq, apart)),
-            ("attention_backward_keys", self._table_of_keys(asking, starts), (dk, dv, apart)),
+            ("attention_backward_keys", self.table_of_keys(asking, starts), (dk, dv, apart)),
         ):
             if tiles.shape[0]:
                 inputs = dcontext, wide, q, k, v, of_q, of_k, tiles, mask, np.int32(heads), np.float32(size**-0.5)
                 launch = (tiles.shape[0], heads, parts), (threads,)
                 module.get_function(kernel)(*launch, (*inputs, places, *drop, statistics, *out))
         return dq, dk, dv
-
-    def _table_of_keys(self, asking: Ints, starts: Ints) -> Table:
-        """`blocks_of_keys` on the GPU, made once a batch: all its layers are handed the same two arrays."""
-        if self._made is None or self._made[0] is not asking or self._made[1] is not starts:
-            self._made = asking, starts, Table(*map(self.ops.send, blocks_of_keys(asking, starts)))
-        return self._made[2]
 
     def _on_host(self, definition: Any, *arguments: Any) -> tuple[Array, ...]:
         found = definition(*(self.ops.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments))

@@ -25,7 +25,7 @@ Unlike the numba backend's, a row's last bits may depend on its batch: cuBLAS ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,6 +93,21 @@ class Table(NamedTuple):
     places: Array  # (tiles, 4) int32
 
 
+class MadeOnce:
+    """A Table made once a batch: all its layers are handed the same two arrays, and the last made is kept."""
+
+    def __init__(self, blocks: Callable[[Ints, Ints], tuple[NDArray[np.int32], NDArray[np.int32]]]) -> None:
+        self.blocks = blocks
+        self._made: tuple[Ints, Ints, Table] | None = None
+
+    def __call__(self, asking: Ints, starts: Ints) -> Table:
+        """The table of this batch, on the GPU in use."""
+        made = self._made  # another thread's batch may take its place at any time
+        if made is None or made[0] is not asking or made[1] is not starts:
+            self._made = made = asking, starts, Table(*map(cp.asarray, self.blocks(asking, starts)))
+        return made[2]
+
+
 class CupyOps:
     """The ops in one dtype on one GPU. Shapes and meaning: numpy_ops.py, function by function."""
 
@@ -106,7 +121,7 @@ class CupyOps:
             self.stored = np.dtype(np.float16 if dtype == "float16" else np.float32)
         self.half = self.stored.itemsize == 2
         self.compute = "tf32" if dtype == "tf32" else "float32"
-        self._made: tuple[Ints, Ints, Table] | None = None  # asking, starts, and the table made of them
+        self.table = MadeOnce(blocks_of_queries)
 
     # ---- where arrays are
 
@@ -261,13 +276,6 @@ class CupyOps:
     def on_tensor_cores(self, size: int, *arrays: Array) -> bool:
         """Whether attention with heads of this size takes these matrices to the tensor cores: attention.cu."""
         return self.half and size % 16 == 0 and all(x.data.ptr % 16 == 0 and x.strides[0] % 16 == 0 for x in arrays)
-
-    def table(self, asking: Ints, starts: Ints) -> Table:
-        """`tiles` and `places` on the GPU, made once a batch: all its layers are handed the same two arrays."""
-        made = self._made  # another thread's batch may take its place at any time
-        if made is None or made[0] is not asking or made[1] is not starts:
-            self._made = made = asking, starts, Table(*map(self.send, blocks_of_queries(asking, starts)))
-        return made[2]
 
     def _on_host(self, definition: Any, *arguments: Any) -> Array:
         return self.send(definition(*(self.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments)))
