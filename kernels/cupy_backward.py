@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from . import cublas_lt, numpy_backward
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
-from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, MadeOnce, Stream, pieces, rows
+from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, MadeOnce, pieces, rows
 from .numpy_ops import LAYER_NORM_EPS, Activation
 
 Array = Any  # a cupy.ndarray
@@ -110,23 +110,14 @@ class CupyBackwardOps:
         dy, summands = cp.ascontiguousarray(dy), tuple(cp.ascontiguousarray(x) for x in summands)
         N, D = dy.shape
         warps = -(-N // ROWS_A_WARP)
-        dx, copy = self._with_copy((N, D))
+        dx, copy = self.ops.with_copy((N, D))
         shares = cp.empty((2, warps, D), np.float32)
-        types = {"INPUT": TYPES[summands[0].dtype.name], "STORED": TYPES[self.ops.stored.name]}
-        module = compiled("layer_norm_backward.cu", **types, PIECES=-(-D // 256))
+        module = self.ops.rows_of("layer_norm_backward.cu", D, INPUT=TYPES[summands[0].dtype.name])
         last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
         rows(module, kernel, warps, dy, *summands, weight, dx, copy, shares[0], shares[1], *last)
         add_rows(shares[0], dweight)
         add_rows(shares[1], dbias)
         return dx
-
-    def _with_copy(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """A float32 array for a kernel to fill, and the rounded copy it brings along; a null pointer for none."""
-        if not self.ops.half:
-            return cp.empty(shape, np.float32), np.uint64(0)
-        out = Stream(shape, np.float32)
-        out.rounded = cp.empty(shape, self.ops.stored)
-        return out, out.rounded
 
     def embed_backward(self, dx: Array, ids: Array, positions: Array, dwords: Array, dplaces: Array) -> None:
         """Every row of dx goes to its word and its place: (N, D), (N,), (N,), adding to (V, D) and (P, D)."""
@@ -145,7 +136,7 @@ class CupyBackwardOps:
             return x
         x = cp.ascontiguousarray(x)
         in_float32 = x.dtype == np.float32
-        out, copy = self._with_copy(x.shape) if in_float32 else (cp.empty(x.shape, x.dtype), np.uint64(0))
+        out, copy = self.ops.with_copy(x.shape) if in_float32 else (cp.empty(x.shape, x.dtype), np.uint64(0))
         if x.size:
             stored = self.ops.stored if in_float32 else x.dtype
             module = compiled("dropout.cu", INPUT=TYPES[x.dtype.name], STORED=TYPES[stored.name])
@@ -170,7 +161,9 @@ class CupyBackwardOps:
     ) -> Array:
         """`attention` with dropout on the probabilities, as training has it: (M, A), 2 x (N, A) -> (M, A)."""
         if q.shape[1] // heads > LARGEST_HEAD:
-            return self._on_host(numpy_backward.attention_dropped, q, k, v, asking, starts, heads, keep, rate, key)[0]
+            return self.ops.on_host(numpy_backward.attention_dropped, q, k, v, asking, starts, heads, keep, rate, key)[
+                0
+            ]
         return self.ops.attention_with((rate, key), q, k, v, asking, starts, heads, keep)
 
     def attention_backward(
@@ -195,7 +188,7 @@ class CupyBackwardOps:
         size = A // heads
         if size > LARGEST_HEAD:
             arguments = dcontext, q, k, v, context, asking, starts, heads, keep, rate, key
-            dq, dk, dv = self._on_host(numpy_backward.attention_backward, *arguments)
+            dq, dk, dv = self.ops.on_host(numpy_backward.attention_backward, *arguments)
             return dq, dk, dv
         dcontext, q, k, v = (self.ops.operand(x) for x in (dcontext, q, k, v))
         if k.strides[0] != v.strides[0]:
@@ -220,10 +213,6 @@ class CupyBackwardOps:
                 launch = (tiles.shape[0], heads, parts), (threads,)
                 module.get_function(kernel)(*launch, (*inputs, places, *drop, statistics, *out))
         return dq, dk, dv
-
-    def _on_host(self, definition: Any, *arguments: Any) -> tuple[Array, ...]:
-        found = definition(*(self.ops.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments))
-        return tuple(self.ops.send(x) for x in (found if isinstance(found, tuple) else (found,)))
 
     # ---- losses
 

@@ -202,7 +202,7 @@ class CupyOps:
         """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D) float32."""
         N, D = ids.shape[0], words.shape[1]
         out = cp.empty((N, D), np.float32)
-        rows(self._rows_of("embed.cu", D), "embed", N, ids, positions, words, places, out, np.int32(N), np.int32(D))
+        rows(self.rows_of("embed.cu", D), "embed", N, ids, positions, words, places, out, np.int32(N), np.int32(D))
         return out
 
     def layer_norm(self, x: Array, weight: Array, bias: Array) -> Array:
@@ -216,16 +216,21 @@ class CupyOps:
     def _norm(self, kernel: str, summands: tuple[Array, ...], weight: Array, bias: Array) -> Array:
         summands = tuple(cp.ascontiguousarray(x) for x in summands)
         N, D = summands[0].shape
-        out = Stream((N, D), np.float32)
-        copy = cp.empty((N, D), self.stored) if self.half else np.uint64(0)
-        module = self._rows_of("layer_norm.cu", D, INPUT=TYPES[summands[0].dtype.name])
+        out, copy = self.with_copy((N, D))
+        module = self.rows_of("layer_norm.cu", D, INPUT=TYPES[summands[0].dtype.name])
         last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
         rows(module, kernel, N, *summands, weight, bias, out, copy, *last)
-        if self.half:
-            out.rounded = copy
         return out
 
-    def _rows_of(self, file: str, D: int, **defines: str) -> Any:
+    def with_copy(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """A float32 array for a kernel to fill, and the rounded copy it brings along; a null pointer for none."""
+        out = Stream(shape, np.float32)
+        if not self.half:
+            return out, np.uint64(0)
+        out.rounded = cp.empty(shape, self.stored)
+        return out, out.rounded
+
+    def rows_of(self, file: str, D: int, **defines: str) -> Any:
         """The module of a file that holds a row of D numbers in a warp's registers (row.cuh)."""
         return compiled(file, STORED=TYPES[self.stored.name], PIECES=-(-D // (32 * PIECE)), **defines)
 
@@ -251,7 +256,7 @@ class CupyOps:
         """The same with dropout on the probabilities, for training. dropping: rate and key."""
         size = q.shape[1] // heads
         if size > LARGEST_HEAD and dropping is None:
-            return self._on_host(numpy_ops.attention, q, k, v, asking, starts, heads, keep)
+            return self.on_host(numpy_ops.attention, q, k, v, asking, starts, heads, keep)[0]
         q, k, v = (self.operand(x) for x in (q, k, v))
         if k.strides[0] != v.strides[0]:
             k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
@@ -277,8 +282,10 @@ class CupyOps:
         """Whether attention with heads of this size takes these matrices to the tensor cores: attention.cu."""
         return self.half and size % 16 == 0 and all(x.data.ptr % 16 == 0 and x.strides[0] % 16 == 0 for x in arrays)
 
-    def _on_host(self, definition: Any, *arguments: Any) -> Array:
-        return self.send(definition(*(self.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments)))
+    def on_host(self, definition: Any, *arguments: Any) -> tuple[Array, ...]:
+        """The results of a function of numpy_ops or numpy_backward, one or several, for what has no kernel here."""
+        found = definition(*(self.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments))
+        return tuple(self.send(x) for x in (found if isinstance(found, tuple) else (found,)))
 
     def attention_scores(
         self, q: Array, k: Array, asking: Ints, starts: Ints, heads: int, keep: Array | None
