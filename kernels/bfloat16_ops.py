@@ -28,6 +28,7 @@ from .numba_ops import (
     attention_probs,
     attention_scores,
     embed,
+    embed_layer_norm,
     layer_norm,
 )
 from .numpy_ops import Activation, fetch, send
@@ -37,7 +38,8 @@ from .transpose import LANES
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "send", "set_threads",
+    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "send",
+    "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]

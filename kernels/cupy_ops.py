@@ -205,6 +205,17 @@ class CupyOps:
         rows(self.rows_of("embed.cu", D), "embed", N, ids, positions, words, places, out, np.int32(N), np.int32(D))
         return out
 
+    def embed_layer_norm(
+        self, ids: Array, positions: Array, words: Array, places: Array, weight: Array, bias: Array
+    ) -> Array:
+        """layer_norm(embed(...)): ..., (D,), (D,) -> (N, D) float32, with its rounded copy."""
+        N, D = ids.shape[0], words.shape[1]
+        out, copy = self.with_copy((N, D))
+        read = ids, positions, words, places, weight, bias
+        last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
+        rows(self.rows_of("embed.cu", D), "embed_layer_norm", N, *read, out, copy, *last)
+        return out
+
     def layer_norm(self, x: Array, weight: Array, bias: Array) -> Array:
         """LayerNorm over the last axis: (N, D), (D,), (D,) -> (N, D) float32, with its rounded copy."""
         return self._norm("layer_norm", (x,), weight, bias)

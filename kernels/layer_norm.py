@@ -1,10 +1,11 @@
-"""LayerNorm, and the addition that comes before it.
+"""LayerNorm, and the addition that comes before it: of the residual, or of what a token is and where it stands.
 
 A row of D numbers is read twice: once for the sum, once for the squared deviations (two passes, because the one-pass
 formula E[x^2] - E[x]^2 cancels). Both sums are taken in float64: they enter every element of the result, and in float64
 they are exact for the purpose. "reassoc" lets each run in several lanes at once.
 
-Adding the residual inside the kernel saves writing and reading x + residual once more: (N, D) floats each way.
+Adding inside the kernel saves writing and reading the sum once more: (N, D) floats each way. The embeddings' sum saves
+more, since NumPy, on one thread, writes the words and the places apart before it adds them.
 
 The derivative recomputes the statistics, which costs less than having kept them apart from x. dx is row by row, like
 the norm itself; but dweight and dbias are sums over all rows, to which every thread contributes. A work item is
@@ -56,6 +57,18 @@ def add_layer_norm_rows(start: int, stop: int, x: Any, residual: Any, weight: An
     for i in range(start, stop):
         for d in range(x.shape[1]):
             out[i, d] = x[i, d] + residual[i, d]
+        normalise(out[i], weight, bias)
+
+
+@kernel(fastmath={"contract"})
+def embed_layer_norm_rows(
+    start: int, stop: int, ids: Any, positions: Any, words: Any, places: Any, weight: Any, bias: Any, out: Any
+) -> None:
+    """out[start:stop] = layer_norm(words[ids] + places[positions]): 2 x (N,), (V, D), (P, D), 2 x (D,) -> (N, D)."""
+    for i in range(start, stop):
+        word, place = words[ids[i]], places[positions[i]]
+        for d in range(out.shape[1]):
+            out[i, d] = word[d] + place[d]
         normalise(out[i], weight, bias)
 
 

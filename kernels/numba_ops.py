@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from . import numpy_ops
 from .attention import attention_heads, context_heads, score_heads, softmax_rows
 from .gelu import gelu_rows
-from .layer_norm import add_layer_norm_rows, layer_norm_rows
+from .layer_norm import add_layer_norm_rows, embed_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
 from .memory import empty
 from .native import Rows
@@ -25,8 +25,8 @@ from .pool import run, set_threads
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "restore_linear", "send",
-    "set_threads",
+    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear",
+    "restore_linear", "send", "set_threads",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]
@@ -66,8 +66,18 @@ def linear_activation(x: Array, w: Panels, which: Activation) -> Array:
 
 
 def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array) -> Array:
-    """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D). NumPy's gather is already fast."""
+    """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D). For those who look at the sum."""
     return numpy_ops.embed(ids, positions, words, places)
+
+
+def embed_layer_norm(
+    ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array, weight: Array, bias: Array
+) -> Array:
+    """layer_norm(embed(...)): ..., (D,), (D,) -> (N, D)."""
+    out = empty(ids.shape[0], words.shape[1])
+    tables = map(np.ascontiguousarray, (ids, positions, words, places))
+    run(embed_layer_norm_rows, ids.shape[0], *tables, weight, bias, out, least=ROWS_A_THREAD)
+    return out
 
 
 def layer_norm(x: Array, weight: Array, bias: Array) -> Array:

@@ -130,6 +130,13 @@ def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, pl
     return words[ids] + places[positions]
 
 
+def embed_layer_norm(
+    ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array, weight: Array, bias: Array
+) -> Array:
+    """layer_norm(embed(...)): ..., (D,), (D,) -> (N, D)."""
+    return layer_norm(embed(ids, positions, words, places), weight, bias)
+
+
 # ------------------------------------------------------------------------------------------------------- attention
 
 

@@ -43,7 +43,7 @@ def nbytes(value: Any) -> int:
 
 def traffic(op: str, arguments: dict[str, Any], result: Any) -> int:
     """Bytes of one call's arguments and result; of the embedding tables only the rows that are asked for."""
-    return 3 * nbytes(result) if op == "embed" else nbytes(list(arguments.values())) + nbytes(result)
+    return 3 * nbytes(result) if op.startswith("embed") else nbytes(list(arguments.values())) + nbytes(result)
 
 
 def operations(op: str, arguments: dict[str, Any], result: Any) -> int:

@@ -77,9 +77,13 @@ class NoTap:
 
 def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
     """What each token is, plus where it stands: (N,) -> (N, D)."""
-    x = ops.embed(batch.ids, batch.positions, w.word_embeddings, w.position_embeddings)  # (N, D)
-    x = tap("embeddings.sum", x)
-    return tap("embeddings.LayerNorm", ops.layer_norm(x, *w.LayerNorm))  # (N, D)
+    tables = w.word_embeddings, w.position_embeddings
+    if tap.wants("embeddings.sum"):
+        x = tap("embeddings.sum", ops.embed(batch.ids, batch.positions, *tables))  # (N, D)
+        x = ops.layer_norm(x, *w.LayerNorm)  # (N, D)
+    else:
+        x = ops.embed_layer_norm(batch.ids, batch.positions, *tables, *w.LayerNorm)  # (N, D)
+    return tap("embeddings.LayerNorm", x)
 
 
 def self_attention(

@@ -98,6 +98,14 @@ def test_embed_by_hand(ops):
     np.testing.assert_array_equal(got, [[12, 23], [30, 41]])
 
 
+@pytest.mark.parametrize("N, D", [(0, 20), (1, 1), (40, 20), (5, 768)])
+def test_embed_layer_norm_is_both(ops, backend, N, D):
+    words, places, weight, bias = f32(9, D), f32(7, D), f32(D), f32(D)
+    tables = RNG.integers(0, 9, N), RNG.integers(0, 7, N), words, places
+    both = ops.layer_norm(ops.embed(*tables), weight, bias)
+    assert_same(backend, ops.embed_layer_norm(*tables, weight, bias), both)
+
+
 def softmax(ops, x):
     """Of rows (R, T), through the op that takes (H, T, T) or anything of three axes."""
     return ops.attention_probs([x[None]])[0][0]
