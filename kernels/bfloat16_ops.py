@@ -30,16 +30,17 @@ from .numba_ops import (
     embed,
     embed_layer_norm,
     layer_norm,
+    most_probable,
 )
-from .numpy_ops import Activation, fetch, send
+from .numpy_ops import Activation, fetch, send, vocabulary_softmax
 from .pool import run, set_threads
 from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, SHAPE, tile_intrinsic
 from .transpose import LANES
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear", "send",
-    "set_threads",
+    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
+    "prepare_linear", "send", "set_threads", "vocabulary_softmax",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]

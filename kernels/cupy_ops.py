@@ -45,6 +45,8 @@ ATTENTION_THREADS = 128
 ROW_THREADS = 128  # a block of the kernels that give a row to each warp: 4 rows
 PIECE_THREADS = 256  # a block of those that give a thread 8 numbers
 PIECE = 8
+TOURNAMENT = 512  # threads of a block of most_probable.cu
+MOST_RANKED = 128  # words that a tournament finds sooner than the host can sort
 LARGEST_HEAD = 128  # of a size that attention's kernels have registers for
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "tanh": "hyperbolic_tangent"}  # name -> function in gelu.cu
 TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
@@ -313,6 +315,24 @@ class CupyOps:
     def attention_context(self, probs: Sequence[Array], v: Array, starts: Ints) -> Array:
         """The values, averaged by the probabilities: B x (H, Q, T), (N, A) -> (M, A). On the host."""
         return self.send(numpy_ops.attention_context([self.fetch(p) for p in probs], self.fetch(v), starts))
+
+    # ---- vocabulary
+
+    def vocabulary_softmax(self, logits: Array) -> Array:
+        """softmax over the vocabulary: (M, V) float32 -> (M, V). On the host."""
+        return self.on_host(numpy_ops.vocabulary_softmax, logits)[0]
+
+    def most_probable(self, logits: Array, k: int) -> tuple[Array, Array]:
+        """The same at the k largest, largest first: (M, V) float32 -> (M, k) float32, (M, k) int64."""
+        M, V = logits.shape
+        if not 0 < k <= min(MOST_RANKED, V):
+            probs, words = self.on_host(numpy_ops.most_probable, logits, k)
+            return probs, words
+        probs, words = cp.empty((M, k), np.float32), cp.empty((M, k), np.int64)
+        if M:
+            kernel = compiled("most_probable.cu").get_function("most_probable")
+            kernel((M,), (TOURNAMENT,), (cp.ascontiguousarray(logits), probs, words, np.int32(V), np.int32(k)))
+        return probs, words
 
 
 def rows(module: Any, kernel: str, N: int, *arguments: Any) -> None:

@@ -20,17 +20,19 @@ from .layer_norm import add_layer_norm_rows, embed_layer_norm_rows, layer_norm_r
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
 from .memory import empty
 from .native import Rows
-from .numpy_ops import Activation, fetch, send, sentences
+from .numpy_ops import Activation, fetch, send, sentences, vocabulary_softmax
 from .pool import run, set_threads
+from .vocabulary import most_probable_rows
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "prepare_head", "prepare_linear",
-    "restore_linear", "send", "set_threads",
+    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
+    "prepare_linear", "restore_linear", "send", "set_threads", "vocabulary_softmax",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]
 
+MOST_RANKED = 128  # words that a sorted list is kept of; more are cheaper to sort all at once
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
 NOTHING_MASKED = np.zeros(0, np.bool_)
 Dropping = tuple[NDArray[np.uint64], int, np.float32]  # what attention_heads calls key, limit and share
@@ -183,3 +185,12 @@ def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64
         run(context_heads, p.shape[0], np.ascontiguousarray(p), rows_of(v[s]), rows_of(out[row : row + p.shape[1]]))
         row += p.shape[1]
     return out
+
+
+def most_probable(logits: Array, k: int) -> tuple[Array, NDArray[np.int64]]:
+    """vocabulary_softmax at the k largest, largest first: (M, V) -> (M, k), (M, k)."""
+    if not 0 < k <= min(MOST_RANKED, logits.shape[1]):
+        return numpy_ops.most_probable(logits, k)
+    probs, words = empty(logits.shape[0], k), np.zeros((logits.shape[0], k), np.int64)
+    run(most_probable_rows, logits.shape[0], np.ascontiguousarray(logits), probs, words)
+    return probs, words

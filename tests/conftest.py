@@ -62,8 +62,8 @@ class OnHost:
             return self.ops.send(value) if isinstance(value, np.ndarray) else value
 
         def fetched(value):
-            if isinstance(value, list):
-                return [fetched(one) for one in value]
+            if type(value) in (list, tuple):  # and no LinearMap
+                return type(value)(fetched(one) for one in value)
             return self.ops.fetch(value) if hasattr(value, "get") else value
 
         @functools.wraps(op)

@@ -29,15 +29,11 @@ extern "C" __global__ void adamw(float* __restrict__ x, const float* __restrict_
 // sums (ceil(n / STRETCH),): of x^2 over each stretch of x (n,). Grid as many, THREADS threads.
 extern "C" __global__ __launch_bounds__(THREADS) void square_sums(const float* __restrict__ x,
                                                                   double* __restrict__ sums, long long n) {
-    __shared__ double shares[THREADS];
+    __shared__ double sums_of_warps[THREADS / 32];
     const long long first = static_cast<long long>(blockIdx.x) * STRETCH, end = min(first + STRETCH, n);
     double share = 0.0;
 #pragma unroll 8
     for (long long i = first + threadIdx.x; i < end; i += THREADS) share += static_cast<double>(x[i]) * x[i];
-    shares[threadIdx.x] = share;
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) shares[threadIdx.x] += shares[threadIdx.x + half];
-    }
-    if (threadIdx.x == 0) sums[blockIdx.x] = shares[0];
+    share = block_sum<THREADS>(share, sums_of_warps);
+    if (threadIdx.x == 0) sums[blockIdx.x] = share;
 }

@@ -108,20 +108,27 @@ __device__ __forceinline__ float warp_sum(float x) {
     return x;
 }
 
+__device__ __forceinline__ double warp_sum(double x) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(ALL_LANES, x, lanes);
+    return x;
+}
+
 __device__ __forceinline__ float warp_max(float x) {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, lanes));
     return x;
 }
 
-// Over all THREADS of the block, a multiple of 32; `scratch` is THREADS / 32 floats of shared memory that nobody else
-// uses. The barrier in front keeps a second call from overwriting what a slow thread of the first still reads.
+// Over all THREADS of the block, a multiple of 32, for all of them; `scratch` is THREADS / 32 numbers of shared memory
+// that nobody else uses. The barrier in front keeps a second call from overwriting what a slow thread of the first still
+// reads.
 template <int THREADS>
-__device__ __forceinline__ float block_sum(float x, float* scratch) {
+__device__ __forceinline__ double block_sum(double x, double* scratch) {
     static_assert(THREADS % 32 == 0 && THREADS <= 1024);
     x = warp_sum(x);
     __syncthreads();
     if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
     __syncthreads();
-    return warp_sum(threadIdx.x % 32 < THREADS / 32 ? scratch[threadIdx.x % 32] : 0.0f);
+    return warp_sum(threadIdx.x % 32 < THREADS / 32 ? scratch[threadIdx.x % 32] : 0.0);
 }

@@ -20,21 +20,6 @@
 #endif
 constexpr int WARPS = AT_WORK / 32;
 
-__device__ __forceinline__ double warp_sum(double x) {
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(ALL_LANES, x, lanes);
-    return x;
-}
-
-// Over the block, for all threads; as block_sum of device.cuh. scratch: WARPS numbers of shared memory.
-__device__ __forceinline__ double row_sum(double x, double* scratch) {
-    x = warp_sum(x);
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
-    __syncthreads();
-    return warp_sum(threadIdx.x % 32 < WARPS ? scratch[threadIdx.x % 32] : 0.0);
-}
-
 __device__ __forceinline__ float row_max(const float* x, int V, float* scratch) {
     float most = __int_as_float(0xff800000);  // -infinity
 #pragma unroll 4
@@ -65,7 +50,7 @@ extern "C" __global__ __launch_bounds__(AT_WORK) void cross_entropy(const float*
 #pragma unroll 4
     for (int j = threadIdx.x; j < V; j += AT_WORK) share += j == label ? 0.0f : expf(x[j] - top);
     // The label's own is left out of the sum, or 1 - softmax would be lost where softmax is nearly 1.
-    const double others = row_sum(share, sums), at_label = expf(x[label] - top), total = others + at_label;
+    const double others = block_sum<AT_WORK>(share, sums), at_label = expf(x[label] - top), total = others + at_label;
     const float factor = static_cast<float>(scale / total);
 #pragma unroll 4
     for (int j = threadIdx.x; j < V; j += AT_WORK)
@@ -94,8 +79,8 @@ extern "C" __global__ __launch_bounds__(AT_WORK) void divergence(const float* __
         t_share += e;
         apart += static_cast<double>(e) * (t_below - s_below);
     }
-    const double z_s = row_sum(s_share, sums), z_t = row_sum(t_share, sums);
-    const double difference = row_sum(apart, sums) / z_t;
+    const double z_s = block_sum<AT_WORK>(s_share, sums), z_t = block_sum<AT_WORK>(t_share, sums);
+    const double difference = block_sum<AT_WORK>(apart, sums) / z_t;
     const float s_factor = static_cast<float>(scale / z_s), t_factor = static_cast<float>(scale / z_t);
 #pragma unroll 2
     for (int j = threadIdx.x; j < V; j += AT_WORK)
@@ -117,7 +102,7 @@ extern "C" __global__ __launch_bounds__(AT_WORK) void squared_error(const float*
         share += static_cast<double>(difference) * difference;
         dstudent[at + j] += 2.0f * scale * difference;
     }
-    share = row_sum(share, sums);
+    share = block_sum<AT_WORK>(share, sums);
     if (threadIdx.x == 0) losses[blockIdx.x] = share;
 }
 
@@ -136,9 +121,9 @@ extern "C" __global__ __launch_bounds__(AT_WORK) void cosine_distance(const floa
         tt += t * t;
         st += s * t;
     }
-    ss = row_sum(ss, sums);
-    tt = row_sum(tt, sums);
-    st = row_sum(st, sums);
+    ss = block_sum<AT_WORK>(ss, sums);
+    tt = block_sum<AT_WORK>(tt, sums);
+    st = block_sum<AT_WORK>(st, sums);
     const double both = sqrt(ss) * sqrt(tt), along = scale * st / both / ss, away = scale / both;
     for (int j = threadIdx.x; j < V; j += AT_WORK)
         dstudent[at + j] += static_cast<float>(along * student[at + j] - away * teacher[at + j]);

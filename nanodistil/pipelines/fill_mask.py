@@ -31,7 +31,6 @@ from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import CheckpointError, InputError
 
 BEAMS = 16  # joint fillings that are pursued, where nothing is said
-LANES = 16  # in which the vocabulary's probabilities are summed
 
 Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
 
@@ -121,12 +120,14 @@ class FillMaskPipeline:
 
         def compute(ids: Ints, real: Mask) -> Iterator[list[list[Filling]]]:
             places = np.argwhere((ids == mask) & real)  # (M, 2), in reading order
-            probs = self._probabilities(ids, real, places)  # (M, V)
+            probs, words = self._best(ids, real, places, settings)  # (M, k) each
             for b, row in enumerate(ids):
-                here = places[:, 0] == b
                 yield [
-                    self._ranked(row[real[b]], int(t), p, settings)
-                    for (_, t), p in zip(places[here], probs[here], strict=True)
+                    [
+                        self._filling(score, row[real[b]], int(places[i, 1]), word, settings)
+                        for score, word in zip(probs[i], words[i].tolist(), strict=True)
+                    ]
+                    for i in np.flatnonzero(places[:, 0] == b)
                 ]
 
         def finish(prepared: Prepared, results: list[list[list[Filling]]]) -> Any:
@@ -137,9 +138,18 @@ class FillMaskPipeline:
 
         return answered(texts, prepare, compute, finish, first)
 
+    def _best(self, ids: Ints, real: Mask, places: Ints, settings: Settings) -> tuple[Array, Ints]:
+        """The top_k words, or targets, at M places (row, token) of (B, T) ids: probabilities (M, k), ids (M, k)."""
+        if settings.target_ids is None:
+            probs, words = self.model.most_probable(ids, real, places, settings.top_k)
+            return finite(probs), words
+        probs = self._probabilities(ids, real, places)[:, settings.target_ids]  # (M, C)
+        best = np.stack([largest(row, settings.top_k) for row in probs])
+        return np.take_along_axis(probs, best, -1), settings.target_ids[best]
+
     def _probabilities(self, ids: Ints, real: Mask, places: Ints) -> Array:
         """The vocabulary's probabilities at M places (row, token) of (B, T) ids: (M, V)."""
-        return vocabulary_softmax(finite(self.model(ids, real, positions=places).logits))
+        return finite(self.model.probabilities(ids, real, places))
 
     def _conditionals(self, asked: list[tuple[Ints, int]]) -> Iterator[tuple[int, Array]]:
         """What joint_filling.py asks of a model, in batches."""
@@ -161,12 +171,6 @@ class FillMaskPipeline:
                 f"{name} has {len(ids)} tokens, which leaves no room in the model's {limit} for a target of {longest}"
             )
         return ids
-
-    def _ranked(self, ids: Ints, at: int, probs: Array, settings: Settings) -> list[Filling]:
-        """The best fillings of the [MASK] at `at`: (T,), (V,) -> top_k dicts."""
-        candidates = np.arange(len(probs)) if settings.target_ids is None else settings.target_ids
-        best = candidates[largest(probs[candidates], settings.top_k)]
-        return [self._filling(probs[token], ids, at, token, settings) for token in best.tolist()]
 
     def _whole(self, ids: Ints, words: list[list[int]], settings: Settings) -> list[list[Filling]]:
         """The best whole words for every [MASK] of a text (T,)."""
@@ -255,22 +259,3 @@ class FillMaskPipeline:
         if not spelled:
             raise InputError("targets names no word of the vocabulary")
         return spelled
-
-
-def vocabulary_softmax(logits: Array) -> Array:
-    """exp(s) / sum exp(s) over the vocabulary, summed in PyTorch's order: (M, V) -> (M, V).
-
-    Thirty thousand numbers added one after the other in float32 lose the small ones beside the large: PyTorch, which
-    adds in 16 lanes on AVX-512, reports .98362 where float64 has .98360, and that error is larger than all others of
-    the model together. Scores are for comparing with scores seen elsewhere, so we add in the same 16 lanes and get the
-    same digits (to 1e-7). In float64 the order does not matter, so `--truth` shows what it is worth.
-
-    >>> vocabulary_softmax(np.array([[0.0, 0.0, -1000.0]]))
-    array([[0.5, 0.5, 0. ]])
-    """
-    M, V = logits.shape
-    e = np.zeros((M, -(-V // LANES), LANES), logits.dtype)
-    flat = e.reshape(M, -1)
-    flat[:, :V] = np.exp(logits - logits.max(-1, keepdims=True))
-    total = e.sum(axis=1).sum(axis=-1, keepdims=True)  # (M, 1): each lane from top to bottom, then the lanes
-    return np.asarray(flat[:, :V] / total)

@@ -24,11 +24,12 @@ import re
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nanodistil.backend import Array, Mask
+from nanodistil.pipelines.ranking import largest
 from nanodistil.pipelines.scores import softmax
 
 PUNCTUATION = frozenset(string.punctuation)
@@ -106,8 +107,8 @@ def answered(
     null = (np.inf, 0.0, 0.0)  # score, logits
     for window, (start, end) in zip(windows, logits, strict=True):
         null = min(null, (float(start[0] + end[0]), float(start[0]), float(end[0])), key=lambda found: found[0])
-        n, ends = len(window.widest), _largest(end, n_best) - window.before
-        for i in _largest(start, n_best) - window.before:
+        n, ends = len(window.widest), largest(end, n_best) - window.before
+        for i in largest(start, n_best) - window.before:
             if 0 <= i < n and window.widest[i]:
                 for j in ends:
                     if i <= j < min(n, i + longest):
@@ -127,11 +128,6 @@ def answered(
     odds = -np.inf if not may_be_none else np.inf if best is None else null[0] - best.score
     scores = softmax(np.array([candidate.score for candidate in nbest]))
     return Answered(nbest, scores.tolist(), best.text if best else "", float(odds))
-
-
-def _largest(x: Array, k: int) -> Any:
-    """Where the k largest are, largest first, of equals the first: (T,) -> (k,)."""
-    return np.argsort(-x, kind="stable")[:k]
 
 
 def _candidate(

@@ -189,3 +189,36 @@ def test_some_queries_only(ops, backend):
     assert_same(backend, ops.attention_context(ops.attention_probs(scores), v, STARTS), some)
     nobody = ops.attention(q[:0], k, v, np.zeros(4, np.int64), STARTS, 4, None)
     assert nobody.shape == (0, 20)
+
+
+@pytest.mark.parametrize("M, V, k", [(1, 1, 1), (3, 7, 2), (4, 16, 16), (2, 1001, 5), (5, 600, 128), (1, 3000, 200)])
+def test_most_probable(ops, M, V, k):
+    x = f32(M, V, scale=3)
+    exact = numpy_ops.softmax(x.astype(np.float64))
+    order = np.argsort(-x, axis=-1, kind="stable")[:, :k]
+    probs, words = ops.most_probable(x, k)
+    np.testing.assert_array_equal(words, order)
+    np.testing.assert_allclose(probs, np.take_along_axis(exact, order, -1), rtol=3e-6, atol=1e-12)
+    np.testing.assert_allclose(ops.vocabulary_softmax(x), exact, rtol=3e-6, atol=1e-12)
+
+
+def test_words_as_probable_as_each_other_keep_their_order(ops):
+    x = np.zeros((2, 700), np.float32)
+    x[0, [650, 20, 533]], x[1, ::2] = 1, -2
+    assert ops.most_probable(x, 5)[1].tolist() == [[20, 533, 650, 0, 1], [1, 3, 5, 7, 9]]
+
+
+def test_no_words_and_no_rows(ops):
+    for M, k in ((3, 0), (0, 2), (0, 0)):
+        probs, words = ops.most_probable(np.zeros((M, 9), np.float32), k)
+        assert probs.shape == words.shape == (M, k)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 8, 99])
+def test_a_logit_that_is_not_finite_is_not_passed_over(ops, wrong, at):
+    x = f32(2, 100)
+    x[1, at] = wrong
+    probs, _ = ops.most_probable(x, 3)
+    assert np.isfinite(probs[0]).all() and np.isnan(probs[1]).all()
+    assert np.isnan(ops.vocabulary_softmax(x)[1]).all()
