@@ -27,12 +27,17 @@ SOURCES = Path(__file__).parent / "cuda"
 INCLUDE = re.compile(r'^#include "([\w.]+)"$', re.MULTILINE)
 
 
+def cache_folder() -> Path:
+    """Where CuPy keeps what it has compiled. Raises RuntimeError where the user has no home."""
+    return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+
+
 def settle_cache() -> None:
     """See to it that CuPy finds a folder it may write to."""
     if "cupy" in sys.modules:
         return
     try:
-        folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass

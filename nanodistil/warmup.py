@@ -2,17 +2,29 @@
 
 Numba compiles a function for the types and layouts it is called with, so the surest way to have everything is to do
 everything once: the embedded model answers, with and without a tap, on one token and on several, padded and not.
+
+On a GPU kernels are compiled for the width of the rows and of the heads, so there it is done in two sizes, the embedded
+model's and the official ones', with random weights and one layer: what is compiled is the same.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from nanodistil.backend import BACKENDS, instrument
+import numpy as np
+
+from nanodistil.backend import BACKENDS, gpu_module, instrument
+from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForMaskedLM, DistilBertModel
 from nanodistil.pipelines import pipeline
 from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.weights.errors import DeviceError, MissingExtraError
+
+SIZES = (384, 1536), (768, 3072)  # dim and hidden_dim, of 12 heads: nanodistil-mini and DistilBERT
+log = logging.getLogger("nanodistil.kernels")  # whoever listens shows what is being compiled
 
 
 class Warmth(NamedTuple):
@@ -37,3 +49,32 @@ def warm_up(model: str = "nanodistil-mini") -> Warmth:
             run([[0, 1]], tap=lambda name, value: value)
     DistilBertTokenizer.from_pretrained(model)(["warm " * 200] * 1250)  # long enough for its compiled scan to be used
     return Warmth(perf_counter() - began, diagnosis.cache())
+
+
+class GpuWarmth(NamedTuple):
+    """The same of the first GPU."""
+
+    seconds: float
+    modules: int  # CUDA sources, each for certain types and widths
+    folder: str  # where CuPy keeps them
+
+
+def warm_up_gpu(dtypes: Sequence[str] = BACKENDS["cupy"]) -> GpuWarmth | None:
+    """Run models of both sizes on the first GPU in these dtypes; None where there is no CuPy or no GPU."""
+    began = perf_counter()
+    try:
+        sources = gpu_module("cuda_source")
+    except (MissingExtraError, DeviceError):
+        return None
+    ids, mask = np.array([[1, 2, 3], [4, 5, 0]]), np.array([[1, 1, 1], [1, 1, 0]])
+    for dtype in dtypes:
+        for dim, hidden_dim in SIZES:
+            name = f"those of width {dim} for {dtype} on a GPU"
+            log.info("compiling %s", name)
+            config = DistilBertConfig(vocab_size=64, n_layers=1, dim=dim, hidden_dim=hidden_dim)
+            model = DistilBertForMaskedLM(config, backend="cupy", dtype=dtype)
+            model.most_probable(ids, mask, [(0, 1), (1, 0)], 2)
+            model(ids, mask, keep_masked=True)
+            model(ids, tap=lambda name, value: value)
+            log.info("compiled %s", name)
+    return GpuWarmth(perf_counter() - began, sources.compiled.cache_info().currsize, str(sources.cache_folder()))

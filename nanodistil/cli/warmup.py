@@ -13,16 +13,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print how long it took and where the compiled code is kept."""
     from nanodistil.cli.compiling import announced
-    from nanodistil.warmup import warm_up
+    from nanodistil.warmup import warm_up, warm_up_gpu
 
     with announced(None) as line:  # to count; `main` shows them
         warmth = warm_up()
+    gpu = warm_up_gpu()
     if args.json:
-        print(json.dumps({"seconds": round(warmth.seconds, 2), "compiled": line.count, "cache": warmth.cache}))
+        found = {"seconds": round(warmth.seconds, 2), "compiled": line.count, "cache": warmth.cache}
+        print(json.dumps(found | {"gpu": gpu and gpu._asdict()}))
         return 0
     cache = warmth.cache
     kept = f"{cache['files']} in {cache['folder']}, {cache['bytes'] / 1e6:.1f} MB"
     if cache["why_not_writable"]:
         kept = f"not kept, for {cache['folder'] or 'the cache'} cannot be used: {cache['why_not_writable']}"
     print(f"{line.count} kernels compiled in {warmth.seconds:.1f} s; {kept}")
+    if gpu:
+        print(f"GPU: {gpu.modules} sources compiled or loaded in {gpu.seconds:.1f} s; CuPy keeps them in {gpu.folder}")
     return 0

@@ -18,8 +18,28 @@ import numpy as np
 from nanodistil.backend import Ints, Mask
 from nanodistil.weights.errors import InputError
 
-TOKENS_A_BATCH = 2048  # enough to keep every thread busy; the activations of one layer still fit a cache
-FIRST_WINDOW, LAST_WINDOW = 1, 256  # inputs that are read ahead
+FIRST_WINDOW = 1  # inputs that are read ahead, at first
+
+
+class Pace(NamedTuple):
+    """How much is done at once."""
+
+    tokens: int  # a batch
+    window: int  # inputs that are read ahead at most
+
+
+ON_CPU = Pace(2048, 256)  # enough to keep every thread busy; the activations of one layer still fit a cache
+ON_GPU = Pace(32768, 1024)  # 2048 tokens would be done sooner than they are asked for
+
+
+def pace_of(model: Any) -> Pace:
+    """The pace that suits the backend of a model.
+
+    >>> from types import SimpleNamespace
+    >>> pace_of(SimpleNamespace(backend="cupy:1")).tokens
+    32768
+    """
+    return ON_GPU if model.backend.startswith("cupy") else ON_CPU
 
 
 class Prepared(NamedTuple):
@@ -44,16 +64,18 @@ def answered(
     prepare: Callable[[Any, str], Prepared],
     compute: Callable[[Ints, Mask], Iterable[Any]],
     finish: Callable[[Prepared, list[Any]], Any],
-    first: int = 0,
+    first: int,
+    pace: Pace,
 ) -> Iterator[Any]:
     """The answers to the inputs, in order.
 
     prepare(input, name): the input's rows; name is for messages, "the input" or "input 3". compute(ids, mask): (B, T)
     each, padded with zeros, to B results. finish(prepared, results): its answer. first: how many inputs came before,
-    for the names. An input for which `prepare` raises InputError ends it, after those before it have had their answers.
+    for the names. pace: pace_of(model). An input for which `prepare` raises InputError ends it, after those before it
+    have had their answers.
     """
     several = first > 0 or (isinstance(inputs, list) and len(inputs) > 1)
-    for window in windows(inputs):
+    for window in windows(inputs, pace.window):
         ready: list[Prepared] = []
         problem: InputError | None = None
         several = several or len(window) > 1
@@ -62,7 +84,7 @@ def answered(
                 ready.append(prepare(one, f"input {i}" if several else "the input"))
         except InputError as error:
             problem = error
-        results = iter(by_length([row for one in ready for row in one.rows], compute))
+        results = iter(by_length([row for one in ready for row in one.rows], compute, pace))
         for one in ready:
             yield finish(one, list(islice(results, len(one.rows))))
         if problem:
@@ -70,26 +92,26 @@ def answered(
         first, several = first + len(window), True
 
 
-def windows(inputs: Iterable[Any]) -> Iterator[list[Any]]:
+def windows(inputs: Iterable[Any], longest: int) -> Iterator[list[Any]]:
     """The inputs in lists: a list as it is if it is short, else few at first and then more.
 
-    >>> [len(window) for window in windows(iter(range(10)))]
+    >>> [len(window) for window in windows(iter(range(10)), 4)]
     [1, 2, 4, 3]
     """
-    if isinstance(inputs, list) and len(inputs) <= LAST_WINDOW:
+    if isinstance(inputs, list) and len(inputs) <= longest:
         if inputs:
             yield inputs
         return
-    stream, size = iter(inputs), LAST_WINDOW if isinstance(inputs, list) else FIRST_WINDOW
+    stream, size = iter(inputs), longest if isinstance(inputs, list) else FIRST_WINDOW
     while window := list(islice(stream, size)):
         yield window
-        size = min(2 * size, LAST_WINDOW)
+        size = min(2 * size, longest)
 
 
-def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]]) -> list[Any]:
+def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]], pace: Pace) -> list[Any]:
     """compute's result for every row, computed in batches of similar length."""
     results: list[Any] = [None] * len(rows)
-    for batch in batches([len(ids) for ids in rows]):
+    for batch in batches([len(ids) for ids in rows], pace.tokens):
         for i, result in zip(batch, computed([rows[i] for i in batch], compute), strict=True):
             results[i] = result
     return results
@@ -109,7 +131,7 @@ def computed(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]]) -
     return computed(rows[:half], compute) + computed(rows[half:], compute)
 
 
-def batches(lengths: list[int], budget: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
+def batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
     """Indices of rows of similar length, at most `budget` tokens together (a longer row goes alone).
 
     >>> list(batches([3, 9, 4, 5], budget=8))

@@ -18,7 +18,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertModel
-from nanodistil.pipelines.batching import Prepared, answered, several
+from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import check_length, checked_options, encoded
@@ -150,7 +150,7 @@ class FeatureExtractionPipeline:
                 vectors = finite(self.model(ids[None], real[None], keep_masked=True).last_hidden_state)  # (1, T, D)
             return vectors if as_arrays else vectors.tolist()
 
-        return answered(texts, prepare, compute, finish, first)
+        return answered(texts, prepare, compute, finish, first, pace_of(self.model))
 
 
 def pooled(x: Array, pooling: str, normalize: bool) -> Array:

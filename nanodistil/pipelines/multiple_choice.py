@@ -15,7 +15,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMultipleChoice
-from nanodistil.pipelines.batching import Prepared, answered, several
+from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of
@@ -86,7 +86,7 @@ class MultipleChoicePipeline:
                 {"choice": prepared.rest[i], "index": i, "score": float(scores[i])} for i in ranked(scores).tolist()
             ]
 
-        return answered(inputs, prepare, compute, finish, first)
+        return answered(inputs, prepare, compute, finish, first, pace_of(self.model))
 
     def _prompt(self, one: Any, common: list[str] | None, name: str) -> tuple[str, list[str]]:
         """An input as a prompt and its choices. Raises InputError."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForQuestionAnswering
-from nanodistil.pipelines.batching import Prepared, answered
+from nanodistil.pipelines.batching import Prepared, answered, pace_of
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pipelines.scores import finite
@@ -165,7 +165,7 @@ class QuestionAnsweringPipeline:
         def finish(prepared: Prepared, results: list[tuple[Array, Array]]) -> Any:
             return self._best(prepared.rest, results, settings)
 
-        return answered(inputs, prepare, compute, finish, first)
+        return answered(inputs, prepare, compute, finish, first, pace_of(self.model))
 
     def _cut(self, ids: list[int], length: int | None) -> list[int]:
         """At most so many ids, from the side that the tokenizer keeps."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered, several
+from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of
@@ -137,7 +137,7 @@ class TextClassificationPipeline:
             classes = [{"label": labels[i], "score": float(scores[i])} for i in order.tolist()]
             return classes[0] if settings.top_k == UNSET and not settings.unsorted else classes
 
-        return answered(inputs, prepare, compute, finish, first)
+        return answered(inputs, prepare, compute, finish, first, pace_of(self.model))
 
 
 def text_and_pair(one: Any, name: str) -> tuple[str, str | None]:

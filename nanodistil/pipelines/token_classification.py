@@ -23,7 +23,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForTokenClassification
-from nanodistil.pipelines.batching import Prepared, answered, several
+from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
 from nanodistil.pipelines.entities import STRATEGIES, Entity, Piece, aggregate, merged
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
@@ -174,7 +174,7 @@ class TokenClassificationPipeline:
                 entities = [e._replace(word=tokens.sentence[e.start : e.end]) for e in entities]
             return [as_dict(entity) for entity in entities]
 
-        return answered(items, prepare, compute, finish, first)
+        return answered(items, prepare, compute, finish, first, pace_of(self.model))
 
     def _tokens(self, text: Any, given: Any, name: str, settings: Settings) -> Tokens:
         """A text or a list of words, checked and encoded."""

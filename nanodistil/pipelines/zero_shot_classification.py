@@ -21,7 +21,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered, several
+from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.pipelines.tokens import encoded
@@ -127,7 +127,7 @@ class ZeroShotClassificationPipeline:
                 "scores": scores[order].tolist(),
             }
 
-        return answered(sequences, prepare, compute, finish, first)
+        return answered(sequences, prepare, compute, finish, first, pace_of(self.model))
 
     def _ids(self, text: str, hypothesis: str, name: str) -> Ints:
         """Checked ids (T,) of a text and what is asked of it, the text cut to fit.

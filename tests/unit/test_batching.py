@@ -5,7 +5,7 @@ import pytest
 
 from nanodistil.cli import main
 from nanodistil.pipelines import batching
-from nanodistil.pipelines.batching import by_length
+from nanodistil.pipelines.batching import ON_CPU, by_length
 
 
 def rows(*lengths):
@@ -21,7 +21,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does():
             raise MemoryError("of the GPU")
         return real.sum(1)
 
-    assert by_length(rows(5, 3, 4, 1, 2), compute) == [5, 3, 4, 1, 2]
+    assert by_length(rows(5, 3, 4, 1, 2), compute, ON_CPU) == [5, 3, 4, 1, 2]
     assert tried == [5, 2, 3, 1, 2]
 
 
@@ -30,7 +30,7 @@ def test_one_row_that_does_not_fit_is_an_error():
         raise MemoryError("of the GPU")
 
     with pytest.raises(MemoryError, match="of the GPU"):
-        by_length(rows(3, 4), compute)
+        by_length(rows(3, 4), compute, ON_CPU)
 
 
 def test_the_command_line_says_so(monkeypatch, capsys):

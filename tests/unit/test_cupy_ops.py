@@ -9,6 +9,7 @@ from conftest import TINY, random_tensors
 from nanodistil import DeviceError, DistilBertForMaskedLM, InputError, MissingExtraError, backend
 from nanodistil.cli.doctor import gpu as doctor_lines
 from nanodistil.kernels import numpy_ops
+from nanodistil.warmup import warm_up_gpu
 
 CONFIG = replace(TINY, dim=64, n_heads=2, hidden_dim=128)  # heads of 32: attention on the tensor cores
 IDS = np.random.default_rng(0).integers(0, 50, (3, 20))
@@ -168,3 +169,18 @@ def test_memory_is_given_back(cupy):
 
     free_memory()
     assert cupy.get_default_memory_pool().total_bytes() == cupy.get_default_memory_pool().used_bytes()
+
+
+@pytest.mark.sweep
+def test_a_warmup_runs_both_sizes(cupy, caplog):
+    caplog.set_level("INFO", "nanodistil.kernels")
+    warmth = warm_up_gpu(["float16"])
+    assert warmth.modules > 5 and warmth.seconds > 0 and warmth.folder
+    assert [m for m in caplog.messages if m.startswith("compiling those of width")] == [
+        f"compiling those of width {width} for float16 on a GPU" for width in (384, 768)
+    ]
+
+
+def test_a_warmup_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    assert warm_up_gpu() is None

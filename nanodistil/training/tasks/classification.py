@@ -25,7 +25,7 @@ import numpy as np
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import by_length, padded
+from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
@@ -224,7 +224,7 @@ class Classification:
         def compute(ids: Ints, real: Mask) -> Array:
             return model(ids, real).logits  # (B, C)
 
-        logits = np.stack(by_length([row.ids for row in rows], compute))  # (n, C)
+        logits = np.stack(by_length([row.ids for row in rows], compute, pace_of(model)))  # (n, C)
         truth = np.array([row.label for row in rows])
         names = model.config.id2label
         if truth.dtype.kind == "f" and truth.ndim == 1:

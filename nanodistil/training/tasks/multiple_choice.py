@@ -21,7 +21,7 @@ import numpy as np
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForMultipleChoice
-from nanodistil.pipelines.batching import by_length, padded
+from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.tables import names_in, rows_of
@@ -118,7 +118,7 @@ class MultipleChoice:
         def compute(ids: Ints, real: Mask) -> Array:
             return np.asarray(model(ids[:, None], real[:, None]).logits[:, 0])  # (B choices,)
 
-        scores = by_length([choice for row in rows for choice in row.ids], compute)
+        scores = by_length([choice for row in rows for choice in row.ids], compute, pace_of(model))
         best = np.reshape(scores, (len(rows), -1)).argmax(1)  # (n,)
         right = best == np.array([row.label for row in rows])
         return Evaluation({"acc": float(right.mean())}, {"predictions": best.tolist()})

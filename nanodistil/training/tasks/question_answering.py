@@ -26,7 +26,7 @@ import numpy as np
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForQuestionAnswering
-from nanodistil.pipelines.batching import by_length, padded
+from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
@@ -190,7 +190,7 @@ class QuestionAnswering:
             for start, end, n in zip(output.start_logits, output.end_logits, real.sum(1), strict=True):
                 yield start[:n], end[:n]  # (T,) each, without padding
 
-        logits = iter(by_length([ids for several in windows for ids, _ in several], compute))
+        logits = iter(by_length([ids for several in windows for ids, _ in several], compute, pace_of(model)))
         found = {
             one.id: squad.answered(
                 one.context,

@@ -25,7 +25,7 @@ from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForTokenClassification
 from nanodistil.losses import IGNORED
-from nanodistil.pipelines.batching import by_length, padded
+from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
@@ -119,7 +119,7 @@ class TokenClassification:
         def compute(ids: Ints, real: Mask) -> Iterator[Array]:
             yield from model(ids, real).logits.argmax(-1)  # (T,) each
 
-        best = by_length([row.ids for row in rows], compute)
+        best = by_length([row.ids for row in rows], compute, pace_of(model))
         names = model.config.id2label
         judged = [row.labels != IGNORED for row in rows]
         said = [[names[c] for c in classes[: len(at)][at].tolist()] for classes, at in zip(best, judged, strict=True)]
