@@ -39,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     from nanodistil.backend import choose
     from nanodistil.training.evaluate import evaluate
+    from nanodistil.training.run import sayable
 
+    if args.out == "":
+        raise InputError("--out is empty: name a folder")
     if args.out is not None and os.path.exists(args.out) and not os.path.isdir(args.out):
         raise InputError(f"--out {args.out}: a folder is needed, and that is a file")
     chosen, dtype = choose(args.backend, args.dtype)
@@ -52,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         threads=None if chosen == "numpy" else args.threads,
     )
     if args.out is not None:
-        write(Path(args.out), {"metrics": found.metrics, **found.files})
-    print(json.dumps(found.metrics, indent=1) if args.json else table(found.metrics))
+        write(Path(args.out), sayable({"metrics": found.metrics, **found.files}))
+    print(json.dumps(sayable(found.metrics), indent=1) if args.json else table(found.metrics))
     return 0
 
 

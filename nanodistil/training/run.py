@@ -209,9 +209,8 @@ class Run:
     def log(self, line: Mapping[str, Any]) -> None:
         """One more line of the log; it has a "step". NaN and infinity become null: JSON has neither."""
         if self.writes:
-            unsaid = {name: None for name, value in line.items() if isinstance(value, float) and not isfinite(value)}
             with (self.folder / LOG).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, **unsaid}, allow_nan=False) + "\n")
+                file.write(json.dumps(sayable(dict(line)), allow_nan=False) + "\n")
 
     def keep(self, state: Checkpoint) -> None:
         """Write a checkpoint and remove those that are no longer needed. Raises InputError where the disk is full."""
@@ -219,6 +218,19 @@ class Run:
             checkpoint.write(self.folder / CHECKPOINTS / f"{state.step:08}.safetensors", state)
             for path in self._checkpoints()[KEPT:]:
                 path.unlink()
+
+
+def sayable(value: Any) -> Any:
+    """A value of dicts, lists and numbers, with None for NaN and infinity, which JSON does not have.
+
+    >>> sayable({"corr": nan, "kinds": [0.5, {"f1": -np.inf}]})
+    {'corr': None, 'kinds': [0.5, {'f1': None}]}
+    """
+    if isinstance(value, dict):
+        return {name: sayable(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [sayable(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def read_line(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 import bz2
 import json
+import math
 import os
 import warnings
 from pathlib import Path
@@ -28,6 +29,7 @@ from nanodistil.training.answer_distillation import AnswerDistillation, said
 from nanodistil.training.binarize import binarize
 from nanodistil.training.evaluate import evaluate, task_of
 from nanodistil.training.finetune import Options, finetune, load_model
+from nanodistil.training.tasks import Evaluation
 from nanodistil.training.trainee import Trainee
 
 SURE = {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0, "seq_classif_dropout": 0.0}
@@ -559,3 +561,14 @@ def test_every_head_of_a_task_is_a_class_of_its_own():
     made = (DistilBertForMaskedLM, DistilBertForMultipleChoice, DistilBertForQuestionAnswering,
             DistilBertForSequenceClassification, DistilBertForTokenClassification)  # fmt: skip
     assert heads == {cls.__name__ for cls in made}
+
+
+def test_a_figure_that_is_no_number_is_null(monkeypatch, capsys, tmp_path):
+    """As the correlation with answers that are all the same is: JSON has no NaN."""
+    found = Evaluation({"corr": math.nan, "PER": {"f1": 0.5}}, {"predictions": [math.inf, 1.0]})
+    monkeypatch.setattr("nanodistil.training.evaluate.evaluate", lambda *_, **__: found)
+    args = ["evaluate", "classification", "--model", "x", "--data", "y", "--json", "--out"]
+    assert main([*args, str(tmp_path / "said")]) == 0
+    assert json.loads(capsys.readouterr().out) == {"corr": None, "PER": {"f1": 0.5}}
+    assert json.loads((tmp_path / "said" / "predictions.json").read_text()) == [None, 1.0]
+    assert main([*args, ""]) == 2 and "--out is empty" in capsys.readouterr().err
