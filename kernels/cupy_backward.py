@@ -20,7 +20,7 @@ next (`Stream` in cupy_ops.py); whoever changes one of these arrays in place mak
 bfloat16 has the range of float32, so nothing else is needed. float16 has not: numbers below 6e-8 become 0 or that, and
 gradients are small. Whoever trains in it has to multiply the loss by a large number (`scale` of the losses), give its
 inverse to `adamw` as `scale`, and lower the number when `sum_of_squares` is no longer finite. That is the caller's to
-do, and nothing in nanodistil.training does it.
+do, and nanodistil.training does it (loss_scale.py).
 
 What is not done: rounding the gradient of logits where it is made. Two products read it (for the input, for the
 weight), and each has it rounded for itself, 4 bytes read and 2 written a number.

@@ -206,8 +206,6 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
     """The derivatives of the backend `name`. Raises InputError for a dtype that only answers, and does not train."""
     if dtype == "int8":
         raise InputError("a model in int8 cannot be trained: its weights are rounded; use float32 or bfloat16")
-    if dtype == "float16":
-        raise InputError("a model in float16 cannot be trained: its gradients are too small for it; use bfloat16")
     if name.startswith("cupy"):
         return _backward_on_gpu(kind_and_device(name)[1] or 0, dtype)
     if name == "numba" and _untrue(dtype):  # of which `load` has warned

@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--adam-epsilon", "(default 1e-6)", float)
     option("--max-grad-norm", "longer gradients are shortened to it; 0: never (default 5.0)", float)
     option("--backend", "numpy, numba (default where it is installed), or cupy for an NVIDIA GPU", metavar="B")
-    option("--dtype", "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 (cupy)", metavar="D")
+    option(
+        "--dtype", "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 and float16 (cupy)", metavar="D"
+    )
     option("--threads", "how many threads to use", int)
     option("--seed", "of order, masks and dropout (default 56)", int)
     option("--log-interval", "steps between two lines of the log (default 500)", int)

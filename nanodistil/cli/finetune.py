@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             option("--alpha-squad", "share of the true answers (default 0.5)", float)
             option("--temperature", "of the teacher's and the student's softmax (default 2)", float)
         option("--backend", "numpy, numba (default where it is installed), or cupy for an NVIDIA GPU", metavar="B")
-        option("--dtype", "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 (cupy)", metavar="D")
+        option(
+            "--dtype",
+            "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 and float16 (cupy)",
+            metavar="D",
+        )
         option("--threads", "how many threads to use", int)
         option("--seed", "of order, masks, dropout and a new head (default 42)", int)
         option("--logging-steps", "steps between two lines of the log (default 50)", int)

@@ -16,7 +16,8 @@ freeze_pos_embs       Did nothing for a DistilBERT upstream. Here the position e
 freeze_token_type_embds   A DistilBERT has none; there is no such flag.
 group_by_size   Passing upstream's flag turned grouping off. Here that is `--no-group-by-size` (sampler.py).
 n_iter          Upstream's counter of micro-batches begins anew in each epoch, see loop.py.
-fp16            `--dtype bfloat16`: linear maps of both models in bfloat16, master weights in float32, no loss scaling.
+fp16            `--dtype bfloat16`: linear maps of both models in bfloat16, master weights in float32. On a GPU float16
+                too: its loss is then scaled (loss_scale.py).
 n_gpu, local_rank     `mpirun -n 2 nanodistil distill ...` (communicator.py).
 initializer_range     Was read by nothing: the student's config has one of its own, and that counts.
 token_counts    May be left out: counting takes a second.
@@ -339,6 +340,7 @@ def distill(
         ),
         make_plan(options, -(-len(sequences) // options.batch_size)),
         run,
+        dtype=student.dtype,
         communicator=everyone,
         on_step=on_step,
         on_log=watch(trainee, run) if watch else None,

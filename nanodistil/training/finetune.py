@@ -295,6 +295,7 @@ def finetune(
         ),
         plan,
         run,
+        dtype=model.dtype,
         communicator=everyone,
         on_step=on_step,
         on_log=watch(trainee, run) if watch else None,

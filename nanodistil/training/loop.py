@@ -17,7 +17,8 @@ How it differs from DistilBERT's train.py, on purpose:
   the end of one are added to the first step of the next, which has then more of them than it is divided by. Here a step
   may reach over into the next epoch, every micro-batch counts once, and the last step divides by what is left for it;
 - a loss that is not a number ends the run before the weights are touched, and no checkpoint is made of it;
-- Ctrl-C and SIGTERM save a checkpoint. The step that was being worked on is given up and done again on resuming.
+- Ctrl-C and SIGTERM save a checkpoint. The step that was being worked on is given up and done again on resuming;
+- in float16, a step whose gradients overflow is done again with a smaller loss (loss_scale.py).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from nanodistil.backend import Array, Ops
 from nanodistil.training.checkpoint import Checkpoint
 from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.interruption import Interruption
+from nanodistil.training.loss_scale import LossScale
 from nanodistil.training.optimizer import AdamW, Flat, clipping
 from nanodistil.training.run import Run
 from nanodistil.weights.errors import InputError
@@ -141,6 +143,7 @@ def train(
     plan: Plan,
     run: Run,
     *,
+    dtype: str = "float32",
     communicator: Communicator | None = None,
     on_step: Callable[[Stepped], None] | None = None,
     on_log: Callable[[Mapping[str, Any]], None] | None = None,
@@ -148,6 +151,7 @@ def train(
 ) -> None:
     """Train from where the run stands to its end; the trainee then holds the result.
 
+    dtype: of the linear maps; in float16 the loss is scaled.
     on_step, on_log and on_epoch are called on rank 0 only: after every step, with every line of the log, and after the
     step that ends an epoch (from 0; what it gives becomes a line of the log).
 
@@ -160,8 +164,8 @@ def train(
         raise InputError(f"{everyone.size} processes need at least as many batches a step, not {plan.accumulation}")
     data = Epochs(epoch)
     everyone.barrier()
-    meter = Meter(plan.terms)
-    done = saved = restore(run.begin(), trainee, optimizer, meter)
+    meter, scale = Meter(plan.terms), LossScale(dtype)
+    done = saved = restore(run.begin(), trainee, optimizer, meter, scale)
     if everyone.size > 1:
         for array in (trainee.flat, optimizer.m, optimizer.v):
             together(everyone.broadcast, array, trainee.ops)
@@ -176,25 +180,28 @@ def train(
             for number in micro[everyone.rank :: everyone.size]:
                 if interruption.asked:
                     break
-                worked = step(data[number], key_of(plan.seed, done, number - micro.start), 1 / len(micro))
+                worked = step(data[number], key_of(plan.seed, done, number - micro.start), scale.value / len(micro))
                 sums[:-1] += (*(term / len(micro) for term in worked.terms), worked.tokens)
             sums[-1] = interruption.asked
             everyone.all_reduce_sum(sums)
             if sums[-1]:
-                save(run, trainee, optimizer, meter, done)
+                save(run, trainee, optimizer, meter, scale, done)
                 raise Stopped(f"stopped after {done} of {plan.steps} steps; the same command with --resume goes on")
             if everyone.size > 1:
                 together(everyone.all_reduce_sum, trainee.flat_gradients, trainee.ops)
             # ---- the step
-            lr, norm = plan.rate(done), optimizer.gradient_norm()
+            lr, norm = plan.rate(done), optimizer.gradient_norm() / scale.value
             loss = dict(zip(plan.terms, sums.tolist(), strict=False))
+            if not math.isfinite(norm) and scale.lower():
+                continue
             if not math.isfinite(loss[plan.terms[0]]) or not math.isfinite(norm):
                 raise InputError(
                     f"step {done + 1}: the loss is {loss[plan.terms[0]]} and the gradients' norm {norm}, so nothing "
                     f"more can be learned; the last checkpoint is of step {saved}; try a lower learning rate"
                 )
-            optimizer.step(done + 1, lr, clipping(norm, plan.max_grad_norm))
+            optimizer.step(done + 1, lr, clipping(norm, plan.max_grad_norm) / scale.value)
             trainee.refresh()
+            scale.went_well()
             # ---- what is told and kept of it
             done += 1
             now = time.monotonic()
@@ -216,7 +223,7 @@ def train(
                     run.log({"step": done, "epoch": micro.stop / data.each, **found})
             minutes = (now - began) / 60
             if done % plan.checkpoint_interval == 0 or done == plan.steps or minutes > plan.checkpoint_minutes:
-                save(run, trainee, optimizer, meter, done)
+                save(run, trainee, optimizer, meter, scale, done)
                 saved, began = done, time.monotonic()
 
 
@@ -266,7 +273,7 @@ class Meter:
         self.sums |= {"epoch_loss": 0.0, "epoch_steps": 0.0}
 
 
-def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter: Meter) -> int:
+def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter: Meter, scale: LossScale) -> int:
     """Take over a checkpoint; how many steps were done. Raises InputError where it is of another model."""
     if found is None:
         return 0
@@ -275,10 +282,11 @@ def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter:
     send = trainee.ops.send
     trainee.flat[:], optimizer.m[:], optimizer.v[:] = send(found.flat), send(found.m), send(found.v)
     meter.sums = {name: found.meter[name] for name in meter.sums}
+    scale.restore(found.meter)
     return found.step
 
 
-def save(run: Run, trainee: Trainee, optimizer: AdamW, meter: Meter, step: int) -> None:
+def save(run: Run, trainee: Trainee, optimizer: AdamW, meter: Meter, scale: LossScale, step: int) -> None:
     """Write a checkpoint, on rank 0."""
     flat, m, v = map(trainee.ops.fetch, (trainee.flat, optimizer.m, optimizer.v))
-    run.keep(Checkpoint(step, run.digest, meter.sums, flat, m, v))
+    run.keep(Checkpoint(step, run.digest, meter.sums | scale.state(), flat, m, v))

@@ -50,13 +50,13 @@ QKV = ("q_lin", "k_lin", "v_lin")
 def how_to_load(backend: str | None, dtype: str | None, threads: int | None) -> dict[str, Any]:
     """The keywords with which a model is loaded that is to be trained in `dtype`: its masters are float32 or float64.
 
-    Raises InputError for a dtype or a backend that cannot be, and for int8 and float16, before anything is read.
+    Raises InputError for a dtype or a backend that cannot be, and for int8, before anything is read.
 
     >>> how_to_load("numba", "bfloat16", 2)
     {'backend': 'numba', 'dtype': 'float32', 'threads': 2}
     """
     backend, dtype = backends.choose(backend, dtype)
-    if dtype in ("int8", "float16"):
+    if dtype == "int8":
         backends.load_backward(backend, dtype)  # says why not
     return {
         "backend": backend,
@@ -109,10 +109,10 @@ class Trainee:
         """Takes the model over: from now on it answers with the weights of the last `refresh`.
 
         model: loaded in float32 or float64. checkpointing: a third more time for far less memory, see saved.py.
-        dtype: "bfloat16" for linear maps in bfloat16 (on a GPU also "tf32"); None for the model's own. frozen: names of
-        weights to leave as they are. Raises InputError for a model whose weights were rounded on loading, or whose
-        activation has learned numbers (prelu, xielu), for a BERT's classifier, for names it does not have, and for a
-        dtype that cannot be.
+        dtype: "bfloat16" for linear maps in bfloat16 (on a GPU also "tf32", and "float16", whose loss has to be scaled:
+        loss_scale.py); None for the model's own. frozen: names of weights to leave as they are. Raises InputError for a
+        model whose weights were rounded on loading, or whose activation has learned numbers (prelu, xielu), for a
+        BERT's classifier, for names it does not have, and for a dtype that cannot be.
         """
         config = model.config
         if config.activation in LEARNED:
@@ -124,7 +124,7 @@ class Trainee:
         masters = model.tensors()
         backend, dtype = backends.choose(model.backend, dtype or model.dtype)
         self.bops = backends.load_backward(backend, dtype)
-        if dtype != model.dtype and (model.dtype != "float32" or dtype not in ("tf32", "bfloat16")):
+        if dtype != model.dtype and (model.dtype != "float32" or dtype not in ("tf32", "float16", "bfloat16")):
             raise InputError(f"a model in {model.dtype} cannot be trained in {dtype}; load it in the dtype you want")
         self.ops = backends.load(backend, dtype=dtype) if dtype != model.dtype else model.ops
         self.model, self.checkpointing = model, checkpointing

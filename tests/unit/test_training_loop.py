@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_trainee import Line, points
 
 from nanodistil import backend as backends
+from nanodistil.training import loss_scale
 from nanodistil.training.checkpoint import read
 from nanodistil.training.loop import Epochs, Plan, Stopped, Worked, key_of, train
 from nanodistil.training.optimizer import AdamW, clipping
@@ -158,6 +160,43 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_not_kept(tmp_path, poison)
     with pytest.raises(InputError, match=r"step 4: .* the last checkpoint is of step 2; try a lower learning rate"):
         go(tmp_path / "r", trainee=line, step=step)
     assert checkpoints(tmp_path / "r") == ["00000002.safetensors"] and np.isfinite(line.flat).all()
+
+
+def overflowing(line, seen, limit=5000.0):
+    """A step whose gradients are beyond float16 where the loss is scaled too much; `seen` gets the scales."""
+
+    def step(batch, key, scale):
+        seen.append(scale)
+        worked = line.step(batch, key, scale)
+        if scale > limit:
+            line.flat_gradients[3] = np.inf
+        return worked
+
+    return step
+
+
+def test_a_step_that_overflows_is_done_again_with_half_the_scale(tmp_path, monkeypatch):
+    """Powers of two change no bit in float64: the run ends where it would have without."""
+    monkeypatch.setattr(loss_scale, "GROWTH", 2)
+    plain, line, seen = go(tmp_path / "plain"), Line(), []
+    go(tmp_path / "scaled", trainee=line, step=overflowing(line, seen), dtype="float16")
+    np.testing.assert_array_equal(line.flat, plain.flat)
+    assert untimed(log(tmp_path / "scaled")) == untimed(log(tmp_path / "plain"))
+    twice = [13, 12, 12]  # one try too many, and two steps that go well
+    assert seen[::2] == [2.0**n for n in (15, 14, *twice, *twice, *twice)]  # of a micro-batch, two a step
+
+
+def test_the_scale_is_part_of_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(loss_scale, "GROWTH", 3)
+    straight, line, seen, rest = Line(), Line(), [], []
+    go(tmp_path / "straight", trainee=straight, step=overflowing(straight, seen), dtype="float16")
+    with pytest.raises(Killed):
+        step = dying(SimpleNamespace(step=overflowing(line, [])), 15)
+        go(tmp_path / "killed", trainee=line, step=step, dtype="float16")
+    again = Line()
+    go(tmp_path / "killed", trainee=again, step=overflowing(again, rest), dtype="float16", resume=True)
+    assert rest == seen[-len(rest) :] and len(rest) < len(seen)
+    np.testing.assert_array_equal(again.flat, straight.flat)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
