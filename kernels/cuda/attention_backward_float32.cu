@@ -88,8 +88,8 @@ __device__ __forceinline__ void add(const float (&tile)[4][PARTS][4], float (&ou
     }
 }
 
-// dcontext, q (M, .), k, v (N, .) -> dq (M, .) and statistics (M, heads, 3): the largest score, 1 / the sum of exp,
-// delta. tiles (tiles, 4), keep, scale and dropout's arguments: as in attention.cu.
+// dcontext, q (M, .), k, v (N, .) -> dq (M, .) and statistics (M, heads, 4): the largest score, 1 / the sum of exp,
+// delta; the fourth is for 16 bytes. tiles (tiles, 4), keep, scale and dropout's arguments: as in attention.cu.
 extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention_backward_queries(
     const STORED* __restrict__ dcontext, int dcontext_stride, const STORED* __restrict__ q,
     const STORED* __restrict__ k, const STORED* __restrict__ v, int q_stride, int kv_stride,
