@@ -1,8 +1,9 @@
 """The cupy backend: the names of numpy_ops on an NVIDIA GPU, on our own CUDA C and cuBLAS.
 
-A forward pass launches four kinds of kernel: linear maps, which are cuBLAS's (cublas_lt.py), and LayerNorm, GELU and
-attention, which are ours (cuda/*.cu). Arrays live in the GPU's memory; `send` and `fetch` are the only ways in and
-out, but for `starts` and `asking`: they say where sentences begin, and it is the host that divides the work.
+A forward pass launches four kinds of kernel: linear maps, which are cuBLAS's (cublas_lt.py), and LayerNorm (with what
+it adds first), GELU and attention, which are ours (cuda/*.cu); so is the ranking of words. Arrays live in the GPU's
+memory; `send` and `fetch` are the only ways in and out, but for `starts` and `asking`: they say where sentences begin,
+and it is the host that divides the work.
 
     dtype       linear maps                          attention                     softmax, GELU, LayerNorm, residuals
     float32     float32                              float32                       float32
@@ -17,8 +18,8 @@ LayerNorm kernel writes both, and the rounded copy travels with the array as its
 a number written and 2 read again, where a kernel that only rounds would read 4 and write 2 in between. Maps of heads
 give float32: nothing averages out after them.
 
-What no user waits for is done on the host, with numpy_ops: scores and probabilities that a tap asks for, and the
-activations other than gelu, relu and tanh.
+The rarer things are done on the host, with numpy_ops: scores and probabilities that a tap asks for, activations other
+than gelu, relu and tanh, the probabilities of the whole vocabulary.
 
 Unlike the numba backend's, a row's last bits may depend on its batch: cuBLAS chooses a way of summing by shape.
 """
@@ -46,7 +47,7 @@ ROW_THREADS = 128  # a block of the kernels that give a row to each warp: 4 rows
 PIECE_THREADS = 256  # a block of those that give a thread 8 numbers
 PIECE = 8
 TOURNAMENT = 512  # threads of a block of most_probable.cu
-MOST_RANKED = 128  # words that a tournament finds sooner than the host can sort
+MOST_RANKED = 128  # words that a tournament is expected to find sooner than the host can sort
 LARGEST_HEAD = 128  # of a size that attention's kernels have registers for
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "tanh": "hyperbolic_tangent"}  # name -> function in gelu.cu
 TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
@@ -316,18 +317,18 @@ class CupyOps:
         """The values, averaged by the probabilities: B x (H, Q, T), (N, A) -> (M, A). On the host."""
         return self.send(numpy_ops.attention_context([self.fetch(p) for p in probs], self.fetch(v), starts))
 
-    # ---- vocabulary
+    # ---- vocabulary: sums of 30522 exponentials are float64 here, on the host as in the kernel
 
-    def vocabulary_softmax(self, logits: Array) -> Array:
-        """softmax over the vocabulary: (M, V) float32 -> (M, V). On the host."""
-        return self.on_host(numpy_ops.vocabulary_softmax, logits)[0]
+    def vocabulary_softmax(self, logits: Array) -> NDArray[Any]:
+        """softmax over the vocabulary: (M, V) float32 -> (M, V). On the host, and it stays there."""
+        return numpy_ops.vocabulary_softmax(self.fetch(logits).astype(np.float64)).astype(np.float32)
 
     def most_probable(self, logits: Array, k: int) -> tuple[Array, Array]:
         """The same at the k largest, largest first: (M, V) float32 -> (M, k) float32, (M, k) int64."""
         M, V = logits.shape
         if not 0 < k <= min(MOST_RANKED, V):
-            probs, words = self.on_host(numpy_ops.most_probable, logits, k)
-            return probs, words
+            probs, words = numpy_ops.most_probable(self.fetch(logits).astype(np.float64), k)
+            return probs.astype(np.float32), words
         probs, words = cp.empty((M, k), np.float32), cp.empty((M, k), np.int64)
         if M:
             kernel = compiled("most_probable.cu").get_function("most_probable")

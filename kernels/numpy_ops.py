@@ -2,12 +2,13 @@
 
 This file is the meaning of the project. The Numba and CuPy backends carry the same names with the same arguments and
 must agree with it; in float64 it is the truth that every float32 result, ours or anyone's, is judged by. So it is
-written to be read and to be right, and it differs from the shortest code in three places, each for accuracy:
+written to be read and to be right, and it differs from the shortest code in four places, each for its digits:
 
 - `linear` sums in short pieces (see there). It is why float32 here lies closer to float64 than BLAS alone does.
 - `gelu` is the exact one, with erf, which NumPy lacks: see activations.py.
 - masked scores are the most negative finite number, not -inf: a sentence with every key masked then gets uniform
   attention, as in transformers, and never NaN.
+- `vocabulary_softmax` adds in PyTorch's order, so that scores can be compared.
 
 Shapes use the letters of nanodistil/model.py: N packed rows, D width, H heads, Dh = D / H, T tokens of one sentence.
 Every function keeps the dtype of its input, float32 or float64.

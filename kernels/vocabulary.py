@@ -8,7 +8,7 @@ it. Here it is fetched from memory once, 122 KB, which stay in the second-level 
 2. The sum of exponentials, in as many lanes and in the order in which PyTorch adds them: numpy_ops.vocabulary_softmax
    says why.
 
-One row, five words kept: 280 us with NumPy's exp and partition (2600 where it sorts), 20 so; a hundred kept: 47. A
+One row, five words kept: 280 us with NumPy's exp and partition (2600 where it sorts), 20 so; 100 kept: 47. A
 short text's whole way through the embedded model is a millisecond or two.
 """
 

@@ -216,6 +216,8 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
 @cache
 def _on_gpu(device: int, dtype: str) -> Ops:
     """The ops of the cupy backend, once a process."""
+    if dtype == "bfloat16" and find_spec("ml_dtypes") is None:
+        raise MissingExtraError('bfloat16 on a GPU needs ml_dtypes: pip install "nanodistil[cuda13]", or [cuda12]')
     return cast(Ops, gpu_module("cupy_ops", device).CupyOps(dtype, device))
 
 

@@ -136,7 +136,8 @@ class DistilBertForMaskedLM(Pretrained):
     ) -> tuple[Array, Ints]:
         """The k best words at M positions, best first: probabilities (M, k) and ids (M, k). k: 0 .. V.
 
-        They are ranked where they were computed: of a GPU's logits, 122 KB a position, nothing else is fetched.
+        They are ranked where they were computed: of a GPU's logits, 122 KB a position, no more is fetched unless k is
+        large. Where the weights are damaged probabilities are NaN, and ids mean nothing.
 
         >>> masked_lm = DistilBertForMaskedLM.from_pretrained("nanodistil-mini", backend="numpy")
         >>> probs, words = masked_lm.most_probable([[101, 7592, 103, 102]], None, [(0, 2)], 3)

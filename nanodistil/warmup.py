@@ -18,7 +18,7 @@ import numpy as np
 
 from nanodistil.backend import BACKENDS, gpu_module, instrument
 from nanodistil.config import DistilBertConfig
-from nanodistil.heads import DistilBertForMaskedLM, DistilBertModel
+from nanodistil.heads import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 from nanodistil.pipelines import pipeline
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import DeviceError, MissingExtraError
@@ -72,6 +72,7 @@ def warm_up_gpu(dtypes: Sequence[str] = BACKENDS["cupy"]) -> GpuWarmth | None:
             name = f"those of width {dim} for {dtype} on a GPU"
             log.info("compiling %s", name)
             config = DistilBertConfig(vocab_size=64, n_layers=1, dim=dim, hidden_dim=hidden_dim)
+            DistilBertForSequenceClassification(config, backend="cupy", dtype=dtype)(ids, mask)
             model = DistilBertForMaskedLM(config, backend="cupy", dtype=dtype)
             model.most_probable(ids, mask, [(0, 1), (1, 0)], 2)
             model(ids, mask, keep_masked=True)

@@ -1,7 +1,7 @@
 // The words a masked language model thinks of first: softmax over the vocabulary at its k largest logits, a block a row.
 //
 // A row of logits is 122 KB for the sake of five numbers. The rows of 256 masked words are 31 MB: fetching them, and
-// ranking them on the host, would take many times as long as the model did. Here they are read where they were just
+// ranking them on the host, 0.3 ms a row with NumPy, takes longer than a model should. Here they are read where they were just
 // written, in the second level's cache. (Ranking inside the projection would not write them at all. That would save
 // twice 122 KB a row of that cache, where the projection has read 47 MB of weights.)
 //
@@ -9,7 +9,8 @@
 // is the first word; only the thread that brought it then goes through its words again, for its next. So a place costs
 // one comparison across the block and 60 reads of one thread, in a total order: by logit, equal ones by number.
 //
-// The sum is float64, as those of losses.cu. A logit that is infinite or none makes all probabilities of its row NaN.
+// The sum is float64, as those of losses.cu. A logit that is infinite or none makes all probabilities of its row NaN,
+// and its words may be none.
 
 #include "device.cuh"
 
@@ -75,6 +76,6 @@ extern "C" __global__ __launch_bounds__(AT_WORK) void most_probable(const float*
             probs[at] = static_cast<float>(expf(word.logit - top) / total);
             words[at] = word.number;
         }
-        if (word.number % AT_WORK == threadIdx.x) mine = next_after(word, x, V);
+        if (n + 1 < k && word.number % AT_WORK == threadIdx.x) mine = next_after(word, x, V);
     }
 }

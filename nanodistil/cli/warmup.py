@@ -3,7 +3,7 @@
 import argparse
 import json
 
-HELP = "compile now all kernels that answers need, so that later starts are fast"
+HELP = "compile now all kernels that answers need, on a GPU too, so that later starts are fast"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +17,9 @@ def run(args: argparse.Namespace) -> int:
 
     with announced(None) as line:  # to count; `main` shows them
         warmth = warm_up()
-    gpu = warm_up_gpu()
     if args.json:
         found = {"seconds": round(warmth.seconds, 2), "compiled": line.count, "cache": warmth.cache}
+        gpu = warm_up_gpu()
         print(json.dumps(found | {"gpu": gpu and gpu._asdict()}))
         return 0
     cache = warmth.cache
@@ -27,6 +27,6 @@ def run(args: argparse.Namespace) -> int:
     if cache["why_not_writable"]:
         kept = f"not kept, for {cache['folder'] or 'the cache'} cannot be used: {cache['why_not_writable']}"
     print(f"{line.count} kernels compiled in {warmth.seconds:.1f} s; {kept}")
-    if gpu:
+    if gpu := warm_up_gpu():
         print(f"GPU: {gpu.modules} sources compiled or loaded in {gpu.seconds:.1f} s; CuPy keeps them in {gpu.folder}")
     return 0

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
-from nanodistil.pipelines.batching import Prepared, answered, batches, pace_of, padded, several
+from nanodistil.pipelines.batching import ON_CPU, Prepared, answered, batches, pace_of, padded, several
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.ranking import largest
@@ -153,7 +153,7 @@ class FillMaskPipeline:
 
     def _conditionals(self, asked: list[tuple[Ints, int]]) -> Iterator[tuple[int, Array]]:
         """What joint_filling.py asks of a model, in batches."""
-        for batch in batches([len(ids) for ids, _ in asked], pace_of(self.model).tokens):
+        for batch in batches([len(ids) for ids, _ in asked], ON_CPU.tokens):  # it is (M, V) that takes memory
             places = np.array([(b, asked[i][1]) for b, i in enumerate(batch)])
             yield from zip(batch, self._probabilities(*padded([asked[i][0] for i in batch]), places), strict=True)
 

@@ -7,7 +7,8 @@ The file is a .safetensors file, with arrays "flat", "m" and "v", and in its hea
 
     step       how many optimiser steps are done
     settings   which settings made it: a digest of them (run.py)
-    meter      sums since the last line of the log, as JSON: so the log, too, goes on as if nothing had happened
+    meter      sums since the last line of the log, as JSON: so the log, too, goes on as if nothing had happened; in
+               float16 also the loss's scale (loss_scale.py)
     sha256     of all of the above, arrays included
 
 It is written to a temporary name, forced to the disk and renamed, so a kill leaves the old files as they were. The

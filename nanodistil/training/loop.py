@@ -9,7 +9,8 @@ the new weights out for the next. The loop knows no loss. It is handed
 
 and what is random in a step (order, masks, dropout) comes from the seed, the epoch's number and `key`, a number of
 64 bits that is a function of the seed, the step and the micro-batch. So nothing has to be remembered but the weights,
-the two moments and how many steps are done, and a run that was killed goes on as if it had not been (run.py).
+the two moments and how many steps are done (and the loss's scale, in float16), and a run that was killed goes on as if
+it had not been (run.py).
 
 How it differs from DistilBERT's train.py, on purpose:
 
@@ -192,12 +193,13 @@ def train(
             # ---- the step
             lr, norm = plan.rate(done), optimizer.gradient_norm() / scale.value
             loss = dict(zip(plan.terms, sums.tolist(), strict=False))
-            if not math.isfinite(norm) and scale.lower():
+            if math.isfinite(loss[plan.terms[0]]) and not math.isfinite(norm) and scale.lower():
                 continue
             if not math.isfinite(loss[plan.terms[0]]) or not math.isfinite(norm):
                 raise InputError(
                     f"step {done + 1}: the loss is {loss[plan.terms[0]]} and the gradients' norm {norm}, so nothing "
                     f"more can be learned; the last checkpoint is of step {saved}; try a lower learning rate"
+                    + (", or bfloat16" if dtype == "float16" else "")
                 )
             optimizer.step(done + 1, lr, clipping(norm, plan.max_grad_norm) / scale.value)
             trainee.refresh()

@@ -13,9 +13,9 @@ as transformers 4 had it (5 trains them).
 
 All of it lies where the backend computes: on a GPU, in its memory, where the optimiser's step is made too.
 
-The masters are float32 or float64, the dtype in which the model was loaded. With dtype="bfloat16" linear maps multiply
+The masters are float32 or float64, the dtype in which the model was loaded. In bfloat16 or float16 linear maps multiply
 rounded copies, while gradients are added up and steps taken in float32: a step is often smaller than the distance from
-one bfloat16 to the next, and would be lost.
+one such number to the next, and would be lost.
 
 What it does not do: losses (objectives.py), and steps (optimizer.py). And it takes a model over: pruning its heads or
 resizing its embeddings afterwards begins a new model, and needs a new trainee.

@@ -223,6 +223,21 @@ def test_embed(cupy, compiled, thread_order, stored, N, D):
         assert close(copy.get(), truth, dtype, slack=2e-6)
 
 
+def test_most_probable(cupy, compiled, thread_order):
+    """A whole vocabulary, as many words as are ever ranked so, equal logits among them; then a row that is damaged."""
+    rng = np.random.default_rng(8)
+    V, k = 30522, 128
+    x = np.round(3 * rng.standard_normal((2, V)), 2).astype(np.float32)
+    x[1, 9] = np.nan
+    probs, words = cupy.empty((2, k), np.float32), cupy.empty((2, k), np.int64)
+    kernel = compiled("most_probable.cu").get_function("most_probable")
+    kernel((2,), (512,), (cupy.asarray(x), probs, words, np.int32(V), np.int32(k)))
+    truth, order = numpy_ops.most_probable(x[:1].astype(np.float64), k)
+    np.testing.assert_array_equal(words.get()[:1], order)
+    np.testing.assert_allclose(probs.get()[:1], truth, rtol=1e-6)
+    assert len(np.unique(truth)) < k and np.isnan(probs.get()[1]).all()
+
+
 def test_layer_norm_of_rows_far_from_zero(cupy, compiled):
     """The mean's rounding error, a thousandth of the deviation here, is taken out again."""
     rng = np.random.default_rng(3)

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from conftest import TINY, random_tensors
 from small_distillation import small_distillation
+from tiny_folders import tiny_folder
 
 from nanodistil import DistilBertForMaskedLM, DistilBertForQuestionAnswering, InputError
-from nanodistil.training import loop
+from nanodistil.training import checkpoint, loop
 from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.distill import Options, distill
+from nanodistil.training.finetune import Options as FineTuning
+from nanodistil.training.finetune import finetune
 from nanodistil.training.objectives import masked_lm
 from nanodistil.training.trainee import Trainee, how_to_load
 
@@ -25,6 +28,11 @@ def losses(folder):
     """Of every step of a run: the loss and its terms."""
     lines = map(json.loads, (Path(folder) / "log.jsonl").read_text().splitlines())
     return np.array([[line[name] for name in line if name.startswith("loss")] for line in lines if "loss" in line])
+
+
+def loss_scale(folder):
+    """What the last checkpoint of a run says of it; None where nothing was scaled."""
+    return checkpoint.read(max((folder / "checkpoints").iterdir())).meter.get("loss_scale")
 
 
 @pytest.fixture
@@ -57,6 +65,8 @@ def test_rounded_products_teach_nearly_the_same(flags, dtype):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes")
     student, found = run(flags, dtype, dtype=dtype)
+    scale = loss_scale(Path(flags["dump_path"]).parent / dtype)
+    assert scale > 1 if dtype == "float16" else scale is None
     _, truth = run(flags, "here", backend="numpy")
     assert student.tensors()["vocab_transform.weight"].dtype == np.float32
     np.testing.assert_allclose(found, truth, rtol=3e-2)
@@ -138,7 +148,19 @@ def test_answers_are_distilled(cupy):
     assert np.abs(difference).max() < 2e-5 * np.abs(exact.flat_gradients).max()
 
 
+def test_a_fine_tuning_in_float16_is_scaled_too(cupy, tmp_path):
+    data = tmp_path / "x.tsv"
+    data.write_text("sentence\tlabel\nthe cat sat\t0\na dog ran\t1\n")
+    folder = tiny_folder(tmp_path / "m", DistilBertForMaskedLM)
+    options = FineTuning(
+        model=folder, train=str(data), out=str(tmp_path / "r"), backend="cupy", dtype="float16", max_steps=1
+    )
+    finetune("classification", {"max_seq_length": 8}, options)
+    assert loss_scale(tmp_path / "r") > 1
+
+
 def test_masters_are_loaded_in_float32(cupy):
     with pytest.raises(InputError, match="float16"):
         how_to_load("numba", "float16", None)
+    assert how_to_load("cupy", "float16", None) == {"backend": "cupy", "dtype": "float32", "threads": None}
     assert how_to_load("cupy:0", "bfloat16", 3) == {"backend": "cupy:0", "dtype": "float32", "threads": None}

@@ -28,7 +28,7 @@ from nanodistil.backend import Ints
 from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.losses import IGNORED
-from nanodistil.pipelines.batching import batches, pace_of, padded
+from nanodistil.pipelines.batching import ON_CPU, batches, padded
 from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
@@ -120,7 +120,7 @@ class MaskedLM:
             rows = [np.array(ids, np.int64) for ids in encoded["input_ids"]]
         found = [self._hidden(i, ids, tokenizer) for i, ids in zip(chosen.tolist(), rows, strict=True)]
         losses, ranks = [], []
-        for batch in batches([len(ids) for ids in rows], pace_of(model).tokens):
+        for batch in batches([len(ids) for ids in rows], ON_CPU.tokens):  # it is (M, V) that takes memory
             ids, real = padded([found[i][0] for i in batch])
             places = np.array([(b, t) for b, i in enumerate(batch) for t in found[i][1]]).reshape(-1, 2)
             truth = np.concatenate([rows[i][found[i][1]] for i in batch])  # (M,)

@@ -28,6 +28,7 @@ from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForQuestionAnswering
 from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.pipelines.overlap import overlapping
+from nanodistil.pipelines.scores import finite
 from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import squad
@@ -188,7 +189,7 @@ class QuestionAnswering:
         def compute(ids: Ints, real: Mask) -> Iterator[tuple[Array, Array]]:
             output = model(ids, real)
             for start, end, n in zip(output.start_logits, output.end_logits, real.sum(1), strict=True):
-                yield start[:n], end[:n]  # (T,) each, without padding
+                yield finite(start[:n]), finite(end[:n])  # (T,) each, without padding
 
         logits = iter(by_length([ids for several in windows for ids, _ in several], compute, pace_of(model)))
         found = {
