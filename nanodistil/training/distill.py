@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -282,7 +282,8 @@ def distill(
     Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
     """
     everyone = communicator or Single()
-    student = load_student(options)
+    placed = replace(options, backend=everyone.placed(options.backend))
+    student = load_student(placed)
     config, loss, teacher, taught_by = student.config, options.loss, None, None
     sequences = Sequences(options.data_file, longest(options, config))
     index = sequences.index
@@ -290,7 +291,7 @@ def distill(
     masking = make_masking(options, index, config.vocab_size)
     if loss.teaches:
         folder = resolve(str(options.teacher_name), need="model")
-        teacher, positions = load_teacher(options, folder)
+        teacher, positions = load_teacher(placed, folder)
         taught_by = checksum(folder)
         check_pair(options, config, teacher.config, positions)
         check_words(str(options.teacher_name), tokenizer)
@@ -302,7 +303,7 @@ def distill(
     )
     optimizer = AdamW(trainee, trainee.bops, betas=BETAS, eps=options.adam_epsilon, weight_decay=options.weight_decay)
     settings = asdict(options) | {
-        "backend": student.backend,
+        "backend": options.backend or student.backend,
         "dtype": student.dtype,
         "processes": everyone.size,
         "data": {"checksum": index.checksum, "sequences": len(sequences), "vocabulary": index.vocabulary},

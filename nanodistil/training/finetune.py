@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -240,12 +240,13 @@ def finetune(
     MissingExtraError where a metric needs the [train] extra.
     """
     everyone = communicator or Single()
+    placed = replace(options, backend=everyone.placed(options.backend))
     task = task_of(name, **settings)
     if options.teacher is not None and name != "question-answering":
         raise InputError("--teacher is for question answering; nanodistil distill teaches masked words")
     examples = task.read(options.train)
     dev = None if options.dev is None else task.read(options.dev)
-    model = load_model(task, options, examples)
+    model = load_model(task, placed, examples)
     tokenizer = DistilBertTokenizer.from_pretrained(options.model)
     check_pair(model, tokenizer)
     check_length(task, model, tokenizer)
@@ -257,14 +258,14 @@ def finetune(
     teacher = taught_by = None
     if options.teacher is not None:
         folder = resolve(options.teacher, need="model")
-        teacher, taught_by = load_teacher(options, folder, model), files.checksum(folder)
+        teacher, taught_by = load_teacher(placed, folder, model), files.checksum(folder)
         check_words(options.teacher, tokenizer)
     trainee = Trainee(model, checkpointing=options.gradient_checkpointing, dtype=options.dtype)
     lengths = lengths_of(rows, task)  # (n,)
     described = asdict(options) | {
         "task": name,
         "settings": settings,
-        "backend": model.backend,
+        "backend": options.backend or model.backend,
         "dtype": trainee.model.dtype,
         "processes": everyone.size,
         "data": [len(rows), int(lengths.sum()), checksum(rows)],

@@ -33,7 +33,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from nanodistil.backend import Array, Ops
 from nanodistil.training.checkpoint import Checkpoint
 from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.interruption import Interruption
@@ -169,7 +168,7 @@ def train(
     done = saved = restore(run.begin(), trainee, optimizer, meter, scale)
     if everyone.size > 1:
         for array in (trainee.flat, optimizer.m, optimizer.v):
-            together(everyone.broadcast, array, trainee.ops)
+            everyone.broadcast(array)
     trainee.refresh()
     began = last = time.monotonic()
     with Interruption() as interruption:
@@ -189,7 +188,7 @@ def train(
                 save(run, trainee, optimizer, meter, scale, done)
                 raise Stopped(f"stopped after {done} of {plan.steps} steps; the same command with --resume goes on")
             if everyone.size > 1:
-                together(everyone.all_reduce_sum, trainee.flat_gradients, trainee.ops)
+                everyone.all_reduce_sum(trainee.flat_gradients)
             # ---- the step
             lr, norm = plan.rate(done), optimizer.gradient_norm() / scale.value
             loss = dict(zip(plan.terms, sums.tolist(), strict=False))
@@ -227,14 +226,6 @@ def train(
             if done % plan.checkpoint_interval == 0 or done == plan.steps or minutes > plan.checkpoint_minutes:
                 save(run, trainee, optimizer, meter, scale, done)
                 saved, began = done, time.monotonic()
-
-
-def together(collective: Callable[[Any], None], array: Array, ops: Ops) -> None:
-    """What all processes do to an array in the host's memory, done to one that may be elsewhere."""
-    there = ops.fetch(array)
-    collective(there)
-    if there is not array:
-        array[...] = ops.send(there)
 
 
 class Meter:

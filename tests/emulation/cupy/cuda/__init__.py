@@ -19,9 +19,9 @@ __all__ = [
 
 
 def __getattr__(name):
-    """cublas loads libraries, so CuPy too imports it when somebody looks."""
-    if name == "cublas":
-        return importlib.import_module(".cublas", __name__)
+    """They load libraries, so CuPy too imports them when somebody looks."""
+    if name in ("cublas", "nccl"):
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(name)
 
 
