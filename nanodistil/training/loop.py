@@ -155,8 +155,8 @@ def train(
     on_step, on_log and on_epoch are called on rank 0 only: after every step, with every line of the log, and after the
     step that ends an epoch (from 0; what it gives becomes a line of the log).
 
-    Raises InputError where the loss or the gradients are no numbers any more, or fewer micro-batches than processes
-    make a step; Stopped (a KeyboardInterrupt) where the user or the system asked to stop, after saving.
+    Raises InputError where the loss or the gradients are no numbers any more, memory does not suffice, or fewer
+    micro-batches than processes make a step; Stopped (a KeyboardInterrupt) where the user or the system asked to stop, after saving.
     """
     everyone = communicator or Single()
     first = everyone.rank == 0
@@ -180,7 +180,15 @@ def train(
             for number in micro[everyone.rank :: everyone.size]:
                 if interruption.asked:
                     break
-                worked = step(data[number], key_of(plan.seed, done, number - micro.start), scale.value / len(micro))
+                key = key_of(plan.seed, done, number - micro.start)
+                try:
+                    worked = step(data[number], key, scale.value / len(micro))
+                except MemoryError as error:
+                    raise InputError(
+                        f"step {done + 1}: out of memory ({str(error) or 'of the host'}); less is needed with "
+                        "--gradient-checkpointing, or a smaller --batch-size and more --gradient-accumulation-steps; "
+                        f"the last checkpoint is of step {saved}"
+                    ) from error
                 sums[:-1] += (*(term / len(micro) for term in worked.terms), worked.tokens)
             sums[-1] = interruption.asked
             everyone.all_reduce_sum(sums)

@@ -162,6 +162,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_not_kept(tmp_path, poison)
     assert checkpoints(tmp_path / "r") == ["00000002.safetensors"] and np.isfinite(line.flat).all()
 
 
+def test_too_little_memory_says_what_needs_less(tmp_path):
+    def step(batch, key, scale):
+        raise MemoryError("no room for 5 bytes")
+
+    with pytest.raises(InputError, match=r"step 1: out of memory \(no room for 5 bytes\); .* --batch-size"):
+        go(tmp_path / "r", step=step)
+
+
 def overflowing(line, seen, limit=5000.0):
     """A step whose gradients are beyond float16 where the loss is scaled too much; `seen` gets the scales."""
 
