@@ -156,7 +156,8 @@ def train(
     step that ends an epoch (from 0; what it gives becomes a line of the log).
 
     Raises InputError where the loss or the gradients are no numbers any more, memory does not suffice, or fewer
-    micro-batches than processes make a step; Stopped (a KeyboardInterrupt) where the user or the system asked to stop, after saving.
+    micro-batches than processes make a step; Stopped (a KeyboardInterrupt) where the user or the system asked to stop,
+    after saving.
     """
     everyone = communicator or Single()
     first = everyone.rank == 0
