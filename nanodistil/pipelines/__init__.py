@@ -71,7 +71,7 @@ def pipeline(
 
     >>> fill = pipeline("fill-mask", model="nanodistil-mini", backend="numpy")
     >>> [r["token_str"] for r in fill("Hello I'm a [MASK] model.", top_k=2)]
-    ['good', 'new']
+    ['new', 'good']
     """
     from nanodistil import heads
     from nanodistil.tokenization import DistilBertTokenizer

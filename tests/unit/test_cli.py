@@ -23,12 +23,12 @@ def test_a_table(capsys):
     code, out, err = call(capsys, "fill-mask", TEXT, *MINI)
     lines = out.splitlines()
     assert code == 0 and err == "" and lines[0] == TEXT and len(lines) == 6
-    assert lines[1].split()[1] == "good" and lines[1].endswith("hello i'm a good model.")
+    assert lines[1].split()[1] == "new" and lines[1].endswith("hello i'm a new model.")
 
 
 def test_json_is_what_the_pipeline_returns(capsys):
     code, out, _ = call(capsys, "fill-mask", TEXT, *MINI, "--json", "--top-k", "2")
-    assert code == 0 and [f["token_str"] for f in json.loads(out)] == ["good", "new"]
+    assert code == 0 and [f["token_str"] for f in json.loads(out)] == ["new", "good"]
     code, out, _ = call(capsys, "fill-mask", TEXT, "[MASK] [MASK]", *MINI, "--json")
     one, two = json.loads(out)
     assert len(one) == 5 and len(two) == 2 and len(two[0]) == 5
