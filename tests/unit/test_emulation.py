@@ -51,7 +51,7 @@ FAULTS = {
         "past its 64 bytes",
     ),
     "a barrier some never reach": ("if (threadIdx.x < 40) __syncthreads();", "for threads that never come"),
-    "a shuffle some lanes never reach": ("if (threadIdx.x != 3) warp_sum(1);", "for threads that never come"),
+    "a shuffle some lanes never reach": ("if (threadIdx.x != 3) warp_sum(1.0f);", "for threads that never come"),
     "lanes that meet in different places": (
         "float a = 1;\nif (threadIdx.x % 2)\n a = __shfl_xor_sync(ALL_LANES, a, 1);\nelse\n"
         " a = __shfl_xor_sync(ALL_LANES, a, 2);\ny[threadIdx.x] = a;",
@@ -68,7 +68,7 @@ FAULTS = {
 def test_faults_are_found(emulated, fault):
     message = FAULTS[fault][1]
     bodies = {name: body for name, (body, _) in FAULTS.items()}
-    all_of_them = kernels(emulated, {**bodies, "none": "y[threadIdx.x] = x[threadIdx.x] + warp_sum(1);"})
+    all_of_them = kernels(emulated, {**bodies, "none": "y[threadIdx.x] = x[threadIdx.x] + warp_sum(1.0f);"})
     x, y = emulated.zeros(64, np.float32), emulated.zeros(64, np.float32)
     with pytest.raises(emulated.emulation.EmulationError, match=message):
         all_of_them[fault]((1,), (64,), (x, y, np.int32(64)), shared_mem=64)
@@ -95,7 +95,7 @@ RACES = {
         OF_A_WARP,
     ),
     "a shuffle is no barrier": (
-        "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; warp_sum(1); y[threadIdx.x] = s[threadIdx.x ^ 1];",
+        "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; warp_sum(1.0f); y[threadIdx.x] = s[threadIdx.x ^ 1];",
         OF_A_WARP,
     ),
     "no barrier of a warp before the next writes": (
