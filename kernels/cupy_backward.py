@@ -161,9 +161,8 @@ class CupyBackwardOps:
     ) -> Array:
         """`attention` with dropout on the probabilities, as training has it: (M, A), 2 x (N, A) -> (M, A)."""
         if q.shape[1] // heads > LARGEST_HEAD:
-            return self.ops.on_host(numpy_backward.attention_dropped, q, k, v, asking, starts, heads, keep, rate, key)[
-                0
-            ]
+            arguments = q, k, v, asking, starts, heads, keep, rate, key
+            return self.ops.on_host(numpy_backward.attention_dropped, *arguments)[0]
         return self.ops.attention_with((rate, key), q, k, v, asking, starts, heads, keep)
 
     def attention_backward(

@@ -5,7 +5,8 @@ formula E[x^2] - E[x]^2 cancels). Both sums are taken in float64: they enter eve
 they are exact for the purpose. "reassoc" lets each run in several lanes at once.
 
 Adding inside the kernel saves writing and reading the sum once more: (N, D) floats each way. The embeddings' sum saves
-more, since NumPy, on one thread, writes the words and the places apart before it adds them.
+more, since NumPy, on one thread, writes the words and the places apart before it adds them: with the LayerNorm 4.2 ms
+for 1024 tokens of 768 numbers, 1.0 so (two threads; for 128 tokens 94 us and 48).
 
 The derivative recomputes the statistics, which costs less than having kept them apart from x. dx is row by row, like
 the norm itself; but dweight and dbias are sums over all rows, to which every thread contributes. A work item is

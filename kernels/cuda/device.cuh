@@ -120,15 +120,21 @@ __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
-// Over all THREADS of the block, a multiple of 32, for all of them; `scratch` is THREADS / 32 numbers of shared memory
-// that nobody else uses. The barrier in front keeps a second call from overwriting what a slow thread of the first still
-// reads.
-template <int THREADS>
-__device__ __forceinline__ double block_sum(double x, double* scratch) {
+// What the warps of a block of THREADS found, for every warp to go on with: lane l gets that of warp l, and where there
+// are fewer than 32, from the first again. `scratch` is THREADS / 32 numbers of shared memory that nobody else uses. The
+// barrier in front keeps a second call from overwriting what a slow thread of the first still reads.
+template <int THREADS, class T>
+__device__ __forceinline__ T of_warps(T x, T* scratch) {
     static_assert(THREADS % 32 == 0 && THREADS <= 1024);
-    x = warp_sum(x);
     __syncthreads();
     if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
     __syncthreads();
-    return warp_sum(threadIdx.x % 32 < THREADS / 32 ? scratch[threadIdx.x % 32] : 0.0);
+    return scratch[threadIdx.x % 32 % (THREADS / 32)];
+}
+
+// Over all THREADS of the block, for all of them. scratch: as above.
+template <int THREADS>
+__device__ __forceinline__ double block_sum(double x, double* scratch) {
+    x = of_warps<THREADS>(warp_sum(x), scratch);
+    return warp_sum(threadIdx.x % 32 < THREADS / 32 ? x : 0.0);
 }

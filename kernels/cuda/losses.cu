@@ -24,11 +24,7 @@ __device__ __forceinline__ float row_max(const float* x, int V, float* scratch) 
     float most = __int_as_float(0xff800000);  // -infinity
 #pragma unroll 4
     for (int j = threadIdx.x; j < V; j += AT_WORK) most = fmaxf(most, x[j]);
-    most = warp_max(most);
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = most;
-    __syncthreads();
-    return warp_max(scratch[threadIdx.x % 32 % WARPS]);
+    return warp_max(of_warps<AT_WORK>(warp_max(most), scratch));
 }
 
 // -log softmax(x)[label]: x (M, V), labels (M,), adding to dx (M, V). 0 for a negative label. Grid M.

@@ -48,11 +48,7 @@ __device__ __forceinline__ Word warp_best(Word word) {
 
 // Over the block, for all threads. scratch: WARPS words of shared memory.
 __device__ __forceinline__ Word block_best(Word word, Word* scratch) {
-    word = warp_best(word);
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = word;
-    __syncthreads();
-    return warp_best(scratch[threadIdx.x % 32 % WARPS]);
+    return warp_best(of_warps<AT_WORK>(warp_best(word), scratch));
 }
 
 // softmax(x) at its k largest, largest first: x (M, V) -> probs, words (M, k). Grid M, AT_WORK threads.
