@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -213,6 +213,12 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
     return cast(BackwardOps, import_module(_module(name, dtype).removesuffix("_ops") + "_backward"))
 
 
+def graphs(name: str, ops: Ops) -> Callable[..., Array | None] | None:
+    """What answers small batches from a recording (kernels/cuda_graph.py), for one model; None where nothing does."""
+    kind, device = kind_and_device(name)
+    return cast(Any, gpu_module("cuda_graph", device or 0).Graphs(ops)) if kind == "cupy" else None
+
+
 @cache
 def _on_gpu(device: int, dtype: str) -> Ops:
     """The ops of the cupy backend, once a process."""
@@ -222,7 +228,7 @@ def _on_gpu(device: int, dtype: str) -> Ops:
 
 
 def gpu_module(name: str, device: int = 0) -> ModuleType:
-    """A module of kernels/ that needs a GPU: "cupy_ops", "cupy_backward", or "gpu", which examines it.
+    """A module of kernels/ that needs a GPU: "cupy_ops", "cupy_backward", "cuda_graph", or "gpu", which examines it.
 
     Raises MissingExtraError where CuPy is not installed, DeviceError where it finds no GPU it can use.
     """

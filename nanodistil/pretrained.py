@@ -73,6 +73,7 @@ class Pretrained:
         """A model with random weights; or with tensors under the names of weights/names.py, which are not checked."""
         self.backend, self.dtype = backends.choose(backend, dtype)
         self.ops = backends.load(self.backend, threads, self.dtype)
+        self.graphs = backends.graphs(self.backend, self.ops)
         self.initialised: list[str] = []  # what from_pretrained drew at random, under transformers' names
         self.dropped: list[str] = []  # what it found and had no use for
         if tensors is None:
@@ -93,12 +94,13 @@ class Pretrained:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle, as multiprocessing needs: all but the backend, which is a module and loaded anew."""
-        return {name: value for name, value in self.__dict__.items() if name != "ops"}
+        """For pickle, as multiprocessing needs: all but what the backend made, which is loaded anew."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("ops", "graphs")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.ops = backends.load(self.backend, dtype=self.dtype)
+        self.graphs = backends.graphs(self.backend, self.ops)
 
     # ---- from files and to files
 
@@ -251,16 +253,16 @@ class Pretrained:
         if head_mask is not None:
             inner = HeadMask(self.ops.send(self._head_mask(head_mask)), inner)
         recorder = Recorder(hidden + probs, inner)
-        look, places = None, None
-        if looked_at is not None:
-            places = packing.rows(looked_at)
-            if tap is None and not hidden and not probs:
-                look, places = packing.look(places)
+        look, places = None, None if looked_at is None else packing.rows(looked_at)
         send, fetch = self.ops.send, self.ops.fetch
-        batch = sent(packing.batch, send)
-        if look is not None:
-            look = look._replace(rows=send(look.rows))
-        x = model.encoder(batch, weights, self.config, self.ops, recorder, look)
+        x, watched = None, tap is not None or bool(hidden or probs)
+        if self.graphs and weights is self.weights and not watched and head_mask is None:
+            x = self.graphs(self._encode_packed, weights, packing.batch)
+        if x is None:
+            if places is not None and not watched:
+                look, places = packing.look(places)
+                look = look._replace(rows=send(look.rows))
+            x = model.encoder(sent(packing.batch, send), weights, self.config, self.ops, recorder, look)
         recorded = {
             "hidden_states": tuple(packing.unpack(fetch(recorder.seen[name])) for name in hidden) or None,
             "attentions": tuple(
@@ -269,6 +271,10 @@ class Pretrained:
             or None,
         }
         return Encoded(packing, x if places is None else x[send(places)], recorder, recorded)
+
+    def _encode_packed(self, batch: model.Packed, ops: backends.Ops) -> Array:
+        """The encoder on a batch that lies where `ops` computes, and nobody watching: (N,) -> (N, D)."""
+        return model.encoder(batch, self.weights, self.config, ops, model.NoTap())
 
     def _embeds(self, inputs_embeds: ArrayLike) -> Array:
         """Checked (B, T, D) embeddings in the dtype of the model."""

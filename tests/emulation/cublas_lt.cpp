@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <set>
+#include <vector>
 
 namespace {
 
@@ -70,6 +72,11 @@ long long searches, checks, products, last_stream;
 
 enum Choice { NO_BIAS, CHECK_REFUSES, FORCE_TF32, FAIL_PRODUCT, FAIL_SEARCH, NOTHING_FOUND, CHOICES };
 int choices[CHOICES];
+
+// A stream that captures a graph: its products are kept instead of made, and somebody is told the number of each.
+thread_local void* capturing;
+thread_local void (*kept)(int);
+std::vector<std::function<void()>> products_kept;
 
 int refuse(const char* why) {
   complaint = why;
@@ -187,6 +194,8 @@ extern "C" {
 
 const char* emulated_complaint() { return complaint; }
 void emulated_choose(int choice, int value) { choices[choice] = value; }
+void emulated_capture(void* stream, void (*tell)(int)) { capturing = stream, kept = tell; }
+void emulated_replay(int number) { products_kept[number](); }
 long long emulated_count(int which) {
   const long long counts[] = {searches, checks, products, last_stream, (long long)alive.size()};
   return counts[which];
@@ -264,7 +273,7 @@ int cublasLtMatmulAlgoGetHeuristic(void* handle, void* operation, void* A, void*
   uint64_t m, n, k;
   if (!known<int>(handle) || !p || wanted < 1 || !results || !found) return refuse("arguments of the search");
   if (int status = described(op, a, b, c, d, m, n, k)) return status;
-  if (choices[FAIL_SEARCH]) return INTERNAL_ERROR;
+  if (choices[FAIL_SEARCH] || capturing) return INTERNAL_ERROR;  // as the library did while a stream captured
   *found = 0;
   if (choices[NOTHING_FOUND] || (choices[NO_BIAS] && op->epilogue == 4)) return NOT_SUPPORTED;
   bool tf32 = op->compute == COMPUTE_32F_FAST_TF32 || (choices[FORCE_TF32] && a->type == R_32F);
@@ -324,22 +333,30 @@ int cublasLtMatmul(void* handle, void* operation, const float* alpha, const void
     return refuse("less aligned than the algorithm was told");
   if (!workspace || uint64_t(workspace) % 256 || workspace_size < x->workspace) return refuse("workspace");
   if (choices[FAIL_PRODUCT]) return EXECUTION_FAILED;
-  std::memset(workspace, 0xff, x->workspace);
-  bool divided = x->workspace;
-  for (uint64_t j = 0; j < n; ++j)
-    for (uint64_t i = 0; i < m; ++i) {
-      float sum = 0, second = 0;
-      for (uint64_t l = 0; l < k; ++l) {
-        float left = load(A, a->type, op->transpose_a ? l + i * a->leading : i + l * a->leading);
-        float right = load(B, b->type, op->transpose_b ? j + l * b->leading : l + j * b->leading);
-        if (x->rounds_inputs) left = keeping(left, 10), right = keeping(right, 10);
-        (divided && l >= k / 2 ? second : sum) += left * right;
+  auto product = [=, alpha = *alpha, beta = *beta, op = *op, a = *a, b = *b, c = *c, d = *d, x = *x] {
+    std::memset(workspace, 0xff, x.workspace);
+    bool divided = x.workspace;
+    for (uint64_t j = 0; j < n; ++j)
+      for (uint64_t i = 0; i < m; ++i) {
+        float sum = 0, second = 0;
+        for (uint64_t l = 0; l < k; ++l) {
+          float left = load(A, a.type, op.transpose_a ? l + i * a.leading : i + l * a.leading);
+          float right = load(B, b.type, op.transpose_b ? j + l * b.leading : l + j * b.leading);
+          if (x.rounds_inputs) left = keeping(left, 10), right = keeping(right, 10);
+          (divided && l >= k / 2 ? second : sum) += left * right;
+        }
+        float value = alpha * (sum + second);
+        if (beta != 0) value += beta * load(C, c.type, i + j * c.leading);
+        if (op.epilogue == 4) value += load(op.bias, d.type, i);
+        store(D, d.type, i + j * d.leading, value);
       }
-      float value = *alpha * (sum + second);
-      if (*beta != 0) value += *beta * load(C, c->type, i + j * c->leading);
-      if (op->epilogue == 4) value += load(op->bias, d->type, i);
-      store(D, d->type, i + j * d->leading, value);
-    }
+  };
+  if (!capturing || stream != capturing) {
+    product();
+  } else {
+    products_kept.push_back(product);
+    kept(products_kept.size() - 1);
+  }
   return SUCCESS;
 }
 }

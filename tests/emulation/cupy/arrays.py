@@ -4,11 +4,13 @@ A wrapper and no subclass of numpy.ndarray: NumPy's functions must not work on i
 but for those that CuPy takes over by __array_function__, of which here are the few that are used.
 """
 
+import ctypes
 import numbers
 import operator
 
 import numpy as np
 
+from .graphs import no_capture
 from .memory import Block, pool
 
 BFLOAT16 = "bfloat16"
@@ -17,8 +19,23 @@ BFLOAT16 = "bfloat16"
 class Pointer:
     """ndarray.data: where an array begins."""
 
-    def __init__(self, ptr):
-        self.ptr = ptr
+    def __init__(self, array):
+        self.array, self.ptr = array, array._host.ctypes.data
+
+    def copy_from_host_async(self, mem, size, stream=None):
+        no_capture("a copy from the host", stream)
+        self.fill(int(getattr(mem, "value", mem)), size)
+
+    def copy_from_device_async(self, src, size, stream=None):
+        no_capture("a copy", stream)
+        if size > src.array.nbytes:
+            raise ValueError(f"{size} bytes of {src.array.nbytes}")
+        self.fill(src.ptr, size)
+
+    def fill(self, address, size):
+        if size > self.array.nbytes:
+            raise ValueError(f"{size} bytes into {self.array.nbytes}")
+        ctypes.memmove(self.ptr, address, size)
 
 
 class Flags:
@@ -86,7 +103,7 @@ class ndarray:
     ndim = property(lambda self: self._host.ndim)
     size = property(lambda self: self._host.size)
     nbytes = property(lambda self: self._host.nbytes)
-    data = property(lambda self: Pointer(self._host.ctypes.data))
+    data = property(Pointer)
     flags = property(lambda self: Flags(self._host.flags))
     T = property(lambda self: view_of(self, self._host.T))
 
@@ -109,6 +126,7 @@ class ndarray:
         return self._host.item()
 
     def get(self, stream=None, order="C", out=None, blocking=True):
+        no_capture("a copy to the host", stream)
         if out is None:
             return self._host.copy(order)
         if type(out) is not np.ndarray:
@@ -119,6 +137,7 @@ class ndarray:
         return out
 
     def set(self, arr, stream=None):
+        no_capture("a copy from the host", stream)
         if type(arr) is not np.ndarray:
             no_mixing(arr)
         if (arr.dtype, arr.shape) != (self.dtype, self.shape):
@@ -126,6 +145,7 @@ class ndarray:
         self._host[...] = arr
 
     def fill(self, value):
+        no_capture("fill")
         self._host.fill(host(value) if not isinstance(value, ndarray) else value.item())
 
     def __getitem__(self, key):
@@ -138,6 +158,7 @@ class ndarray:
         return device(part)
 
     def __setitem__(self, key, value):
+        no_capture("an assignment")
         self._host[index(key)] = host(value)
 
     def reshape(self, *shape):
@@ -178,13 +199,14 @@ def fresh(shape, dtype, cls=ndarray):
     shape = (shape,) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
     block = Block(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
     new = object.__new__(cls)
-    new._block, new._host = block, block.bytes.view(dtype).reshape(shape)
+    new._block, new._host = block, block.pages.bytes.view(dtype).reshape(shape)
     new.__array_finalize__(None)
     return new
 
 
 def device(array):
     """A NumPy array on the device: a copy between guards."""
+    no_capture("an operation on arrays")
     new = fresh(array.shape, array.dtype)
     new._host[...] = array
     return new
@@ -198,6 +220,7 @@ def binary(name, operation):
         return device(np.asarray(operation(host(other), self._host)))
 
     def in_place(self, other):
+        no_capture("arithmetic in place")
         np.copyto(self._host, operation(self._host, host(other)), casting="same_kind")
         return self
 
@@ -219,6 +242,7 @@ def empty(shape, dtype=float, order="C"):
 
 
 def zeros(shape, dtype=float, order="C"):
+    no_capture("zeros")
     new = empty(shape, dtype, order)
     new._host[...] = 0
     return new
@@ -267,6 +291,7 @@ def matmul(a, b, out=None):
     """Products in float32 where the factors are shorter, as cuBLAS takes them, and rounded once."""
     if not isinstance(a, ndarray) or not isinstance(b, ndarray):
         no_mixing(b if isinstance(a, ndarray) else a)
+    no_capture("matmul")
     dtype = np.result_type(a.dtype, b.dtype)
     wide = np.float32 if dtype == np.float16 or dtype.name == BFLOAT16 else dtype
     product = (a._host.astype(wide) @ b._host.astype(wide)).astype(dtype)

@@ -24,6 +24,7 @@ from . import emulation
 from .arrays import ndarray
 from .cuda.runtime import PROPERTIES
 from .emulation import ORDERS, EmulationError
+from .graphs import launched
 from .memory import forbid
 
 HEADER = Path(__file__).resolve().parent.parent / "cuda_on_cpu.h"
@@ -129,16 +130,18 @@ class RawKernel:
         self.check_restrict(args)
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values))
         shape = (ctypes.c_uint * 6)(*(int(n) for n in (*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3])))
-        with one_at_a_time:
-            order = ORDERS.index(emulation.thread_order)
-            extents, count = self.extents(args)
-            where = ctypes.c_void_p(stacks()[1]), extents, count
-            message = self.launch(pointers, shape, int(shared_mem), order, *where).decode()
-        if message:
-            raise EmulationError(f"{self.name}, {message}")
-        for array, argument in zip(args, self.arguments, strict=True):
-            if isinstance(array, ndarray) and not array._block.unharmed():
-                raise EmulationError(f"{self.name} wrote outside of `{argument}`, or of a neighbour of it")
+        extents, count = self.extents(args)
+
+        def run(values=values):  # which the pointers point to
+            with one_at_a_time:
+                order = ORDERS.index(emulation.thread_order)
+                where = ctypes.c_void_p(stacks()[1]), extents, count
+                message = self.launch(pointers, shape, int(shared_mem), order, *where).decode()
+            if message:
+                raise EmulationError(f"{self.name}, {message}")
+
+        pairs = zip(args, self.arguments, strict=True)
+        launched(self.name, [(a._block.pages, text) for a, text in pairs if isinstance(a, ndarray)], run)
 
     def check_shape(self, grid, block, shared_mem):
         """As the driver would, and no zeros, which CuPy takes for ones."""
@@ -178,7 +181,7 @@ class RawKernel:
                 steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
                 first = array.data.ptr + sum(step for step in steps if step < 0)
                 end = array.data.ptr + sum(step for step in steps if step > 0) + array.itemsize
-                found += [*array._block.extent, first, end]
+                found += [*array._block.pages.extent, first, end]
         return (ctypes.c_size_t * len(found))(*found), len(found) // 4
 
     def check_restrict(self, args):

@@ -1,20 +1,24 @@
-"""cupy.cuda: one device, streams and events that have nothing to wait for."""
+"""cupy.cuda: one device. Whatever is launched has happened when the call returns, so there is nothing to wait for."""
 
 import importlib
-from time import perf_counter
+from contextlib import contextmanager
 
-from ..memory import MemoryPool
+from ..graphs import Event, Graph, Stream, streams
+from ..memory import MemoryPool, allocating
 from . import memory, runtime
 
 __all__ = [
     "Device",
     "Event",
+    "Graph",
     "MemoryPool",
     "Stream",
+    "alloc_pinned_memory",
     "get_current_stream",
     "get_elapsed_time",
     "memory",
     "runtime",
+    "using_allocator",
 ]
 
 
@@ -53,53 +57,26 @@ class Device:
         return runtime.memGetInfo()
 
 
-class Stream:
-    null: "Stream"
-    ptr = 0
-
-    def __init__(self, null=False, non_blocking=False):
-        self.null_stream, self.is_non_blocking = null, non_blocking
-
-    def __enter__(self):
-        streams.append(self)
-        return self
-
-    def __exit__(self, *error):
-        streams.pop()
-
-    def use(self):
-        streams[-1] = self
-        return self
-
-    def synchronize(self):
-        pass
-
-    def record(self, event=None):
-        return event or Event()
-
-    def wait_event(self, event):
-        pass
-
-
-Stream.null = Stream(null=True)
-streams = [Stream.null]
-
-
 def get_current_stream(device_id=-1):
-    return streams[-1]
+    return streams()[-1]
 
 
-class Event:
-    done = True
+@contextmanager
+def using_allocator(allocator=None):
+    """Arrays of this thread come from another pool: that of allocator, its `malloc`."""
+    before, allocating.pool = getattr(allocating, "pool", None), allocator.__self__
+    try:
+        yield
+    finally:
+        allocating.pool = before
 
-    def __init__(self, block=False, disable_timing=False, interprocess=False):
-        pass
 
-    def record(self, stream=None):
-        self.seconds = perf_counter()
+class PinnedMemory(bytearray):
+    """Memory of the host that the device can read by itself."""
 
-    def synchronize(self):
-        pass
+
+def alloc_pinned_memory(size):
+    return PinnedMemory(size)
 
 
 def get_elapsed_time(start_event, end_event):

@@ -10,6 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from .. import graphs
 from ..modules import objects
 from .runtime import runtimeGetVersion
 
@@ -34,11 +35,21 @@ class Emulated:
         self.library = library
         library.emulated_complaint.restype = ctypes.c_char_p
         library.emulated_count.restype = ctypes.c_longlong
+        self.told = ctypes.CFUNCTYPE(None, ctypes.c_int)(self.keep)
+        graphs.captures.append(self.capture)
 
     def choose(self, **choices):
         """What the library leaves open: each 0 or 1."""
         for name, value in choices.items():
             self.library.emulated_choose(CHOICES.index(name), int(value))
+
+    def capture(self, stream):
+        """A stream begins to capture, or, with 0, ends."""
+        self.library.emulated_capture(ctypes.c_void_p(stream), self.told)
+
+    def keep(self, number):
+        """A product was asked for on a stream that captures, which is this thread's."""
+        graphs.launched("a product", [], lambda: self.library.emulated_replay(number))
 
     def count(self, which):
         return self.library.emulated_count(COUNTS.index(which))

@@ -1,0 +1,175 @@
+"""Small batches on a GPU: the encoder's launches recorded once, and from then on asked for in one.
+
+A forward pass of six layers is 49 launches. Each costs the host some microseconds, Python's share included; but all
+that a short sentence asks of the GPU is to read 85 MB of float16 weights, and an H200 reads them in 18. So the GPU
+waits for its next order most of the time. CUDA's answer is a graph: launches are written down while a stream captures
+them, with every address and number they were given, and replayed by one call.
+
+What is written down does not change. So everything that a batch changes must lie in memory, at addresses that stay:
+
+    rows       A recording is for S rows, a batch of N brings its own and repeats token 0 for the rest. The rows that
+               are made up belong to no sentence: linear maps, GELU and LayerNorm work on them for nothing, attention
+               never looks.
+    sentences  Attention is told where they are by a table with an entry for each of its blocks (blocks_of_queries). A
+               recording has room for some number of entries, and those without queries end at once.
+    inputs     Ids, positions and the table lie in one piece, and come from the host in one copy, from memory that the
+               GPU can read without the host's help ("pinned").
+    arrays     What is made on the way is allocated while recording, so at the same address in every replay, and must
+               not be given to anybody else meanwhile. It comes from a pool that only recordings use. They run one after
+               another, so they may lie over each other, but for the hidden states, which are copied out.
+
+All recordings of a GPU run on one stream of their own, because only such a one captures, and because that is the order
+which lets them share memory; events make it wait for the caller's stream and the caller's for it.
+
+The price: a size that was not seen before is recorded first, which takes the time of two passes. Sizes are few: 14
+numbers of rows, and powers of two of entries. Whether a batch is answered from a recording depends on its size alone,
+not on what was asked before: cuBLAS may add in another order where there are other rows, and a question should not be
+answered in other last bits the second time. In the last layer all rows are computed, not only those a head will look
+at. A model whose pass asks for the host on the way (an activation that has no kernel) cannot be recorded, and is not.
+
+The ladder, to be measured on a GPU (1 x 8, 1 x 128, 8 x 64; float16):
+    1  every launch by itself
+    2  the encoder as a graph, inputs in three copies from ordinary memory
+    3  one copy from pinned memory                                                  this file
+Not tried: the head in the graph too, five more launches; patching one graph's parameters instead of many sizes.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cuda_source import cupy as cp
+from .cupy_ops import CupyOps, Stream, Table, blocks_of_queries
+
+Array = Any  # a cupy.ndarray
+Batch = Any  # what the encoder takes: ids, positions, starts, keep
+Encode = Callable[[Batch, CupyOps], Array]  # a batch on the GPU -> (N, D)
+
+MOST_ROWS = 512  # beyond them the GPU works longer than the host takes to launch
+
+
+class _AskedForTheHost(Exception):
+    """The pass wants numbers on the host before it can go on."""
+
+
+class _Lane:
+    """What all recordings of a GPU share: their stream, their memory, and that one runs at a time."""
+
+    def __init__(self) -> None:
+        self.stream = cp.cuda.Stream(non_blocking=True)
+        self.pool = cp.cuda.MemoryPool()
+        self.before, self.after = (cp.cuda.Event(disable_timing=True) for _ in range(2))
+        self.lock = threading.Lock()
+
+
+@cache
+def _lane(device: int) -> _Lane:
+    """Of the GPU in use, `device`."""
+    return _Lane()
+
+
+def room(rows: int, entries: int) -> tuple[int, int]:
+    """The recording for a batch of this size: its rows and the entries of its table."""
+    step = 16 if rows <= 128 else 64
+    return -(-rows // step) * step, 1 << (entries - 1).bit_length()
+
+
+class Graphs:
+    """The recordings of one model."""
+
+    def __init__(self, ops: CupyOps) -> None:
+        self.ops = ops
+        self.weights: Any = None  # of which the recordings hold the addresses
+        self.recorded: dict[tuple[int, int], _Recording] = {}  # by `room`
+        self.possible = True
+
+    def __call__(self, encode: Encode, weights: Any, batch: Batch) -> Array | None:
+        """The hidden states (N, D) of a packed batch on the host, as `encode` computes them with these weights.
+
+        None where that is left to `encode` itself: for large batches, for masks, where it asks for the host.
+        """
+        N = batch.ids.shape[0]
+        if not 0 < N <= MOST_ROWS or batch.keep is not None or not self.possible:
+            return None
+        entries = blocks_of_queries(batch.starts, batch.starts)[0]
+        size = room(N, len(entries))
+        self.ops.device.use()
+        lane = _lane(self.ops.device.id)
+        with lane.lock:
+            if weights is not self.weights:
+                self.weights, self.recorded = weights, {}
+            if size not in self.recorded:
+                try:
+                    self.recorded[size] = _Recording(encode, batch, self.ops, lane, *size)
+                except _AskedForTheHost:
+                    self.possible = False
+                    return None
+            return self.recorded[size].replay(lane, batch.ids, batch.positions, entries)
+
+
+class _Recording:
+    """The encoder's launches for S rows and E entries."""
+
+    def __init__(self, encode: Encode, like: Batch, ops: CupyOps, lane: _Lane, S: int, E: int) -> None:
+        size = 8 * S + 8 * S + 16 * E  # bytes
+        self.pinned = np.frombuffer(cp.cuda.alloc_pinned_memory(size), np.uint8, size)
+        self.ids, self.positions, self.entries = _parts(self.pinned, S)
+        with lane.stream, cp.cuda.using_allocator(lane.pool.malloc):
+            self.inputs = cp.zeros(size, np.uint8)
+            ids, positions, entries = _parts(self.inputs, S)
+            still = copy.copy(ops)
+            still.table = lambda asking, starts: Table(entries, entries)  # type: ignore[assignment]
+            still.fetch = _refuse  # type: ignore[method-assign]
+            batch = like._replace(ids=ids, positions=positions)
+            encode(batch, still)  # kernels are compiled, products planned: nothing of that may happen while capturing
+            lane.stream.begin_capture()
+            try:
+                self.x = encode(batch, still)  # (S, D)
+            except BaseException:
+                with suppress(Exception):  # the error above is the one to be seen
+                    lane.stream.end_capture()
+                raise
+            self.graph = lane.stream.end_capture()
+            self.copied = cp.cuda.Event(disable_timing=True)
+            self.copied.record(lane.stream)
+
+    def replay(self, lane: _Lane, ids: Array, positions: Array, entries: NDArray[np.int32]) -> Array:
+        """(N,), (N,), (blocks, 4) on the host -> (N, D) and its rounded copy, in memory of the caller's stream."""
+        N = len(ids)
+        self.copied.synchronize()  # the last replay has read what is overwritten now
+        self.pinned[:] = 0
+        self.ids[:N], self.positions[:N], self.entries[: len(entries)] = ids, positions, entries
+        out = Stream((N, self.x.shape[1]), np.float32)
+        pairs = [(out, self.x)]
+        if self.x.rounded is not None:
+            out.rounded = cp.empty(out.shape, self.x.rounded.dtype)
+            pairs.append((out.rounded, self.x.rounded))
+        callers = cp.cuda.get_current_stream()
+        lane.before.record(callers)
+        lane.stream.wait_event(lane.before)
+        self.inputs.data.copy_from_host_async(self.pinned.ctypes.data, self.pinned.nbytes, lane.stream)
+        self.copied.record(lane.stream)
+        self.graph.launch(lane.stream)
+        for to, of in pairs:
+            to.data.copy_from_device_async(of.data, to.nbytes, lane.stream)
+        lane.after.record(lane.stream)
+        callers.wait_event(lane.after)
+        return out
+
+
+def _parts(inputs: Any, S: int) -> tuple[Any, Any, Any]:
+    """One piece of bytes as ids (S,), positions (S,) and the table (E, 4)."""
+    ids, positions, entries = inputs[: 8 * S], inputs[8 * S : 16 * S], inputs[16 * S :]
+    return ids.view(np.int64), positions.view(np.int64), entries.view(np.int32).reshape(-1, 4)
+
+
+def _refuse(x: Array) -> NDArray[Any]:
+    raise _AskedForTheHost
