@@ -85,30 +85,31 @@ def room(rows: int, entries: int) -> tuple[int, int]:
 class Graphs:
     """The recordings of one model."""
 
-    def __init__(self, ops: CupyOps) -> None:
-        self.ops = ops
-        self.weights: Any = None  # of which the recordings hold the addresses
+    def __init__(self) -> None:
+        self.of: tuple[Any, Any] = None, None  # the ops and the weights whose kernels and addresses are recorded
         self.recorded: dict[tuple[int, int], _Recording] = {}  # by `room`
         self.possible = True
 
-    def __call__(self, encode: Encode, weights: Any, batch: Batch) -> Array | None:
+    def __call__(self, encode: Encode, ops: CupyOps, weights: Any, batch: Batch) -> Array | None:
         """The hidden states (N, D) of a packed batch on the host, as `encode` computes them with these weights.
 
         None where that is left to `encode` itself: for large batches, for masks, where it asks for the host.
         """
         N = batch.ids.shape[0]
-        if not 0 < N <= MOST_ROWS or batch.keep is not None or not self.possible:
+        if not 0 < N <= MOST_ROWS or batch.keep is not None:
             return None
         entries = blocks_of_queries(batch.starts, batch.starts)[0]
         size = room(N, len(entries))
-        self.ops.device.use()
-        lane = _lane(self.ops.device.id)
+        ops.device.use()
+        lane = _lane(ops.device.id)
         with lane.lock:
-            if weights is not self.weights:
-                self.weights, self.recorded = weights, {}
+            if self.of[0] is not ops or self.of[1] is not weights:
+                self.of, self.recorded, self.possible = (ops, weights), {}, True
+            if not self.possible:
+                return None
             if size not in self.recorded:
                 try:
-                    self.recorded[size] = _Recording(encode, batch, self.ops, lane, *size)
+                    self.recorded[size] = _Recording(encode, batch, ops, lane, *size)
                 except _AskedForTheHost:
                     self.possible = False
                     return None

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from . import cublas_lt, numpy_backward
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
-from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, MadeOnce, pieces, rows
+from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, MadeOnce, columns, cut, pieces, rows
 from .numpy_ops import LAYER_NORM_EPS, Activation
 
 Array = Any  # a cupy.ndarray
@@ -280,14 +280,10 @@ def blocks_of_keys(asking: Ints, starts: Ints) -> tuple[NDArray[np.int32], NDArr
     tiles   first query row and number of queries of the sentence, first key row, number of keys
     places  number of the sentence; in it, 0 and number of the first key; number of keys in all
     """
-    tiles, places = [], []
-    sentences = zip(asking[:-1], asking[1:], starts[:-1], starts[1:], strict=True)
-    for number, (begin, end, key, last) in enumerate(sentences):
-        for first in range(int(key), int(last), QUERIES):
-            tiles.append((begin, end - begin, first, min(QUERIES, last - first)))
-            places.append((number, 0, first - key, last - key))
-    order = np.argsort([-queries for _, queries, *_ in tiles], kind="stable")
-    return tuple(np.array(rows, np.int32).reshape(-1, 4)[order] for rows in (tiles, places))  # type: ignore[return-value]
+    queries, keys = np.diff(asking), np.diff(starts)  # (B,)
+    b, first = cut(keys, queries)
+    tiles = columns(asking[b], queries[b], starts[b] + first, np.minimum(keys[b] - first, QUERIES))
+    return tiles, columns(b, np.zeros_like(b), first, keys[b])
 
 
 def added_to(x: Array) -> Array:

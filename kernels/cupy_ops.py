@@ -349,19 +349,32 @@ def pieces(module: Any, kernel: str, n: int, *arguments: Any) -> None:
         module.get_function(kernel)((blocks,), (PIECE_THREADS,), (*arguments, np.int64(n)))
 
 
+def cut(lengths: Ints, work: Ints) -> tuple[Ints, Ints]:
+    """Sentences of these lengths (B,) in pieces of QUERIES rows: of each piece its sentence, and its first row in that.
+
+    Those with most work (B,) come first: what is still running when the others are done should be short.
+    """
+    pieces = -(-lengths // QUERIES)  # (B,)
+    sentence = np.repeat(np.arange(len(pieces)), pieces)  # (tiles,)
+    first = QUERIES * (np.arange(len(sentence)) - (np.cumsum(pieces) - pieces)[sentence])  # (tiles,)
+    order = np.argsort(-work[sentence], kind="stable")
+    return sentence[order], first[order]
+
+
+def columns(*of: Ints) -> NDArray[np.int32]:
+    """4 x (tiles,) -> (tiles, 4), as the kernels read them."""
+    return np.stack(of, axis=1).astype(np.int32)
+
+
 def blocks_of_queries(asking: Ints, starts: Ints) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """What each block of attention's threads works on, (tiles, 4) each:
 
     tiles   first query row, number of queries, first key row, number of keys
     places  number of the sentence; in it, number of the first query and of the first key, 0; number of keys
 
-    Those with most keys come first: what is still running when the others are done should be short.
+    No loop over sentences: the GPU waits for this, and Python's took 0.9 ms for 256 of 128 tokens, NumPy's 0.1.
     """
-    tiles, places = [], []
-    sentences = zip(asking[:-1], asking[1:], starts[:-1], starts[1:], strict=True)
-    for number, (begin, end, key, last) in enumerate(sentences):
-        for first in range(int(begin), int(end), QUERIES):
-            tiles.append((first, min(QUERIES, end - first), key, last - key))
-            places.append((number, first - begin, 0, last - key))
-    order = np.argsort([-keys for *_, keys in tiles], kind="stable")
-    return tuple(np.array(rows, np.int32).reshape(-1, 4)[order] for rows in (tiles, places))  # type: ignore[return-value]
+    queries, keys = np.diff(asking), np.diff(starts)  # (B,)
+    b, first = cut(queries, keys)
+    tiles = columns(asking[b] + first, np.minimum(queries[b] - first, QUERIES), starts[b], keys[b])
+    return tiles, columns(b, first, np.zeros_like(b), keys[b])

@@ -213,10 +213,10 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
     return cast(BackwardOps, import_module(_module(name, dtype).removesuffix("_ops") + "_backward"))
 
 
-def graphs(name: str, ops: Ops) -> Callable[..., Array | None] | None:
+def graphs(name: str) -> Callable[..., Array | None] | None:
     """What answers small batches from a recording (kernels/cuda_graph.py), for one model; None where nothing does."""
     kind, device = kind_and_device(name)
-    return cast(Any, gpu_module("cuda_graph", device or 0).Graphs(ops)) if kind == "cupy" else None
+    return cast(Any, gpu_module("cuda_graph", device or 0).Graphs()) if kind == "cupy" else None
 
 
 @cache

@@ -86,17 +86,22 @@ class Packing:
         computed = np.ones_like(real) if keep_masked else real.copy()
         if first:
             computed[:, :1] = True
-        packed_ids = ids[computed]  # (N,)
+        whole = computed.all()
+
+        def rows(values: NDArray[Any]) -> NDArray[Any]:  # (B, T) -> (N,), a copy
+            return values.flatten() if whole else values[computed]
+
+        packed_ids = rows(ids)  # (N,)
         V = config.vocab_size if vocabulary is None else vocabulary
         if packed_ids.size and (packed_ids.min() < 0 or packed_ids.max() >= V):
             worst = int(packed_ids.min() if packed_ids.min() < 0 else packed_ids.max())
             raise InputError(f"token id {worst} is outside the vocabulary of {V}")
         return cls(
             Packed(
-                ids=packed_ids.astype(np.int64),
-                positions=positions_of(position_ids, (B, T), config.max_position_embeddings)[computed],
+                ids=packed_ids.astype(np.int64, copy=False),
+                positions=rows(positions_of(position_ids, (B, T), config.max_position_embeddings)),
                 starts=np.concatenate([[0], computed.sum(axis=1).cumsum()]).astype(np.int64),
-                keep=None if real[computed].all() else real[computed],
+                keep=None if rows(real).all() else rows(real),
             ),
             computed,
         )

@@ -73,7 +73,7 @@ class Pretrained:
         """A model with random weights; or with tensors under the names of weights/names.py, which are not checked."""
         self.backend, self.dtype = backends.choose(backend, dtype)
         self.ops = backends.load(self.backend, threads, self.dtype)
-        self.graphs = backends.graphs(self.backend, self.ops)
+        self.graphs = backends.graphs(self.backend)
         self.initialised: list[str] = []  # what from_pretrained drew at random, under transformers' names
         self.dropped: list[str] = []  # what it found and had no use for
         if tensors is None:
@@ -100,7 +100,7 @@ class Pretrained:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.ops = backends.load(self.backend, dtype=self.dtype)
-        self.graphs = backends.graphs(self.backend, self.ops)
+        self.graphs = backends.graphs(self.backend)
 
     # ---- from files and to files
 
@@ -257,7 +257,7 @@ class Pretrained:
         send, fetch = self.ops.send, self.ops.fetch
         x, watched = None, tap is not None or bool(hidden or probs)
         if self.graphs and weights is self.weights and not watched and head_mask is None:
-            x = self.graphs(self._encode_packed, weights, packing.batch)
+            x = self.graphs(self._encode_packed, self.ops, weights, packing.batch)
         if x is None:
             if places is not None and not watched:
                 look, places = packing.look(places)

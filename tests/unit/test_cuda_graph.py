@@ -145,6 +145,10 @@ def test_new_weights_are_recorded_anew(cupy):
     for _ in range(2):
         same(cupy, run(*case).logits, unrecorded(run, *case))
     assert recordings(run) == {(16, 1)}
+    run.ops = type(run.ops)("float16")  # as a trainee changes them
+    run._set(CONFIG, random_tensors(CONFIG, seed=5, scale=0.1))
+    same(cupy, run(*case).logits, unrecorded(run, *case))
+    assert recordings(run) == {(16, 1)}
 
 
 def test_two_models_and_threads(cupy):
