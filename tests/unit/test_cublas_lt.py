@@ -10,6 +10,9 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
+from itertools import product as product_of
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -265,3 +268,31 @@ def test_a_missing_library_is_one_line(cupy, library, monkeypatch):
 def test_the_one_struct_that_is_laid_out_here():
     assert ctypes.sizeof(cublas_lt._Result) == 96  # by the header of CUDA 13: 64 + 8 + 4 + 4 + 16
     assert cublas_lt._Result.state.offset == 72
+
+
+def test_nvidias_own_library_takes_the_descriptors(monkeypatch):
+    """Where it is installed, with a GPU or without: it knows every attribute that is set, and their sizes."""
+    found = find_spec("nvidia")
+    folders = [Path(folder) for folder in (found.submodule_search_locations if found else None) or ()]
+    files = sorted(file for folder in folders for file in folder.glob("*/lib/libcublasLt.so.1[23]"))
+    if not files:
+        pytest.skip("no package of NVIDIA's with cuBLASLt here")
+    lt = ctypes.CDLL(str(files[-1]))
+    for entry, arguments in cublas_lt._SIGNATURES.items():
+        getattr(lt, entry).argtypes = arguments
+    lt.cublasLtGetStatusName.restype = ctypes.c_char_p
+    monkeypatch.setattr(cublas_lt, "_library", lambda: lt)
+    for operands, result, compute in product_of(TYPES, TYPES, ["float32", "tf32"]):
+        if result not in (operands, "float32") or (compute == "tf32" and operands != "float32"):
+            continue
+        for ta, tb, bias in product_of([False, True], [False, True], [0, 16]):
+            distances = 96, 32, 32
+            kind = cublas_lt._Kind(0, 64, 96, 32, distances, (operands, result), compute, ta, tb, (256, 256, 256, bias))
+            plan = cublas_lt._planned(lt, kind)
+            cublas_lt._resize(lt, plan, 100)
+            put = lt.cublasLtMatmulDescSetAttribute
+            cublas_lt._set(put, plan.operation, cublas_lt.BIAS_POINTER, ctypes.c_void_p(4096))
+    with pytest.raises(cublas_lt.CublasLtError, match="INVALID_VALUE"):
+        cublas_lt._set(put, plan.operation, cublas_lt.BIAS_POINTER, ctypes.c_int32(0))
+    with pytest.raises(cublas_lt.CublasLtError, match="cublasLtMatmulAlgoGetHeuristic"):  # after its preferences
+        cublas_lt._found(lt, ctypes.c_void_p(0), kind, plan)
