@@ -1,9 +1,9 @@
 """Small batches on a GPU: the encoder's launches recorded once, and from then on asked for in one.
 
 A forward pass of six layers is 49 launches. Each costs the host some microseconds, Python's share included; but all
-that a short sentence asks of the GPU is to read 85 MB of float16 weights, and an H200 reads them in 18. So the GPU
-waits for its next order most of the time. CUDA's answer is a graph: launches are written down while a stream captures
-them, with every address and number they were given, and replayed by one call.
+that a short sentence asks of the GPU is to read 85 MB of float16 weights, and an H200 reads them in 18 microseconds. So
+the GPU waits for its next order most of the time. CUDA's answer is a graph: launches are written down while a stream
+captures them, with every address and number they were given, and replayed by one call.
 
 What is written down does not change. So everything that a batch changes must lie in memory, at addresses that stay:
 
@@ -15,17 +15,23 @@ What is written down does not change. So everything that a batch changes must li
     inputs     Ids, positions and the table lie in one piece, and come from the host in one copy, from memory that the
                GPU can read without the host's help ("pinned").
     arrays     What is made on the way is allocated while recording, so at the same address in every replay, and must
-               not be given to anybody else meanwhile. It comes from a pool that only recordings use. They run one after
-               another, so they may lie over each other, but for the hidden states, which are copied out.
+               not be given to anybody else, ever. It comes from a pool that only recordings use, and that never gives
+               anything back. Replays run one after another, so recordings may lie over each other, but for what they
+               read and give.
 
-All recordings of a GPU run on one stream of their own, because only such a one captures, and because that is the order
-which lets them share memory; events make it wait for the caller's stream and the caller's for it.
+A recording is made on a stream of its own, for the default one cannot capture. It is replayed on the caller's; an event
+makes each wait for the one before it, wherever that ran.
 
-The price: a size that was not seen before is recorded first, which takes the time of two passes. Sizes are few: 14
-numbers of rows, and powers of two of entries. Whether a batch is answered from a recording depends on its size alone,
-not on what was asked before: cuBLAS may add in another order where there are other rows, and a question should not be
-answered in other last bits the second time. In the last layer all rows are computed, not only those a head will look
-at. A model whose pass asks for the host on the way (an activation that has no kernel) cannot be recorded, and is not.
+The price: a size that was not seen before is recorded first, which takes the time of two passes and of cuBLASLt's
+search for four shapes. Sizes are few: 14 numbers of rows, and powers of two of entries. Whether a batch is answered
+from a recording depends on its size alone, not on what was asked before: cuBLAS may add in another order where there
+are other rows, and a question should not be answered in other last bits the second time. In the last layer all rows are
+computed, not only those a head will look at. Recordings keep their memory, some ten megabytes and a workspace of 32,
+which `free_memory` does not reach.
+
+What is not recorded: a model whose pass asks for the host on the way (an activation that has no kernel); one that is
+being trained, whose weights move; anything while the GPU is full, or while another thread waits for the whole device,
+which CUDA forbids during a capture.
 
 The ladder, to be measured on a GPU (1 x 8, 1 x 128, 8 x 64; float16):
     1  every launch by itself
@@ -40,7 +46,6 @@ import copy
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -54,6 +59,7 @@ Batch = Any  # what the encoder takes: ids, positions, starts, keep
 Encode = Callable[[Batch, CupyOps], Array]  # a batch on the GPU -> (N, D)
 
 MOST_ROWS = 512  # beyond them the GPU works longer than the host takes to launch
+DISTURBED = 900, 901  # cudaErrorStreamCaptureUnsupported and ...Invalidated: somebody waited for the device
 
 
 class _AskedForTheHost(Exception):
@@ -61,19 +67,32 @@ class _AskedForTheHost(Exception):
 
 
 class _Lane:
-    """What all recordings of a GPU share: their stream, their memory, and that one runs at a time."""
+    """What all recordings of a GPU share: where they are made, their memory, and that one runs at a time."""
 
     def __init__(self) -> None:
-        self.stream = cp.cuda.Stream(non_blocking=True)
-        self.pool = cp.cuda.MemoryPool()
-        self.before, self.after = (cp.cuda.Event(disable_timing=True) for _ in range(2))
         self.lock = threading.Lock()
+        self.stream = cp.cuda.Stream(non_blocking=True)
+        self.kept: list[Any] = []
+        self.pool = cp.cuda.MemoryPool(self.keep)
+        self.last = cp.cuda.Event(disable_timing=True)  # after what was last asked of the shared memory
+
+    def keep(self, size: int) -> Any:
+        """More memory for the pool, for good: a pool that is short gives back what lies idle, and what lies idle here
+        is written by the next replay. The pool below, whose idle memory is nobody's, may give that up instead."""
+        self.kept.append(cp.get_default_memory_pool().malloc(size))
+        return self.kept[-1]
 
 
-@cache
+_lanes: dict[int, _Lane] = {}
+_making = threading.Lock()
+
+
 def _lane(device: int) -> _Lane:
     """Of the GPU in use, `device`."""
-    return _Lane()
+    with _making:
+        if device not in _lanes:
+            _lanes[device] = _Lane()
+        return _lanes[device]
 
 
 def room(rows: int, entries: int) -> tuple[int, int]:
@@ -83,46 +102,50 @@ def room(rows: int, entries: int) -> tuple[int, int]:
 
 
 class Graphs:
-    """The recordings of one model."""
+    """The recordings of one model with the weights it has."""
 
     def __init__(self) -> None:
-        self.of: tuple[Any, Any] = None, None  # the ops and the weights whose kernels and addresses are recorded
         self.recorded: dict[tuple[int, int], _Recording] = {}  # by `room`
         self.possible = True
 
-    def __call__(self, encode: Encode, ops: CupyOps, weights: Any, batch: Batch) -> Array | None:
-        """The hidden states (N, D) of a packed batch on the host, as `encode` computes them with these weights.
+    def __call__(self, encode: Encode, ops: CupyOps, batch: Batch) -> Array | None:
+        """The hidden states (N, D) of a packed batch on the host, as `encode` computes them, always with these weights.
 
-        None where that is left to `encode` itself: for large batches, for masks, where it asks for the host.
+        None where that is left to `encode` itself: the head of this file says when.
         """
         N = batch.ids.shape[0]
-        if not 0 < N <= MOST_ROWS or batch.keep is not None:
+        if not 0 < N <= MOST_ROWS or batch.keep is not None or not self.possible or not isinstance(ops, CupyOps):
             return None
         entries = blocks_of_queries(batch.starts, batch.starts)[0]
         size = room(N, len(entries))
         ops.device.use()
         lane = _lane(ops.device.id)
         with lane.lock:
-            if self.of[0] is not ops or self.of[1] is not weights:
-                self.of, self.recorded, self.possible = (ops, weights), {}, True
-            if not self.possible:
-                return None
             if size not in self.recorded:
                 try:
                     self.recorded[size] = _Recording(encode, batch, ops, lane, *size)
                 except _AskedForTheHost:
                     self.possible = False
                     return None
-            return self.recorded[size].replay(lane, batch.ids, batch.positions, entries)
+                except MemoryError:
+                    return None
+                except cp.cuda.runtime.CUDARuntimeError as error:
+                    if error.status not in DISTURBED:
+                        raise
+                    return None
+            return self.recorded[size].replay(batch.ids, batch.positions, entries)
 
 
 class _Recording:
     """The encoder's launches for S rows and E entries."""
 
     def __init__(self, encode: Encode, like: Batch, ops: CupyOps, lane: _Lane, S: int, E: int) -> None:
-        size = 8 * S + 8 * S + 16 * E  # bytes
+        size = 16 * (S + E)  # bytes
+        self.lane, self.copied = lane, cp.cuda.Event(disable_timing=True)
         self.pinned = np.frombuffer(cp.cuda.alloc_pinned_memory(size), np.uint8, size)
         self.ids, self.positions, self.entries = _parts(self.pinned, S)
+        callers = cp.cuda.get_current_stream()
+        lane.stream.wait_event(lane.last)
         with lane.stream, cp.cuda.using_allocator(lane.pool.malloc):
             self.inputs = cp.zeros(size, np.uint8)
             ids, positions, entries = _parts(self.inputs, S)
@@ -139,12 +162,17 @@ class _Recording:
                     lane.stream.end_capture()
                 raise
             self.graph = lane.stream.end_capture()
-            self.copied = cp.cuda.Event(disable_timing=True)
-            self.copied.record(lane.stream)
+            lane.last.record(lane.stream)
+        if cp.cuda.get_current_stream() != callers:
+            callers.use()  # which `with` forgets of a stream that was chosen so
 
-    def replay(self, lane: _Lane, ids: Array, positions: Array, entries: NDArray[np.int32]) -> Array:
-        """(N,), (N,), (blocks, 4) on the host -> (N, D) and its rounded copy, in memory of the caller's stream."""
-        N = len(ids)
+    def __del__(self) -> None:
+        with suppress(Exception):  # at the end of the process there is nobody to ask
+            self.copied.synchronize()  # or `pinned` would be somebody else's while it is read
+
+    def replay(self, ids: Array, positions: Array, entries: NDArray[np.int32]) -> Array:
+        """(N,), (N,), (blocks, 4) on the host -> (N, D) and its rounded copy, on the current stream."""
+        N, stream = len(ids), cp.cuda.get_current_stream()
         self.copied.synchronize()  # the last replay has read what is overwritten now
         self.pinned[:] = 0
         self.ids[:N], self.positions[:N], self.entries[: len(entries)] = ids, positions, entries
@@ -153,16 +181,13 @@ class _Recording:
         if self.x.rounded is not None:
             out.rounded = cp.empty(out.shape, self.x.rounded.dtype)
             pairs.append((out.rounded, self.x.rounded))
-        callers = cp.cuda.get_current_stream()
-        lane.before.record(callers)
-        lane.stream.wait_event(lane.before)
-        self.inputs.data.copy_from_host_async(self.pinned.ctypes.data, self.pinned.nbytes, lane.stream)
-        self.copied.record(lane.stream)
-        self.graph.launch(lane.stream)
+        stream.wait_event(self.lane.last)
+        self.inputs.data.copy_from_host_async(self.pinned.ctypes.data, self.pinned.nbytes, stream)
+        self.copied.record(stream)
+        self.graph.launch(stream)
         for to, of in pairs:
-            to.data.copy_from_device_async(of.data, to.nbytes, lane.stream)
-        lane.after.record(lane.stream)
-        callers.wait_event(lane.after)
+            to.data.copy_from_device_async(of.data, to.nbytes, stream)
+        self.lane.last.record(stream)
         return out
 
 

@@ -177,10 +177,9 @@ def profile(model: Any, shape: str, seconds: float = 1.0, machine: Any = None) -
     B, T = shape_of(shape)
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (B, T))
     total = median(repeat(lambda: model(ids), seconds))
-    ops, graphs = model.ops, model.graphs
+    ops = model.ops
     runs: list[dict[str, OpTime]] = []
     try:
-        model.graphs = None  # a recording does not say what an op takes
         names = weight_names(model.weights)
         until = perf_counter() + seconds
         while len(runs) < 3 or perf_counter() < until:
@@ -188,7 +187,7 @@ def profile(model: Any, shape: str, seconds: float = 1.0, machine: Any = None) -
             model(ids)
             runs.append(model.ops.seen)
     finally:
-        model.ops, model.graphs = ops, graphs
+        model.ops = ops
     times: dict[str, list[float]] = defaultdict(list)
     for run in runs:
         for name, row in run.items():

@@ -73,7 +73,6 @@ class Pretrained:
         """A model with random weights; or with tensors under the names of weights/names.py, which are not checked."""
         self.backend, self.dtype = backends.choose(backend, dtype)
         self.ops = backends.load(self.backend, threads, self.dtype)
-        self.graphs = backends.graphs(self.backend)
         self.initialised: list[str] = []  # what from_pretrained drew at random, under transformers' names
         self.dropped: list[str] = []  # what it found and had no use for
         if tensors is None:
@@ -83,6 +82,7 @@ class Pretrained:
 
     def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
         self.config = config
+        self.graphs = backends.graphs(self.backend)  # of these weights
         self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
         self.weights = lay_out(
             tensors,
@@ -255,14 +255,20 @@ class Pretrained:
         recorder = Recorder(hidden + probs, inner)
         look, places = None, None if looked_at is None else packing.rows(looked_at)
         send, fetch = self.ops.send, self.ops.fetch
-        x, watched = None, tap is not None or bool(hidden or probs)
-        if self.graphs and weights is self.weights and not watched and head_mask is None:
-            x = self.graphs(self._encode_packed, self.ops, weights, packing.batch)
+
+        def encode(
+            batch: model.Packed, ops: backends.Ops, tap: model.Tap = inner, look: model.Look | None = None
+        ) -> Array:
+            return model.encoder(batch, weights, self.config, ops, tap, look)
+
+        watched = tap is not None or bool(hidden or probs)
+        plain = inputs_embeds is None and head_mask is None and not watched
+        x = self.graphs(encode, self.ops, packing.batch) if self.graphs and plain else None
         if x is None:
             if places is not None and not watched:
                 look, places = packing.look(places)
                 look = look._replace(rows=send(look.rows))
-            x = model.encoder(sent(packing.batch, send), weights, self.config, self.ops, recorder, look)
+            x = encode(sent(packing.batch, send), self.ops, recorder, look)
         recorded = {
             "hidden_states": tuple(packing.unpack(fetch(recorder.seen[name])) for name in hidden) or None,
             "attentions": tuple(
@@ -271,10 +277,6 @@ class Pretrained:
             or None,
         }
         return Encoded(packing, x if places is None else x[send(places)], recorder, recorded)
-
-    def _encode_packed(self, batch: model.Packed, ops: backends.Ops) -> Array:
-        """The encoder on a batch that lies where `ops` computes, and nobody watching: (N,) -> (N, D)."""
-        return model.encoder(batch, self.weights, self.config, ops, model.NoTap())
 
     def _embeds(self, inputs_embeds: ArrayLike) -> Array:
         """Checked (B, T, D) embeddings in the dtype of the model."""

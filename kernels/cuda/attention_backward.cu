@@ -18,8 +18,9 @@
 // tried: keeping S and dP of sentences of one tile from the first walk to the second; keeping the forward pass's row
 // statistics, which would spare the first walk; other sizes of tiles.
 //
-// Registers a thread (nvcc 13.0, sm_90), and never a spill: HEAD 64 156 for queries and 207 for keys, with dropout 168
-// and 216: 3 and 2 blocks on a multiprocessor; HEAD 128, whose tiles are half as high, up to 222 and 255.
+// Registers a thread (nvcc 13.0, sm_90): HEAD 64 156 for queries and 207 for keys, with dropout 168 and 216: 3 and 2
+// blocks on a multiprocessor; HEAD 128, whose tiles are half as high, up to 222 and 255. No spill, but for 8 bytes of
+// HEAD 128 with dropout for keys.
 //
 // Grid (tiles, heads), 128 threads; alignment and heads as in attention.cu.
 
@@ -208,7 +209,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 2) void attention_backward_keys
         }
         copy_async_commit();
     };
-    begin(0, 0);
+    if (queries > 0) begin(0, 0);  // else nobody would wait for it
 
     unsigned keys_left[1][HEAD / 16][4], values_left[1][HEAD / 16][4];
     load_left(keys_left, k + static_cast<long long>(first_key) * kv_stride + blockIdx.y * HEAD, kv_stride, top, keys);

@@ -14,8 +14,9 @@
 //
 // Two accumulators side by side, (16, 16), are thus where a left factor wants them: attention lives on that.
 //
-// The functions marked "warp" are reached by all 32 lanes of a warp together. The emulator of the tests brings its own
-// version of each (EMULATED), so this file is the only one that no test on a CPU has seen.
+// The functions marked "warp" are reached by all 32 lanes of a warp together; "volatile" keeps the compiler from moving
+// them to where they are not. The emulator of the tests brings its own version of each (EMULATED), so this file is the
+// only one that no test on a CPU has seen.
 
 #ifndef EMULATED
 
@@ -71,7 +72,8 @@ __device__ __forceinline__ float fast_exp2(float x) {
 
 // d += a b: (16, 16), (16, 8) -> (16, 8), float16 factors, float32 sums. Warp.
 __device__ __forceinline__ void mma_float16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -79,7 +81,8 @@ __device__ __forceinline__ void mma_float16(float (&d)[4], const unsigned (&a)[4
 
 // The same of bfloat16 factors. Warp.
 __device__ __forceinline__ void mma_bfloat16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

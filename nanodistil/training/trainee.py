@@ -129,7 +129,7 @@ class Trainee:
         self.ops = backends.load(backend, dtype=dtype) if dtype != model.dtype else model.ops
         self.model, self.checkpointing = model, checkpointing
         self.frozen = _frozen(frozen, config, masters)
-        model.ops, model.dtype = self.ops, dtype
+        model.ops, model.dtype, model.graphs = self.ops, dtype, None  # a recording would hold the old weights
 
         def decays(name: str) -> bool:
             return not (name in self.frozen or name.endswith(".bias") or is_norm(name))

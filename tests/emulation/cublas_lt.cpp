@@ -73,9 +73,10 @@ long long searches, checks, products, last_stream;
 enum Choice { NO_BIAS, CHECK_REFUSES, FORCE_TF32, FAIL_PRODUCT, FAIL_SEARCH, NOTHING_FOUND, CHOICES };
 int choices[CHOICES];
 
-// A stream that captures a graph: its products are kept instead of made, and somebody is told the number of each.
-thread_local void* capturing;
-thread_local void (*kept)(int);
+// The default stream makes its products at once. Another's are kept, and somebody is told the number of each, and says
+// when.
+thread_local void* capturing;  // the stream that does
+void (*tell)(int);
 std::vector<std::function<void()>> products_kept;
 
 int refuse(const char* why) {
@@ -194,7 +195,8 @@ extern "C" {
 
 const char* emulated_complaint() { return complaint; }
 void emulated_choose(int choice, int value) { choices[choice] = value; }
-void emulated_capture(void* stream, void (*tell)(int)) { capturing = stream, kept = tell; }
+void emulated_tell(void (*whom)(int)) { tell = whom; }
+void emulated_capture(void* stream) { capturing = stream; }
 void emulated_replay(int number) { products_kept[number](); }
 long long emulated_count(int which) {
   const long long counts[] = {searches, checks, products, last_stream, (long long)alive.size()};
@@ -351,11 +353,11 @@ int cublasLtMatmul(void* handle, void* operation, const float* alpha, const void
         store(D, d.type, i + j * d.leading, value);
       }
   };
-  if (!capturing || stream != capturing) {
-    product();
-  } else {
+  if (stream) {
     products_kept.push_back(product);
-    kept(products_kept.size() - 1);
+    tell(products_kept.size() - 1);
+  } else {
+    product();
   }
   return SUCCESS;
 }

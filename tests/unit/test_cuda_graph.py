@@ -1,17 +1,25 @@
 """Small batches from a recording of launches: on a GPU, or on the stand-in, which keeps no array alive for one."""
 
+import contextlib
+import gc
 import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import TINY, random_tensors
 
-from nanodistil import DistilBertForMaskedLM, DistilBertForTokenClassification
+from nanodistil import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertForTokenClassification
+from nanodistil.training.trainee import Trainee
 
 CONFIG = replace(
     TINY, dim=64, n_heads=2, hidden_dim=128, max_position_embeddings=128
 )  # heads of 32: attention on the tensor cores
+HEADS = [
+    (DistilBertForTokenClassification, "token_classification"),
+    (DistilBertForSequenceClassification, "sequence_classification"),
+]
 RNG = np.random.default_rng(0)
 
 
@@ -68,7 +76,7 @@ def test_a_recording_answers_other_batches_of_its_size(cupy, dtype):
 def test_sentences_of_any_lengths(cupy):
     """Rows and entries of one recording are the next batch's other sentences, or nobody's."""
     run = model()
-    for lengths in [(20, 3, 1), (30, 1, 1), (8, 8, 8, 8), (30, 2), (1, 2, 20), (70, 5, 5), (66, 9)]:
+    for lengths in [(20, 3, 1), (30, 1, 1), (8, 8, 8, 8), (30, 1, 1), (30, 2), (1, 2, 20), (70, 5, 5), (66, 9)]:
         ids, mask = batch(*lengths)
         same(cupy, run(ids, mask).logits, unrecorded(run, ids, mask))
     assert recordings(run) == {(32, 4), (32, 2), (80, 4)}
@@ -101,12 +109,15 @@ def test_positions_asked_for(cupy):
     assert words.shape == (3, 3) and (probs[:, 0] >= probs[:, 1]).all()
 
 
-def test_another_head(cupy):
-    run = model(cls=DistilBertForTokenClassification, head="token_classification")
+@pytest.mark.parametrize("cls, head", HEADS)
+def test_other_heads(cupy, cls, head):
+    """Also where the first token is looked at though the mask hides it."""
+    run = model(cls=cls, head=head)
     ids, mask = batch(6, 2)
-    expected = unrecorded(run, ids, mask)
-    for _ in range(3):
-        same(cupy, run(ids, mask).logits, expected)
+    same(cupy, run(ids, mask).logits, unrecorded(run, ids, mask))
+    assert recordings(run)
+    mask[1, 0] = False
+    same(cupy, run(ids, mask).logits, unrecorded(run, ids, mask))
 
 
 def test_what_is_never_recorded(cupy):
@@ -145,10 +156,20 @@ def test_new_weights_are_recorded_anew(cupy):
     for _ in range(2):
         same(cupy, run(*case).logits, unrecorded(run, *case))
     assert recordings(run) == {(16, 1)}
-    run.ops = type(run.ops)("float16")  # as a trainee changes them
-    run._set(CONFIG, random_tensors(CONFIG, seed=5, scale=0.1))
-    same(cupy, run(*case).logits, unrecorded(run, *case))
-    assert recordings(run) == {(16, 1)}
+
+
+def test_a_model_in_training_is_not_recorded(cupy):
+    """Nor are the weights it had kept for nothing."""
+    run, case = model("float32"), batch(12)
+    run(*case)
+    before = weakref.ref(run.weights.word_embeddings)
+    trainee = Trainee(run)
+    gc.collect()
+    assert before() is None
+    trainee.flat += 0.01
+    trainee.refresh()
+    run(*case)
+    assert run.graphs is None
 
 
 def test_two_models_and_threads(cupy):
@@ -171,23 +192,79 @@ def test_two_models_and_threads(cupy):
     assert not wrong and recordings(runs[0]) == recordings(runs[1]) == {(16, 1)}
 
 
-def test_a_pass_that_fails_while_recording(cupy, monkeypatch):
-    """Nothing stays half recorded: the stream is free again, and the next batch makes the recording."""
+@pytest.mark.parametrize("when", ["before", "while capturing"])
+def test_a_full_gpu(cupy, monkeypatch, when):
+    """Nothing stays half recorded: this batch is answered without, the next one makes the recording."""
     run, case = model(), batch(3)
     expected = unrecorded(run, *case)
-    calls, norm = [], type(run.ops).add_layer_norm
+    left, norm = [3 if when == "before" else 2 * CONFIG.n_layers + 1], type(run.ops).add_layer_norm
 
     def failing(ops, *args):
-        calls.append(args)
-        if len(calls) == 2 * CONFIG.n_layers + 1:  # the first one while the stream captures
+        left[0] -= 1
+        if not left[0]:
             raise MemoryError("full")
         return norm(ops, *args)
 
     monkeypatch.setattr(type(run.ops), "add_layer_norm", failing)
-    with pytest.raises(MemoryError, match="full"):
-        run(*case)
+    same(cupy, run(*case).logits, expected)
+    assert not recordings(run) and left[0] < 0
     same(cupy, run(*case).logits, expected)
     assert recordings(run) == {(16, 1)}
+
+
+def test_recordings_keep_their_memory(cupy):
+    """Also when a pool is short and gives up what lies idle."""
+    from nanodistil.kernels.cuda_graph import _lane
+
+    run, case = model(), batch(3)
+    expected = run(*case).logits
+    cupy.get_default_memory_pool().free_all_blocks()
+    _lane(0).pool.free_all_blocks()
+    same(cupy, run(*case).logits, expected)
+
+
+def test_whoever_waits_for_the_device_disturbs(cupy, monkeypatch):
+    run, case = model(), batch(3)
+    expected, norm, first = unrecorded(run, *case), type(run.ops).add_layer_norm, []
+
+    def disturbed(ops, *args):
+        if not first:
+            first.append(True)
+            raise cupy.cuda.runtime.CUDARuntimeError(900)
+        return norm(ops, *args)
+
+    monkeypatch.setattr(type(run.ops), "add_layer_norm", disturbed)
+    same(cupy, run(*case).logits, expected)
+    assert first and not recordings(run)
+    same(cupy, run(*case).logits, expected)
+    assert recordings(run) == {(16, 1)}
+
+
+@pytest.mark.parametrize("chosen", ["with", "use"])
+def test_the_callers_own_stream(cupy, chosen):
+    """It is still the current one afterwards, its work comes first, and others' replays do not overtake its own."""
+    run, case, other = model(), batch(6), batch(9)
+    expected, expected_other = unrecorded(run, *case), unrecorded(run, *other)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    cupy.cuda.get_current_stream().synchronize()
+    if chosen == "use":
+        stream.use()
+    try:
+        with contextlib.nullcontext() if chosen == "use" else stream:
+            later = run._encode(*case, None, None, None).x  # on the stand-in nothing of it is done yet
+            assert cupy.cuda.get_current_stream() == stream
+            with cupy.cuda.Stream.null:
+                same(cupy, run(*other).logits, expected_other)
+            stream.use()
+            same(cupy, run.ops.fetch(run_head(run, later)), expected[case[1]])
+    finally:
+        cupy.cuda.Stream.null.use()
+
+
+def run_head(run, x):
+    from nanodistil.model import NoTap, masked_lm
+
+    return masked_lm(x, run.weights, run.ops, NoTap())
 
 
 def test_the_stand_in_finds_what_a_gpu_would_not_say(cupy):

@@ -3,8 +3,8 @@
 It has the part of CuPy 14 that this project uses, under CuPy's names, and no more: what is missing here has not been
 looked up in CuPy's documentation either. It is as strict as the real one, or stricter, where a mistake would go
 unseen on a CPU: arrays do not mix with NumPy's and are not converted silently, and a kernel's arguments must have the
-types its signature names (a GPU would read garbage). It says nothing about speed; streams and events do nothing, since
-everything has happened when a call returns.
+types its signature names (a GPU would read garbage). It says nothing about speed: on the default stream everything has
+happened when a call returns, and on others as little as graphs.py can help.
 
 `emulation` is the one name the real CuPy lacks: the knobs of the emulator, and how tests tell it from CuPy.
 """

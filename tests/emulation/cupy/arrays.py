@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from .graphs import no_capture
+from .graphs import at_once, entered, no_capture
 from .memory import Block, pool
 
 BFLOAT16 = "bfloat16"
@@ -23,19 +23,20 @@ class Pointer:
         self.array, self.ptr = array, array._host.ctypes.data
 
     def copy_from_host_async(self, mem, size, stream=None):
-        no_capture("a copy from the host", stream)
-        self.fill(int(getattr(mem, "value", mem)), size)
+        self.copy(int(getattr(mem, "value", mem)), size, stream)
 
     def copy_from_device_async(self, src, size, stream=None):
-        no_capture("a copy", stream)
         if size > src.array.nbytes:
             raise ValueError(f"{size} bytes of {src.array.nbytes}")
-        self.fill(src.ptr, size)
+        self.copy(src.ptr, size, stream, src.array._block)
 
-    def fill(self, address, size):
+    def copy(self, address, size, stream, *alive):
+        """Whenever its turn comes; what is on the host has to be there still, and as it was."""
+        no_capture("a copy", stream)
         if size > self.array.nbytes:
             raise ValueError(f"{size} bytes into {self.array.nbytes}")
-        ctypes.memmove(self.ptr, address, size)
+        alive += (self.array._block.pages,)
+        (stream or entered.current).submit(lambda: alive and ctypes.memmove(self.ptr, address, size))
 
 
 class Flags:
@@ -126,7 +127,7 @@ class ndarray:
         return self._host.item()
 
     def get(self, stream=None, order="C", out=None, blocking=True):
-        no_capture("a copy to the host", stream)
+        at_once("a copy to the host")
         if out is None:
             return self._host.copy(order)
         if type(out) is not np.ndarray:
@@ -137,7 +138,7 @@ class ndarray:
         return out
 
     def set(self, arr, stream=None):
-        no_capture("a copy from the host", stream)
+        at_once("a copy from the host")
         if type(arr) is not np.ndarray:
             no_mixing(arr)
         if (arr.dtype, arr.shape) != (self.dtype, self.shape):
@@ -145,7 +146,7 @@ class ndarray:
         self._host[...] = arr
 
     def fill(self, value):
-        no_capture("fill")
+        at_once("fill")
         self._host.fill(host(value) if not isinstance(value, ndarray) else value.item())
 
     def __getitem__(self, key):
@@ -158,7 +159,7 @@ class ndarray:
         return device(part)
 
     def __setitem__(self, key, value):
-        no_capture("an assignment")
+        at_once("an assignment")
         self._host[index(key)] = host(value)
 
     def reshape(self, *shape):
@@ -206,7 +207,7 @@ def fresh(shape, dtype, cls=ndarray):
 
 def device(array):
     """A NumPy array on the device: a copy between guards."""
-    no_capture("an operation on arrays")
+    at_once("an operation on arrays")
     new = fresh(array.shape, array.dtype)
     new._host[...] = array
     return new
@@ -220,7 +221,7 @@ def binary(name, operation):
         return device(np.asarray(operation(host(other), self._host)))
 
     def in_place(self, other):
-        no_capture("arithmetic in place")
+        at_once("arithmetic in place")
         np.copyto(self._host, operation(self._host, host(other)), casting="same_kind")
         return self
 
@@ -242,7 +243,7 @@ def empty(shape, dtype=float, order="C"):
 
 
 def zeros(shape, dtype=float, order="C"):
-    no_capture("zeros")
+    at_once("zeros")
     new = empty(shape, dtype, order)
     new._host[...] = 0
     return new
@@ -291,7 +292,7 @@ def matmul(a, b, out=None):
     """Products in float32 where the factors are shorter, as cuBLAS takes them, and rounded once."""
     if not isinstance(a, ndarray) or not isinstance(b, ndarray):
         no_mixing(b if isinstance(a, ndarray) else a)
-    no_capture("matmul")
+    at_once("matmul")
     dtype = np.result_type(a.dtype, b.dtype)
     wide = np.float32 if dtype == np.float16 or dtype.name == BFLOAT16 else dtype
     product = (a._host.astype(wide) @ b._host.astype(wide)).astype(dtype)

@@ -33,19 +33,20 @@ class MemoryPool:
     """Counts what is in use, so that a limit can be set and a full device be played.
 
     The one everybody allocates from keeps nothing that is freed, so that whoever still uses it is killed. One that
-    somebody makes keeps all it ever had, and gives out again what was freed, as CuPy's do: a graph of launches relies
-    on the former and must bear the latter.
+    somebody makes gives out again what was freed, as CuPy's do, and like CuPy's gives up all that is idle when there is
+    no more to be had. allocator: where it has its memory from, otherwise from the first.
     """
 
-    def __init__(self):
+    def __init__(self, allocator=None):
+        self.allocator = allocator
         self.used, self.limit = 0, 0  # bytes; a limit of 0 is none
-        self.all, self.idle = [], []  # Pages
+        self.idle = []  # Blocks of the pool below
 
     def used_bytes(self):
         return self.used
 
     def total_bytes(self):
-        return self.used if self is pool else sum(pages.rounded for pages in self.all)
+        return self.used + sum(block.pages.rounded for block in self.idle)
 
     def set_limit(self, size=None, fraction=None):
         if size is None:
@@ -56,39 +57,44 @@ class MemoryPool:
         return self.limit
 
     def free_all_blocks(self, stream=None):
-        self.all = [pages for pages in self.all if pages not in self.idle]
         self.idle = []
 
     def malloc(self, size):
-        """For using_allocator, which looks whose it is; here nobody calls it."""
-        raise TypeError("the stand-in's arrays find their memory themselves")
+        return MemoryPointer(Block(size, self))
 
     def take(self, size):
-        rounded = -(-size // ALIGNMENT) * ALIGNMENT
-        if pool.limit and pool.used + rounded > pool.limit:
-            raise OutOfMemoryError(
-                f"Out of memory allocating {rounded:,} bytes (allocated so far: {pool.used:,} bytes)"
-            )
-        for pages in self.idle:
-            if pages.size == size:
-                self.idle.remove(pages)
-                break
-        else:
-            pages = Pages(size, rounded)
-            if self is not pool:
-                self.all.append(pages)
-        self.used += rounded
-        pages.inner[:] = POISON
-        return pages
+        """Pages, or a Block of the pool below that has them."""
+        if self is pool:
+            rounded = -(-size // ALIGNMENT) * ALIGNMENT
+            if self.limit and self.used + rounded > self.limit:
+                raise OutOfMemoryError(
+                    f"Out of memory allocating {rounded:,} bytes (allocated so far: {self.used:,} bytes)"
+                )
+            return Pages(size, rounded)
+        for block in self.idle:
+            if block.pages.size == size:
+                for leave in before_reuse:
+                    leave()
+                self.idle.remove(block)
+                return block
+        allocate = self.allocator or pool.malloc
+        try:
+            return allocate(size).block
+        except OutOfMemoryError:
+            self.free_all_blocks()
+            return allocate(size).block
 
-    def give(self, pages):
-        self.used -= pages.rounded
-        if self is not pool:
-            self.idle.append(pages)
+
+class MemoryPointer:
+    """What an allocator gives; here only pools ask what it is."""
+
+    def __init__(self, block):
+        self.block = block
 
 
 pool = MemoryPool()
 allocating = threading.local()  # .pool: which one this thread's arrays come from, where it is not `pool`
+before_reuse = []  # functions to call before memory that somebody had is somebody else's
 
 
 class Pages:
@@ -114,10 +120,15 @@ class Pages:
 class Block:
     """Pages as long as an array, or a view of it, wants them."""
 
-    def __init__(self, size):
-        self.pool = getattr(allocating, "pool", None) or pool
-        self.pages = self.pool.take(size)
+    def __init__(self, size, of=None):
+        self.pool = of or getattr(allocating, "pool", None) or pool
+        self.below = self.pool.take(size)
+        self.pages = self.below if isinstance(self.below, Pages) else self.below.pages
+        self.pages.inner[:] = POISON
+        self.pool.used += self.pages.rounded
 
     def __del__(self):
         if hasattr(self, "pages"):
-            self.pool.give(self.pages)
+            self.pool.used -= self.pages.rounded
+            if self.pool is not pool:
+                self.pool.idle.append(self.below)

@@ -1,9 +1,9 @@
-"""cupy.cuda: one device. Whatever is launched has happened when the call returns, so there is nothing to wait for."""
+"""cupy.cuda: one device."""
 
 import importlib
 from contextlib import contextmanager
 
-from ..graphs import Event, Graph, Stream, streams
+from ..graphs import Event, Graph, Stream, entered, finish_all, no_capture
 from ..memory import MemoryPool, allocating
 from . import memory, runtime
 
@@ -50,7 +50,8 @@ class Device:
         return self
 
     def synchronize(self):
-        pass
+        no_capture("waiting")
+        finish_all()
 
     @property
     def mem_info(self):
@@ -58,7 +59,7 @@ class Device:
 
 
 def get_current_stream(device_id=-1):
-    return streams()[-1]
+    return entered.current
 
 
 @contextmanager
@@ -76,7 +77,7 @@ class PinnedMemory(bytearray):
 
 
 def alloc_pinned_memory(size):
-    return PinnedMemory(size)
+    return PinnedMemory(-(-size // 512) * 512)
 
 
 def get_elapsed_time(start_event, end_event):

@@ -36,20 +36,20 @@ class Emulated:
         library.emulated_complaint.restype = ctypes.c_char_p
         library.emulated_count.restype = ctypes.c_longlong
         self.told = ctypes.CFUNCTYPE(None, ctypes.c_int)(self.keep)
-        graphs.captures.append(self.capture)
+        library.emulated_tell(self.told)
+        graphs.captures.append(lambda stream: library.emulated_capture(ctypes.c_void_p(stream)))
 
     def choose(self, **choices):
         """What the library leaves open: each 0 or 1."""
         for name, value in choices.items():
             self.library.emulated_choose(CHOICES.index(name), int(value))
 
-    def capture(self, stream):
-        """A stream begins to capture, or, with 0, ends."""
-        self.library.emulated_capture(ctypes.c_void_p(stream), self.told)
-
     def keep(self, number):
-        """A product was asked for on a stream that captures, which is this thread's."""
+        """A product was asked for on a stream that is not the default one: to write down, or to make at once."""
+        if not graphs.entered.current.is_capturing():
+            graphs.at_once("a product")
         graphs.launched("a product", [], lambda: self.library.emulated_replay(number))
+        graphs.entered.current.finish()
 
     def count(self, which):
         return self.library.emulated_count(COUNTS.index(which))
