@@ -121,19 +121,27 @@ class Graphs:
         ops.device.use()
         lane = _lane(ops.device.id)
         with lane.lock:
-            if size not in self.recorded:
-                try:
-                    self.recorded[size] = _Recording(encode, batch, ops, lane, *size)
-                except _AskedForTheHost:
-                    self.possible = False
-                    return None
-                except MemoryError:
-                    return None
-                except cp.cuda.runtime.CUDARuntimeError as error:
-                    if error.status not in DISTURBED:
-                        raise
-                    return None
-            return self.recorded[size].replay(batch.ids, batch.positions, entries)
+            recording = self.recorded.get(size) or self._record(encode, batch, ops, lane, size)
+            return recording and recording.replay(batch.ids, batch.positions, entries)
+
+    def _record(
+        self, encode: Encode, batch: Batch, ops: CupyOps, lane: _Lane, size: tuple[int, int]
+    ) -> _Recording | None:
+        """A new recording of this size, None where there cannot be one, now or ever."""
+        callers = cp.cuda.get_current_stream()
+        try:
+            self.recorded[size] = _Recording(encode, batch, ops, lane, *size)
+        except _AskedForTheHost:
+            self.possible = False
+        except MemoryError:
+            pass
+        except cp.cuda.runtime.CUDARuntimeError as error:
+            if error.status not in DISTURBED:
+                raise
+        finally:
+            if cp.cuda.get_current_stream() != callers:
+                callers.use()  # `with` forgets a stream that was chosen so
+        return self.recorded.get(size)
 
 
 class _Recording:
@@ -144,7 +152,6 @@ class _Recording:
         self.lane, self.copied = lane, cp.cuda.Event(disable_timing=True)
         self.pinned = np.frombuffer(cp.cuda.alloc_pinned_memory(size), np.uint8, size)
         self.ids, self.positions, self.entries = _parts(self.pinned, S)
-        callers = cp.cuda.get_current_stream()
         lane.stream.wait_event(lane.last)
         with lane.stream, cp.cuda.using_allocator(lane.pool.malloc):
             self.inputs = cp.zeros(size, np.uint8)
@@ -163,8 +170,6 @@ class _Recording:
                 raise
             self.graph = lane.stream.end_capture()
             lane.last.record(lane.stream)
-        if cp.cuda.get_current_stream() != callers:
-            callers.use()  # which `with` forgets of a stream that was chosen so
 
     def __del__(self) -> None:
         with suppress(Exception):  # at the end of the process there is nobody to ask

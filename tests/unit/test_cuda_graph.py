@@ -206,7 +206,12 @@ def test_a_full_gpu(cupy, monkeypatch, when):
         return norm(ops, *args)
 
     monkeypatch.setattr(type(run.ops), "add_layer_norm", failing)
-    same(cupy, run(*case).logits, expected)
+    stream = cupy.cuda.Stream(non_blocking=True).use()
+    try:
+        same(cupy, run(*case).logits, expected)
+        assert cupy.cuda.get_current_stream() == stream
+    finally:
+        cupy.cuda.Stream.null.use()
     assert not recordings(run) and left[0] < 0
     same(cupy, run(*case).logits, expected)
     assert recordings(run) == {(16, 1)}
