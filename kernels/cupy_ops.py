@@ -18,6 +18,11 @@ LayerNorm kernel writes both, and the rounded copy travels with the array as its
 a number written and 2 read again, where a kernel that only rounds would read 4 and write 2 in between. Maps of heads
 give float32: nothing averages out after them.
 
+Batches that follow one another overlap: two threads take turns at them, each on a stream of its own (`apart`), so one's
+numbers travel, and its host is busy with what they mean, while the other computes. Arrays of some size travel by memory
+that the GPU writes without the host's help ("pinned"), in pieces of powers of two, or ragged batches would keep one
+each.
+
 The rarer things are done on the host, with numpy_ops: scores and probabilities that a tap asks for, activations other
 than gelu, relu and tanh, the probabilities of the whole vocabulary.
 
@@ -26,7 +31,9 @@ Unlike the numba backend's, a row's last bits may depend on its batch: cuBLAS ch
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +56,8 @@ PIECE = 8
 TOURNAMENT = 512  # threads of a block of most_probable.cu
 MOST_RANKED = 128  # words that a tournament is expected to find sooner than the host can sort
 LARGEST_HEAD = 128  # of a size that attention's kernels have registers for
+STAGED = 1 << 20, 1 << 27  # bytes of arrays that are fetched by pinned memory: what a batch gives, not a whole model
+AT_ONCE = 2  # streams for batches that overlap
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "tanh": "hyperbolic_tangent"}  # name -> function in gelu.cu
 TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
 
@@ -96,19 +105,18 @@ class Table(NamedTuple):
     places: Array  # (tiles, 4) int32
 
 
-class MadeOnce:
-    """A Table made once a batch: all its layers are handed the same two arrays, and the last made is kept."""
+class MadeOnce(threading.local):
+    """A Table made once a batch: all its layers are handed the same two arrays, and each thread's last is kept."""
 
     def __init__(self, blocks: Callable[[Ints, Ints], tuple[NDArray[np.int32], NDArray[np.int32]]]) -> None:
         self.blocks = blocks
-        self._made: tuple[Ints, Ints, Table] | None = None
+        self.made: tuple[Ints, Ints, Table] | None = None
 
     def __call__(self, asking: Ints, starts: Ints) -> Table:
         """The table of this batch, on the GPU in use."""
-        made = self._made  # another thread's batch may take its place at any time
-        if made is None or made[0] is not asking or made[1] is not starts:
-            self._made = made = asking, starts, Table(*map(cp.asarray, self.blocks(asking, starts)))
-        return made[2]
+        if self.made is None or self.made[0] is not asking or self.made[1] is not starts:
+            self.made = asking, starts, Table(*map(cp.asarray, self.blocks(asking, starts)))
+        return self.made[2]
 
 
 class CupyOps:
@@ -125,6 +133,8 @@ class CupyOps:
         self.half = self.stored.itemsize == 2
         self.compute = "tf32" if dtype == "tf32" else "float32"
         self.table = MadeOnce(blocks_of_queries)
+        self.streams: list[Any] = []  # of `apart`, made when they are wanted
+        self.turns, self.choosing = count(), threading.Lock()
 
     # ---- where arrays are
 
@@ -137,8 +147,24 @@ class CupyOps:
         """And back, 16-bit numbers as float32. Waits for all that was asked of the GPU before."""
         if isinstance(x, np.ndarray):
             return x
-        values = x.get()
+        out = None
+        if STAGED[0] <= x.nbytes <= STAGED[1]:
+            pinned = cp.cuda.alloc_pinned_memory(1 << (x.nbytes - 1).bit_length())
+            out = np.frombuffer(pinned, x.dtype, x.size).reshape(x.shape)
+        values = x.get(out=out)
         return values.astype(np.float32) if self.half and values.dtype == self.stored else values
+
+    def apart(self) -> None:
+        """What this thread asks of the GPU from here on may run beside what other threads ask.
+
+        Not beside the default stream's work, on which weights are sent and trained: these are streams that wait for it,
+        and it for them.
+        """
+        self.device.use()
+        with self.choosing:
+            if not self.streams:
+                self.streams = [cp.cuda.Stream() for _ in range(AT_ONCE)]
+            self.streams[next(self.turns) % AT_ONCE].use()
 
     def wait(self) -> None:
         """Until all that this thread asked of the GPU is done."""

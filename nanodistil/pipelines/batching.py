@@ -10,6 +10,7 @@ are read a window at a time, a small one first, so the first answer comes soon a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ class Pace(NamedTuple):
 
     tokens: int  # a batch
     window: int  # inputs that are read ahead at most
+    apart: Callable[[], None] | None = None  # two threads take turns at batches, and each begins with this
 
 
 ON_CPU = Pace(2048, 256)  # enough to keep every thread busy; the activations of one layer still fit a cache
@@ -36,10 +38,10 @@ def pace_of(model: Any) -> Pace:
     """The pace that suits the backend of a model.
 
     >>> from types import SimpleNamespace
-    >>> pace_of(SimpleNamespace(backend="cupy:1")).tokens
-    32768
+    >>> pace_of(SimpleNamespace(backend="numba")).tokens
+    2048
     """
-    return ON_GPU if model.backend.startswith("cupy") else ON_CPU
+    return ON_GPU._replace(apart=model.ops.apart) if model.backend.startswith("cupy") else ON_CPU
 
 
 class Prepared(NamedTuple):
@@ -111,10 +113,30 @@ def windows(inputs: Iterable[Any], longest: int) -> Iterator[list[Any]]:
 def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]], pace: Pace) -> list[Any]:
     """compute's result for every row, computed in batches of similar length."""
     results: list[Any] = [None] * len(rows)
-    for batch in batches([len(ids) for ids in rows], pace.tokens):
-        for i, result in zip(batch, computed([rows[i] for i in batch], compute), strict=True):
+
+    def one(batch: list[int]) -> list[Any]:
+        return computed([rows[i] for i in batch], compute)
+
+    work = list(batches([len(ids) for ids in rows], pace.tokens))
+    for batch, found in zip(work, in_turns(one, work, pace.apart), strict=True):
+        for i, result in zip(batch, found, strict=True):
             results[i] = result
     return results
+
+
+def in_turns(one: Callable[[Any], Any], work: list[Any], apart: Callable[[], None] | None) -> Iterator[Any]:
+    """one(piece) of every piece of work, in order; of two at once where each thread has somewhere to compute apart.
+
+    Whatever ends it early, an error or Ctrl-C, what was not begun is not done.
+    """
+    if apart is None or len(work) < 2:
+        yield from map(one, work)
+        return
+    threads = ThreadPoolExecutor(2, initializer=apart)
+    try:
+        yield from threads.map(one, work)
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def computed(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]]) -> list[Any]:

@@ -1,5 +1,8 @@
 """Batches of rows, and what becomes of one that is too large for the memory there is."""
 
+import threading
+from itertools import count
+
 import numpy as np
 import pytest
 
@@ -31,6 +34,29 @@ def test_one_row_that_does_not_fit_is_an_error():
 
     with pytest.raises(MemoryError, match="of the GPU"):
         by_length(rows(3, 4), compute, ON_CPU)
+
+
+def test_two_threads_take_turns():
+    """Each begins apart; results come in order, and of what was not begun when one failed nothing is done."""
+    apart, met, calls, done = [], threading.Barrier(2, timeout=60), count(), []
+
+    def compute(ids, real):
+        if next(calls) < 2:
+            met.wait()  # nobody would come if batches were done one after another
+        done.append(len(ids))
+        if ids.shape[1] == 9:
+            raise MemoryError("of the GPU")
+        return real.sum(1)
+
+    pace = ON_CPU._replace(tokens=4, apart=lambda: apart.append(threading.get_ident()))
+    assert by_length(rows(4, 2, 3, 1, 1, 2), compute, pace) == [4, 2, 3, 1, 1, 2]
+    assert len(set(apart)) == 2 and threading.get_ident() not in apart
+    done.clear()
+    with pytest.raises(MemoryError, match="of the GPU"):
+        by_length(rows(*[9] * 40), compute, pace)
+    assert len(done) < 40
+    by_length(rows(3), lambda ids, real: real.sum(1), pace)
+    assert len(apart) == 4  # one batch needs no threads
 
 
 def test_the_command_line_says_so(monkeypatch, capsys):

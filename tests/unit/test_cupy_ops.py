@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import TINY, random_tensors
+from small_pipelines import small
 
-from nanodistil import DeviceError, DistilBertForMaskedLM, InputError, MissingExtraError, backend
+from nanodistil import DeviceError, DistilBertForMaskedLM, InputError, MissingExtraError, backend, pipeline
 from nanodistil.cli.doctor import gpu as doctor_lines
 from nanodistil.kernels import numpy_ops
 from nanodistil.warmup import warm_up_gpu
@@ -172,6 +173,38 @@ def test_memory_is_given_back(cupy):
 
 
 @pytest.mark.sweep
+def test_batches_that_overlap(cupy, monkeypatch):
+    """Eight batches by two threads, each on a stream of its own: what one batch at a time gives."""
+    from nanodistil.pipelines import batching
+
+    model, tokenizer = small("DistilBertForSequenceClassification", "cupy")
+    run = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
+    texts = [" ".join(["a", "b", "c"] * n) for n in (1, 3, 2, 6, 5, 4, 1, 2)]
+    expected = [run(text) for text in texts]
+    monkeypatch.setattr(batching, "ON_GPU", batching.Pace(8, 64))
+    assert run(texts) == expected
+    assert len(model.ops.streams) == 2 and cupy.cuda.get_current_stream() == cupy.cuda.Stream.null
+
+
+def test_large_arrays_travel_by_pinned_memory(cupy, monkeypatch):
+    from nanodistil.kernels import cupy_ops
+
+    asked, pinned = [], cupy.cuda.alloc_pinned_memory
+    monkeypatch.setattr(cupy.cuda, "alloc_pinned_memory", lambda size: asked.append(size) or pinned(size))
+    for dtype in ("float32", "float16"):
+        ops = backend.load("cupy", dtype=dtype)
+        for shape in ((1, 7), (600, 500), (500, 600)):
+            x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+            fetched = ops.fetch(ops.send(x))
+            np.testing.assert_array_equal(fetched, x.astype(np.float32))
+            fetched += 1  # it is the caller's
+        assert ops.fetch(ops.send(x)[:, 3:90]).shape == (500, 87)
+    assert asked == [1 << 21] * 2  # 1.2 MB twice; half of that, and columns, go by themselves
+    monkeypatch.setattr(cupy_ops, "STAGED", (0, 1 << 10))
+    columns = ops.send(np.arange(12, dtype=np.float32).reshape(3, 4))[:, 1:3]
+    np.testing.assert_array_equal(ops.fetch(columns), [[1, 2], [5, 6], [9, 10]])
+
+
 def test_a_warmup_runs_both_sizes(cupy, caplog):
     caplog.set_level("INFO", "nanodistil.kernels")
     warmth = warm_up_gpu(["float16"])
