@@ -12,10 +12,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <initializer_list>
+#include <mutex>
 #include <set>
-#include <vector>
 
 namespace {
 
@@ -77,7 +78,8 @@ int choices[CHOICES];
 // when.
 thread_local void* capturing;  // the stream that does
 void (*tell)(int);
-std::vector<std::function<void()>> products_kept;
+std::deque<std::function<void()>> products_kept;
+std::mutex keeping_products;
 
 int refuse(const char* why) {
   complaint = why;
@@ -197,7 +199,12 @@ const char* emulated_complaint() { return complaint; }
 void emulated_choose(int choice, int value) { choices[choice] = value; }
 void emulated_tell(void (*whom)(int)) { tell = whom; }
 void emulated_capture(void* stream) { capturing = stream; }
-void emulated_replay(int number) { products_kept[number](); }
+void emulated_replay(int number) {
+  std::unique_lock lock(keeping_products);
+  auto& product = products_kept[number];  // stays where it is while others are kept
+  lock.unlock();
+  product();
+}
 long long emulated_count(int which) {
   const long long counts[] = {searches, checks, products, last_stream, (long long)alive.size()};
   return counts[which];
@@ -354,8 +361,11 @@ int cublasLtMatmul(void* handle, void* operation, const float* alpha, const void
       }
   };
   if (stream) {
+    std::unique_lock lock(keeping_products);
     products_kept.push_back(product);
-    tell(products_kept.size() - 1);
+    int number = products_kept.size() - 1;
+    lock.unlock();
+    tell(number);
   } else {
     product();
   }

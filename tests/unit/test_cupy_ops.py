@@ -172,7 +172,6 @@ def test_memory_is_given_back(cupy):
     assert cupy.get_default_memory_pool().total_bytes() == cupy.get_default_memory_pool().used_bytes()
 
 
-@pytest.mark.sweep
 def test_batches_that_overlap(cupy, monkeypatch):
     """Eight batches by two threads, each on a stream of its own: what one batch at a time gives."""
     from nanodistil.pipelines import batching
@@ -205,6 +204,7 @@ def test_large_arrays_travel_by_pinned_memory(cupy, monkeypatch):
     np.testing.assert_array_equal(ops.fetch(columns), [[1, 2], [5, 6], [9, 10]])
 
 
+@pytest.mark.sweep
 def test_a_warmup_runs_both_sizes(cupy, caplog):
     caplog.set_level("INFO", "nanodistil.kernels")
     warmth = warm_up_gpu(["float16"])

@@ -112,19 +112,19 @@ class ndarray:
         return len(self._host)
 
     def __repr__(self):
-        return repr(self._host)
+        return repr(self.get())
 
     def __bool__(self):
-        return bool(self._host)
+        return bool(self.get())
 
     def __int__(self):
-        return int(self._host)
+        return int(self.get())
 
     def __float__(self):
-        return float(self._host)
+        return float(self.get())
 
     def item(self):
-        return self._host.item()
+        return self.get().item()
 
     def get(self, stream=None, order="C", out=None, blocking=True):
         at_once("a copy to the host")
@@ -150,6 +150,8 @@ class ndarray:
         self._host.fill(host(value) if not isinstance(value, ndarray) else value.item())
 
     def __getitem__(self, key):
+        if any(isinstance(k, ndarray) for k in (key if isinstance(key, tuple) else (key,))):
+            at_once("indexing by an array")
         part = self._host[index(key)]
         if isinstance(part, np.ndarray) and part.base is not None and np.may_share_memory(part, self._host):
             return view_of(self, part)
@@ -164,7 +166,7 @@ class ndarray:
 
     def reshape(self, *shape):
         new = self._host.reshape(*shape)
-        return view_of(self, new) if np.shares_memory(new, self._host) or not new.size else device(new)
+        return view_of(self, new) if np.shares_memory(new, self._host) or not new.size else self.copy().reshape(*shape)
 
     def ravel(self):
         return self.reshape(-1)
@@ -176,9 +178,11 @@ class ndarray:
     def astype(self, dtype, copy=True):
         if not copy and self.dtype == np.dtype(dtype):
             return self
+        at_once("a conversion")
         return device(self._host.astype(dtype))
 
     def copy(self, order="C"):
+        at_once("a copy")
         return device(self._host.copy(order))
 
     def transpose(self, *axes):
@@ -206,8 +210,8 @@ def fresh(shape, dtype, cls=ndarray):
 
 
 def device(array):
-    """A NumPy array on the device: a copy between guards."""
-    at_once("an operation on arrays")
+    """A NumPy array on the device: a copy between guards. Whoever made it of others' numbers said `at_once` before."""
+    no_capture("an operation on arrays")
     new = fresh(array.shape, array.dtype)
     new._host[...] = array
     return new
@@ -215,9 +219,11 @@ def device(array):
 
 def binary(name, operation):
     def forwards(self, other):
+        at_once("arithmetic")
         return device(np.asarray(operation(self._host, host(other))))
 
     def backwards(self, other):
+        at_once("arithmetic")
         return device(np.asarray(operation(host(other), self._host)))
 
     def in_place(self, other):
@@ -233,7 +239,7 @@ def binary(name, operation):
 
 for name in ("add", "sub", "mul", "truediv", "eq", "ne", "lt", "le", "gt", "ge"):
     binary(name, getattr(operator, name))
-ndarray.__neg__ = lambda self: device(-self._host)
+ndarray.__neg__ = lambda self: ndarray.__mul__(self, -1)
 
 
 def empty(shape, dtype=float, order="C"):
@@ -258,6 +264,7 @@ def zeros_like(a, dtype=None, shape=None):
 
 
 def array(obj, dtype=None, copy=True):
+    at_once("a copy")
     return device(np.array(obj._host if isinstance(obj, ndarray) else obj, dtype))
 
 
@@ -285,6 +292,7 @@ def arange(start, stop=None, step=1, dtype=None):
 def concatenate(tup, axis=0):
     if not all(isinstance(a, ndarray) for a in tup):
         no_mixing(next(a for a in tup if not isinstance(a, ndarray)))
+    at_once("concatenate")
     return device(np.concatenate([a._host for a in tup], axis))
 
 
@@ -303,6 +311,7 @@ def matmul(a, b, out=None):
 
 
 def sort(a, axis=-1, kind=None):
+    at_once("sort")
     return device(np.sort(host(a), axis))
 
 

@@ -22,6 +22,7 @@ from . import memory
 from .emulation import EmulationError
 
 numbers = count(1)
+one_at_a_time = threading.RLock()  # around queues, and what stands in them: a thread may do another's work
 everybody = weakref.WeakSet()  # all streams that are not the default one
 captures = []  # functions that want to know of a stream that begins to capture, its ptr, or, 0, ends
 
@@ -72,15 +73,17 @@ class Stream:
     def submit(self, run):
         if self.null_stream:
             run()
-        else:
+            return
+        with one_at_a_time:
             self.queue.append(run)
 
     def finish(self, until=None):
         """Do what was asked for, or its first `until` things since the beginning."""
-        while self.queue and (until is None or self.done < until):
-            run = self.queue.pop(0)
-            self.done += 1
-            run()
+        with one_at_a_time:
+            while self.queue and (until is None or self.done < until):
+                run = self.queue.pop(0)
+                self.done += 1
+                run()
 
     def synchronize(self):
         no_capture("waiting", self)
@@ -129,7 +132,8 @@ class Event:
     def record(self, stream=None):
         no_capture("an event", stream)
         stream = stream or entered.current
-        self.after = stream, stream.done + len(stream.queue)
+        with one_at_a_time:
+            self.after = stream, stream.done + len(stream.queue)
         self.seconds = perf_counter()
 
     def synchronize(self):
