@@ -2,9 +2,9 @@
 
 The default stream does at once what it is asked. Any other does as little as it may: its work stands in a queue until
 somebody waits for it (an event, the stream, a copy to the host), as a GPU may be late. So what reads before it was told
-to wait finds poison or yesterday's numbers. Two exceptions are as late as the rules allow too: an operation that is no
-launch (arithmetic of arrays, copies to the host) first finishes its own stream, and memory that a pool gives out again
-is first left by everybody.
+to wait finds poison or yesterday's numbers. A GPU may also be early, and here sometimes is: an operation that is no
+launch (arithmetic of arrays, copies to the host) finishes its own stream first, and memory that a pool gives out again
+is left by everybody before.
 
 While a stream captures, a launch on it is checked and written down, with the addresses and numbers it was given, and
 nothing runs; a graph runs them in order, as often as it is asked. It keeps no array alive, as CUDA's does not: a launch
