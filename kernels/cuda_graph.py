@@ -52,7 +52,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cuda_source import cupy as cp
-from .cupy_ops import CupyOps, Stream, Table, blocks_of_queries
+from .cupy_ops import CupyOps, Table, blocks_of_queries, pinned
 
 Array = Any  # a cupy.ndarray
 Batch = Any  # what the encoder takes: ids, positions, starts, keep
@@ -150,7 +150,7 @@ class _Recording:
     def __init__(self, encode: Encode, like: Batch, ops: CupyOps, lane: _Lane, S: int, E: int) -> None:
         size = 16 * (S + E)  # bytes
         self.lane, self.copied = lane, cp.cuda.Event(disable_timing=True)
-        self.pinned = np.frombuffer(cp.cuda.alloc_pinned_memory(size), np.uint8, size)
+        self.pinned, self.with_copy = pinned((size,), np.uint8), ops.with_copy
         self.ids, self.positions, self.entries = _parts(self.pinned, S)
         lane.stream.wait_event(lane.last)
         with lane.stream, cp.cuda.using_allocator(lane.pool.malloc):
@@ -181,17 +181,14 @@ class _Recording:
         self.copied.synchronize()  # the last replay has read what is overwritten now
         self.pinned[:] = 0
         self.ids[:N], self.positions[:N], self.entries[: len(entries)] = ids, positions, entries
-        out = Stream((N, self.x.shape[1]), np.float32)
-        pairs = [(out, self.x)]
-        if self.x.rounded is not None:
-            out.rounded = cp.empty(out.shape, self.x.rounded.dtype)
-            pairs.append((out.rounded, self.x.rounded))
+        out, _ = self.with_copy((N, self.x.shape[1]))
         stream.wait_event(self.lane.last)
         self.inputs.data.copy_from_host_async(self.pinned.ctypes.data, self.pinned.nbytes, stream)
         self.copied.record(stream)
         self.graph.launch(stream)
-        for to, of in pairs:
-            to.data.copy_from_device_async(of.data, to.nbytes, stream)
+        for to, of in ((out, self.x), (out.rounded, self.x.rounded)):
+            if to is not None:
+                to.data.copy_from_device_async(of.data, to.nbytes, stream)
         self.lane.last.record(stream)
         return out
 

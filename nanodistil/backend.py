@@ -214,9 +214,11 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
 
 
 def graphs(name: str) -> Callable[..., Array | None] | None:
-    """What answers small batches from a recording (kernels/cuda_graph.py), for one model; None where nothing does."""
-    kind, device = kind_and_device(name)
-    return cast(Any, gpu_module("cuda_graph", device or 0).Graphs()) if kind == "cupy" else None
+    """What answers small batches from a recording (kernels/cuda_graph.py), for one model; None where nothing does.
+
+    After `load`, which has seen to it that there is a GPU.
+    """
+    return import_module("nanodistil.kernels.cuda_graph").Graphs() if name.startswith("cupy") else None
 
 
 @cache
@@ -228,7 +230,7 @@ def _on_gpu(device: int, dtype: str) -> Ops:
 
 
 def gpu_module(name: str, device: int = 0) -> ModuleType:
-    """A module of kernels/ that needs a GPU: "cupy_ops", "cupy_backward", "cuda_graph", or "gpu", which examines it.
+    """A module of kernels/ that needs a GPU: "cupy_ops", "cupy_backward", or "gpu", which examines it.
 
     Raises MissingExtraError where CuPy is not installed, DeviceError where it finds no GPU it can use.
     """

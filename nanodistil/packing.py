@@ -91,7 +91,7 @@ class Packing:
         def rows(values: NDArray[Any]) -> NDArray[Any]:  # (B, T) -> (N,), a copy
             return values.flatten() if whole else values[computed]
 
-        packed_ids = rows(ids)  # (N,)
+        packed_ids, keep = rows(ids), rows(real)  # (N,), (N,)
         V = config.vocab_size if vocabulary is None else vocabulary
         if packed_ids.size and (packed_ids.min() < 0 or packed_ids.max() >= V):
             worst = int(packed_ids.min() if packed_ids.min() < 0 else packed_ids.max())
@@ -101,7 +101,7 @@ class Packing:
                 ids=packed_ids.astype(np.int64, copy=False),
                 positions=rows(positions_of(position_ids, (B, T), config.max_position_embeddings)),
                 starts=np.concatenate([[0], computed.sum(axis=1).cumsum()]).astype(np.int64),
-                keep=None if rows(real).all() else rows(real),
+                keep=None if keep.all() else keep,
             ),
             computed,
         )

@@ -256,10 +256,8 @@ class Pretrained:
         look, places = None, None if looked_at is None else packing.rows(looked_at)
         send, fetch = self.ops.send, self.ops.fetch
 
-        def encode(
-            batch: model.Packed, ops: backends.Ops, tap: model.Tap = inner, look: model.Look | None = None
-        ) -> Array:
-            return model.encoder(batch, weights, self.config, ops, tap, look)
+        def encode(batch: model.Packed, ops: backends.Ops, look: model.Look | None = None) -> Array:
+            return model.encoder(batch, weights, self.config, ops, recorder, look)
 
         watched = tap is not None or bool(hidden or probs)
         plain = inputs_embeds is None and head_mask is None and not watched
@@ -268,7 +266,7 @@ class Pretrained:
             if places is not None and not watched:
                 look, places = packing.look(places)
                 look = look._replace(rows=send(look.rows))
-            x = encode(sent(packing.batch, send), self.ops, recorder, look)
+            x = encode(sent(packing.batch, send), self.ops, look)
         recorded = {
             "hidden_states": tuple(packing.unpack(fetch(recorder.seen[name])) for name in hidden) or None,
             "attentions": tuple(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from nanodistil.backend import Ints, Mask
 from nanodistil.weights.errors import InputError
 
 FIRST_WINDOW = 1  # inputs that are read ahead, at first
+AT_ONCE = 2  # batches, where they may be computed beside each other
 
 
 class Pace(NamedTuple):
@@ -27,7 +28,7 @@ class Pace(NamedTuple):
 
     tokens: int  # a batch
     window: int  # inputs that are read ahead at most
-    apart: Callable[[], None] | None = None  # two threads take turns at batches, and each begins with this
+    apart: Callable[[int], None] | None = None  # threads take turns at batches, and each begins by giving its number
 
 
 ON_CPU = Pace(2048, 256)  # enough to keep every thread busy; the activations of one layer still fit a cache
@@ -124,7 +125,7 @@ def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]], 
     return results
 
 
-def in_turns(one: Callable[[Any], Any], work: list[Any], apart: Callable[[], None] | None) -> Iterator[Any]:
+def in_turns(one: Callable[[Any], Any], work: list[Any], apart: Callable[[int], None] | None) -> Iterator[Any]:
     """one(piece) of every piece of work, in order; of two at once where each thread has somewhere to compute apart.
 
     Whatever ends it early, an error or Ctrl-C, what was not begun is not done.
@@ -132,7 +133,8 @@ def in_turns(one: Callable[[Any], Any], work: list[Any], apart: Callable[[], Non
     if apart is None or len(work) < 2:
         yield from map(one, work)
         return
-    threads = ThreadPoolExecutor(2, initializer=apart)
+    numbers = count()
+    threads = ThreadPoolExecutor(AT_ONCE, initializer=lambda: apart(next(numbers)))
     try:
         yield from threads.map(one, work)
     finally:

@@ -74,9 +74,10 @@ long long searches, checks, products, last_stream;
 enum Choice { NO_BIAS, CHECK_REFUSES, FORCE_TF32, FAIL_PRODUCT, FAIL_SEARCH, NOTHING_FOUND, CHOICES };
 int choices[CHOICES];
 
+thread_local void* capturing;  // this thread's stream that records a graph
+
 // The default stream makes its products at once. Another's are kept, and somebody is told the number of each, and says
 // when.
-thread_local void* capturing;  // the stream that does
 void (*tell)(int);
 std::deque<std::function<void()>> products_kept;
 std::mutex keeping_products;

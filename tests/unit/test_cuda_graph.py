@@ -37,13 +37,19 @@ def recordings(model):
     return set(model.graphs.recorded)
 
 
-def unrecorded(model, *args, **options):
-    """What the model answers launch by launch."""
+@contextlib.contextmanager
+def launch_by_launch(model):
     graphs, model.graphs = model.graphs, None
     try:
-        return model(*args, **options).logits
+        yield
     finally:
         model.graphs = graphs
+
+
+def unrecorded(model, *args, **options):
+    """What the model answers launch by launch."""
+    with launch_by_launch(model):
+        return model(*args, **options).logits
 
 
 def same(cupy, x, y):
@@ -91,9 +97,8 @@ def test_sizes_take_turns(cupy):
     assert recordings(run) == {(16, 1), (48, 1), (32, 2)}
     for state, (ids, mask), logits, truth in zip(states, cases, heads, expected, strict=True):
         same(cupy, logits, truth)
-        graphs, run.graphs = run.graphs, None
-        plain = run._encode(ids, mask, None, None, None).x
-        run.graphs = graphs
+        with launch_by_launch(run):
+            plain = run._encode(ids, mask, None, None, None).x
         same(cupy, state.get(), plain.get())
         same(cupy, state.rounded.get(), plain.rounded.get())
 

@@ -46,8 +46,6 @@ class Emulated:
 
     def keep(self, number):
         """A product was asked for on a stream that is not the default one: to write down, or to make at once."""
-        if not graphs.entered.current.is_capturing():
-            graphs.at_once("a product")
         graphs.launched("a product", [], lambda: self.library.emulated_replay(number))
         graphs.entered.current.finish()
 
