@@ -22,7 +22,7 @@ from transformers import DistilBertConfig as Config
 from nanodistil.weights.loading import load
 from nanodistil.weights.quantization import dequantize_rows, quantize_rows
 
-EMBEDDED = Path(__file__).parents[2] / "weights/nanodistil-mini"
+EMBEDDED = Path(__file__).parents[2] / "nanodistil/weights/nanodistil-mini"
 Rounding = Callable[[str, np.ndarray], tuple[np.ndarray, int]]  # name, matrix -> the matrix rounded, its bytes
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-MINI = Path(__file__).parents[2] / "weights" / "nanodistil-mini" / "vocab.txt"
+MINI = Path(__file__).parents[2] / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt"
 LINE = "Hello, I'm a [MASK] model."  # 9 tokens
 
 

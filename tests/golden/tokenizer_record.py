@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-VOCAB = HERE.parents[1] / "weights" / "nanodistil-mini" / "vocab.txt"
+VOCAB = HERE.parents[1] / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt"
 OUT = HERE / "tokenizer.json"
 
 CALLS: list[tuple[Any, Any, dict[str, Any]]] = [

@@ -40,7 +40,8 @@ def save(folder: Path, head: str, tokenizer: str, shared: Path, seed: int, posit
     import torch
     import transformers
 
-    source = ROOT / "weights" / "nanodistil-mini" if tokenizer == "mini" else shared / "data" / "tokenizers" / tokenizer
+    mini = ROOT / "nanodistil" / "weights" / "nanodistil-mini"
+    source = mini if tokenizer == "mini" else shared / "data" / "tokenizers" / tokenizer
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(source / "vocab.txt", folder)
     settings = {"do_lower_case": "uncased" in tokenizer or tokenizer == "mini", "model_max_length": positions}

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "tokenizers"
-MINI = ROOT / "weights" / "nanodistil-mini"
+MINI = ROOT / "nanodistil" / "weights" / "nanodistil-mini"
 Both = tuple[DistilBertTokenizer, Any]  # ours, theirs
 
 DIFFERENT = {

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
-MINI = ROOT / "weights" / "nanodistil-mini"
+MINI = ROOT / "nanodistil" / "weights" / "nanodistil-mini"
 ATTRIBUTES = [
     *("model_max_length", "clean_up_tokenization_spaces", "padding_side", "truncation_side", "model_input_names"),
     *("all_special_tokens", "all_special_ids", "mask_token", "mask_token_id", "pad_token_id", "special_tokens_map"),

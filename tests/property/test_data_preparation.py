@@ -18,7 +18,7 @@ from nanodistil.training.sequences import SHORT, Sequences
 from nanodistil.training.shards import read_shard
 from nanodistil.weights.errors import InputError
 
-VOCAB = Path(__file__).parents[2] / "weights" / "nanodistil-mini" / "vocab.txt"
+VOCAB = Path(__file__).parents[2] / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt"
 TOKENIZER = DistilBertTokenizer(VOCAB)
 texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), max_size=8)
 

@@ -15,7 +15,7 @@ from nanodistil.tokenization.truncation import Truncation, truncate
 from nanodistil.tokenization.wordpiece import Normalizer
 from nanodistil.weights.errors import NanoDistilError
 
-VOCAB = Path(__file__).parents[2] / "weights" / "nanodistil-mini" / "vocab.txt"
+VOCAB = Path(__file__).parents[2] / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt"
 TOKENIZER = DistilBertTokenizer(VOCAB)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 plain = st.text(string.ascii_letters + string.digits + " .,!?'", max_size=40)

@@ -13,7 +13,7 @@ from nanodistil.tokenization.explain import explain, reason, visible
 from nanodistil.tokenization.wordpiece import WordPiece
 from nanodistil.weights.errors import InputError
 
-MINI = Path(__file__).parents[2] / "weights" / "nanodistil-mini" / "vocab.txt"
+MINI = Path(__file__).parents[2] / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt"
 
 
 @pytest.mark.filterwarnings("ignore:.*capitals:UserWarning")

@@ -22,7 +22,7 @@ from nanodistil.training.shards import read_index, read_shard
 from nanodistil.training.token_counts import read_token_counts, token_counts, write_token_counts
 from nanodistil.weights.errors import CheckpointError, InputError
 
-VOCAB = Path(__file__).parents[2] / "weights" / "nanodistil-mini" / "vocab.txt"
+VOCAB = Path(__file__).parents[2] / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt"
 TEXTS = ["Hello world!", "", "A [MASK] and a [SEP].", " \t", "\u200b", "naïve café", "x " * 40, "one more"]
 
 

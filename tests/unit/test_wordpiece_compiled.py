@@ -27,7 +27,7 @@ from nanodistil.tokenization.code_points import code_points
 from nanodistil.tokenization.scanner import Scanner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*capitals:UserWarning")
-MINI = Path(__file__).parents[2] / "weights" / "nanodistil-mini" / "vocab.txt"
+MINI = Path(__file__).parents[2] / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt"
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 EVERYTHING = dict.fromkeys(
