@@ -1,4 +1,4 @@
-"""What is built from the tree: also from one without links, as a clone on Windows may be, and as a zip from a forge is."""
+"""What is built from the tree, also from one without links, as a clone on Windows or an unpacked zip may be."""
 
 import subprocess
 import sys
