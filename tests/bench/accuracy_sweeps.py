@@ -13,7 +13,7 @@ ulp: the distance between the result and the exact value, in units of the exact 
 round either way, so 0.5 is perfection. exp is asked for x <= 0 only, and below LOWEST its result is 0 by design (there
 the distance is given in absolute terms). GELU's result for negative x is a product with a tail that falls to 0, where
 "relative to the result" asks more than the encoder needs; both are printed: ulp of the result, and the error over |x|,
-which is what the README's exactness rests on.
+which is what docs/exactness.md rests on.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python tests/bench/peers.py                                      everything, some minutes
     python tests/bench/peers.py --shapes 1x8 8x128 --engines OpenVINO --budget 3
-    python tests/bench/peers.py --results speed.json --markdown      keep the cells of several runs; write the README
+    python tests/bench/peers.py --results speed.json --markdown      keep the cells of several runs; write docs/speed.md
 
 Needs torch, transformers, onnx, onnxruntime, openvino, and nncf for OpenVINO's int8; an engine that is not installed is
 left out. Nothing is downloaded: the weights are random, which costs the same time.
@@ -33,15 +33,15 @@ from typing import Any
 
 import engines
 import numpy as np
+import proofs
 from engines import THREADS, Files, Variant
 
 import nanodistil
 from nanodistil import backend
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "speed.md"
 CORPUS = ROOT.parent / "shared" / "data" / "corpus" / "wiki.valid.txt.xz"
-BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 SHAPES = ["1x8", "1x16", "1x128", "1x384", "8x128", "32x128"]
 TASKS = {"fill-mask 1x9": "masked_lm", "classify 8x128": "classifier"}
 PAUSE = 0.02  # seconds between two engines
@@ -204,7 +204,7 @@ def table(cells: dict[str, Cell], columns: list[str], base: str) -> list[str]:
 
 
 def markdown(cells: dict[str, Cell]) -> str:
-    """The README's section between its markers."""
+    """The section of docs/speed.md between its markers."""
     order = [*SHAPES, *TASKS, "ragged"]
     cells = {n: cells[n] for n in sorted(cells, key=lambda n: order.index(n) if n in order else len(order))}
     encoder = {n: c for n, c in cells.items() if "peak" in c and n not in TASKS}
@@ -212,7 +212,6 @@ def markdown(cells: dict[str, Cell]) -> str:
     versions = ", ".join(f"{p} {version(p).split('+')[0]}" for p in packages)
     cpu = backend.instrument("diagnosis").cpu()
     lines = [
-        BEGIN,
         f"Full-size model, {THREADS} threads on {cpu['name']} ({cpu['llvm']}, {platform.machine()}), medians of turns",
         f"in one process, each peer in its fastest way ({versions}).",
         "In brackets: how many times as long as ours in the same round. Rows are sentences x tokens through the whole",
@@ -238,13 +237,7 @@ def markdown(cells: dict[str, Cell]) -> str:
             f"ragged: {cell['rounds']} batches of 32 lines of Wikipedia in file order; {cell['tokens']:,} tokens, "
             f"{cell['padded']:,} with the padding.",
         ]
-    return "\n".join([*lines, END])
-
-
-def write(text: str) -> None:
-    readme = README.read_text(encoding="utf-8")
-    before, after = readme.index(BEGIN), readme.index(END) + len(END)
-    README.write_text(readme[:before] + text + readme[after:], encoding="utf-8")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -259,7 +252,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th of the 16 ragged batches")
     parser.add_argument("--models", type=Path, help="keep the random model and its ONNX files here")
     parser.add_argument("--results", type=Path, help="a JSON file that keeps the cells of several runs")
-    parser.add_argument("--markdown", action="store_true", help="write the README's table")
+    parser.add_argument("--markdown", action="store_true", help="write the table of docs/speed.md")
     args = parser.parse_args()
     backend.load("numba", THREADS)
     with tempfile.TemporaryDirectory() as name:
@@ -287,7 +280,7 @@ def main() -> None:
         if "ragged" in args.tasks and args.corpus.exists():
             keep("ragged", ragged(candidates, args.corpus, args.every))
     if args.markdown:
-        write(markdown(cells))
+        proofs.put(PAGE, "speed", markdown(cells))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python tests/bench/training.py                            8 passages of 128 tokens, all four engines
     python tests/bench/training.py --batch 16 --rounds 5
-    python tests/bench/training.py --markdown                 write the README's table, with memory
+    python tests/bench/training.py --markdown                 write the table of docs/speed.md, with memory
 
 A step is what DistilBERT's train.py does with one batch: the teacher's forward pass, the student's with dropout, soft
 targets at every token (alpha_ce 5), masked words (alpha_mlm 2), the cosine of the hidden states (alpha_cos 1), the
@@ -29,6 +29,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import proofs
 
 from nanodistil import backend
 
@@ -36,8 +37,7 @@ ALPHAS = {"ce": 5.0, "mlm": 2.0, "cos": 1.0}
 TEMPERATURE, CLIP, MASKED = 2.0, 5.0, 0.15
 ADAM = {"lr": 5e-4, "betas": (0.9, 0.98), "eps": 1e-6}
 V, MASK = 30522, 103
-README = Path(__file__).resolve().parent.parent.parent / "README.md"
-BEGIN, END = "<!-- training speed -->", "<!-- /training speed -->"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "speed.md"
 
 Step = Callable[[], float]
 
@@ -157,7 +157,6 @@ def table(seconds: dict[str, list[float]], memory: dict[str, float], args: argpa
     cpu = backend.instrument("diagnosis").cpu()
     versions = ", ".join(f"{p} {version(p).split('+')[0]}" for p in ("torch", "transformers", "numba"))
     lines = [
-        BEGIN,
         f"A step of distilling a full-size student from a teacher of BERT-base's size: {args.batch} passages of "
         f"{args.tokens} tokens,",
         f"{args.threads} threads on {cpu['name']} ({cpu['llvm']}, {platform.machine()}), medians of turns in one",
@@ -170,7 +169,7 @@ def table(seconds: dict[str, list[float]], memory: dict[str, float], args: argpa
         ratio = median(t / m for t, m in zip(times, seconds["nanodistil"], strict=True))
         speed = args.batch * args.tokens / median(times)
         lines.append(f"| {name} | {median(times):.2f} | {speed:.0f} | {memory[name]:.1f} GB | {ratio:.2f} |")
-    return "\n".join([*lines, END])
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -179,7 +178,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--markdown", action="store_true", help="write the README's table")
+    parser.add_argument("--markdown", action="store_true", help="write the table of docs/speed.md")
     parser.add_argument("--alone", choices=list(ENGINES), help=argparse.SUPPRESS)
     args = parser.parse_args()
     ids, labels = data(args.batch, args.tokens)
@@ -191,9 +190,7 @@ def main() -> None:
     text = table(seconds, memory, args)
     print(text)
     if args.markdown:
-        readme = README.read_text(encoding="utf-8")
-        before, after = readme.index(BEGIN), readme.index(END) + len(END)
-        README.write_text(readme[:before] + text + readme[after:], encoding="utf-8")
+        proofs.put(PAGE, "training speed", text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A full-size random model in transformers and here: whose float32 is closer to float64?
 
-Used by test_model_parity.py, which judges, and by exactness.py, which writes the README's table.
+Used by test_model_parity.py, which judges, and by exactness.py, which writes the table of docs/exactness.md.
 """
 
 from pathlib import Path

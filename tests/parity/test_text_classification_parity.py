@@ -114,7 +114,7 @@ def test_what_the_config_may_ask_for(tmp_path, shared):
 
 
 def test_what_upstream_gets_wrong(tmp_path, shared):
-    """Each of these has its row in the README's table of differences."""
+    """Each of these has its row in docs/differences.md."""
     folder = save(tmp_path, shared, "ForSequenceClassification", num_labels=2)
     ours, upstream = pipeline("text-classification", model=folder), theirs("text-classification", folder)
     with pytest.raises(KeyError, match="DEFAULT"):

@@ -117,7 +117,7 @@ def test_what_raises_there_raises_here(both):
 
 
 def test_large_logits_overflow_upstream_and_not_here(tmp_path, shared):
-    """A row of the README's table of differences."""
+    """A row of docs/differences.md."""
     names = {0: "entailment", 1: "contradiction"}
     folder = save(
         tmp_path, shared, "ForSequenceClassification", 3, 2.0, id2label=names, label2id={n: i for i, n in names.items()}

@@ -1,21 +1,24 @@
-"""Writes the README's exactness table: measured here and now against PyTorch, not claimed.
+"""Writes the table of docs/exactness.md: measured here and now against PyTorch, not claimed.
 
-python tests/parity/exactness.py        (needs the [parity] extra; a minute or two)
+python tests/bench/exactness.py        (needs the [parity] extra; a minute or two)
 """
 
 import platform
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import proofs
 import torch
 import transformers
-from full_size import SHAPES, batch, errors, our_run, save_random_model
 
 from nanodistil import DistilBertForMaskedLM
 
-README = Path(__file__).resolve().parent.parent.parent / "README.md"
-BEGIN, END = "<!-- exactness -->", "<!-- /exactness -->"
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "parity"))  # the measure is the one that the parity tests judge by
+from full_size import SHAPES, batch, errors, our_run, save_random_model  # noqa: E402
+
 COLUMNS = ["torch float32", "numpy float32", "numba float32", "numpy float64"]
 
 
@@ -37,7 +40,6 @@ def main():
         table = errors(folder)
         spreads = {backend: spread(folder, backend) for backend in ("numpy", "numba")}
     lines = [
-        BEGIN,
         "Largest error of the logits against PyTorch in float64, full-size random model, padding and masked positions",
         f"included (transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, "
         f"numpy {np.__version__}, {platform.machine()}):",
@@ -60,11 +62,8 @@ def main():
         "The logits of a sentence alone and in a batch: numba "
         f"{'bitwise equal' if spreads['numba'] == 0 else spreads['numba']}; "
         f"numpy, whose BLAS promises nothing, up to {spreads['numpy']:.1e} apart.",
-        END,
     ]
-    text = README.read_text(encoding="utf-8")
-    before, after = text.index(BEGIN), text.index(END) + len(END)
-    README.write_text(text[:before] + "\n".join(lines) + text[after:], encoding="utf-8")
+    proofs.put(ROOT / "docs" / "exactness.md", "exactness", "\n".join(lines))
     print("\n".join(lines))
 
 
