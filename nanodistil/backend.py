@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nanodistil.weights.errors import DeviceError, InputError, MissingExtraError
+from nanodistil.weights.errors import DeviceError, InputError, MissingExtraError, excerpt
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
@@ -143,15 +143,17 @@ def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
     except TypeError:
         wanted = str(dtype)
     if wanted not in known:
-        raise InputError(f"dtype {wanted!r} is not one of {', '.join(dict.fromkeys(known))}")
+        raise InputError(f"dtype {excerpt(wanted)} is not one of {', '.join(dict.fromkeys(known))}")
     if name is None:
         able = [b for b, dtypes in BACKENDS.items() if wanted in dtypes]
         name = "numba" if "numba" in able and (find_spec("numba") or "numpy" not in able) else able[0]
     kind, device = kind_and_device(name)
     if kind not in BACKENDS or device is None:
-        raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)} (cupy:1 for the second GPU)")
+        raise InputError(
+            f"unknown backend {excerpt(name)}: choose one of {', '.join(BACKENDS)} (cupy:1 for the second GPU)"
+        )
     if wanted not in BACKENDS[kind]:
-        able = [f"backend={b!r}" for b, dtypes in BACKENDS.items() if wanted in dtypes]
+        able = [f"backend={excerpt(b)}" for b, dtypes in BACKENDS.items() if wanted in dtypes]
         raise InputError(
             f"the {kind} backend computes in {' or '.join(BACKENDS[kind])}, not {wanted}; use {' or '.join(able)}"
         )
@@ -178,7 +180,7 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
     environment before Python starts).
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads must be a whole number of at least 1, not {threads!r}")
+        raise InputError(f"threads must be a whole number of at least 1, not {excerpt(threads)}")
     if name == "numba" and find_spec("numba") is None:
         raise MissingExtraError('the numba backend needs numba: pip install numba, or use backend="numpy"')
     if threads is not None and name == "numpy":

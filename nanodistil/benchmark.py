@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from nanodistil.backend import gpu_module, instrument, kind_and_device
-from nanodistil.weights.errors import InputError, MissingExtraError
+from nanodistil.weights.errors import InputError, MissingExtraError, excerpt
 
 LADDER_SHAPE = (128, 768, 3072)  # N, I, O: one sentence of 128 tokens through lin1 of the official model
 
@@ -157,7 +157,7 @@ def shape_of(text: str) -> tuple[int, int]:
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.isascii() and p.isdigit() and 0 < int(p) <= 1 << 16 for p in parts):
-        raise InputError(f"a shape is sentences x tokens, such as 8x128, not {text!r}")
+        raise InputError(f"a shape is sentences x tokens, such as 8x128, not {excerpt(text)}")
     return int(parts[0]), int(parts[1])
 
 

@@ -7,12 +7,12 @@ file: nothing is allocated from a number that has not been checked here.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.errors import CheckpointError, excerpt
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 ACTIVATIONS = (  # transformers' names
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
@@ -82,13 +82,17 @@ class DistilBertConfig:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise CheckpointError(f"config: {name} is {value}, outside {low} to {high}")
+                raise CheckpointError(f"config: {name} is {excerpt(value)}, outside {low} to {high}")
         if self.dim % self.n_heads:
             raise CheckpointError(f"config: dim {self.dim} cannot be divided among n_heads {self.n_heads}")
         if self.activation not in ACTIVATIONS:
-            raise CheckpointError(f"config: activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
+            raise CheckpointError(
+                f"config: activation {excerpt(self.activation)} is not one of {', '.join(ACTIVATIONS)}"
+            )
         if self.problem_type not in PROBLEM_TYPES:
-            raise CheckpointError(f"config: problem_type {self.problem_type!r} is not one of {PROBLEM_TYPES[1:]}")
+            raise CheckpointError(
+                f"config: problem_type {excerpt(self.problem_type)} is not one of {PROBLEM_TYPES[1:]}"
+            )
         if sorted(self.id2label) != list(range(len(self.id2label))):
             raise CheckpointError(
                 f"config: id2label should number its labels from 0, not {str(list(self.id2label))[:40]}"
@@ -116,7 +120,7 @@ class DistilBertConfig:
         if model_type != "distilbert":
             more = "; a BERT is loaded by nanodistil.family.bert, as a teacher" if model_type == "bert" else ""
             kind = str(model_type)[:40]
-            raise CheckpointError(f"this is a {kind!r} model; nanodistil runs model_type 'distilbert'{more}")
+            raise CheckpointError(f"this is a {excerpt(kind)} model; nanodistil runs model_type 'distilbert'{more}")
         known = {f.name for f in fields(cls)} - {"extra"}
         values = {
             k: v for k, v in values.items() if k != "pad_token_id" or v is not None
@@ -135,7 +139,7 @@ class DistilBertConfig:
     @classmethod
     def from_json_file(cls, path: str | Path) -> DistilBertConfig:
         """A config from a config.json. Raises CheckpointError where the file is missing, too large or not such JSON."""
-        return cls.from_dict(read_json(Path(path)))
+        return cls.from_dict(read_json(Path(path), FOR_CONFIG))
 
     @classmethod
     def from_pretrained(
@@ -176,7 +180,10 @@ class DistilBertConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict, with `model_type`, `label2id` and what else the file said, ready for json.dump."""
-        values = asdict(self)
+        values = {
+            f.name: getattr(self, f.name) for f in fields(self)
+        }  # not asdict: it would copy `extra` to its depths
+        values["id2label"] = dict(self.id2label)
         if not self.pruned_heads:  # transformers 5 does not know it
             del values["pruned_heads"]
         return {**values.pop("extra"), "model_type": "distilbert", **values, "label2id": self.label2id}
@@ -189,7 +196,7 @@ def unnamed_labels(count: Any) -> dict[int, str]:
     {0: 'LABEL_0', 1: 'LABEL_1'}
     """
     if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= MAX_LABELS:
-        raise CheckpointError(f"config: num_labels should be a number from 1 to {MAX_LABELS}, not {str(count)[:40]!r}")
+        raise CheckpointError(f"config: num_labels should be a number from 1 to {MAX_LABELS}, not {excerpt(count)}")
     return {i: f"LABEL_{i}" for i in range(count)}
 
 
@@ -201,15 +208,15 @@ def check_type(name: str, value: Any, annotation: Any) -> None:
     if optional and value is None:
         return
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise CheckpointError(f"config: {name} should be {annotation}, not {str(value)[:40]!r}")
+        raise CheckpointError(f"config: {name} should be {annotation}, not {excerpt(value)}")
 
 
 def labels_of(value: Any) -> dict[int, str]:
     """id2label with integer keys: JSON has only strings for them."""
     try:
         labels = {int(k): str(v) for k, v in value.items()}
-    except (AttributeError, ValueError):
-        raise CheckpointError(f"config: id2label should map numbers to names, not {str(value)[:40]!r}") from None
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise CheckpointError(f"config: id2label should map numbers to names, not {excerpt(value)}") from None
     if not 0 < len(labels) <= MAX_LABELS:
         raise CheckpointError(f"config: id2label has {len(labels)} labels, not 1 to {MAX_LABELS}")
     return labels
@@ -219,5 +226,5 @@ def pruned_of(value: Any) -> dict[int, list[int]]:
     """pruned_heads with integer keys."""
     try:
         return {int(k): sorted({int(h) for h in heads}) for k, heads in value.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise CheckpointError(f"config: pruned_heads should map layers to heads, not {str(value)[:40]!r}") from None
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise CheckpointError(f"config: pruned_heads should map layers to heads, not {excerpt(value)}") from None

@@ -23,7 +23,7 @@ from nanodistil.backend import Array
 from nanodistil.config import ALIASES, DistilBertConfig, unnamed_labels
 from nanodistil.packing import Packing, sent
 from nanodistil.taps import HeadMask, Recorder, as_tap
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import lay_out, read_back
 from nanodistil.weights.names import expected, filed
@@ -302,7 +302,9 @@ def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBer
     fields = {*DistilBertConfig.__dataclass_fields__, *ALIASES, "num_labels", "label2id"} - {"extra"}
     unknown = [name for name in overrides if name not in fields]
     if unknown:
-        raise InputError(f"{unknown[0]!r} is no argument of from_pretrained and no field of a DistilBERT's config")
+        raise InputError(
+            f"{excerpt(unknown[0])} is no argument of from_pretrained and no field of a DistilBERT's config"
+        )
     values = {ALIASES.get(name, name): value for name, value in overrides.items()}
     count, labels, by_label = (values.pop(name, None) for name in ("num_labels", "id2label", "label2id"))
     try:
@@ -316,5 +318,7 @@ def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBer
     except (CheckpointError, AttributeError, TypeError) as error:
         raise InputError(f"from_pretrained: {error}") from None
     if count is not None and count != changed.num_labels:
-        raise InputError(f"num_labels is {count!r} and id2label names {changed.num_labels}; leave out one of them")
+        raise InputError(
+            f"num_labels is {excerpt(count)} and id2label names {changed.num_labels}; leave out one of them"
+        )
     return changed

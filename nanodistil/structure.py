@@ -15,7 +15,7 @@ import numpy as np
 
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.initial import sinusoidal
 
 Tensors = dict[str, Array]
@@ -61,7 +61,7 @@ def rounded_up(size: int, multiple: int | None) -> int:
     """`size`, up to the next multiple. Raises InputError for numbers that cannot be."""
     for number in (size, 1 if multiple is None else multiple):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise InputError(f"a size must be a whole number of at least 1, not {number!r}")
+            raise InputError(f"a size must be a whole number of at least 1, not {excerpt(number)}")
     return int(size) if multiple is None else -(-int(size) // int(multiple)) * int(multiple)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 HELP = "make a student out of some of a teacher's layers, to distil into"
 EXAMPLES = """examples:
@@ -83,4 +83,6 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
-        raise InputError(f"--layers takes numbers with commas between them, such as 0,2,4, not {text[:40]!r}") from None
+        raise InputError(
+            f"--layers takes numbers with commas between them, such as 0,2,4, not {excerpt(text)}"
+        ) from None

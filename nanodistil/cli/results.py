@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
+from nanodistil.weights.small_files import parsed
 
 FORMS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}  # by the name of a file
 
@@ -156,7 +157,7 @@ def whole_lines(path: str) -> tuple[int, int]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        json.loads(last)
+        parsed(last)
     except ValueError:
         raise InputError(f"line {count} of {path} is not JSON: it cannot be resumed") from None
     return count, size

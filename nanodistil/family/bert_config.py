@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nanodistil.config import DistilBertConfig, check_type, labels_of, pruned_of, unnamed_labels
-from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.errors import CheckpointError, excerpt
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 DISTILBERT = {  # field -> what DistilBERT calls it; those not listed have the same name
     "hidden_size": "dim",
@@ -73,7 +73,7 @@ class BertConfig:
             raise CheckpointError(f"config: layer_norm_eps is {self.layer_norm_eps}; only BERT's own 1e-12 is computed")
         if self.position_embedding_type != "absolute":
             kind = self.position_embedding_type[:40]
-            raise CheckpointError(f"config: position_embedding_type is {kind!r}; only 'absolute' is computed")
+            raise CheckpointError(f"config: position_embedding_type is {excerpt(kind)}; only 'absolute' is computed")
         if self.is_decoder:
             raise CheckpointError("config: is_decoder is true; only encoders are computed")
         if not 1 <= self.type_vocab_size <= MAX_PLACES // max(1, self.max_position_embeddings):
@@ -102,7 +102,7 @@ class BertConfig:
         """
         model_type = values.get("model_type", "bert")  # files of 2018 and 2019 have none
         if model_type != "bert":
-            raise CheckpointError(f"this is a {str(model_type)[:40]!r} model, and model_type 'bert' is wanted")
+            raise CheckpointError(f"this is a {excerpt(model_type)} model, and model_type 'bert' is wanted")
         values = {k: v for k, v in values.items() if k != "pad_token_id" or v is not None}
         known = {f.name for f in fields(cls)} - {"extra"}
         found = {k: v for k, v in values.items() if k in known}
@@ -118,7 +118,7 @@ class BertConfig:
     @classmethod
     def from_json_file(cls, path: str | Path) -> BertConfig:
         """A config from a config.json. Raises CheckpointError where the file is missing, too large or not such JSON."""
-        return cls.from_dict(read_json(Path(path)))
+        return cls.from_dict(read_json(Path(path), FOR_CONFIG))
 
     @property
     def num_labels(self) -> int:

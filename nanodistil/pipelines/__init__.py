@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import DTypeLike
 
 from nanodistil.pipelines.preset import Preset
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 if TYPE_CHECKING:
     from nanodistil.pretrained import Pretrained
@@ -78,7 +78,7 @@ def pipeline(
 
     task = ALIASES.get(task, task) if isinstance(task, str) else task
     if not isinstance(task, str) or task not in TASKS:
-        raise InputError(f"unknown task {task!r}: choose one of {', '.join([*TASKS, *ALIASES])}")
+        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join([*TASKS, *ALIASES])}")
     module, name, head = TASKS[task]
     source: dict[str, Any] = {
         "revision": revision,

@@ -28,7 +28,7 @@ from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import checked_options, row_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 BEAMS = 16  # joint fillings that are pursued, where nothing is said
 
@@ -218,7 +218,7 @@ class FillMaskPipeline:
     def _top_k(self, top_k: int | None) -> int:
         top_k, V = 5 if top_k is None else top_k, self.model.config.vocab_size
         if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 0 <= top_k <= V:
-            raise InputError(f"top_k must be a whole number from 0 to {V}, not {top_k!r}")
+            raise InputError(f"top_k must be a whole number from 0 to {V}, not {excerpt(top_k)}")
         return int(top_k)
 
     def _target_ids(self, targets: str | list[str]) -> Ints:
@@ -228,7 +228,9 @@ class FillMaskPipeline:
             ids.append(pieces[0])
             if name not in vocabulary:
                 piece = self.tokenizer.convert_ids_to_tokens(pieces[0])
-                warnings.warn(f"the target {name!r} is not in the vocabulary; {piece!r} stands for it", stacklevel=4)
+                warnings.warn(
+                    f"the target {excerpt(name)} is not in the vocabulary; {excerpt(piece)} stands for it", stacklevel=4
+                )
         return np.array(list(dict.fromkeys(ids)), np.int64)
 
     def _target_words(self, targets: str | list[str]) -> list[list[int]]:
@@ -236,7 +238,7 @@ class FillMaskPipeline:
         spelled = self._spelled(targets)
         for name, pieces in spelled:
             if self.tokenizer.unk_token_id in pieces:
-                raise InputError(f"the target {name!r} cannot be spelled in pieces of the vocabulary")
+                raise InputError(f"the target {excerpt(name)} cannot be spelled in pieces of the vocabulary")
         return [list(pieces) for pieces in dict.fromkeys(tuple(pieces) for _, pieces in spelled)]
 
     def _spelled(self, targets: str | list[str]) -> list[tuple[str, list[int]]]:
@@ -249,13 +251,15 @@ class FillMaskPipeline:
             if not isinstance(name, str):
                 raise InputError(f"targets must be strings, not {type(name).__name__}")
             if self.tokenizer.mask_token in name:
-                raise InputError(f"the target {name!r} holds {self.tokenizer.mask_token}: is it a text?")
+                raise InputError(f"the target {excerpt(name)} holds {self.tokenizer.mask_token}: is it a text?")
             inside = name in vocabulary
             pieces = [vocabulary[name]] if inside else self.tokenizer(name, add_special_tokens=False)["input_ids"]
             if pieces:
                 spelled.append((name, pieces))
             else:
-                warnings.warn(f"the target {name!r} has no pieces in the vocabulary and is left out", stacklevel=4)
+                warnings.warn(
+                    f"the target {excerpt(name)} has no pieces in the vocabulary and is left out", stacklevel=4
+                )
         if not spelled:
             raise InputError("targets names no word of the vocabulary")
         return spelled

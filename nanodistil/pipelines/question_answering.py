@@ -29,7 +29,7 @@ from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.spans import best_spans
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 LONGEST_WINDOW, LONGEST_OVERLAP = 384, 128  # in tokens, where nothing is said
 
@@ -241,7 +241,7 @@ def sole_input(args: tuple[Any, ...], question: Any, context: Any, data: Any, X:
     if hasattr(inputs, "question_text"):
         return [inputs]
     if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
-        raise InputError(f"a question needs its context: pass question=... and context=..., not {str(inputs)[:40]!r}")
+        raise InputError(f"a question needs its context: pass question=... and context=..., not {excerpt(inputs)}")
     return list(inputs) if isinstance(inputs, list | tuple) else inputs
 
 

@@ -24,7 +24,7 @@ from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": sigmoid, "softmax": softmax, "none": np.asarray}
 UNSET = ""  # top_k where it is not given: None means all
@@ -116,7 +116,7 @@ class TextClassificationPipeline:
             else:
                 name = "softmax"
         if name.lower() not in FUNCTIONS:
-            raise InputError(f"function_to_apply={name!r}: must be one of {', '.join(FUNCTIONS)}, default")
+            raise InputError(f"function_to_apply={excerpt(name)}: must be one of {', '.join(FUNCTIONS)}, default")
         return FUNCTIONS[name.lower()]
 
     def _classify(self, inputs: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:

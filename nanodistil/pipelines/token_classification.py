@@ -29,7 +29,7 @@ from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 Span = tuple[int, int]
 Item = tuple[Any, Any]  # a text or its words, and the offsets of its tokens where somebody gave them
@@ -124,17 +124,17 @@ class TokenClassificationPipeline:
     ) -> Settings:
         if grouped_entities is not None or ignore_subwords is not None:
             aggregation_strategy = ("first" if ignore_subwords else "simple") if grouped_entities else "none"
-            message = f"grouped_entities and ignore_subwords are old: say aggregation_strategy={aggregation_strategy!r}"
+            message = f"grouped_entities and ignore_subwords are old: say {aggregation_strategy=}"
             warnings.warn(message, stacklevel=3)
         strategy = "none" if aggregation_strategy is None else aggregation_strategy
         if not isinstance(strategy, str) or strategy.lower() not in STRATEGIES:
-            raise InputError(f"aggregation_strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
+            raise InputError(f"aggregation_strategy must be one of {', '.join(STRATEGIES)}, not {excerpt(strategy)}")
         ignored = ["O"] if ignore_labels is None else ignore_labels
         if isinstance(ignored, str) or not isinstance(ignored, Iterable):
-            raise InputError(f'ignore_labels must be a list of labels such as ["O"], not {ignored!r}')
+            raise InputError(f'ignore_labels must be a list of labels such as ["O"], not {excerpt(ignored)}')
         if stride is not None:
             if isinstance(stride, bool) or not isinstance(stride, int | np.integer) or not 0 <= stride < self.limit - 2:
-                raise InputError(f"stride must be a whole number from 0 to {self.limit - 3}, not {stride!r}")
+                raise InputError(f"stride must be a whole number from 0 to {self.limit - 3}, not {excerpt(stride)}")
             if aggregation_strategy is not None and strategy.lower() == "none":
                 raise InputError('stride goes with an aggregation_strategy other than "none"')
             if truncation:
@@ -142,7 +142,7 @@ class TokenClassificationPipeline:
         if delimiter is not None and not isinstance(delimiter, str):
             raise InputError(f"delimiter must be a string, not {type(delimiter).__name__}")
         if word not in ("original", "tokens"):
-            raise InputError(f'word must be "original" or "tokens", not {word!r}')
+            raise InputError(f'word must be "original" or "tokens", not {excerpt(word)}')
         between = (" " if delimiter is None else delimiter) if is_split_into_words else None
         labels = frozenset(map(str, ignored))
         return Settings(strategy.lower(), labels, stride, between, bool(truncation), word == "tokens")

@@ -16,7 +16,7 @@ from nanodistil.backend import Ints, Mask
 from nanodistil.pipelines.pairing import longest_row
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 OPTIONS = (
     "add_special_tokens", "padding", "truncation", "max_length", "pad_to_multiple_of", "padding_side", "verbose",
@@ -37,7 +37,7 @@ def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
     for name in options:
         if name not in OPTIONS:
             raise InputError(
-                f"{name!r} is no argument of this pipeline, nor one of the tokenizer's that it takes: "
+                f"{excerpt(name)} is no argument of this pipeline, nor one of the tokenizer's that it takes: "
                 f"{', '.join(OPTIONS)}"
             )
     return options

@@ -26,7 +26,7 @@ from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.pipelines.tokens import encoded
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 TEMPLATE = "This example is {}."
 
@@ -141,7 +141,7 @@ class ZeroShotClassificationPipeline:
         except InputError:
             ids, _ = encoded(self.model, self.tokenizer, pair, None, name, {})
         if len(ids) > self.model.config.max_position_embeddings:
-            raise InputError(f"{name}: the hypothesis {hypothesis[:40]!r} leaves no room for a text; shorten it")
+            raise InputError(f"{name}: the hypothesis {excerpt(hypothesis)} leaves no room for a text; shorten it")
         return ids
 
 
@@ -175,7 +175,7 @@ def hypotheses(template: Any, labels: list[str]) -> list[str]:
     try:
         filled = [template.format(label) for label in labels]
     except (ValueError, LookupError, AttributeError, TypeError) as error:
-        raise InputError(f"hypothesis_template {template!r} cannot be filled with a label: {error}") from None
+        raise InputError(f"hypothesis_template {excerpt(template)} cannot be filled with a label: {error}") from None
     if filled[0] == template:
-        raise InputError(f"hypothesis_template {template!r} has no {{}} where the label should go")
+        raise InputError(f"hypothesis_template {excerpt(template)} has no {{}} where the label should go")
     return filled

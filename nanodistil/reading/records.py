@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from nanodistil.reading.lines import PACKED, Lines, Unreadable
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.weights.small_files import parsed
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 LONGEST_CELL = 2**31 - 1  # the csv module's own limit is 128 KiB
@@ -99,10 +101,10 @@ def _objects(lines: Lines, columns: list[Column]) -> Iterator[Record]:
 
 def _parsed(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
+        return parsed(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{place} is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except (ValueError, RecursionError) as error:  # a number of too many digits; brackets too deep
+    except ValueError as error:  # a number of too many digits; brackets too deep
         raise InputError(f"{place} is not JSON that can be read: {error}") from None
 
 
@@ -117,7 +119,7 @@ def _from_object(found: Any, columns: list[Column], place: str) -> Fields:
         lacking = [name for name in column.names if found.get(name) is None]
         if lacking and column.needed:
             has = f"it has {_listed(found)}" if found else "it is empty"
-            raise InputError(f"{place} has no {lacking[0]!r} ({has}): name it with --column {column.field}=NAME")
+            raise InputError(f"{place} has no {excerpt(lacking[0])} ({has}): name it with --column {column.field}=NAME")
         if not lacking:
             values = [found[name] for name in column.names]
             fields[column.field] = values[0] if len(values) == 1 else values
@@ -125,7 +127,7 @@ def _from_object(found: Any, columns: list[Column], place: str) -> Fields:
 
 
 def _listed(names: Any) -> str:
-    return ", ".join(repr(name) for name in names)
+    return ", ".join(map(excerpt, islice(names, 20)))
 
 
 # ---- CSV and TSV
@@ -184,7 +186,9 @@ def _numbers(header: list[str] | None, columns: list[Column], file: str) -> dict
     for i, column in enumerate(columns):
         for name in column.names:
             if header is not None and header.count(name) > 1:
-                raise InputError(f"{file} has several columns {name!r}: give its number, --column {column.field}=N")
+                raise InputError(
+                    f"{file} has several columns {excerpt(name)}: give its number, --column {column.field}=N"
+                )
             if header is not None and name in header:
                 number = header.index(name)
             elif column.asked and name.isdecimal() and 1 <= int(name) <= (int(name) if header is None else len(header)):
@@ -195,7 +199,7 @@ def _numbers(header: list[str] | None, columns: list[Column], file: str) -> dict
                 continue
             else:
                 has = "its columns have numbers only" if header is None else f"it has {_listed(header) or 'none'}"
-                raise InputError(f"{file} has no column {name!r} ({has}): --column {column.field}=NAME")
+                raise InputError(f"{file} has no column {excerpt(name)} ({has}): --column {column.field}=NAME")
             numbers.setdefault(column.field, []).append(number)
     return numbers
 

@@ -15,7 +15,7 @@ from os.path import commonprefix
 from typing import Any
 
 from nanodistil.tokenization import unicode_tables as unicode
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 MAX_ADDED = 10_000  # each is tried at each place of the text
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -46,7 +46,7 @@ class AddedToken:
             raise InputError(f"the content of an added token must be a string, not {type(self.content).__name__}")
         for flag in FLAGS:
             if not isinstance(getattr(self, flag), bool) and (flag, self.normalized) != ("normalized", None):
-                raise InputError(f"{flag}={getattr(self, flag)!r} of an added token: must be True or False")
+                raise InputError(f"{flag}={excerpt(getattr(self, flag))} of an added token: must be True or False")
         object.__setattr__(self, "_normalized_by_default", self.normalized is None)
         if self.normalized is None:
             object.__setattr__(self, "normalized", not self.special)
@@ -63,12 +63,14 @@ class AddedToken:
     def from_json(cls, value: Any, where: str) -> "AddedToken":
         """From an object of one of the JSON files. Raises CheckpointError."""
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-            raise CheckpointError(f"{where}: {str(value)[:60]!r} is no added token, which has a content; correct it")
+            raise CheckpointError(f"{where}: {excerpt(value)} is no added token, which has a content; correct it")
         given = {flag: value[flag] for flag in FLAGS if value.get(flag) is not None}
         for flag, on in given.items():
             if not isinstance(on, bool):
                 name = value["content"][:40]
-                raise CheckpointError(f"{where}: {flag} of {name!r} is {str(on)[:40]!r}, not true or false; correct it")
+                raise CheckpointError(
+                    f"{where}: {flag} of {excerpt(name)} is {excerpt(on)}, not true or false; correct it"
+                )
         return cls(value["content"], **given)
 
 

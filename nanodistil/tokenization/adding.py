@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.special_tokens import MORE, ROLES, Token, tokens
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 if TYPE_CHECKING:
     from nanodistil.tokenization.tokenizer import DistilBertTokenizer
@@ -39,7 +39,7 @@ def add_special_tokens(
     added: list[AddedToken] = []
     for role, value in special_tokens_dict.items():
         if role not in ROLES:
-            raise InputError(f"{role!r} is no role of a special token; those are {', '.join(ROLES)}")
+            raise InputError(f"{excerpt(role)} is no role of a special token; those are {', '.join(ROLES)}")
         given = tokens(value if role == MORE else [value], role)
         new = [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
         if role != MORE:
@@ -72,7 +72,7 @@ def add_from_files(tokenizer: DistilBertTokenizer, entries: Iterable[tuple[int, 
     for number, token in entries:
         if tokenizer.encoder.added.ids.get(token.content) != number:
             raise CheckpointError(
-                f"{source}: the added token {token.content[:40]!r} has the id {number} in the files, "
+                f"{source}: the added token {excerpt(token.content)} has the id {number} in the files, "
                 f"but would get {tokenizer.encoder.added.ids.get(token.content)}; the files do not fit each other"
             )
 

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 PADDING = {False: None, "do_not_pad": None, True: "longest", "longest": "longest", "max_length": "max_length"}
 TRUNCATION = {
@@ -34,7 +34,7 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     if type(value) is not str:
         value = getattr(value, "value", value)  # transformers' PaddingStrategy.LONGEST and the like
     if not isinstance(value, NAMED) or value not in allowed:
-        raise InputError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+        raise InputError(f"{name}={excerpt(value)}: must be one of {', '.join(map(repr, allowed))}")
     return value
 
 
@@ -43,20 +43,20 @@ def number(name: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise InputError(f"{name} must be a whole number, not {value!r}") from None
+        raise InputError(f"{name} must be a whole number, not {excerpt(value)}") from None
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
     """`value` as an int of at least `least`; True is none. Raises InputError."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
-        raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
+        raise InputError(f"{name}={excerpt(value)}: must be a whole number of at least {least}")
     return operator.index(value)
 
 
 def yes_or_no(name: str, value: Any) -> bool:
     """`value`, if it is True or False, Python's or NumPy's. Raises InputError."""
     if value is not True and value is not False and type(value).__name__ not in ("bool_", "bool"):
-        raise InputError(f"{name}={value!r}: must be True or False")
+        raise InputError(f"{name}={excerpt(value)}: must be True or False")
     return bool(value)
 
 
@@ -67,7 +67,7 @@ def id_list(ids: Any) -> list[int]:
     try:
         numbers = [operator.index(ids)] if hasattr(ids, "__index__") else [operator.index(number) for number in ids]
     except TypeError:
-        raise InputError(f"ids must be a whole number or a sequence of them, not {str(ids)[:60]!r}") from None
+        raise InputError(f"ids must be a whole number or a sequence of them, not {excerpt(ids)}") from None
     if min(numbers, default=0) < 0:
         raise InputError(f"the id {min(numbers)} is negative; ids start at 0")
     if max(numbers, default=0) > LARGEST_ID:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from nanodistil.tokenization.arguments import number
 from nanodistil.tokenization.encoding import Encoding
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 
 class CharSpan(NamedTuple):
@@ -93,7 +93,9 @@ class BatchEncoding(UserDict[str, Any]):
             return self.encodings[key]
         if isinstance(key, slice):
             return {name: value[key] for name, value in self.data.items()}
-        raise KeyError(f"{key!r}: without a tokenizer's encodings there are only {', '.join(self._values)}, and slices")
+        raise KeyError(
+            f"{excerpt(key)}: without a tokenizer's encodings there are only {', '.join(self._values)}, and slices"
+        )
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._values[key] = value
@@ -113,7 +115,9 @@ class BatchEncoding(UserDict[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_values", ()):
             return self[name]
-        raise AttributeError(f"no {name!r} in this BatchEncoding, only {', '.join(self.__dict__.get('_values', ()))}")
+        raise AttributeError(
+            f"no {excerpt(name)} in this BatchEncoding, only {', '.join(self.__dict__.get('_values', ()))}"
+        )
 
     def __copy__(self) -> BatchEncoding:
         other = BatchEncoding(self._values, n_sequences=self._n_sequences)
@@ -130,7 +134,7 @@ class BatchEncoding(UserDict[str, Any]):
         if tensor_type is None:
             return self
         if tensor_type != "np":
-            raise InputError(f"tensor_type={tensor_type!r}: only 'np' is supported; or leave it out for lists")
+            raise InputError(f"tensor_type={excerpt(tensor_type)}: only 'np' is supported; or leave it out for lists")
         import numpy as np
 
         for key in self._values:

@@ -16,7 +16,7 @@ from nanodistil.tokenization.encodings import Padding, same_width
 from nanodistil.tokenization.strategies import padding_token, strategies
 from nanodistil.tokenization.texts import Pairs
 from nanodistil.tokenization.truncation import Truncation
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 if TYPE_CHECKING:
     from nanodistil.tokenization.tokenizer import DistilBertTokenizer
@@ -52,7 +52,7 @@ def encoded(
     The arguments are those of DistilBertTokenizer.__call__. Raises InputError for those that cannot be.
     """
     if return_tensors not in (None, "np"):
-        raise InputError(f"return_tensors={return_tensors!r}: only 'np' is supported; or leave it out for lists")
+        raise InputError(f"return_tensors={excerpt(return_tensors)}: only 'np' is supported; or leave it out for lists")
     framed = yes_or_no("add_special_tokens", add_special_tokens)
     split = yes_or_no("split_special_tokens", split_special_tokens)
     pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization import decoding
 from nanodistil.tokenization.arguments import id_list
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 if TYPE_CHECKING:
     from nanodistil.tokenization.tokenizer import DistilBertTokenizer
@@ -45,7 +45,7 @@ def batch_decode(
 def convert_tokens_to_string(tokenizer: DistilBertTokenizer, tokens: list[str]) -> str:
     """Tokens as one text."""
     if not isinstance(tokens, list | tuple) or not all(isinstance(token, str) for token in tokens):
-        raise InputError(f"convert_tokens_to_string takes a list of tokens, not {str(tokens)[:60]!r}")
+        raise InputError(f"convert_tokens_to_string takes a list of tokens, not {excerpt(tokens)}")
     return decoding.join(tokens, tokenizer.encoder.backend.decoder_prefix, tokenizer.encoder.backend.decoder_cleans)
 
 
@@ -56,7 +56,7 @@ def convert_tokens_to_ids(tokenizer: DistilBertTokenizer, tokens: Any) -> Any:
         return _id_of(tokenizer, tokenizer.unk_token) if number is None and tokenizer.unk_token is not None else number
     listed = list(tokens) if hasattr(tokens, "__iter__") else [None]
     if not all(isinstance(token, str) for token in listed):
-        raise InputError(f"convert_tokens_to_ids takes a token or a list of them, not {str(tokens)[:60]!r}")
+        raise InputError(f"convert_tokens_to_ids takes a token or a list of them, not {excerpt(tokens)}")
     return [tokenizer.convert_tokens_to_ids(token) for token in listed]
 
 

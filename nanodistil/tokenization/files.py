@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.small_files import read_text
+from nanodistil.weights.small_files import FOR_TOKENS, read_text
 
 MAX_TOKENS = 1_000_000
 MAX_TOKEN_LENGTH = 1_000  # code points; the longest of any BERT vocabulary has 20
@@ -15,7 +15,10 @@ def read_vocab_txt(path: Path) -> dict[str, int]:
     Lines end at \\n (or \\r\\n) only. `str.splitlines` would also cut at U+2028 and five others, and shift every id
     behind them. Raises CheckpointError.
     """
-    lines = read_text(path).split("\n")
+    text = read_text(path, FOR_TOKENS)
+    if text.count("\n") > MAX_TOKENS:
+        raise CheckpointError(f"{path}: more than {MAX_TOKENS:,} lines; not a DistilBERT vocabulary")
+    lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
     if lines and lines[0].lstrip("\ufeff").lstrip().startswith("{"):

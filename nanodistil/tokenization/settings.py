@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
-from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.errors import CheckpointError, excerpt
+from nanodistil.weights.small_files import FOR_TOKENS, read_json
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -56,21 +56,21 @@ def read_settings(
     Raises CheckpointError naming the file and the key.
     """
     path = folder / "tokenizer_config.json"
-    config = read_json(path) if path.is_file() else {}
+    config = read_json(path, FOR_TOKENS) if path.is_file() else {}
     out: dict[str, Any] = {}
     for key, kinds in _KINDS.items():
         if key in config:
             value = config[key]
             fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
             if not fits or not _CHECKS.get(key, _anything)(value):
-                raise CheckpointError(f"{path}: {key} cannot be {str(value)[:40]!r}; correct or remove it")
+                raise CheckpointError(f"{path}: {key} cannot be {excerpt(value)}; correct or remove it")
             out[key] = value
     out.setdefault("model_max_length", out.pop("max_len", None))
     if isinstance(config.get("extra_special_tokens"), list):  # transformers 5's name for them
         config.setdefault("additional_special_tokens", config.pop("extra_special_tokens"))
     for key, harmless in _UNSUPPORTED.items():
         if config.get(key, harmless) not in (harmless, None):
-            raise CheckpointError(f"{path}: {key} is {str(config[key])[:40]!r}, which is not supported; remove it")
+            raise CheckpointError(f"{path}: {key} is {excerpt(config[key])}, which is not supported; remove it")
     _read_special(config, out, path)
 
     lending: dict[int, AddedToken] = {}  # the added tokens whose flags a special token of the same name takes on
@@ -80,7 +80,9 @@ def read_settings(
             raise CheckpointError(f"{path}: added_tokens_decoder is not an object; correct or remove it")
         for number, value in entries.items():
             if not (number.isascii() and number.isdecimal() and len(number) < 8):
-                raise CheckpointError(f"{path}: added_tokens_decoder has the id {number[:40]!r}; correct or remove it")
+                raise CheckpointError(
+                    f"{path}: added_tokens_decoder has the id {excerpt(number)}; correct or remove it"
+                )
             lending[int(number)] = AddedToken.from_json(value, f"{path}: added_tokens_decoder")
         decoder = lending
     else:
@@ -121,15 +123,15 @@ def _read_legacy(folder: Path, out: dict[str, Any], overrides: dict[str, Any]) -
     decoder: dict[int, AddedToken] = {}
     path = folder / "special_tokens_map.json"
     if path.is_file():
-        named = {key: value for key, value in read_json(path).items() if not overrides.get(key)}
+        named = {key: value for key, value in read_json(path, FOR_TOKENS).items() if not overrides.get(key)}
         _read_special(named, out, path, special=True)
     path = folder / "added_tokens.json"
     if path.is_file():
         named = {**out, **overrides}
         special = {str(named[key]) for key in SPECIAL if named.get(key) is not None}
         special |= set(map(str, named.get("additional_special_tokens", ())))
-        for content, number in read_json(path).items():
+        for content, number in read_json(path, FOR_TOKENS).items():
             if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-                raise CheckpointError(f"{path}: {content[:40]!r} has the id {str(number)[:40]!r}; correct or remove it")
+                raise CheckpointError(f"{path}: {excerpt(content)} has the id {excerpt(number)}; correct or remove it")
             decoder[number] = AddedToken(content, special=content in special)
     return decoder

@@ -14,7 +14,7 @@ from typing import Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.settings import SPECIAL
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 MORE = "additional_special_tokens"
 ROLES = (*SPECIAL, MORE)
@@ -52,7 +52,7 @@ class SpecialTokens:
         if role == MORE and value is not None:
             value = tokens(value, role)
         elif role != MORE and not isinstance(value, str | AddedToken | None):
-            raise InputError(f"{role}={value!r}: must be a string, an AddedToken or None")
+            raise InputError(f"{role}={excerpt(value)}: must be a string, an AddedToken or None")
         self.tokens[role] = value
 
     def text(self, role: str) -> Any:
@@ -100,5 +100,5 @@ class SpecialTokens:
 def tokens(value: Any, name: str) -> list[Token]:
     """A list of tokens, checked. Raises InputError."""
     if not isinstance(value, list | tuple) or not all(isinstance(token, str | AddedToken) for token in value):
-        raise InputError(f"{name} must be a list of strings or AddedTokens, not {str(value)[:60]!r}")
+        raise InputError(f"{name} must be a list of strings or AddedTokens, not {excerpt(value)}")
     return list(value)

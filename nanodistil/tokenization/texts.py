@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 Pairs = list[tuple[Any, Any]]  # a text and its second one or None; each a string, or a list of words
 
@@ -101,4 +101,4 @@ def _checked(text: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return f"{type(value).__name__} {str(value)[:40]!r}"
+    return f"{type(value).__name__} {excerpt(value)}"

@@ -31,7 +31,7 @@ from nanodistil.tokenization.texts import single_text, texts_of_batch, texts_of_
 from nanodistil.tokenization.tokenizer_json import Backend, read_tokenizer_json
 from nanodistil.tokenization.vocabulary import backend_of, warn_if_cased
 from nanodistil.tokenization.wordpiece import Normalizer
-from nanodistil.weights.errors import InputError, ModelNotFoundError
+from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
 
 logger = logging.getLogger("nanodistil.tokenization")
 
@@ -95,7 +95,7 @@ class DistilBertTokenizer:
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.split_special_tokens = yes_or_no("split_special_tokens", split_special_tokens)
         if model_max_length is not None and not 0 <= model_max_length < float("inf"):
-            raise InputError(f"model_max_length={model_max_length!r}: must be a number of tokens, or left out")
+            raise InputError(f"model_max_length={excerpt(model_max_length)}: must be a number of tokens, or left out")
         self.model_max_length = NO_LIMIT if model_max_length is None else int(model_max_length)
 
         if isinstance(tokenizer_file, Backend):
@@ -367,7 +367,7 @@ class DistilBertTokenizer:
         """`mask_token`, `mask_token_id` and the like; None where the tokenizer has no such token."""
         role, is_id = role_of(name)
         if role is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {excerpt(name)}")
         value = self.__dict__["roles"].text(role)
         return value if value is None or not is_id else self.convert_tokens_to_ids(value)
 

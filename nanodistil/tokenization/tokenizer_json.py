@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.files import check_vocabulary
 from nanodistil.tokenization.wordpiece import Normalizer
-from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.errors import CheckpointError, excerpt
+from nanodistil.weights.small_files import FOR_TOKENIZER, read_json
 
 T = TypeVar("T")
 
@@ -48,13 +48,13 @@ class _Part:
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
-            raise CheckpointError(f"{where}: is {str(value)[:40]!r}, not an object; this is not a DistilBERT tokenizer")
+            raise CheckpointError(f"{where}: is {excerpt(value)}, not an object; this is not a DistilBERT tokenizer")
         self.value, self.where = value, where
 
     def get(self, key: str, kind: type[T], default: T | None = None) -> T:
         value = self.value.get(key, default)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise CheckpointError(f"{self.where}.{key}: is {str(value)[:40]!r}, not {kind.__name__}; get it again")
+            raise CheckpointError(f"{self.where}.{key}: is {excerpt(value)}, not {kind.__name__}; get it again")
         return value
 
     def part(self, key: str) -> "_Part":
@@ -63,19 +63,19 @@ class _Part:
     def expect(self, kind: str, otherwise: str | None = None) -> None:
         found = self.value.get("type", otherwise)
         if found != kind:
-            raise CheckpointError(f"{self.where}.type: is {str(found)[:40]!r}, where DistilBERT has {kind!r}")
+            raise CheckpointError(f"{self.where}.type: is {excerpt(found)}, where DistilBERT has {kind!r}")
 
 
 def read_tokenizer_json(path: Path) -> Backend:
     """The tokenizer a tokenizer.json describes. Raises CheckpointError naming the field that does not fit."""
-    file = _Part(read_json(path), str(path))
+    file = _Part(read_json(path, FOR_TOKENIZER), str(path))
 
     model = file.part("model")
     model.expect("WordPiece", otherwise="WordPiece" if "max_input_chars_per_word" in model.value else None)
     vocabulary = _vocabulary(model)
     unknown = model.get("unk_token", str)
     if unknown not in vocabulary:
-        raise CheckpointError(f"{model.where}.vocab: lacks the unknown token {unknown!r}; get the file again")
+        raise CheckpointError(f"{model.where}.vocab: lacks the unknown token {excerpt(unknown)}; get the file again")
 
     normalizer = file.part("normalizer")
     normalizer.expect("BertNormalizer")
@@ -94,7 +94,9 @@ def read_tokenizer_json(path: Path) -> Backend:
         added.append((entry.get("id", int), AddedToken.from_json(item, entry.where)))
     for token, number in (cls, sep):
         if vocabulary.get(token, {t.content: i for i, t in added}.get(token)) != number:
-            raise CheckpointError(f"{file.where}.post_processor: {token!r} has the id {number} only here; get it again")
+            raise CheckpointError(
+                f"{file.where}.post_processor: {excerpt(token)} has the id {number} only here; get it again"
+            )
 
     return Backend(
         source=str(path),
@@ -121,9 +123,9 @@ def _vocabulary(model: _Part) -> dict[str, int]:
     seen = bytearray(len(vocabulary))
     for token, number in vocabulary.items():
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(seen):
-            raise CheckpointError(f"{where}: {token[:40]!r} has the id {str(number)[:40]}, not of 0..{len(seen) - 1}")
+            raise CheckpointError(f"{where}: {excerpt(token)} has the id {excerpt(number)}, not of 0..{len(seen) - 1}")
         if seen[number]:
-            raise CheckpointError(f"{where}: the id {number} is given twice, once to {token[:40]!r}")
+            raise CheckpointError(f"{where}: the id {number} is given twice, once to {excerpt(token)}")
         seen[number] = 1
     return vocabulary
 
@@ -157,7 +159,7 @@ def _frame(part: _Part) -> tuple[tuple[str, int], tuple[str, int]]:
     for token in (cls, sep):
         numbers = part.part("special_tokens").part(token).get("ids", list)
         if len(numbers) != 1 or type(numbers[0]) is not int:
-            raise CheckpointError(f"{part.where}.special_tokens: {token!r} must stand for one id")
+            raise CheckpointError(f"{part.where}.special_tokens: {excerpt(token)} must stand for one id")
         ids.append(numbers[0])
     return (cls, ids[0]), (sep, ids[1])
 
@@ -168,7 +170,7 @@ def _side(file: _Part, key: str) -> str:
     part = file.part(key)
     side = part.get("direction", str, "Right").lower()
     if side not in ("left", "right"):
-        raise CheckpointError(f"{part.where}.direction: is {side[:40]!r}, not 'Left' or 'Right'")
+        raise CheckpointError(f"{part.where}.direction: is {excerpt(side)}, not 'Left' or 'Right'")
     if key == "padding" and part.get("pad_type_id", int, 0) != 0:
         raise CheckpointError(f"{part.where}.pad_type_id: must be 0")
     return side

@@ -16,7 +16,7 @@ from itertools import islice, product
 from typing import NamedTuple
 
 from nanodistil.tokenization.encoding import Encoding
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 
 class Truncation(NamedTuple):
@@ -92,6 +92,6 @@ def _shares(n: int, m: int | None, length: int, excess: int, strategy: str) -> t
     if target is None:
         raise InputError("truncation='only_second' needs a text_pair; pass one, or use 'longest_first'")
     if target <= excess:
-        raise InputError(f"truncation={strategy!r} would leave nothing of that text; raise max_length")
+        raise InputError(f"truncation={excerpt(strategy)} would leave nothing of that text; raise max_length")
     kept = target - excess
     return (kept, m or 0) if strategy == "only_first" else (n, kept)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nanodistil.tokenization.files import read_vocab_txt
 from nanodistil.tokenization.tokenizer_json import Backend
-from nanodistil.weights.errors import CheckpointError
+from nanodistil.weights.errors import CheckpointError, excerpt
 
 CASED_SHARE = 0.05  # of the tokens out of an uncased model's reach; 0 in uncased vocabularies, over 0.3 in cased ones
 
@@ -20,7 +20,9 @@ def backend_of(path: Path, special: dict[str, str]) -> Backend:
     vocabulary, source = read_vocab_txt(path), str(path)
     unknown = special["unk_token"]
     if unknown not in vocabulary:
-        raise CheckpointError(f"{source}: lacks the unknown token {unknown!r}; this is not a DistilBERT vocabulary")
+        raise CheckpointError(
+            f"{source}: lacks the unknown token {excerpt(unknown)}; this is not a DistilBERT vocabulary"
+        )
     missing = dict.fromkeys(token for token in special.values() if token not in vocabulary)
     ids = {**vocabulary, **{token: len(vocabulary) + n for n, token in enumerate(missing)}}
     cls, sep = (special[role] for role in ("cls_token", "sep_token"))

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.shards import INDEX, UNFINISHED, Index, read_index, write_index, write_shard
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 BATCH = 1 << 20  # characters tokenized at once: enough for every thread, and 16 MB for the scan's results
 SHARD = 1 << 24  # tokens after which a shard is closed: 32 MB, and some seconds of work that an end can cost
@@ -164,7 +164,7 @@ def _checksum(text: str, before: int) -> int:
     try:
         return zlib.crc32(text.encode() + b"\n", before)
     except AttributeError:
-        raise InputError(f"a text must be a string, not {type(text).__name__} {str(text)[:40]!r}") from None
+        raise InputError(f"a text must be a string, not {type(text).__name__} {excerpt(text)}") from None
     except UnicodeEncodeError as error:
         raise InputError(f"the text holds a lone surrogate at {error.start}; read it with errors='replace'") from None
 

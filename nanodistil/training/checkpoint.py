@@ -29,6 +29,7 @@ from nanodistil.backend import Array
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.safetensors_reader import SafetensorsFile
 from nanodistil.weights.saving import written
+from nanodistil.weights.small_files import FOR_SETTINGS, parsed
 
 DTYPES = {"float32": "F32", "float64": "F64"}
 ARRAYS = ("flat", "m", "v")
@@ -75,7 +76,7 @@ def read(path: Path) -> Checkpoint:
     try:
         dtype = {short: long for long, short in DTYPES.items()}[file.entries["flat"].dtype]
         flat, m, v = (file.array(name, dtype) for name in ARRAYS)
-        step, meter = int(file.metadata["step"]), json.loads(file.metadata["meter"])
+        step, meter = int(file.metadata["step"]), parsed(file.metadata["meter"], FOR_SETTINGS)
         checkpoint = Checkpoint(step, file.metadata["settings"], meter, flat, m, v)
         whole = _metadata(checkpoint) == file.metadata
     except (KeyError, ValueError) as error:

@@ -19,9 +19,10 @@ from typing import Any
 
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.training.run import EPOCH, LOG, Run, read_line
+from nanodistil.training.run import EPOCH, LOG, Run, log_lines, number_in
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
+from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.saving import written
 
 BEST = EPOCH + "best"  # where the best model so far is kept
@@ -68,10 +69,16 @@ class Development:
         return figures
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of the log that have figures, so far."""
+        """The lines of the log that have figures, so far. Raises CheckpointError where the log is damaged."""
         path = self.run.folder / LOG
-        lines = [read_line(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
-        return [line for line in lines if any(name.startswith(DEV) for name in line)]
+        lines = [line for _, line in log_lines(path)] if path.is_file() else []
+        lines = [line for line in lines if any(name.startswith(DEV) for name in line)]
+        try:
+            for line in lines:
+                number_in(line, self.metric)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: is no log of this run ({error})") from None
+        return lines
 
     def _told(self) -> list[dict[str, Any]]:
         """Those whose figure says something."""

@@ -57,7 +57,7 @@ from nanodistil.training.triple_loss import TripleLoss
 from nanodistil.weights.errors import InputError, ModelNotFoundError
 from nanodistil.weights.files import checksum
 from nanodistil.weights.hub import resolve
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
 FREE = (  # what may be changed on resuming, since it changes no weight (with NumPy's BLAS, threads may: the last bits)
@@ -166,7 +166,8 @@ def load_student(options: Options) -> DistilBertForMaskedLM:
 def load_teacher(options: Options, folder: Path) -> tuple[DistilBertForMaskedLM, int]:
     """The teacher, and how many positions it has. Raises InputError where it cannot teach, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
-    kind = read_json(folder / "config.json").get("model_type") or options.teacher_type or "bert"  # old ones have none
+    named = read_json(folder / "config.json", FOR_CONFIG).get("model_type")
+    kind = named or options.teacher_type or "bert"  # old ones have none
     if options.teacher_type not in (None, kind):
         raise InputError(f"--teacher-type {options.teacher_type}: {options.teacher_name} is a {kind}")
     if kind == "distilbert":

@@ -18,7 +18,7 @@ from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.tasks import TASKS, Evaluation, Task
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 
 def task_of(name: str, **settings: Any) -> Task:
@@ -28,7 +28,7 @@ def task_of(name: str, **settings: Any) -> Task:
     64
     """
     if name not in TASKS:
-        raise InputError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")
+        raise InputError(f"unknown task {excerpt(name)}: choose one of {', '.join(TASKS)}")
     module, cls = TASKS[name]
     task: Task = getattr(import_module(f"nanodistil.training.tasks.{module}"), cls)(**settings)
     return task

@@ -54,7 +54,7 @@ from nanodistil.weights.errors import InputError
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.names import canonical
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 FREE = (  # what may be changed on resuming, since it changes no weight
     "out", "threads", "gradient_checkpointing", "logging_steps", "save_steps",
@@ -142,7 +142,7 @@ def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
 def load_teacher(options: Options, folder: Path, student: Pretrained) -> Any:
     """A BERT or DistilBERT that answers questions. Raises InputError where it does not fit, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
-    if read_json(folder / "config.json").get("model_type") == "distilbert":
+    if read_json(folder / "config.json", FOR_CONFIG).get("model_type") == "distilbert":
         kind = heads.DistilBertForQuestionAnswering
         teacher: Any = load_distilbert(kind, str(options.teacher), folder, backend, dtype)
     else:

@@ -36,7 +36,7 @@ from numpy.typing import ArrayLike
 from nanodistil.arrays import numbers
 from nanodistil.backend import Ints
 from nanodistil.losses import IGNORED
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 STRONGEST = 10  # smoothing; (10^11)^-10 is still far from where floating point ends
 USE = 1  # goes before the key: dropout has the same key, with the number of a site behind it
@@ -82,15 +82,17 @@ class Masking:
         self.vocab_size = V = len(counted)
         for number in (mask_id, *(special := list(special_ids))):
             if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < V:
-                raise InputError(f"the special token {number!r} is outside the {V} tokens that were counted")
+                raise InputError(f"the special token {excerpt(number)} is outside the {V} tokens that were counted")
         if not _is_number(mlm_mask_prop) or not 0 < mlm_mask_prop <= 1:
-            raise InputError(f"mlm_mask_prop is a share of the tokens: above 0 and at most 1, not {mlm_mask_prop!r}")
+            raise InputError(
+                f"mlm_mask_prop is a share of the tokens: above 0 and at most 1, not {excerpt(mlm_mask_prop)}"
+            )
         if not _is_number(mlm_smoothing) or not 0 <= mlm_smoothing <= STRONGEST:
-            raise InputError(f"mlm_smoothing must be a number from 0 to {STRONGEST}, not {mlm_smoothing!r}")
+            raise InputError(f"mlm_smoothing must be a number from 0 to {STRONGEST}, not {excerpt(mlm_smoothing)}")
         shares = {"word_mask": word_mask, "word_keep": word_keep, "word_rand": word_rand}
         for name, value in shares.items():
             if not _is_number(value) or not 0 <= value <= 1:
-                raise InputError(f"{name} must be a probability, from 0 to 1, not {value!r}")
+                raise InputError(f"{name} must be a probability, from 0 to 1, not {excerpt(value)}")
         if not math.isclose(sum(shares.values()), 1, rel_tol=0, abs_tol=1e-9):
             raise InputError(f"{', '.join(shares)} must add up to 1, not to {sum(shares.values()):g}")
         self.mask_id, self.mlm_mask_prop = int(mask_id), float(mlm_mask_prop)
@@ -104,7 +106,7 @@ class Masking:
         Raises InputError for ids outside the vocabulary, and for another key.
         """
         if isinstance(key, bool) or not isinstance(key, int | np.integer) or not 0 <= key < 1 << 64:
-            raise InputError(f"key must be a whole number of at most 64 bits, not {key!r}")
+            raise InputError(f"key must be a whole number of at most 64 bits, not {excerpt(key)}")
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
             raise InputError(f"ids must be a packed batch of whole numbers, (N,), not {ids.dtype} of {ids.shape}")
         if ids.size and not (ids.min() >= 0 and ids.max() < self.vocab_size):

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanodistil.backend import Array
-from nanodistil.weights.errors import MissingExtraError
+from nanodistil.weights.errors import MissingExtraError, excerpt
 
 ACCURACY_ONLY = ("mnli", "qnli", "rte", "sst2", "wnli")
 GLUE = ("cola", "mrpc", "qqp", "stsb", *ACCURACY_ONLY)
@@ -89,7 +89,8 @@ def entities(predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str
     odd = next((tag for tags in labels for tag in tags if tag != "O" and tag[:2] not in SCHEME), None)
     if odd is not None:
         warnings.warn(
-            f"note: labels such as {odd!r} mark no entities (B-, I-): of the figures only acc counts", stacklevel=2
+            f"note: labels such as {excerpt(odd)} mark no entities (B-, I-): of the figures only acc counts",
+            stacklevel=2,
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval's, a line for each such tag, and of means of nothing

@@ -26,7 +26,7 @@ from nanodistil.losses import IGNORED
 from nanodistil.packing import Packing, rectangle
 from nanodistil.training.saved import Run
 from nanodistil.training.trainee import HeadRun, Trainee
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 Batch = Mapping[str, Any]  # input_ids, attention_mask, position_ids, and the labels
 Objective = Callable[..., float]
@@ -175,7 +175,7 @@ def _only(batch: Batch, *labels: str) -> None:
         raise InputError(f"a batch to train on needs {missing[0]}")
     unknown = [name for name in batch if name not in (*TOKENS, *labels) and batch[name] is not None]
     if unknown:
-        raise InputError(f"{unknown[0]!r} has no place in a batch to train this model on")
+        raise InputError(f"{excerpt(unknown[0])} has no place in a batch to train this model on")
 
 
 def _packed(trainee: Trainee, batch: Batch, keep_masked: bool = False, first: bool = False) -> Packing:

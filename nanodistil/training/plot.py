@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nanodistil.training.run import LOG, read_line
+from nanodistil.training.run import LOG, log_lines, number_in
 from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraError
 from nanodistil.weights.saving import written
-from nanodistil.weights.small_files import read_text
 
 STYLES = ("-", "--", ":", "-.", (0, (1, 3)))  # of the loss and its terms, where colours tell runs apart
 
@@ -25,12 +24,14 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     path = Path(folder) / LOG
     if not path.is_file():
         raise InputError(f"{folder}: is not the folder of a run, it has no {LOG}")
+    lines = [line for _, line in log_lines(path) if "loss" in line]
+    names = {"loss", "lr", "tokens_per_second", *(term for term in (lines or [{}])[0] if term.startswith("loss"))}
     try:
-        lines = [read_line(line) for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
-        lines = [line for line in lines if "loss" in line]
-        {(line["step"], line["lr"], line["tokens_per_second"]) for line in lines}
-    except (ValueError, TypeError, KeyError):
-        raise CheckpointError(f"{path}: is no log of a training run") from None
+        for line in lines:
+            for name in names:
+                number_in(line, name)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is no log of a training run ({error})") from None
     if not lines:
         raise InputError(f"{path}: has no line yet; a smaller --log-interval gives more of them")
     return lines

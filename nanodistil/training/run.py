@@ -29,7 +29,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,9 @@ from nanodistil import __version__
 from nanodistil import backend as backends
 from nanodistil.training import checkpoint
 from nanodistil.training.checkpoint import Checkpoint
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.saving import written
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.small_files import FOR_CONFIG, FOR_SETTINGS, FOR_TOKENS, parsed, read_json, read_text
 
 KEPT = 2  # checkpoints
 MADE_WITH = "made_with"
@@ -105,7 +105,7 @@ class Run:
 
     def _began_with(self) -> dict[str, Any]:
         try:
-            return read_json(self.folder / SETTINGS)
+            return read_json(self.folder / SETTINGS, FOR_CONFIG)
         except CheckpointError as error:
             reason = str(error).split("; get the file again")[0]
             raise CheckpointError(
@@ -197,13 +197,10 @@ class Run:
         path = self.folder / LOG
         lines: list[str] = []
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                try:
-                    if not line.endswith("\n") or json.loads(line)["step"] > step:
-                        break
-                except (ValueError, TypeError, KeyError):
-                    raise CheckpointError(f"{path}: line {len(lines) + 1} is no line of a log; mend the file") from None
-                lines.append(line)
+            for text, line in log_lines(path):
+                if line["step"] > step:
+                    break
+                lines.append(text)
             written(path, lambda fresh: fresh.write_text("".join(lines), encoding="utf-8"))
 
     def log(self, line: Mapping[str, Any]) -> None:
@@ -233,13 +230,36 @@ def sayable(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def read_line(text: str) -> Any:
-    """A line of the log, with NaN where it says null. Raises ValueError for what is not JSON.
+def log_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a log, as text and as what they say, with NaN where that is null; one half written does not count.
+
+    Raises CheckpointError where the file cannot be read, and for a line that is none of a log.
+    """
+    for number, text in enumerate(read_text(path, FOR_TOKENS).split("\n")[:-1], 1):
+        try:
+            yield f"{text}\n", read_line(text)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: line {number} is no line of a log ({error}); mend or remove it") from None
+
+
+def read_line(text: str) -> dict[str, Any]:
+    """A line of the log. Raises ValueError for what is not a JSON object with a step.
 
     >>> read_line('{"step": 3, "dev_corr": null}')
     {'step': 3, 'dev_corr': nan}
     """
-    return json.loads(text, object_hook=lambda line: {name: nan if line[name] is None else line[name] for name in line})
+    line = parsed(text, FOR_SETTINGS, lambda pairs: {name: nan if value is None else value for name, value in pairs})
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        raise ValueError("it has no step")
+    return line
+
+
+def number_in(line: Mapping[str, Any], name: str) -> float:
+    """A figure of a line. Raises ValueError where it is none, or not there."""
+    value = line.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {excerpt(value)}, not a number")
+    return value
 
 
 def _free_for_a_run(folder: Path) -> bool:

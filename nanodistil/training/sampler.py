@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanodistil.backend import Ints
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 FIRST_BIN, STEP = 3, 4  # upstream's bins begin at 3 and are 4 wide
 
@@ -56,10 +56,10 @@ def epoch_order(
     if lengths.ndim != 1 or not len(lengths) or lengths.dtype.kind not in "iu":
         raise InputError(f"lengths must be whole numbers, one a sequence, not {lengths.dtype} of {lengths.shape}")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise InputError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
+        raise InputError(f"batch_size must be a whole number of at least 1, not {excerpt(batch_size)}")
     for name, number in (("seed", seed), ("epoch", epoch)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
-            raise InputError(f"{name} must be a whole number from 0, not {number!r}")
+            raise InputError(f"{name} must be a whole number from 0, not {excerpt(number)}")
     order = np.random.default_rng((int(seed), int(epoch))).permutation(len(lengths))  # (N,)
     if not group_by_size:
         return order

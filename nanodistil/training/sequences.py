@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from nanodistil.backend import Ints
 from nanodistil.model import Packed
 from nanodistil.training.shards import read_index, read_shard
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 SHORT = 11  # tokens that are too few
 UNKNOWN = 0.5  # share of [UNK] that is too much
@@ -56,7 +56,7 @@ class Sequences:
     def __init__(self, folder: str | Path, max_length: int = 512) -> None:
         folder = Path(folder)
         if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length <= SHORT:
-            raise InputError(f"max_length must be a whole number above {SHORT}, not {max_length!r}")
+            raise InputError(f"max_length must be a whole number above {SHORT}, not {excerpt(max_length)}")
         self.index, self.max_length = read_index(folder), max_length
         self.split = self.short = self.unknown = 0
         self._shards: list[NDArray[Any]] = []

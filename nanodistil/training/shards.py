@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.saving import written
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 INDEX, UNFINISHED = "index.json", "unfinished.json"
 FORMAT = "nanodistil sequences 1"
@@ -85,7 +85,7 @@ def read_index(folder: Path, name: str = INDEX) -> Index:
         if (folder / UNFINISHED).is_file():
             raise InputError(f"{folder} is the beginning of a data set; finish it with nanodistil binarize --resume")
         raise InputError(f"{folder} is no data set: there is no {name} in it; make one with nanodistil binarize")
-    content = read_json(path)
+    content = read_json(path, FOR_CONFIG)
     if content.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path}: its format is not {FORMAT!r}; make the data set again")
     content.pop("dtype", None)
@@ -95,7 +95,7 @@ def read_index(folder: Path, name: str = INDEX) -> Index:
         raise CheckpointError(f"{path}: lacks or has too much: {odd}; make the data set again")
     for key, value in content.items():
         if not _fits(value, str(wanted[key])):
-            raise CheckpointError(f"{path}: {key} cannot be {str(value)[:40]!r}; make the data set again")
+            raise CheckpointError(f"{path}: {key} cannot be {excerpt(value)}; make the data set again")
     index = Index(**content)
     own = [index.cls_id, index.sep_id, index.unk_id, *index.special_ids]
     if max(own) >= index.vocab_size or (index.mask_id or 0) >= index.vocab_size:

@@ -29,11 +29,11 @@ from nanodistil.config import DistilBertConfig
 from nanodistil.family.bert_config import BertConfig
 from nanodistil.heads import DistilBertForMaskedLM, DistilBertModel
 from nanodistil.weights import bert_names, names
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.files import CONFIG, WEIGHT_FILES
 from nanodistil.weights.initial import POSITIONS, fresh
 from nanodistil.weights.loading import load, sources
-from nanodistil.weights.small_files import read_json
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 Tensors = dict[str, Array]
 TRANSFORM = ("vocab_transform", "vocab_layer_norm", "activation")  # the head, without its projection
@@ -50,10 +50,10 @@ class Teacher(NamedTuple):
 
 def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
     """A folder's BERT or DistilBERT, all weights in `dtype`. Raises CheckpointError for any other, or a broken one."""
-    values = read_json(folder / CONFIG)
+    values = read_json(folder / CONFIG, FOR_CONFIG)
     kind = values.get("model_type", "bert" if "type_vocab_size" in values else "distilbert")  # files of 2019 have none
     if kind not in ("bert", "distilbert"):
-        raise CheckpointError(f"{folder}: is a {str(kind)[:40]!r}; the teacher of a DistilBERT is a bert or distilbert")
+        raise CheckpointError(f"{folder}: is a {excerpt(kind)}; the teacher of a DistilBERT is a bert or distilbert")
     is_bert = kind == "bert"
     config = BertConfig.from_dict(values) if is_bert else DistilBertConfig.from_dict(values)
     table = bert_names if is_bert else names
@@ -92,7 +92,9 @@ def extract(
     if beyond:
         raise InputError(f"the teacher has no layer {beyond[0]}; its layers are 0 to {L - 1}")
     if not layers or layers != sorted(set(layers)):
-        raise InputError(f"layers must be named in ascending order, each once, not {','.join(map(str, layers))!r}")
+        raise InputError(
+            f"layers must be named in ascending order, each once, not {excerpt(','.join(map(str, layers)))}"
+        )
     if fold_token_types and teacher.token_types is None:
         raise InputError("the teacher is a DistilBERT and has no token types to fold")
 

@@ -16,7 +16,7 @@ from nanodistil.backend import Ints
 from nanodistil.training.shards import read_index, read_shard
 from nanodistil.weights.errors import CheckpointError, InputError
 from nanodistil.weights.saving import written
-from nanodistil.weights.small_files import read_text
+from nanodistil.weights.small_files import FOR_TOKENS, parsed, read_text
 
 PIECE = 1 << 20  # ids counted at once: np.bincount makes int64 of them
 LARGEST = 1 << 24  # words; multilingual models have 250 thousand
@@ -74,7 +74,7 @@ def read_token_counts(path: str | Path) -> Ints:
         if path.suffix.lower() == ".npy":
             counts = np.load(path, allow_pickle=False)
         else:
-            counts = np.array(json.loads(read_text(path)))
+            counts = np.array(parsed(read_text(path, FOR_TOKENS), FOR_TOKENS))
     except CheckpointError:
         raise
     except Exception as error:  # OSError, ValueError, and whatever a mutated file brings about in a parser

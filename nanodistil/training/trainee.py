@@ -38,7 +38,7 @@ from nanodistil.pretrained import Pretrained
 from nanodistil.taps import Recorder
 from nanodistil.training import backward, saved
 from nanodistil.training.saved import Dropout, Run
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.layout import Weights, lay_out
 from nanodistil.weights.names import LEARNED, is_norm
 
@@ -117,7 +117,7 @@ class Trainee:
         config = model.config
         if config.activation in LEARNED:
             raise InputError(
-                f"a model with the activation {config.activation!r}, which learns itself, cannot be trained"
+                f"a model with the activation {excerpt(config.activation)}, which learns itself, cannot be trained"
             )
         if getattr(model, "activation", "relu") != "relu":  # heads.py; what is trained here has ReLU
             raise InputError("a BERT's classifier, with its tanh, answers and is not trained; begin from a DistilBERT")
@@ -271,7 +271,7 @@ def _frozen(names: Collection[str], config: DistilBertConfig, masters: dict[str,
     frozen = frozenset(names) | ({POSITIONS} if config.sinusoidal_pos_embds else frozenset())
     unknown = sorted(frozen - masters.keys())
     if unknown:
-        raise InputError(f"frozen: there are no weights called {unknown[0]!r}")
+        raise InputError(f"frozen: there are no weights called {excerpt(unknown[0])}")
     for i in range(config.n_layers):
         for kind in ("weight", "bias"):
             maps = {f"transformer.layer.{i}.attention.{name}.{kind}" for name in QKV}

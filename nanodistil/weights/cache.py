@@ -10,14 +10,14 @@
 assumed: a ref that is no hash, a link to nothing or a snapshot without files is a model that is not there.
 """
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import CheckpointError
+from .errors import CheckpointError, excerpt
 from .files import CONFIG, missing
+from .small_files import FOR_CONFIG, read_json
 
 EMBEDDED_NAME = "nanodistil-mini"
 EMBEDDED = Path(__file__).parent / EMBEDDED_NAME
@@ -122,14 +122,13 @@ def _lacks(folder: Path) -> str:
         files = missing(folder, "all")
         if files:
             return "lacks " + ", ".join(files)
-        with (folder / CONFIG).open("rb") as file:
-            config = json.loads(file.read(1 << 20))
-    except CheckpointError:
+    except (CheckpointError, OSError):
         return "has a broken index of shards"
-    except (OSError, ValueError, RecursionError):
+    try:
+        kind = read_json(folder / CONFIG, FOR_CONFIG).get("model_type", "distilbert")
+    except CheckpointError:
         return "has a broken config.json"
-    kind = config.get("model_type", "distilbert") if isinstance(config, dict) else None
-    return "" if kind == "distilbert" else f"is no distilbert ({str(kind)[:40]!r})"
+    return "" if kind == "distilbert" else f"is no distilbert ({excerpt(kind)})"
 
 
 def _listed(folder: Path, pattern: str) -> list[Path]:

@@ -31,7 +31,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .cache import COMMIT, storage
-from .errors import CheckpointError, MissingExtraError, ModelNotFoundError, NanoDistilError
+from .errors import CheckpointError, MissingExtraError, ModelNotFoundError, NanoDistilError, excerpt
 from .files import CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHT_FILES, is_index, shards
 
 OFFLINE_SECONDS = 2.7  # for the decision; with starting Python, under 3 s
@@ -155,7 +155,7 @@ class _Fetch:
         # Both become parts of paths, there as here.
         if not COMMIT.fullmatch(commit) or not _ETAG.fullmatch(etag) or ".." in etag:
             raise CheckpointError(
-                f"{self.endpoint} answered with commit {commit!r} and ETag {etag!r}: no hub does that"
+                f"{self.endpoint} answered with commit {excerpt(commit)} and ETag {excerpt(etag)}: no hub does that"
             )
         if self.commit not in (None, commit):
             raise CheckpointError(f"{self.endpoint} answered with commit {commit} when asked for {self.commit}")
@@ -237,7 +237,7 @@ def _plain_errors(model_id: str, revision: str, endpoint: str) -> Iterator[None]
     except errors.RepositoryNotFoundError:
         say = f"{endpoint} knows no model {model_id}; if it is a private one, set HF_TOKEN"
     except errors.RevisionNotFoundError:
-        say = f"{model_id} has no revision {revision!r}"
+        say = f"{model_id} has no revision {excerpt(revision)}"
     except errors.LocalEntryNotFoundError as error:
         say = f"{model_id}: the download failed ({_first_line(error.__cause__ or error)})"
     except errors.EntryNotFoundError as error:

@@ -2,7 +2,8 @@
 
 It lives here, in the lowest room, because a broken file is noticed here and no room below `nanodistil` may import it;
 users meet it as `nanodistil.NanoDistilError`. Each class also derives from the builtin that transformers raises in the
-same place, so code written for either keeps working. A message is one line that says what is wrong and what to do.
+same place, so code written for either keeps working. A message is one line that says what is wrong and what to do; what
+somebody else wrote is quoted in it by `excerpt`, so that no file or argument can fill the screen.
 
     NanoDistilError
       InputError           (ValueError)   a text, id, mask or argument that cannot be used
@@ -12,9 +13,20 @@ same place, so code written for either keeps working. A message is one line that
       DeviceError          (RuntimeError) a GPU was asked for, and there is none that can be used
 """
 
+import reprlib
+from typing import Any
+
+LONGEST = 2_000  # characters of a message; a path alone may have 4,096
+
 
 class NanoDistilError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose. Its message is one line, and not longer than LONGEST characters."""
+
+    def __init__(self, message: str = "") -> None:
+        message = " ".join(message.splitlines())
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        super().__init__(message)
 
 
 class InputError(NanoDistilError, ValueError):
@@ -35,3 +47,19 @@ class MissingExtraError(NanoDistilError, ImportError):
 
 class DeviceError(NanoDistilError, RuntimeError):
     """A GPU was asked for, and there is none that can be used."""
+
+
+def excerpt(value: Any, most: int = 60) -> str:
+    """What somebody else wrote, as a message quotes it: as Python writes it, on one line, with about `most` characters.
+
+    >>> excerpt("a"), excerpt(7), excerpt("x" * 100_000, 20)
+    ("'a'", '7', "'xxxxxxx...xxxxxxxx'")
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = most
+    short.maxlevel, short.maxlist, short.maxtuple, short.maxdict, short.maxset = 2, 4, 4, 3, 4
+    try:
+        said = " ".join(short.repr(value).split())
+    except Exception:  # whatever its __repr__ does; an int of more digits than Python likes to write
+        said = f"<{type(value).__name__}>"
+    return said if len(said) <= 2 * most else f"{said[:most]}..."

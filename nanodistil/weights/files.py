@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from zlib import crc32
 
-from .errors import CheckpointError
+from .errors import CheckpointError, excerpt
 from .small_files import read_json
 
 CONFIG = "config.json"
@@ -70,7 +70,7 @@ def weight_map(index: Path) -> dict[str, str]:
         raise CheckpointError(f"{index}: has no weight_map")
     for shard in tensors.values():
         if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or ".." in shard or not shard.endswith(suffix):
-            raise CheckpointError(f"{index}: {str(shard)[:200]!r} is not the plain name of a {suffix} file")
+            raise CheckpointError(f"{index}: {excerpt(shard)} is not the plain name of a {suffix} file")
     return tensors
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from .cache import EMBEDDED, EMBEDDED_NAME, cache_folder, find, valid_id, valid_revision
 from .cache import CachedModel as CachedModel
 from .cache import cached_models as cached_models
-from .errors import InputError, MissingExtraError, ModelNotFoundError
+from .errors import InputError, MissingExtraError, ModelNotFoundError, excerpt
 from .files import NEEDS, missing
 
 OFFICIAL = "distilbert/distilbert-base-uncased"
@@ -45,7 +45,7 @@ def resolve(
     nanodistil.weights.errors.ModelNotFoundError: no folder ./no-such-folder
     """
     if need not in NEEDS:
-        raise InputError(f"need is one of {', '.join(NEEDS)}, not {need!r}")
+        raise InputError(f"need is one of {', '.join(NEEDS)}, not {excerpt(need)}")
     folder = _local(name)
     if folder is not None:
         lacks = missing(folder, need)
@@ -115,7 +115,7 @@ def _local(name: str | Path) -> Path | None:
     except RuntimeError:
         raise ModelNotFoundError(f"{text}: there is no such user") from None
     except (ValueError, OSError):  # a NUL inside, a name too long
-        raise ModelNotFoundError(f"{text[:80]!r} is no path") from None
+        raise ModelNotFoundError(f"{excerpt(text)} is no path") from None
     if text == EMBEDDED_NAME:
         return EMBEDDED
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
@@ -125,9 +125,9 @@ def _local(name: str | Path) -> Path | None:
 
 def _validate(model_id: str, revision: str) -> None:
     if not valid_id(model_id):
-        raise ModelNotFoundError(f"{model_id!r} is neither a folder nor a possible id of a model on the hub")
+        raise ModelNotFoundError(f"{excerpt(model_id)} is neither a folder nor a possible id of a model on the hub")
     if not valid_revision(revision):
-        raise ModelNotFoundError(f"{revision!r} cannot be a revision: a branch, a tag or a commit is")
+        raise ModelNotFoundError(f"{excerpt(revision)} cannot be a revision: a branch, a tag or a commit is")
 
 
 def _aliases(model_id: str) -> list[str]:

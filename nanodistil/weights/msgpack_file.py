@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .errors import CheckpointError
+from .errors import CheckpointError, excerpt
 from .mapped import WIDTHS, Entry, map_file, take
 
 CHUNKED = "__msgpack_chunked_array__"
@@ -118,7 +118,7 @@ class _Reader:
         for _ in range(count):
             key = self.string()
             if key in found:
-                self.refuse(f"has {key!r} twice")
+                self.refuse(f"has {excerpt(key)} twice")
             found[key] = self.value(depth + 1)
         if CHUNKED in found:
             return {CHUNKED: self.whole(found)}

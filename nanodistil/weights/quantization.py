@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .errors import CheckpointError
+from .errors import CheckpointError, excerpt
 from .files import WEIGHTS
 from .safetensors_reader import SafetensorsFile
 
@@ -86,7 +86,7 @@ def is_scale(file: SafetensorsFile, name: str) -> bool:
 def misfits(file: SafetensorsFile, name: str) -> list[str]:
     """What is wrong with a quantised array and its scales, judged by the header alone; empty where nothing is."""
     if _format(file) != FORMAT["format"]:
-        return [f"{name} is {_format(file)!r}, this package reads {FORMAT['format']!r}"]
+        return [f"{name} is {excerpt(_format(file))}, this package reads {FORMAT['format']!r}"]
     scale = file.entries.get(name + SCALE)
     shape = file.entries[name].shape
     fits = (

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .errors import CheckpointError
+from .errors import CheckpointError, excerpt
 from .mapped import WIDTHS, Entry, map_file, take
 from .torch_pickle import LARGEST, Tensor, read_pickle
 from .torch_zip import Member, members
@@ -74,10 +74,10 @@ def _entry(path: Path, value: Any, places: Places) -> Entry:
         return Entry(type(value).__name__, (), 0)
     storage, offset, shape, strides = value
     if storage.key not in places:
-        raise CheckpointError(f"{path}: its storage {storage.key[:80]!r} is not there")
+        raise CheckpointError(f"{path}: its storage {excerpt(storage.key)} is not there")
     begin, end = places[storage.key]
     if end - begin != storage.numel * WIDTHS[storage.dtype]:
-        raise CheckpointError(f"{path}: its storage {storage.key[:80]!r} has {end - begin} bytes, not what it says")
+        raise CheckpointError(f"{path}: its storage {excerpt(storage.key)} has {end - begin} bytes, not what it says")
     return Entry(storage.dtype, shape, begin + offset * WIDTHS[storage.dtype], strides)
 
 
@@ -125,7 +125,7 @@ def _stream(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
         count = int.from_bytes(data[at : at + 8], "little")
         begin, at = at + 8, at + 8 + count * widths.get(key, 0)
         if key not in widths or at > len(data):
-            raise CheckpointError(f"{path}: its storage {key[:80]!r} does not lie within the file: cut short?")
+            raise CheckpointError(f"{path}: its storage {excerpt(key)} does not lie within the file: cut short?")
         places[key] = Member(begin, at)
     if at != len(data):
         raise CheckpointError(f"{path}: goes on after its last storage")
@@ -139,5 +139,5 @@ def _widths(path: Path, state: Any) -> dict[str, int]:
         if type(value) is Tensor:
             width = WIDTHS[value.storage.dtype]
             if widths.setdefault(value.storage.key, width) != width:
-                raise CheckpointError(f"{path}: its storage {value.storage.key[:80]!r} is of two types")
+                raise CheckpointError(f"{path}: its storage {excerpt(value.storage.key)} is of two types")
     return widths

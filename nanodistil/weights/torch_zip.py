@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import CheckpointError
+from .errors import CheckpointError, excerpt
 
 MOST = 10_000  # members; a DistilBERT's archive has 110
 LARGEST_DIRECTORY = 4 << 20
@@ -151,5 +151,5 @@ def _checked_name(path: Path, raw: bytes) -> str:
         name = ""
     parts = name.removesuffix("/").split("/")
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "\\" in name or {"", ".", ".."} & set(parts):
-        raise CheckpointError(f"{path}: has a member named {raw[:LONGEST_NAME]!r}, which torch.save does not write")
+        raise CheckpointError(f"{path}: has a member named {excerpt(raw)}, which torch.save does not write")
     return name

@@ -226,14 +226,15 @@ def test_broken_vocab_txt(tmp_path: Path, content: bytes, says: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_or_huge_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_huge_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read"):
         DistilBertTokenizer(tmp_path / "absent")
     with pytest.raises(CheckpointError, match="cannot be read"):
         DistilBertTokenizer(tmp_path)
-    monkeypatch.setattr("nanodistil.weights.small_files.LARGEST", 10)
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 30)
     with pytest.raises(CheckpointError, match="larger than"):
-        DistilBertTokenizer(write_vocab(tmp_path))
+        DistilBertTokenizer(tmp_path / "huge")
 
 
 BROKEN: list[tuple[dict[str, Any], str]] = [

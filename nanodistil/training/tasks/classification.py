@@ -31,7 +31,7 @@ from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.labels import classes_of, number_of
 from nanodistil.training.tasks.tables import names_in, rows_of
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 LAYOUTS = (  # text, second text, label: the first whose columns are all there
@@ -100,10 +100,10 @@ class Classification:
             one = Example(place, fields["sentence"], fields.get("sentence2"), fields["label"])
             for value in (one.text, one.pair):
                 if not isinstance(value, str | None):
-                    raise InputError(f"{place}: a text is needed, not {str(value)[:40]!r}")
+                    raise InputError(f"{place}: a text is needed, not {excerpt(value)}")
             labels = one.label if isinstance(one.label, list) else [one.label]
             if not all(isinstance(value, str | int | float) and str(value).strip() for value in labels):
-                raise InputError(f"{place}: a label is needed, or a list of labels, not {str(one.label)[:40]!r}")
+                raise InputError(f"{place}: a label is needed, or a list of labels, not {excerpt(one.label)}")
             if not (one.label == UNDECIDED and label == "gold_label"):
                 examples.append(one)
         if not examples:
@@ -197,7 +197,7 @@ class Classification:
         if config.problem_type == REGRESSION or (config.problem_type is None and config.num_labels == 1):
             for one in examples:
                 if not _is_number(one.label):
-                    raise InputError(f"{one.place}: the label {str(one.label)[:40]!r} is not a number")
+                    raise InputError(f"{one.place}: the label {excerpt(one.label)} is not a number")
             return [float(one.label) for one in examples]
         names = self._names()
         if config.problem_type != SEVERAL:
@@ -205,7 +205,7 @@ class Classification:
         rows = np.zeros((len(examples), config.num_labels))
         for row, one in zip(rows, examples, strict=True):
             if not isinstance(one.label, list):
-                raise InputError(f"{one.place}: a list of labels is needed, not {str(one.label)[:40]!r}")
+                raise InputError(f"{one.place}: a list of labels is needed, not {excerpt(one.label)}")
             row[[number_of(label, config, one.place, names) for label in one.label]] = 1
         return list(rows)
 

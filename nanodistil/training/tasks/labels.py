@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nanodistil.config import MAX_LABELS, DistilBertConfig, unnamed_labels
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 
 def text_of(label: Any) -> str:
@@ -35,7 +35,7 @@ def classes_of(labels: Iterable[Any], names: Sequence[str], config: DistilBertCo
             raise InputError(f"a label is named twice: {', '.join(names)}")
         strange = sorted(label for label in found - set(names) if not (is_whole(label) and int(label) < len(names)))
         if strange:
-            raise InputError(f"the label {strange[0][:40]!r} is not among {', '.join(names)[:200]}")
+            raise InputError(f"the label {excerpt(strange[0])} is not among {', '.join(names)[:200]}")
         return dict(enumerate(names))
     if found == set(config.id2label.values()):
         return config.id2label
@@ -57,5 +57,5 @@ def number_of(label: Any, config: DistilBertConfig, place: str, names: Sequence[
         number = int(text)
     if number is None:
         known = ", ".join(config.id2label.values())
-        raise InputError(f"{place}: the label {text[:40]!r} is not one of the model's: {known[:200]}")
+        raise InputError(f"{place}: the label {excerpt(text)} is not one of the model's: {known[:200]}")
     return number

@@ -25,7 +25,7 @@ from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.tables import names_in, rows_of
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 ENDING = re.compile("ending[0-9]+")
 
@@ -62,8 +62,8 @@ class MultipleChoice:
         lacking = [name for name in needed if name not in found and not (columns and name == "choices")]
         if lacking:
             raise InputError(
-                f"{file} has no column {lacking[0]!r} (it has {', '.join(map(repr, found))[:200]}): sent1, sent2, "
-                "ending0, ending1 and label are needed, or in JSONL prompt, choices and label"
+                f"{file} has no column {excerpt(lacking[0])} (it has {', '.join(map(repr, found))[:200]}): "
+                "sent1, sent2, ending0, ending1 and label are needed, or in JSONL prompt, choices and label"
             )
         examples: list[Example] = []
         for place, fields, _ in rows_of(file, needed, (), columns, self.format):
@@ -80,7 +80,7 @@ class MultipleChoice:
             label = str(fields["label"]).strip()
             if not (label.isdecimal() and label.isascii() and int(label) < len(choices)):
                 raise InputError(
-                    f"{place}: the label must number one of the {len(choices)} choices from 0, not {label[:20]!r}"
+                    f"{place}: the label must number one of the {len(choices)} choices from 0, not {excerpt(label)}"
                 )
             examples.append(Example(prompt, [f"{begun} {c}" if begun is not None else c for c in choices], int(label)))
         if not examples:

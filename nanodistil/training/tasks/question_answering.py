@@ -13,7 +13,6 @@ whole words. An answer that does not stand where the file says so is left out, a
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,6 +34,7 @@ from nanodistil.training import squad
 from nanodistil.training.squad import Window, widest
 from nanodistil.training.tasks import Evaluation
 from nanodistil.weights.errors import InputError
+from nanodistil.weights.small_files import parsed
 
 
 class Example(NamedTuple):
@@ -86,8 +86,8 @@ class QuestionAnswering:
     def _examples(self, file: str | Path) -> Iterator[Example]:
         try:
             with lines_of(str(file)) as lines:
-                content = json.loads(b"\n".join(lines).decode("utf-8"))
-        except (ValueError, RecursionError) as error:
+                content = parsed(b"\n".join(lines).decode("utf-8"))
+        except ValueError as error:
             raise InputError(f"{file} is not JSON: {str(error)[:80]}") from None
         try:
             for article in content["data"]:
@@ -102,13 +102,13 @@ class QuestionAnswering:
                             raise TypeError
                         if not answers and not self.version_2_with_negative:
                             raise InputError(
-                                f"{file}: question {one.id} has no answer; "
+                                f"{file}: question {one.id[:60]} has no answer; "
                                 "pass --version-2-with-negative if such are meant"
                             )
                         if not one.question.strip() or not context.strip():
-                            raise InputError(f"{file}: question {one.id} or its context is empty")
+                            raise InputError(f"{file}: question {one.id[:60]} or its context is empty")
                         yield one
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(

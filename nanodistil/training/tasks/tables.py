@@ -7,7 +7,6 @@ the numbers of the columns.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from nanodistil.reading import records
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
+from nanodistil.weights.small_files import parsed
 
 
 def form_of(file: str | Path, form: str | None) -> str:
@@ -38,7 +38,7 @@ def names_in(file: str | Path, form: str | None) -> list[str]:
             if form == "csv":
                 return next(csv.reader([line]))
             try:
-                found = json.loads(line)
+                found = parsed(line)
             except ValueError:
                 found = None
             if not isinstance(found, dict):

@@ -11,7 +11,6 @@ are is said. WikiANN's words carry their language ("en:Sioux"): where all words 
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,8 @@ from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.labels import classes_of, number_of
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.weights.small_files import parsed
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]+)?:")
 OBJECTS = re.compile(r"\.(jsonl?|ndjson)(\.(gz|xz|bz2))?$")  # how a file of them is named
@@ -162,8 +162,8 @@ def _objects(file: str | Path) -> Iterator[Example]:
             if not text.strip():
                 continue
             try:
-                found = json.loads(text)
-            except (ValueError, RecursionError) as error:
+                found = parsed(text)
+            except ValueError as error:
                 raise InputError(f"{place} is not JSON: {error}") from None
             words = found.get("tokens") if isinstance(found, dict) else None
             tags = next((found[name] for name in TAGS if name in found), None) if isinstance(found, dict) else None
@@ -173,6 +173,6 @@ def _objects(file: str | Path) -> Iterator[Example]:
                 raise InputError(f"{place} has {len(words)} tokens and {len(tags)} tags")
             odd = [tag for tag in tags if not isinstance(tag, str | int) or not str(tag).strip()]
             if odd:
-                raise InputError(f"{place} has a tag {str(odd[0])[:40]!r}: a name or a number is needed")
+                raise InputError(f"{place} has a tag {excerpt(odd[0])}: a name or a number is needed")
             if words:
                 yield Example(place, words, tags)
