@@ -6,14 +6,15 @@
   special_tokens_map.json   the roles with their flags
   added_tokens.json         the tokens beyond vocab.txt, where there are any
 
-Each file is written under a temporary name and renamed (weights/saving.py). Two things are not as transformers has
-them: tokenizer.json forgets the padding and truncation of the last call, which are nobody's setting, and the config
-says on which side to pad and to cut also where that was set after loading.
+All are written under temporary names before the first is renamed (weights/saving.py). Two things are not as
+transformers has them: tokenizer.json forgets the padding and truncation of the last call, which are nobody's setting,
+and the config says on which side to pad and to cut also where that was set after loading.
 """
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,14 +50,15 @@ def save_pretrained(
     texts = {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in contents.items()}
     if lines is not None:
         texts["vocab.txt"] = lines
-    return tuple(_write(save_directory, name, filename_prefix, text) for name, text in texts.items())
+    return _write(save_directory, filename_prefix, texts)
 
 
 def save_vocabulary(
     tokenizer: DistilBertTokenizer, save_directory: str | Path, filename_prefix: str | None = None
 ) -> tuple[str]:
     """Write vocab.txt alone; returns its path. Raises InputError as save_pretrained does."""
-    return (_write(save_directory, "vocab.txt", filename_prefix, _vocabulary_lines(tokenizer)),)
+    (path,) = _write(save_directory, filename_prefix, {"vocab.txt": _vocabulary_lines(tokenizer)})
+    return (path,)
 
 
 def _vocabulary_lines(tokenizer: DistilBertTokenizer) -> str:
@@ -70,19 +72,28 @@ def _vocabulary_lines(tokenizer: DistilBertTokenizer) -> str:
     return "".join(f"{token}\n" for token in tokens)
 
 
-def _write(folder: str | Path, name: str, prefix: str | None, text: str) -> str:
-    from nanodistil.weights.saving import written  # NumPy comes with it
+def _write(folder: str | Path, prefix: str | None, texts: dict[str, str]) -> tuple[str, ...]:
+    """Name -> text, as files of a folder, all of them or none; returns their paths."""
+    from nanodistil.weights.saving import written_together  # NumPy comes with it
 
     folder = Path(folder)
-    path = folder / (f"{prefix}-{name}" if prefix else name)
     if folder.is_file():
         raise InputError(f"{folder}: is a file, where a folder is to be written; choose another name")
-    try:
-        raw = text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{path}: a token holds a lone surrogate, which no file can; mend the vocabulary") from None
-    written(path, lambda fresh: fresh.write_bytes(raw))
-    return str(path)
+    contents: dict[Path, bytes] = {}
+    for name, text in texts.items():
+        path = folder / (f"{prefix}-{name}" if prefix else name)
+        try:
+            contents[path] = text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{path}: a token holds a lone surrogate, which no file can; mend the vocabulary"
+            ) from None
+    written_together({path: partial(_fill, raw=raw) for path, raw in contents.items()})
+    return tuple(map(str, contents))
+
+
+def _fill(path: Path, raw: bytes) -> None:
+    path.write_bytes(raw)
 
 
 def _sorted(entries: dict[str, Any]) -> dict[str, Any]:

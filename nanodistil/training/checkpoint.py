@@ -12,8 +12,7 @@ The file is a .safetensors file, with arrays "flat", "m" and "v", and in its hea
     sha256     of all of the above, arrays included
 
 It is written to a temporary name, forced to the disk and renamed, so a kill leaves the old files as they were. The
-digest finds what renaming cannot prevent: disks that lie, copies that were cut short. The library's own writer would
-first copy all arrays to one string of bytes; this one hands them to the file as they lie in memory.
+digest finds what renaming cannot prevent: disks that lie, copies that were cut short.
 """
 
 from __future__ import annotations
@@ -21,13 +20,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nanodistil.backend import Array
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.safetensors_reader import SafetensorsFile
+from nanodistil.weights.safetensors_writer import write_safetensors
 from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import FOR_SETTINGS, parsed
 
@@ -49,22 +49,7 @@ class Checkpoint(NamedTuple):
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write it whole or not at all. Raises InputError where the disk does not take it."""
     arrays = {name: np.ascontiguousarray(getattr(checkpoint, name)) for name in ARRAYS}
-    header: dict[str, Any] = {"__metadata__": _metadata(checkpoint)}
-    begin = 0
-    for name, array in arrays.items():
-        offsets = [begin, begin + array.nbytes]
-        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
-        begin += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # so that the arrays are aligned
-
-    def fill(fresh: Path) -> None:
-        with fresh.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for array in arrays.values():
-                file.write(array.data)
-
-    written(path, fill)
+    written(path, lambda fresh: write_safetensors(fresh, arrays, _metadata(checkpoint)))
 
 
 def read(path: Path) -> Checkpoint:

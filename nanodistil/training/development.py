@@ -14,6 +14,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from nanodistil.training.run import EPOCH, LOG, Run, log_lines, number_in
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
 from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.saving import written
+from nanodistil.weights.saving import written_together
 
 BEST = EPOCH + "best"  # where the best model so far is kept
 DEV = "dev_"  # before the names of metrics, in the log
@@ -95,8 +96,8 @@ class Development:
             lines = self.lines()
         shown = lines[-1]
         if self.save is not None:
-            for file in ("model.safetensors", "config.json"):
-                best = self.run.folder / BEST / file
-                written(self.run.folder / file, lambda path, best=best: shutil.copyfile(best, path))  # type: ignore[misc]
+            best, folder = self.run.folder / BEST, self.run.folder
+            files = ("model.safetensors", "config.json")
+            written_together({folder / file: partial(shutil.copyfile, best / file) for file in files})
             shown = (max if self.more else min)(self._told() or lines[-1:], key=lambda line: line[self.metric])
         return {name.removeprefix(DEV): value for name, value in shown.items() if name.startswith(DEV)}

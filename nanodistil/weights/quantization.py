@@ -111,8 +111,7 @@ def read_quantized(file: SafetensorsFile, name: str, dtype: DTypeLike) -> NDArra
 
 def write(source: Path, target: Path) -> None:
     """Read the float weights of the folder `source`, write `target`/model.safetensors with int8 matrices."""
-    from safetensors.numpy import save_file
-
+    from .safetensors_writer import write_safetensors
     from .saving import written
 
     file = SafetensorsFile(source / WEIGHTS)
@@ -125,7 +124,7 @@ def write(source: Path, target: Path) -> None:
             arrays[name] = weight.astype(np.float16)
         if not np.isfinite(arrays.get(name + SCALE, arrays[name])).all():
             raise CheckpointError(f"{source}: {name} does not fit float16")
-    written(target / WEIGHTS, lambda path: save_file(arrays, path, FORMAT))
+    written(target / WEIGHTS, lambda path: write_safetensors(path, arrays, FORMAT))
 
 
 if __name__ == "__main__":
