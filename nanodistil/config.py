@@ -1,17 +1,21 @@
-"""config.json as a frozen dataclass, with the checkpoint's own field names and every value checked.
+"""config.json as a dataclass, with the checkpoint's own field names and every value checked, also one set later.
 
 Only the fields below are read. Anything else in the file is never acted on, but kept in `extra` and written back by
-`to_dict`, so that a round trip loses nothing. Bounds are generous against any DistilBERT and tight against a lying
-file: nothing is allocated from a number that has not been checked here.
+`to_dict`, so that a round trip loses nothing; a name given in code that is nearly a field's is refused as a slip.
+Bounds are generous against any DistilBERT and tight against a lying file: nothing is allocated from a number that has
+not been checked here. A model has a copy of its own (`of_model`), in which whatever the weights' shapes say is fixed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import copy
+import json
+from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from nanodistil.weights.errors import CheckpointError, excerpt
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 ACTIVATIONS = (  # transformers' names
@@ -20,6 +24,13 @@ ACTIVATIONS = (  # transformers' names
     "sigmoid", "silu", "swish", "tanh", "xielu",
 )  # fmt: skip
 ALIASES = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
+OTHER_NAMES = (*ALIASES, "num_labels", "label2id")
+ANEW = "load or make another model with that in its config"
+REMEDIES = {
+    "vocab_size": "use resize_token_embeddings",
+    "max_position_embeddings": "use resize_position_embeddings",
+    "pruned_heads": "use prune_heads",
+}
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 
 # field -> smallest and largest value that makes sense
@@ -41,18 +52,31 @@ MAX_LABELS = 100_000
 MAX_PARAMETERS = 2_000_000_000  # 8 GB of float32; the largest DistilBERT, multilingual, has 135 million
 
 
-@dataclass(frozen=True)
+SHAPES = (  # what a model's weights were laid out for
+    "vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim", "activation",
+    "sinusoidal_pos_embds", "tie_word_embeddings", "pruned_heads",
+)  # fmt: skip
+
+
+@dataclass(init=False)
 class DistilBertConfig:
     """The hyper-parameters of a DistilBERT; defaults are those of transformers' DistilBertConfig.
 
-    Raises CheckpointError for a value of the wrong type or outside its range.
+    Also by other names: hidden_size, num_attention_heads, num_hidden_layers; num_labels or label2id for id2label. What
+    is no field of a DistilBERT is kept, and can be read as an attribute.
+    Raises CheckpointError for a value of the wrong type or outside its range, InputError for a misspelt field.
 
     >>> DistilBertConfig().dim
     768
+    >>> config = DistilBertConfig(hidden_size=48, n_heads=4, num_labels=3, finetuning_task="mnli")
+    >>> config.dim, config.id2label, config.finetuning_task
+    (48, {0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2'}, 'mnli')
     >>> DistilBertConfig(dim=100)
     Traceback (most recent call last):
     nanodistil.weights.errors.CheckpointError: config: dim 100 cannot be divided among n_heads 12
     """
+
+    model_type: ClassVar[str] = "distilbert"
 
     vocab_size: int = 30522
     max_position_embeddings: int = 512
@@ -71,12 +95,60 @@ class DistilBertConfig:
     tie_word_embeddings: bool = True
     output_hidden_states: bool = False
     output_attentions: bool = False
+    return_dict: bool = True  # whether a model's calls return an output, or a plain tuple
     id2label: dict[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
     problem_type: str | None = None  # None: told from num_labels and the labels' dtype, see losses.py
     pruned_heads: dict[int, list[int]] = field(default_factory=dict)  # layer -> heads that are gone, numbered as before
     extra: dict[str, Any] = field(default_factory=dict)  # what else the file said
 
-    def __post_init__(self) -> None:
+    def __init__(self, *ordered: Any, **values: Any) -> None:
+        known = [f.name for f in fields(self)]
+        values |= zip(known, ordered, strict=False)
+        more = {k: v for k, v in values.items() if k not in known and k not in OTHER_NAMES}
+        for name in more:
+            refuse_slip(name)
+        found = named({k: v for k, v in values.items() if k not in more})
+        found["extra"] = {**found.get("extra", {}), **more}
+        for f in fields(self):
+            default = f.default_factory() if f.default_factory is not MISSING else f.default
+            object.__setattr__(self, f.name, found.get(f.name, default))
+        self._check()
+
+    def __getattr__(self, name: str) -> Any:
+        """A field by another of its names, or what else the file said."""
+        if name in ALIASES:
+            return getattr(self, ALIASES[name])
+        extra = self.__dict__.get("extra", {})
+        if name not in extra:
+            raise AttributeError(f"a {type(self).__name__} has no {name!r}")
+        return extra[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Change a field, checked as if the config were made anew. Raises InputError for what a model cannot change."""
+        name = ALIASES.get(name, name)
+        now = {f.name: getattr(self, f.name) for f in fields(self)}
+        if name in ("num_labels", "label2id"):
+            if name == "num_labels" and value == self.num_labels:
+                return
+            now.pop("id2label")
+        changed = DistilBertConfig(**{**now, name: value})
+        if self.__dict__.get("_of_model"):
+            for shape in SHAPES:
+                if getattr(changed, shape) != now[shape]:
+                    raise InputError(
+                        f"config.{shape} is the shape of this model's weights; {REMEDIES.get(shape, ANEW)}"
+                    )
+            if changed.num_labels != self.num_labels:
+                raise InputError(f"this model's head has {self.num_labels} labels, not {changed.num_labels}; {ANEW}")
+        self.__dict__.update({f.name: getattr(changed, f.name) for f in fields(self)})
+
+    def of_model(self) -> DistilBertConfig:
+        """A copy for a model that has its weights, in which nothing can be set that contradicts them."""
+        own = copy.copy(self)
+        own.__dict__["_of_model"] = True
+        return own
+
+    def _check(self) -> None:
         for f in fields(self):
             check_type(f.name, getattr(self, f.name), f.type)
         for name, (low, high) in _RANGES.items():
@@ -122,19 +194,10 @@ class DistilBertConfig:
             kind = str(model_type)[:40]
             raise CheckpointError(f"this is a {excerpt(kind)} model; nanodistil runs model_type 'distilbert'{more}")
         known = {f.name for f in fields(cls)} - {"extra"}
-        values = {
-            k: v for k, v in values.items() if k != "pad_token_id" or v is not None
-        }  # null: as if it were not there
-        found = {ALIASES[k]: v for k, v in values.items() if k in ALIASES}
-        found |= {k: v for k, v in values.items() if k in known}
-        if found.get("id2label") is not None:
-            found["id2label"] = labels_of(found["id2label"])
-        else:
-            found["id2label"] = unnamed_labels(values.get("num_labels", 2))
-        if "pruned_heads" in found:
-            found["pruned_heads"] = pruned_of(found["pruned_heads"])
-        derived = {"model_type", "num_labels", "label2id", *ALIASES}
-        return cls(**found, extra={k: v for k, v in values.items() if k not in known | derived})
+        said = ("label2id",) if values.get("id2label") is None else ("label2id", "num_labels")  # by id2label
+        values = {k: v for k, v in values.items() if k not in said}
+        found = {k: v for k, v in values.items() if k in known or k in OTHER_NAMES}
+        return cls(**found, extra={k: v for k, v in values.items() if k not in found and k != "model_type"})
 
     @classmethod
     def from_json_file(cls, path: str | Path) -> DistilBertConfig:
@@ -150,11 +213,15 @@ class DistilBertConfig:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | None = None,
+        **overrides: Any,
     ) -> DistilBertConfig:
-        """The config of a folder or hub id. Raises ModelNotFoundError or CheckpointError.
+        """The config of a folder or hub id, with some of its fields changed, by the names a config is made with.
 
-        >>> DistilBertConfig.from_pretrained("nanodistil-mini").dim
-        384
+        Raises ModelNotFoundError or CheckpointError, and InputError for an override that is no field or cannot be.
+
+        >>> config = DistilBertConfig.from_pretrained("nanodistil-mini", num_labels=5)
+        >>> config.dim, config.num_labels
+        (384, 5)
         """
         from nanodistil.weights.hub import resolve
 
@@ -166,7 +233,32 @@ class DistilBertConfig:
             local_files_only=local_files_only,
             token=token,
         )
-        return cls.from_json_file(folder / "config.json")
+        return overridden(cls.from_json_file(folder / "config.json"), overrides)
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write config.json to a folder. Raises InputError where it cannot be written."""
+        self.to_json_file(Path(save_directory) / "config.json")
+
+    def to_json_file(self, json_file_path: str | Path) -> None:
+        """Write the config to a file. Raises InputError where it cannot be written."""
+        from nanodistil.weights.saving import written  # NumPy comes with it
+
+        text = self.to_json_string()
+        written(Path(json_file_path), lambda fresh: fresh.write_text(text, encoding="utf-8"))
+
+    def to_json_string(self) -> str:
+        """What a config.json holds."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def update(self, config_dict: dict[str, Any]) -> None:
+        """Change several fields, as if each were set."""
+        for name, value in config_dict.items():
+            setattr(self, name, value)
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Another name for return_dict."""
+        return self.return_dict
 
     @property
     def num_labels(self) -> int:
@@ -182,11 +274,76 @@ class DistilBertConfig:
         """The fields as a dict, with `model_type`, `label2id` and what else the file said, ready for json.dump."""
         values = {
             f.name: getattr(self, f.name) for f in fields(self)
-        }  # not asdict: it would copy `extra` to its depths
+        }  # asdict would copy `extra` too
         values["id2label"] = dict(self.id2label)
         if not self.pruned_heads:  # transformers 5 does not know it
             del values["pruned_heads"]
-        return {**values.pop("extra"), "model_type": "distilbert", **values, "label2id": self.label2id}
+        if self.return_dict:
+            del values["return_dict"]
+        return {**values.pop("extra"), "model_type": self.model_type, **values, "label2id": self.label2id}
+
+
+def named(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields' own names for values under any of their names. Raises CheckpointError for what cannot be.
+
+    >>> named({"hidden_size": 48, "num_labels": 1})
+    {'dim': 48, 'id2label': {0: 'LABEL_0'}}
+    """
+    found = {ALIASES[k]: v for k, v in values.items() if k in ALIASES}
+    found |= {k: v for k, v in values.items() if k not in OTHER_NAMES}
+    if found.get("pad_token_id", 0) is None:  # null: as if it were not there
+        del found["pad_token_id"]
+    labels, count, by_label = found.pop("id2label", None), values.get("num_labels"), values.get("label2id")
+    if labels is None and by_label is not None:
+        try:
+            labels = {number: label for label, number in by_label.items()}
+        except (AttributeError, TypeError):
+            raise CheckpointError(f"config: label2id should map names to numbers, not {excerpt(by_label)}") from None
+    if labels is None and count is not None:
+        labels = unnamed_labels(count)
+    if labels is not None:
+        found["id2label"] = labels_of(labels)
+        if count is not None and count != len(found["id2label"]):
+            raise CheckpointError(
+                f"config: num_labels is {excerpt(count)} and id2label names {len(found['id2label'])}; leave out one"
+            )
+    if "pruned_heads" in found:
+        found["pruned_heads"] = pruned_of(found["pruned_heads"], found.get("n_layers", DistilBertConfig.n_layers))
+    return found
+
+
+def refuse_slip(name: str) -> None:
+    """Raise InputError for a name that is nearly that of a field, which nobody will have meant to keep for himself."""
+    near = get_close_matches(name, [*(f.name for f in fields(DistilBertConfig)), *OTHER_NAMES], 1, 0.85)
+    if near:
+        raise InputError(f"{excerpt(name)} is no field of a DistilBERT's config; {near[0]!r} is")
+
+
+def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBertConfig:
+    """The config with some fields changed, by the names a config is made with.
+
+    Raises InputError for what is no field, or a value that cannot be.
+    """
+    if not overrides:
+        return config
+    fields_ = {f.name for f in fields(config)} - {"extra"}
+    for name in overrides:
+        if name not in fields_ and name not in OTHER_NAMES and name not in config.extra:
+            refuse_slip(name)
+            raise InputError(f"{excerpt(name)} is no argument of from_pretrained and no field of a DistilBERT's config")
+    now = {f.name: getattr(config, f.name) for f in fields(config)}
+    given = {ALIASES.get(name, name): value for name, value in overrides.items()}
+    if given.get("id2label") is not None:
+        given.pop("label2id", None)  # the same the other way round
+    if given.get("id2label") is None and (given.get("num_labels"), given.get("label2id")) != (None, None):
+        if given.get("label2id") is not None or given["num_labels"] != config.num_labels:
+            del now["id2label"]
+        else:
+            del given["num_labels"]
+    try:
+        return DistilBertConfig(**{**now, **{k: v for k, v in given.items() if k != "extra"}})
+    except (CheckpointError, AttributeError, TypeError) as error:
+        raise InputError(f"from_pretrained: {error}") from None
 
 
 def unnamed_labels(count: Any) -> dict[int, str]:
@@ -222,9 +379,17 @@ def labels_of(value: Any) -> dict[int, str]:
     return labels
 
 
-def pruned_of(value: Any) -> dict[int, list[int]]:
-    """pruned_heads with integer keys."""
+def pruned_of(value: Any, n_layers: Any) -> dict[int, list[int]]:
+    """pruned_heads with integer keys; a layer may be counted from the end, and named twice so.
+
+    >>> pruned_of({"0": [1], -1: [2, 2]}, 6)
+    {0: [1], 5: [2]}
+    """
+    found: dict[int, set[int]] = {}
     try:
-        return {int(k): sorted({int(h) for h in heads}) for k, heads in value.items()}
+        for k, heads in value.items():
+            layer = int(k) + (n_layers if int(k) < 0 else 0)
+            found.setdefault(layer, set()).update(int(h) for h in heads)
     except (AttributeError, TypeError, ValueError, OverflowError):
         raise CheckpointError(f"config: pruned_heads should map layers to heads, not {excerpt(value)}") from None
+    return {layer: sorted(heads) for layer, heads in found.items()}

@@ -14,8 +14,7 @@ Arguments that do not fit the model raise InputError.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, TypeVar, Unpack, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +27,7 @@ from nanodistil.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
+    Output,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
@@ -35,10 +35,13 @@ from nanodistil.outputs import (
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.weights.errors import InputError
 
+T = TypeVar("T", bound=Output)
 
-def finished(output: Any, options: Options) -> Any:
-    """The output, or the plain tuple of what is present where return_dict=False asks for it."""
-    return output.to_tuple() if options.get("return_dict") is False else output
+
+def finished(output: T, options: Options, config: DistilBertConfig) -> T:
+    """The output, or the plain tuple of what is present where return_dict=False, here or in the config, asks for it."""
+    asked = options.get("return_dict")
+    return output if (config.return_dict if asked is None else asked) else cast(T, output.to_tuple())
 
 
 def _with_masked(options: Options, labels: Any) -> Options:
@@ -76,7 +79,7 @@ class DistilBertModel(Pretrained):
         inputs_embeds: (B, T, D), instead of ids.
         """
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
-        return finished(BaseModelOutput(e.packing.unpack(self.ops.fetch(e.x)), **e.recorded), options)  # type: ignore[no-any-return]
+        return finished(BaseModelOutput(e.packing.unpack(self.ops.fetch(e.x)), **e.recorded), options, self.config)
 
 
 class DistilBertForMaskedLM(Pretrained):
@@ -116,7 +119,7 @@ class DistilBertForMaskedLM(Pretrained):
             loss = losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         if positions is None:
             logits = e.packing.unpack(logits)
-        return finished(MaskedLMOutput(loss=loss, logits=logits, **e.recorded), options)  # type: ignore[no-any-return]
+        return finished(MaskedLMOutput(loss=loss, logits=logits, **e.recorded), options, self.config)
 
     def probabilities(
         self, input_ids: ArrayLike, attention_mask: ArrayLike | None, positions: ArrayLike, **options: Unpack[Options]
@@ -188,9 +191,9 @@ class DistilBertForSequenceClassification(Pretrained):
             kind = self.config.problem_type or losses.problem_type_of(self.config.num_labels, labels)
             loss = losses.sequence_loss(kind, logits, labels)
             if self.config.problem_type is None:
-                self.config = replace(self.config, problem_type=kind)
+                self.config.problem_type = kind
         output = SequenceClassifierOutput(loss=loss, logits=logits, **e.recorded)
-        return finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options, self.config)
 
 
 class DistilBertForTokenClassification(Pretrained):
@@ -213,7 +216,7 @@ class DistilBertForTokenClassification(Pretrained):
         logits = self.ops.fetch(model.token_classification(e.x, self.weights, self.ops, e.recorder))  # (N, C)
         loss = None if labels is None else losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         output = TokenClassifierOutput(loss=loss, logits=e.packing.unpack(logits), **e.recorded)
-        return finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options, self.config)
 
 
 class DistilBertForQuestionAnswering(Pretrained):
@@ -248,7 +251,7 @@ class DistilBertForQuestionAnswering(Pretrained):
         start, end = logits[..., 0], logits[..., 1]  # (B, T)
         loss = None if counted is None else losses.span_loss(start, end, *counted)
         output = QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end, **e.recorded)
-        return finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options, self.config)
 
 
 class DistilBertForMultipleChoice(Pretrained):
@@ -275,7 +278,7 @@ class DistilBertForMultipleChoice(Pretrained):
         logits = scores.reshape(np.shape(given)[:2])  # (B, choices)
         loss = None if labels is None else losses.cross_entropy(logits, labels)
         output = MultipleChoiceModelOutput(loss=loss, logits=logits, **e.recorded)
-        return finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options, self.config)
 
 
 def _joined(values: ArrayLike | None) -> Array | None:

@@ -11,7 +11,7 @@ import numpy as np
 from nanodistil.backend import Array
 
 
-class _Output:
+class Output:
     """Attribute, key and index access over the dataclass fields that are not None."""
 
     def to_tuple(self) -> tuple[Any, ...]:
@@ -49,7 +49,7 @@ class _Output:
 
 
 @dataclass(frozen=True, eq=False)
-class BaseModelOutput(_Output):
+class BaseModelOutput(Output):
     """Of DistilBertModel."""
 
     last_hidden_state: Array  # (B, T, D)
@@ -58,7 +58,7 @@ class BaseModelOutput(_Output):
 
 
 @dataclass(frozen=True, eq=False)
-class BaseModelOutputWithPooling(_Output):
+class BaseModelOutputWithPooling(Output):
     """Of BertModel."""
 
     last_hidden_state: Array  # (B, T, D)
@@ -68,7 +68,7 @@ class BaseModelOutputWithPooling(_Output):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MaskedLMOutput(_Output):
+class MaskedLMOutput(Output):
     """Of DistilBertForMaskedLM."""
 
     loss: np.floating | None = None  # where labels were given; a number of the logits' dtype, here and below
@@ -78,7 +78,7 @@ class MaskedLMOutput(_Output):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SequenceClassifierOutput(_Output):
+class SequenceClassifierOutput(Output):
     """Of DistilBertForSequenceClassification."""
 
     loss: np.floating | None = None
@@ -88,7 +88,7 @@ class SequenceClassifierOutput(_Output):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TokenClassifierOutput(_Output):
+class TokenClassifierOutput(Output):
     """Of DistilBertForTokenClassification."""
 
     loss: np.floating | None = None
@@ -98,7 +98,7 @@ class TokenClassifierOutput(_Output):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class QuestionAnsweringModelOutput(_Output):
+class QuestionAnsweringModelOutput(Output):
     """Of DistilBertForQuestionAnswering."""
 
     loss: np.floating | None = None
@@ -109,7 +109,7 @@ class QuestionAnsweringModelOutput(_Output):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MultipleChoiceModelOutput(_Output):
+class MultipleChoiceModelOutput(Output):
     """Of DistilBertForMultipleChoice."""
 
     loss: np.floating | None = None

@@ -7,7 +7,6 @@ classes users know are in heads.py. Arguments and results are those of transform
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +19,10 @@ from nanodistil import backend as backends
 from nanodistil import model, structure
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array
-from nanodistil.config import ALIASES, DistilBertConfig, unnamed_labels
+from nanodistil.config import DistilBertConfig, overridden
 from nanodistil.packing import Packing, sent
 from nanodistil.taps import HeadMask, Recorder, as_tap
-from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import lay_out, read_back
 from nanodistil.weights.names import expected, filed
@@ -81,7 +80,7 @@ class Pretrained:
         self._set(config, tensors)
 
     def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
-        self.config = config
+        self.config = config.of_model()
         self.graphs = backends.graphs(self.backend)  # of these weights
         self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
         self.weights = lay_out(
@@ -175,8 +174,7 @@ class Pretrained:
 
         known = {name: value for name, value in self.config.extra.items() if name != "torch_dtype"}  # dtype's old name
         extra = {**known, "architectures": [type(self).__name__], "dtype": self.weights.word_embeddings.dtype.name}
-        config = replace(self.config, extra=extra).to_dict()
-        save(Path(save_directory), json.dumps(config, indent=2, sort_keys=True) + "\n", self.state_dict())
+        save(Path(save_directory), replace(self.config, extra=extra).to_json_string(), self.state_dict())
 
     # ---- changing the shape
 
@@ -292,33 +290,3 @@ class Pretrained:
         if self.config.pruned_heads:
             raise InputError("head_mask is for models with all their heads; this one has pruned_heads")
         return np.broadcast_to(mask.astype(self.weights.word_embeddings.dtype), (L, H))
-
-
-def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBertConfig:
-    """The config with some fields changed, by the rules of a config.json: its other names, num_labels, label2id.
-
-    Raises InputError for what is no field, or a value that cannot be.
-    """
-    fields = {*DistilBertConfig.__dataclass_fields__, *ALIASES, "num_labels", "label2id"} - {"extra"}
-    unknown = [name for name in overrides if name not in fields]
-    if unknown:
-        raise InputError(
-            f"{excerpt(unknown[0])} is no argument of from_pretrained and no field of a DistilBERT's config"
-        )
-    values = {ALIASES.get(name, name): value for name, value in overrides.items()}
-    count, labels, by_label = (values.pop(name, None) for name in ("num_labels", "id2label", "label2id"))
-    try:
-        if labels is None and by_label is not None:
-            labels = {number: label for label, number in by_label.items()}
-        if labels is None and count is not None and count != config.num_labels:
-            labels = unnamed_labels(count)
-        if labels is not None:
-            values["id2label"] = labels
-        changed = DistilBertConfig.from_dict({**config.to_dict(), **values})
-    except (CheckpointError, AttributeError, TypeError) as error:
-        raise InputError(f"from_pretrained: {error}") from None
-    if count is not None and count != changed.num_labels:
-        raise InputError(
-            f"num_labels is {excerpt(count)} and id2label names {changed.num_labels}; leave out one of them"
-        )
-    return changed

@@ -28,7 +28,8 @@ def prune_heads(
 ) -> tuple[DistilBertConfig, Tensors]:
     """Without some heads (Michel, Levy and Neubig 2019): rows of q, k, v_lin and columns of out_lin go.
 
-    heads: layer -> numbers, always those of the unpruned model; ones that are gone already may be named again.
+    heads: layer -> numbers, always those of the unpruned model; ones that are gone already may be named again. Layers
+    may be counted from the end, -1 the last.
     Raises InputError for layers or heads that do not exist, or a layer left without heads.
     """
     try:
@@ -37,9 +38,11 @@ def prune_heads(
         raise InputError(f"prune_heads takes layers and their heads, {{0: [1, 2]}}, not {str(heads)[:40]}") from None
     pruned, tensors = dict(config.pruned_heads), dict(tensors)
     Dh = config.dim // config.n_heads
-    for layer, numbers in asked.items():
-        if layer not in range(config.n_layers):
-            raise InputError(f"prune_heads: there is no layer {layer}; they are 0 to {config.n_layers - 1}")
+    L = config.n_layers
+    for at_layer, numbers in asked.items():
+        layer = at_layer + L if at_layer < 0 else at_layer
+        if layer not in range(L):
+            raise InputError(f"prune_heads: there is no layer {at_layer}; they are 0 to {L - 1}, or -{L} to -1")
         wrong = [n for n in numbers if n not in range(config.n_heads)]
         if wrong:
             raise InputError(f"prune_heads: there is no head {wrong[0]}; they are 0 to {config.n_heads - 1}")

@@ -209,7 +209,7 @@ class BertModel(Bert):
             first = np.ascontiguousarray(out.last_hidden_state[:, 0])  # (B, D)
             pooled = ops.fetch(ops.linear_activation(ops.send(first), w.pre_classifier, "tanh"))  # (B, D)
         output = BaseModelOutputWithPooling(out.last_hidden_state, pooled, out.hidden_states, out.attentions)
-        return finished(output, options)  # type: ignore[no-any-return]
+        return finished(output, options, self.distilbert.config)
 
 
 class BertForMaskedLM(Bert):

@@ -111,7 +111,9 @@ class BertConfig:
         else:
             found["id2label"] = unnamed_labels(values.get("num_labels", 2))
         if "pruned_heads" in found:
-            found["pruned_heads"] = pruned_of(found["pruned_heads"])
+            found["pruned_heads"] = pruned_of(
+                found["pruned_heads"], found.get("num_hidden_layers", cls.num_hidden_layers)
+            )
         derived = {"model_type", "num_labels", "label2id"}
         return cls(**found, extra={k: v for k, v in values.items() if k not in known | derived})
 

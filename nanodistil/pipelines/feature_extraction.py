@@ -138,7 +138,7 @@ class FeatureExtractionPipeline:
             return Prepared([ids]) if real.all() else Prepared([], (ids, real))
 
         def compute(ids: Ints, real: Mask) -> Iterator[Array]:
-            hidden = finite(self.model(ids, real).last_hidden_state)  # (B, T, D)
+            hidden = finite(self.model(ids, real, return_dict=True).last_hidden_state)  # (B, T, D)
             for x, length in zip(hidden, real.sum(axis=1).tolist(), strict=True):
                 yield pooled(x[:length], pooling, normalize)  # (T, D) or (D,)
 
@@ -147,7 +147,9 @@ class FeatureExtractionPipeline:
                 vectors = results[0] if pooling != "none" else results[0][None]  # (D,) or (1, T, D)
             else:
                 ids, real = prepared.rest
-                vectors = finite(self.model(ids[None], real[None], keep_masked=True).last_hidden_state)  # (1, T, D)
+                vectors = finite(
+                    self.model(ids[None], real[None], keep_masked=True, return_dict=True).last_hidden_state
+                )  # (1, T, D)
             return vectors if as_arrays else vectors.tolist()
 
         return answered(texts, prepare, compute, finish, first, pace_of(self.model))

@@ -78,7 +78,7 @@ class MultipleChoicePipeline:
             return Prepared(rows, several)
 
         def compute(ids: Ints, real: Mask) -> Array:
-            return finite(self.model(ids[:, None], real[:, None]).logits[:, 0])  # (B,)
+            return finite(self.model(ids[:, None], real[:, None], return_dict=True).logits[:, 0])  # (B,)
 
         def finish(prepared: Prepared, results: list[Any]) -> list[Choice]:
             scores = softmax(np.stack(results))  # (choices,)

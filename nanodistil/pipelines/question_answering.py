@@ -159,7 +159,7 @@ class QuestionAnsweringPipeline:
             return Prepared(rows, Question(context, offsets, words, windows, len(before)))
 
         def compute(ids: Ints, real: Mask) -> Iterator[tuple[Array, Array]]:
-            output = self.model(ids, real)
+            output = self.model(ids, real, return_dict=True)
             yield from zip(finite(output.start_logits), finite(output.end_logits), strict=True)  # (T,) each
 
         def finish(prepared: Prepared, results: list[tuple[Array, Array]]) -> Any:

@@ -127,7 +127,7 @@ class TextClassificationPipeline:
             return Prepared([row_of(self.model, self.tokenizer, *text_and_pair(one, name), name, settings.options)])
 
         def compute(ids: Ints, real: Mask) -> Array:
-            return finite(self.model(ids, real).logits)  # (B, C)
+            return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
 
         def finish(_: Prepared, results: list[Array]) -> Any:
             scores = settings.function(results[0])  # (C,)

@@ -156,7 +156,7 @@ class TokenClassificationPipeline:
             return Prepared([np.array([self.before, *ids[a:b], self.after]) for a, b in tokens.windows], tokens)
 
         def compute(ids: Ints, real: Mask) -> Iterator[Array]:
-            probs = softmax(finite(self.model(ids, real).logits))  # (B, T, C)
+            probs = softmax(finite(self.model(ids, real, return_dict=True).logits))  # (B, T, C)
             for scores, here in zip(probs, real, strict=True):
                 yield scores[here][1:-1]  # (n, C), special tokens left out
 

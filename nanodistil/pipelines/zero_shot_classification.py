@@ -112,7 +112,7 @@ class ZeroShotClassificationPipeline:
             return Prepared([self._ids(text, hypothesis, name) for hypothesis in asked], text)
 
         def compute(ids: Ints, real: Mask) -> Array:
-            return finite(self.model(ids, real).logits)  # (B, C)
+            return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
 
         def finish(prepared: Prepared, results: list[Array]) -> Any:
             logits = np.stack(results)  # (labels, C)

@@ -13,7 +13,6 @@ are checked as there, and errors are the same. Not computed is what no loss depe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,7 @@ def sequence_classification(trainee: Trainee, batch: Batch, *, key: int | None =
     logits = trainee.ops.fetch(head.logits)
     loss = losses.sequence_loss(kind, logits, labels)  # checks the labels too
     if config.problem_type is None:
-        trainee.model.config = replace(config, problem_type=kind)
+        trainee.model.config.problem_type = kind
     if kind == "single_label_classification":
         dlogits = np.zeros_like(head.logits)
         add_cross_entropy(trainee, head.logits, np.reshape(labels, -1), IGNORED, scale, dlogits)

@@ -116,6 +116,26 @@ def test_pruning_is_masking(kind, backend):
     assert [a.shape[1] for a in attentions] == [3, 2]
 
 
+def test_layers_to_prune_may_be_counted_from_the_end(tmp_path):
+    """As {0: all but one, -1: the first}, by the method, by the config a model is made with, and from a file."""
+    config = replace(TINY, n_layers=3, output_attentions=True)
+    gone = {0: [1, 2, 3], -1: [0]}
+    model = nanodistil.DistilBertModel(config, backend="numpy")
+    model.prune_heads(gone)
+    model.save_pretrained(tmp_path)
+    made = nanodistil.DistilBertModel(replace(config, pruned_heads=gone), backend="numpy")
+    for one in (model, made, nanodistil.DistilBertModel.from_pretrained(tmp_path, backend="numpy")):
+        assert [probs.shape[1] for probs in one([[1, 2, 3]]).attentions] == [1, 4, 3]
+        assert one.config.pruned_heads == {0: [1, 2, 3], 2: [0]}
+        one.prune_heads({-3: [1], -2: [3]})
+        assert one.config.pruned_heads == {0: [1, 2, 3], 1: [3], 2: [0]}
+    for wrong in ({-4: [0]}, {3: [0]}, {-3: [0]}):
+        with pytest.raises(nanodistil.InputError, match="prune_heads"):
+            model.prune_heads(wrong)
+    with pytest.raises(nanodistil.CheckpointError, match="pruned_heads"):
+        replace(config, pruned_heads={-4: [0]})
+
+
 def test_heads_to_prune_may_be_numbers_of_numpy_and_come_once(tmp_path):
     model = tiny("DistilBertModel")
     model.prune_heads({np.int64(1): (np.int32(n) for n in (0, 3))})

@@ -222,7 +222,7 @@ class Classification:
         rows = self.rows(examples, tokenizer, model.config)
 
         def compute(ids: Ints, real: Mask) -> Array:
-            return model(ids, real).logits  # (B, C)
+            return model(ids, real, return_dict=True).logits  # (B, C)
 
         logits = np.stack(by_length([row.ids for row in rows], compute, pace_of(model)))  # (n, C)
         truth = np.array([row.label for row in rows])

@@ -125,7 +125,7 @@ class MaskedLM:
             places = np.array([(b, t) for b, i in enumerate(batch) for t in found[i][1]]).reshape(-1, 2)
             truth = np.concatenate([rows[i][found[i][1]] for i in batch])  # (M,)
             if len(places):
-                logits = model(ids, real, positions=places).logits.astype(np.float64)  # (M, V)
+                logits = model(ids, real, positions=places, return_dict=True).logits.astype(np.float64)  # (M, V)
                 ranks.append(metrics.ranks(logits, truth))
                 logits -= logits.max(1, keepdims=True)
                 losses.append(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(truth)), truth])

@@ -116,7 +116,7 @@ class MultipleChoice:
         rows = self.rows(examples, tokenizer, model.config)
 
         def compute(ids: Ints, real: Mask) -> Array:
-            return np.asarray(model(ids[:, None], real[:, None]).logits[:, 0])  # (B choices,)
+            return np.asarray(model(ids[:, None], real[:, None], return_dict=True).logits[:, 0])  # (B choices,)
 
         scores = by_length([choice for row in rows for choice in row.ids], compute, pace_of(model))
         best = np.reshape(scores, (len(rows), -1)).argmax(1)  # (n,)

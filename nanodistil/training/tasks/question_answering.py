@@ -187,7 +187,7 @@ class QuestionAnswering:
         windows = list(self._windows(examples, contexts, tokenizer))
 
         def compute(ids: Ints, real: Mask) -> Iterator[tuple[Array, Array]]:
-            output = model(ids, real)
+            output = model(ids, real, return_dict=True)
             for start, end, n in zip(output.start_logits, output.end_logits, real.sum(1), strict=True):
                 yield finite(start[:n]), finite(end[:n])  # (T,) each, without padding
 

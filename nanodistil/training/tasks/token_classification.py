@@ -117,7 +117,7 @@ class TokenClassification:
         rows = self._rows(examples, tokenizer, model.config)
 
         def compute(ids: Ints, real: Mask) -> Iterator[Array]:
-            yield from model(ids, real).logits.argmax(-1)  # (T,) each
+            yield from model(ids, real, return_dict=True).logits.argmax(-1)  # (T,) each
 
         best = by_length([row.ids for row in rows], compute, pace_of(model))
         names = model.config.id2label
