@@ -272,9 +272,7 @@ class DistilBertConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict, with `model_type`, `label2id` and what else the file said, ready for json.dump."""
-        values = {
-            f.name: getattr(self, f.name) for f in fields(self)
-        }  # asdict would copy `extra` too
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # asdict would copy `extra` too
         values["id2label"] = dict(self.id2label)
         if not self.pruned_heads:  # transformers 5 does not know it
             del values["pruned_heads"]
