@@ -124,7 +124,7 @@ class Pretrained:
         the linear maps alone, to save memory and time at some accuracy, "bfloat16" or "int8" (numba only).
         threads: how many the numba backend may use. overrides: fields of the config, or num_labels.
         What the checkpoint lacks of the head is drawn at random, with a warning, and named in `initialised`; so is,
-        with ignore_mismatched_sizes, what it has of the head in another shape. What is of no use here is in `dropped`.
+        with ignore_mismatched_sizes, what it has in another shape. What is of no use here is in `dropped`.
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be.
         """

@@ -67,8 +67,8 @@ def load(
     """All arrays that `table.expected(config, head)` names, in float32 or float64, and what was added or left out.
 
     Arrays stored in the wanted type are read-only views of the mapped file. What the checkpoint lacks of the head is
-    drawn fresh (initial.py), under one UserWarning that names it; so is, with ignore_mismatched_sizes, what it has of
-    the head in another shape. A body is never invented; only positions that the config calls sinusoidal are computed.
+    drawn fresh (initial.py), under one UserWarning that names it; so is, with ignore_mismatched_sizes, what it has in
+    another shape. What it lacks of the body is never invented; only positions called sinusoidal are computed.
     Names a model has no use for are warned about once, as transformers does; the head of another task is left aside
     silently by "base". table: whose names are in the file. draw: False where a missing head is an error too. Raises
     CheckpointError naming each array of the body that is missing, and each one that is misshapen, not of a float type,
@@ -195,6 +195,7 @@ def _check(
         file, stored = found[name]
         entry = file.entries[stored]
         if entry.shape != shape:
+            drawn = drawn or ignore_mismatched_sizes
             (reshaped if drawn else misfit).append(f"{stored} is {entry.shape}, the config says {shape}")
             if drawn:
                 anew.append(name)  # or, where that is not wanted, one of the problems below

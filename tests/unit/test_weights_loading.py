@@ -214,10 +214,23 @@ def test_a_head_of_another_size(tmp_path):
         loaded = loading.load(folder, more, "sequence_classification", ignore_mismatched_sizes=True)
     assert loaded.initialised == ["classifier.weight", "classifier.bias"]
     assert loaded.tensors["classifier.weight"].shape == (7, 4)
-    wider = SimpleNamespace(**{**vars(CLASSIFIER), "hidden_dim": 8})
-    with pytest.raises(CheckpointError, match=r"misfit: transformer.layer.0.ffn.lin1.weight") as error:
-        loading.load(folder, wider, "sequence_classification", ignore_mismatched_sizes=True)
-    assert "ignore_mismatched_sizes" not in str(error.value)
+
+
+def test_a_body_of_another_size(tmp_path):
+    """As from_pretrained(folder, vocab_size=..., ignore_mismatched_sizes=True): only where it is asked for."""
+    folder = put(tmp_path, tiny_arrays("sequence_classification", CLASSIFIER))
+    fewer = SimpleNamespace(**{**vars(CLASSIFIER), "vocab_size": 5})
+    message = refused(folder, fewer, "sequence_classification")
+    assert "misfit: embeddings.word_embeddings.weight is" in message
+    assert "ignore_mismatched_sizes" not in message  # nobody is talked into a body without its words
+    with pytest.warns(UserWarning, match=r"in this shape.*: distilbert.embeddings.word_embeddings.weight; train"):
+        loaded = loading.load(folder, fewer, "sequence_classification", ignore_mismatched_sizes=True)
+    assert loaded.tensors["embeddings.word_embeddings.weight"].shape == (5, 4)
+    assert loaded.initialised == ["distilbert.embeddings.word_embeddings.weight"]
+    same({**loaded.tensors, WORDS: None}, {**tiny_arrays("sequence_classification", CLASSIFIER), WORDS: None})
+    deeper = SimpleNamespace(**{**vars(CLASSIFIER), "n_layers": CLASSIFIER.n_layers + 1})
+    with pytest.raises(CheckpointError, match="missing"):  # not of another size: not there
+        loading.load(folder, deeper, "sequence_classification", ignore_mismatched_sizes=True)
 
 
 def test_sinusoidal_positions_need_no_file(tmp_path):
