@@ -31,11 +31,16 @@ BACKENDS = {  # name -> what it computes in
     "cupy": ("float32", "tf32", "float16", "bfloat16"),
 }
 EXACT = ("float32", "float64", "tf32")  # keep every bit of a weight, though tf32 multiplies fewer
-MODULES = {"bfloat16": "bfloat16_ops", "int8": "int8_ops"}  # linear maps in lower precision have a module of their own
+MODULES = {  # of a backend, or of a dtype whose linear maps are another module's
+    "numpy": "definitions.numpy_ops",
+    "numba": "cpu.numba_ops",
+    "bfloat16": "cpu.bfloat16_ops",
+    "int8": "cpu.int8_ops",
+}
 
 
 class Ops(Protocol):
-    """What a backend offers. Shapes and meaning: kernels/numpy_ops.py, function by function."""
+    """What a backend offers. Shapes and meaning: numpy_ops.py, function by function."""
 
     def send(self, x: Any) -> Any: ...
     def fetch(self, x: Any) -> Any: ...
@@ -64,7 +69,7 @@ class Ops(Protocol):
 
 
 class BackwardOps(Protocol):
-    """What a backend offers for training. Shapes and meaning: kernels/numpy_backward.py, function by function."""
+    """What a backend offers for training. Shapes and meaning: numpy_backward.py, function by function."""
 
     HEAD_ROWS: int
 
@@ -200,7 +205,7 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
             "computing with the numpy backend in float32 instead",
             stacklevel=3,
         )
-        module = import_module("nanodistil.kernels.numpy_ops")
+        module = import_module("nanodistil.kernels.definitions.numpy_ops")
     return cast(Ops, module)
 
 
@@ -211,16 +216,16 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
     if name.startswith("cupy"):
         return _backward_on_gpu(kind_and_device(name)[1] or 0, dtype)
     if name == "numba" and _untrue(dtype):  # of which `load` has warned
-        return cast(BackwardOps, import_module("nanodistil.kernels.numpy_backward"))
+        return cast(BackwardOps, import_module("nanodistil.kernels.definitions.numpy_backward"))
     return cast(BackwardOps, import_module(_module(name, dtype).removesuffix("_ops") + "_backward"))
 
 
 def graphs(name: str) -> Callable[..., Array | None] | None:
-    """What answers small batches from a recording (kernels/cuda_graph.py), for one model; None where nothing does.
+    """What answers small batches from a recording (kernels/gpu/cuda_graph.py), for one model; None where nothing does.
 
     After `load`, which has seen to it that there is a GPU.
     """
-    return import_module("nanodistil.kernels.cuda_graph").Graphs() if name.startswith("cupy") else None
+    return import_module("nanodistil.kernels.gpu.cuda_graph").Graphs() if name.startswith("cupy") else None
 
 
 @cache
@@ -232,7 +237,7 @@ def _on_gpu(device: int, dtype: str) -> Ops:
 
 
 def gpu_module(name: str, device: int = 0) -> ModuleType:
-    """A module of kernels/ that needs a GPU: "cupy_ops", "cupy_backward", or "gpu", which examines it.
+    """A module of kernels/gpu/: "cupy_ops", "cupy_backward", or "device", which examines it.
 
     Raises MissingExtraError where CuPy is not installed, DeviceError where it finds no GPU it can use.
     """
@@ -241,12 +246,12 @@ def gpu_module(name: str, device: int = 0) -> ModuleType:
             'the cupy backend needs an NVIDIA GPU and CuPy: pip install "nanodistil[cuda13]", or [cuda12]'
         )
     try:
-        reason = import_module("nanodistil.kernels.cupy_ops").unusable(device)
+        reason = import_module("nanodistil.kernels.gpu.cupy_ops").unusable(device)
     except ImportError as error:  # CuPy is there, but not what it needs
         raise DeviceError(f"CuPy cannot be imported: {str(error).strip().splitlines()[0]}") from error
     if reason:
         raise DeviceError(f"the cupy backend cannot be used: {reason}")
-    return import_module(f"nanodistil.kernels.{name}")
+    return import_module(f"nanodistil.kernels.gpu.{name}")
 
 
 @cache
@@ -262,7 +267,7 @@ def _untrue(dtype: str) -> str:
 
 
 def _module(name: str, dtype: str) -> str:
-    return f"nanodistil.kernels.{MODULES.get(dtype, name + '_ops')}"
+    return f"nanodistil.kernels.{MODULES.get(dtype, MODULES[name])}"
 
 
 def self_tests() -> dict[str, str]:
@@ -271,17 +276,17 @@ def self_tests() -> dict[str, str]:
 
 
 def wordpiece_scan() -> ModuleType | None:
-    """The tokenizer's compiled scan (kernels/wordpiece.py), or None where Numba is absent or told not to compile."""
+    """The tokenizer's compiled scan, or None where Numba is absent or told not to compile."""
     if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return None
-    return import_module("nanodistil.kernels.wordpiece")
+    return import_module("nanodistil.kernels.cpu.wordpiece")
 
 
 def instrument(name: str) -> ModuleType:
-    """A module of kernels/ that measures or examines instead of serving the model: "diagnosis", "peak" or "ladder".
+    """A module that measures or examines instead of serving the model: "diagnosis", "peak" or "ladder".
 
     Raises MissingExtraError where Numba is not installed.
     """
     if find_spec("numba") is None:
         raise MissingExtraError("there are no kernels to examine without numba: pip install numba")
-    return import_module(f"nanodistil.kernels.{name}")
+    return import_module(f"nanodistil.kernels.instruments.{name}")

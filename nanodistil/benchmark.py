@@ -127,7 +127,7 @@ def limits(backend: str, dtype: str) -> Any:
     """The processor's (peak.Limits) or the GPU's (gpu.Limits); None without Numba, or where it does not compile."""
     kind, device = kind_and_device(backend)
     if kind == "cupy":
-        return gpu_module("gpu", device or 0).limits(dtype)
+        return gpu_module("device", device or 0).limits(dtype)
     try:
         measuring = instrument("peak")
         return measuring.limits() if measuring.compiled() else None
@@ -213,7 +213,7 @@ class Rung:
 
 
 def ladder(seconds: float = 0.3, shape: tuple[int, int, int] = LADDER_SHAPE) -> list[Rung]:
-    """Every step of kernels/ladder.py, checked against float64 and only then timed.
+    """Every step of kernels/instruments/ladder.py, checked against float64 and only then timed.
 
     Raises MissingExtraError without Numba, AssertionError where a step computes something else.
     """

@@ -51,7 +51,7 @@ def hub() -> dict[str, Any]:
 def gpu(measure: bool) -> dict[str, Any]:
     """The GPUs that answer, or in `why_not` why there is nothing for the cupy backend to compute on."""
     try:
-        module = gpu_module("gpu")
+        module = gpu_module("device")
     except (MissingExtraError, DeviceError) as error:
         return {"why_not": str(error)}
     found = {"devices": module.devices(), "versions": module.versions()}

@@ -19,7 +19,7 @@ How it differs from the obvious:
 - There is no padding. All real tokens of a batch stand in one (N, D) matrix (`Packed`, below); linear maps, GELU and
   LayerNorm work row by row and do not care where a sentence ends. Only attention is told.
 - Names are the checkpoint's: `grep q_lin` leads from here to weights/names.py and to the file on disk.
-- The arithmetic is in `ops`, a backend (kernels/numpy_ops.py holds the definitions). This file does not know which.
+- The arithmetic is in `ops`, a backend (kernels/definitions/ says what each computes). This file does not know which.
 - `x = tap("name", x)` is the one way to look inside: the identity by default, otherwise any function of name and value
   that may record or replace it. What a fused op never holds (scores, pre-activations) is computed apart only when the
   tap `wants` it.

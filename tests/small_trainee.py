@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nanodistil.kernels import numpy_ops
+from nanodistil.kernels.definitions import numpy_ops
 from nanodistil.training.loop import Worked
 
 

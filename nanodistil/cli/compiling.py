@@ -1,6 +1,6 @@
 """One line on a terminal while kernels are being compiled: the first run of a machine takes seconds, silently else.
 
-It listens to the logger that kernels/jit.py announces each compilation on, so it works for every verb and whichever
+It listens to the logger that runtime/jit.py announces each compilation on, so it works for every verb and whichever
 part of the library asks first, and nothing that a verb does not need is imported for it.
 """
 

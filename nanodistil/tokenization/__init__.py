@@ -9,7 +9,7 @@ became its pieces.
 
 files.py, vocabulary.py, tokenizer_json.py and settings.py read what describes a tokenizer, saving.py writes it;
 unicode_tables.py holds what is frozen. The fast way to the same tokens: code_points.py and scanner.py lay tables out
-for the compiled scan (kernels/wordpiece.py), rows.py makes lists of what it finds.
+for the compiled scan (kernels/cpu/wordpiece.py), rows.py makes lists of what it finds.
 """
 
 from nanodistil.tokenization.added_tokens import AddedToken

@@ -3,7 +3,7 @@
 The definition asks five questions about a character, one after the other, and remembers the answers. Asked about all
 1,114,112 code points at once they become an array: `actions[c]` says that c stays, is white space, stands by itself,
 vanishes, becomes another character, or becomes several, which then stand in `expansions`. The numbers are those of
-kernels/wordpiece.py.
+kernels/cpu/wordpiece.py.
 
 The array is 4 MB, of which the system hands out only the pages that are touched. Filling it takes 5 to 8 ms, since only
 the 3,000 characters to which something happens are looked at one by one.
@@ -34,7 +34,7 @@ class CodePoints(NamedTuple):
 
 
 def code_points(normalizer: Normalizer, scan: Any) -> CodePoints:
-    """The table for one setting of the normalizer's switches. `scan`: kernels/wordpiece.py, which names the numbers."""
+    """The table for one setting of the normalizer's switches. `scan`: cpu/wordpiece.py, which names the numbers."""
     import numpy as np
 
     word_split = np.zeros(0x110000, np.int32)  # how the second step sees a character: most are scan.WORD, 0

@@ -1,4 +1,4 @@
-"""The compiled way from texts to tokens: the tables of one tokenizer, laid out for kernels/wordpiece.py.
+"""The compiled way from texts to tokens: the tables of one tokenizer, laid out for kernels/cpu/wordpiece.py.
 
 The definition (wordpiece.py, added_tokens.py) says what the tokens are; this gives the same ones, fifty times as fast.
 A batch goes through as one piece of memory: the texts are joined as UTF-8, added tokens ([MASK], ...) are cut out

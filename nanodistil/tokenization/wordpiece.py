@@ -22,7 +22,7 @@ of a piece stays inside its span, and the three letters of a Hangul syllable all
 Speed. Nothing ever reaches across white space, so the text is cut there first, and each chunk (a word, mostly) is
 worked out once and remembered: of the 598,000 chunks of a Wikipedia sample 81,000 are distinct. That makes 0.4 million
 tokens a second on one core, 0.8 where every chunk is remembered; the compiled reference makes 0.9 on two. Where there
-is more text than a few pages, kernels/wordpiece.py does the same work, compiled, 50 times as fast.
+is more text than a few pages, kernels/cpu/wordpiece.py does the same work, compiled, 50 times as fast.
 
 What it does not do. No special tokens, no truncation, no padding (tokenizer.py and encoding.py), no training of a
 vocabulary, no [UNK] for a single unknown character inside a word: the whole word is lost, as in the reference.

@@ -9,7 +9,7 @@ The sum of two ranks is the gradient of one process to rounding, not to the last
 So the number of ranks is one of a run's settings, and a run goes on only with as many as it began with.
 
 With `--backend cupy` each rank takes a GPU of its machine, in turn. Where each has one to itself and NCCL is installed,
-sums go from GPU to GPU (kernels/nccl.py); else through the host.
+sums go from GPU to GPU (kernels/gpu/nccl.py); else through the host.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Mpi:
         if backend != "cupy":
             return backend
         neighbour = self._world.Split_type(self._mpi.COMM_TYPE_SHARED).Get_rank()
-        return f"cupy:{neighbour % len(gpu_module('gpu').devices())}"
+        return f"cupy:{neighbour % len(gpu_module('device').devices())}"
 
     def all_reduce_sum(self, array: Array) -> None:
         """In place, on the host or a GPU: every rank gets the sum of all."""

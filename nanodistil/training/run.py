@@ -58,7 +58,7 @@ def made_with(backend: str) -> dict[str, Any]:
     if kind == "numba":
         kernels = backends.instrument("diagnosis").bits_depend_on()
     elif kind == "cupy":
-        kernels = backends.gpu_module("gpu", device or 0).bits_depend_on(device or 0)
+        kernels = backends.gpu_module("device", device or 0).bits_depend_on(device or 0)
     return {"nanodistil": __version__, "numpy": np.__version__, **kernels}
 
 

@@ -13,7 +13,7 @@ HOUSE = ROOT / "nanodistil"
 ROOMS = {"nanodistil": HOUSE, "kernels": HOUSE / "kernels", "weights": HOUSE / "weights"}
 READING_PATH = [
     HOUSE / "model.py",
-    HOUSE / "kernels" / "numpy_ops.py",
+    HOUSE / "kernels" / "definitions" / "numpy_ops.py",
     HOUSE / "weights" / "names.py",
     HOUSE / "tokenization" / "wordpiece.py",
 ]
@@ -29,27 +29,46 @@ def files(room):
 
 
 def imports(path, top_level_only=False):
-    """Modules a file imports from outside its own folder; relative ones come with their dots."""
+    """Modules a file imports, by their full names."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    here = path.relative_to(ROOT).with_suffix("").parts
     nodes = tree.body if top_level_only else ast.walk(tree)
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            if node.level == 1:  # from the same room
-                continue
-            module = "." * node.level + (node.module or "")
-            found |= {module} | {f"{module.rstrip('.')}.{alias.name}" for alias in node.names}
+            module = ".".join([*here[: -node.level], *filter(None, [node.module])]) if node.level else node.module
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return found
 
 
 @pytest.mark.parametrize("room", ["kernels", "weights"])
 def test_low_rooms_know_neither_nanodistil_nor_each_other(room):
-    other = {"kernels": "weights", "weights": "kernels"}[room]
     for path in files(room):
         for module in imports(path):
-            assert not module.startswith(("nanodistil", "..", f"{other}.")) and module != other, f"{path}: {module}"
+            assert not f"{module}.".startswith("nanodistil.") or f"{module}.".startswith(f"nanodistil.{room}."), (
+                f"{path}: {module}"
+            )
+
+
+# Who may import whom among the rooms of kernels/.
+BELOW = {
+    "definitions": set(),
+    "runtime": set(),
+    "cpu": {"definitions", "runtime"},
+    "gpu": {"definitions"},
+    "instruments": {"definitions", "runtime", "cpu"},
+}
+
+
+def test_rooms_of_kernels_look_down_only():
+    rooms = {path.name for path in ROOMS["kernels"].iterdir() if (path / "__init__.py").exists()}
+    assert rooms == BELOW.keys()
+    for room, below in BELOW.items():
+        for path in (ROOMS["kernels"] / room).rglob("*.py"):
+            reached = {module.split(".")[2] for module in imports(path) if module.startswith("nanodistil.kernels.")}
+            assert reached <= below | {room}, path
 
 
 def test_only_backend_reaches_for_kernels():
@@ -85,8 +104,8 @@ def test_only_verbs_reach_for_training_and_late():
 
 
 def test_assembly_stands_in_one_file():
-    """kernels/cuda/ptx.cuh is what the emulator of the tests replaces: assembly elsewhere would never be seen by it."""
-    for path in sorted((ROOMS["kernels"] / "cuda").iterdir()):
+    """gpu/cuda/ptx.cuh is what the emulator of the tests replaces: assembly elsewhere would never be seen by it."""
+    for path in sorted((ROOMS["kernels"] / "gpu" / "cuda").iterdir()):
         text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
         assert not re.search(r"\basm\b", text) or path.name == "ptx.cuh", path
         assert set(re.findall(r"#include (.*)", text)) <= {f'"{p.name}"' for p in path.parent.glob("*.cuh")}, path

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from nanodistil.kernels import pool
-from nanodistil.kernels.activations import TAIL
-from nanodistil.kernels.exp import LOWEST, exp_negative
-from nanodistil.kernels.gelu import gelu_one
+from nanodistil.kernels.cpu.exp import LOWEST, exp_negative
+from nanodistil.kernels.cpu.gelu import gelu_one
+from nanodistil.kernels.definitions.activations import TAIL
+from nanodistil.kernels.runtime import pool
 
 CHUNK = 1 << 20  # float32 numbers a work item
 NORMAL = 2.0**-126  # the smallest normal float32: below it the spacing no longer shrinks

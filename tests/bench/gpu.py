@@ -7,7 +7,7 @@ Exactness: the root mean square error of masked words' logits against float64, o
 and in float16 and bfloat16 (torch's autocast). Speed: milliseconds of the encoder and of the masked-LM head at one
 masked word a sentence, float16; torch with sdpa, and compiled with max-autotune. All engines get their ids from the
 host and end with the GPU waited for; hidden states stay on the GPU, the five best of masked words come back. "Launched
-one by one" is ours without its recordings of small batches (kernels/cuda_graph.py). A number is the median over the
+one by one" is ours without its recordings of small batches (kernels/gpu/cuda_graph.py). A number is the median over the
 rounds, engines taking turns; "share" is ours of the chip's float16 products measured in the same run.
 
 Needs torch (CUDA) and transformers. Without a GPU, tiny shapes go through the stand-in for CuPy and torch's CPU, which

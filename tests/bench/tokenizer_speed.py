@@ -59,8 +59,8 @@ def main() -> int:
 
     import tokenizers
 
-    from nanodistil.kernels import pool
-    from nanodistil.kernels import wordpiece as scan
+    from nanodistil.kernels.cpu import wordpiece as scan
+    from nanodistil.kernels.runtime import pool
     from nanodistil.tokenization import DistilBertTokenizer
     from nanodistil.tokenization.definition import encode
     from nanodistil.tokenization.scanner import Scanner

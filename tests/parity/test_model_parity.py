@@ -122,7 +122,7 @@ def test_bitwise_alone_in_any_batch_order_and_threads(tmp_path):
     """The numba backend's promise, on a full-size model."""
     from full_size import batch
 
-    from nanodistil.kernels import pool
+    from nanodistil.kernels.runtime import pool
 
     folder = save_random_model(tmp_path)
     model = DistilBertForMaskedLM.from_pretrained(folder, backend="numba")

@@ -8,7 +8,7 @@ pytest.importorskip("numba")
 
 import torch
 
-from nanodistil.kernels import bfloat16_backward, bfloat16_ops, numba_backward
+from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, numba_backward
 
 pytestmark = pytest.mark.parity
 

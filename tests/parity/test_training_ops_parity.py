@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
-from nanodistil.kernels import activations, numba_backward, numba_ops, numpy_backward, numpy_ops
+from nanodistil.kernels.cpu import numba_backward, numba_ops
+from nanodistil.kernels.definitions import activations, numpy_backward, numpy_ops
 
 pytestmark = pytest.mark.parity
 

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from nanodistil import InputError, MissingExtraError, backend
-from nanodistil.kernels import numpy_ops
+from nanodistil.kernels.definitions import numpy_ops
 
 
 def test_defaults():

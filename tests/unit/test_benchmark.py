@@ -58,7 +58,7 @@ def test_bench(capsys, backend, monkeypatch):
     if backend == "numba" and os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         pytest.skip("minutes as plain Python")
     if backend == "cupy":  # the stand-in multiplies large matrices for hours
-        gpu = gpu_module("gpu")
+        gpu = gpu_module("device")
         monkeypatch.setattr(gpu, "limits", partial(gpu.limits, side=64, copied=1 << 16))
     argv = ["bench", "--model", "nanodistil-mini", "--backend", backend, "--shape", "1x2", "--seconds", "0"]
     assert main(argv) == 0
@@ -83,7 +83,7 @@ def test_the_ladder_is_verified_step_by_step():
 
 def test_a_wrong_step_is_not_timed(monkeypatch):
     pytest.importorskip("numba")
-    from nanodistil.kernels import ladder
+    from nanodistil.kernels.instruments import ladder
 
     monkeypatch.setattr(ladder, "plain_blas", lambda x, weight, bias: lambda: x @ weight.T)  # forgets the bias
     with pytest.raises(AssertionError, match="BLAS"):

@@ -20,7 +20,7 @@ from nanodistil.family.bert import (
     BertModel,
 )
 from nanodistil.family.bert_config import BertConfig
-from nanodistil.kernels.numpy_ops import ACTIVATIONS
+from nanodistil.kernels.definitions.numpy_ops import ACTIVATIONS
 from nanodistil.weights import bert_names
 from nanodistil.weights.names import count
 

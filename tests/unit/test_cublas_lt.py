@@ -1,7 +1,7 @@
 """Products by cublasLt against float64, on a GPU where there is one, otherwise on a stand-in for the library.
 
 The stand-in (tests/emulation/cublas_lt.cpp) checks every argument and multiplies with loops; CuPy's place is taken by
-tests/emulation/cupy, whose arrays lie between forbidden pages. So all of kernels/cublas_lt.py runs, and none of
+tests/emulation/cupy, whose arrays lie between forbidden pages. So all of kernels/gpu/cublas_lt.py runs, and none of
 NVIDIA's code.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanodistil.kernels import cublas_lt
+from nanodistil.kernels.gpu import cublas_lt
 
 if sys.platform != "linux":
     pytest.skip("the library is looked up as Linux names it", allow_module_level=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nanodistil.kernels import numpy_backward, numpy_ops
+from nanodistil.kernels.definitions import numpy_backward, numpy_ops
 
 pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
 
@@ -21,7 +21,7 @@ UNIT = {"float": 2**-24, "float16": 2**-11, "bfloat16": 2**-8}  # relative error
 
 @pytest.fixture
 def compiled(cupy):
-    from nanodistil.kernels.cuda_source import compiled
+    from nanodistil.kernels.gpu.cuda_source import compiled
 
     return compiled
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nanodistil.kernels import numpy_backward
+from nanodistil.kernels.definitions import numpy_backward
 
 pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
 
@@ -21,7 +21,7 @@ SHAPES = [(1, 1), (9, 7), (17, 64), (3, 384), (20, 768), (2, 1030)]
 
 @pytest.fixture
 def bops(cupy):
-    from nanodistil.kernels.cupy_backward import CupyBackwardOps
+    from nanodistil.kernels.gpu.cupy_backward import CupyBackwardOps
 
     return CupyBackwardOps("float32")
 
@@ -98,7 +98,7 @@ def test_layer_norm_backward(cupy, bops, repeated, stored, N, D, added):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_gradients_bring_their_rounded_copies_along(cupy, dtype):
     """What a linear map is handed after a LayerNorm's derivative or a dropout: dx to the bit, rounded once."""
-    from nanodistil.kernels.cupy_backward import CupyBackwardOps
+    from nanodistil.kernels.gpu.cupy_backward import CupyBackwardOps
 
     bops, rng = CupyBackwardOps(dtype), np.random.default_rng(0)
     dy, x, weight, sums = (cupy.asarray(draw(rng, *shape)[0]) for shape in ((9, 40), (9, 40), (40,), (2, 40)))
@@ -133,7 +133,7 @@ def test_activation_backward(cupy, bops, repeated, stored, which):
 @pytest.mark.parametrize("which", ["gelu", "silu"])  # silu: on the host
 @pytest.mark.parametrize("dtype", STORED)
 def test_activation_backward_rounds_for_the_products_that_follow(cupy, dtype, which):
-    from nanodistil.kernels.cupy_backward import CupyBackwardOps
+    from nanodistil.kernels.gpu.cupy_backward import CupyBackwardOps
 
     rng = np.random.default_rng(1)
     (x, exact_x), (dy, exact_dy) = draw(rng, 5, 31, dtype=dtype), draw(rng, 5, 31)
@@ -317,7 +317,7 @@ def test_what_is_added_to_must_lie_in_one_piece(cupy, bops):
 @pytest.mark.parametrize("N, O, I", [(1, 1, 1), (7, 5, 3), (300, 33, 8), (600, 70, 4), (0, 3, 4)])
 @pytest.mark.parametrize("dtype", ["float32", "tf32", "float16", "bfloat16"])
 def test_linear_backward(cupy, dtype, N, O, I):
-    from nanodistil.kernels.cupy_backward import CupyBackwardOps
+    from nanodistil.kernels.gpu.cupy_backward import CupyBackwardOps
 
     stored = "float32" if dtype == "tf32" else dtype
     dtype_of(stored)
@@ -346,7 +346,7 @@ def test_linear_backward(cupy, dtype, N, O, I):
 )
 def test_attention_and_its_derivative(cupy, dtype, heads, rate, asked):
     """Packed sentences, q, k and v columns of one matrix, some keys masked; dropout, and fewer queries than keys."""
-    from nanodistil.kernels.cupy_backward import CupyBackwardOps
+    from nanodistil.kernels.gpu.cupy_backward import CupyBackwardOps
 
     bops, rng = CupyBackwardOps(dtype), np.random.default_rng(7)
     A, lengths = 32, (3, 70, 5)
@@ -377,7 +377,7 @@ def test_attention_and_its_derivative(cupy, dtype, heads, rate, asked):
 
 def test_blocks_of_keys(bops):
     """Two sentences of 3 and 70 keys, of which 1 and 2 rows ask: those that are asked most come first."""
-    from nanodistil.kernels.cupy_backward import blocks_of_keys
+    from nanodistil.kernels.gpu.cupy_backward import blocks_of_keys
 
     tiles, places = blocks_of_keys(np.array([0, 1, 3]), np.array([0, 3, 73]))
     assert tiles.tolist() == [[1, 2, 3, 64], [1, 2, 67, 6], [0, 1, 0, 3]]

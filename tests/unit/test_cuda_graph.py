@@ -61,7 +61,7 @@ def same(cupy, x, y):
 
 
 def test_room(cupy):
-    from nanodistil.kernels.cuda_graph import MOST_ROWS, room
+    from nanodistil.kernels.gpu.cuda_graph import MOST_ROWS, room
 
     sizes = {(1, 1): (16, 1), (17, 3): (32, 4), (128, 8): (128, 8), (129, 9): (192, 16), (512, 130): (512, 256)}
     assert {size: room(*size) for size in sizes} == sizes
@@ -224,7 +224,7 @@ def test_a_full_gpu(cupy, monkeypatch, when):
 
 def test_recordings_keep_their_memory(cupy):
     """Also when a pool is short and gives up what lies idle."""
-    from nanodistil.kernels.cuda_graph import _lane
+    from nanodistil.kernels.gpu.cuda_graph import _lane
 
     run, case = model(), batch(3)
     expected = run(*case).logits

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from nanodistil import kernels
-from nanodistil.kernels import numpy_ops
+from nanodistil.kernels.definitions import numpy_ops
 
-SOURCES = Path(kernels.__file__).parent / "cuda"
+SOURCES = Path(kernels.__file__).parent / "gpu" / "cuda"
 
 HALF_TYPES = ({"STORED": "float16"}, {"STORED": "bfloat16"})
 TYPES = ({"STORED": "float"}, *HALF_TYPES)
@@ -43,7 +43,7 @@ EPS = np.float32(numpy_ops.LAYER_NORM_EPS)
 
 @pytest.fixture
 def compiled(cupy):
-    from nanodistil.kernels.cuda_source import compiled
+    from nanodistil.kernels.gpu.cuda_source import compiled
 
     return compiled
 
@@ -71,7 +71,7 @@ def pieces(D):
 
 
 def test_sources_hold_each_file_once(cupy):
-    from nanodistil.kernels.cuda_source import source
+    from nanodistil.kernels.gpu.cuda_source import source
 
     text = source("embed.cu")
     assert "#include" not in text
@@ -98,7 +98,7 @@ def test_compiled_once(cupy, compiled):
 @pytest.mark.parametrize("writable", [True, False])
 def test_cupy_finds_a_folder_to_cache_in(cupy, monkeypatch, tmp_path, writable):
     """CuPy makes this folder when it is imported, and fails where it cannot."""
-    from nanodistil.kernels.cuda_source import settle_cache
+    from nanodistil.kernels.gpu.cuda_source import settle_cache
 
     (tmp_path / "file").touch()
     place = tmp_path / ("folder" if writable else "file") / "kernel_cache"
@@ -115,7 +115,7 @@ def test_cupy_finds_a_folder_to_cache_in(cupy, monkeypatch, tmp_path, writable):
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc here")
 @pytest.mark.parametrize("file", [path.name for path in sorted(SOURCES.glob("*.cu"))])
 def test_nvcc_compiles_them_without_spilling(cupy, tmp_path, file):
-    from nanodistil.kernels.cuda_source import source
+    from nanodistil.kernels.gpu.cuda_source import source
 
     path = tmp_path / file
     path.write_text(source(file), encoding="utf-8")

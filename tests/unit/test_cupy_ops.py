@@ -9,7 +9,7 @@ from small_pipelines import small
 
 from nanodistil import DeviceError, DistilBertForMaskedLM, InputError, MissingExtraError, backend, pipeline
 from nanodistil.cli.doctor import gpu as doctor_lines
-from nanodistil.kernels import numpy_ops
+from nanodistil.kernels.definitions import numpy_ops
 from nanodistil.warmup import warm_up_gpu
 
 CONFIG = replace(TINY, dim=64, n_heads=2, hidden_dim=128)  # heads of 32: attention on the tensor cores
@@ -91,7 +91,7 @@ def test_rounded_weights_are_not_given_back(cupy):
 
 
 def test_blocks_of_queries(cupy):
-    from nanodistil.kernels.cupy_ops import blocks_of_queries
+    from nanodistil.kernels.gpu.cupy_ops import blocks_of_queries
 
     asking, starts = np.array([0, 2, 2, 72]), np.array([0, 3, 5, 75])
     tiles, places = blocks_of_queries(asking, starts)
@@ -120,7 +120,7 @@ def test_activations_nobody_has_written_for_a_gpu(cupy):
 def test_without_cupy(monkeypatch):
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"nanodistil\[cuda13\]"):
-        backend.gpu_module("gpu")
+        backend.gpu_module("device")
 
 
 def test_without_a_gpu(cupy, monkeypatch):
@@ -129,7 +129,7 @@ def test_without_a_gpu(cupy, monkeypatch):
 
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", none)
     with pytest.raises(DeviceError, match="no NVIDIA GPU answers"):
-        backend.gpu_module("gpu")
+        backend.gpu_module("device")
 
 
 def test_a_gpu_that_is_not_there(cupy):
@@ -141,7 +141,7 @@ def test_a_gpu_that_is_too_old(cupy, monkeypatch):
     found = {**cupy.cuda.runtime.getDeviceProperties(0), "name": b"Tesla T4", "major": 7, "minor": 5}
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceProperties", lambda number: found)
     with pytest.raises(DeviceError, match=r"Tesla T4 has compute capability 7\.5"):
-        backend.gpu_module("gpu")
+        backend.gpu_module("device")
 
 
 def test_threads_are_not_for_a_gpu():
@@ -156,7 +156,7 @@ def test_names_that_are_none(name):
 
 
 def test_what_the_gpu_says_of_itself(cupy):
-    gpu = backend.gpu_module("gpu")
+    gpu = backend.gpu_module("device")
     limits = gpu.limits("float16", side=64, copied=1 << 16)
     assert limits.flops > 0 and limits.bandwidth > 0
     found = {"devices": gpu.devices(), "versions": gpu.versions(), "limits": limits._asdict()}
@@ -166,7 +166,7 @@ def test_what_the_gpu_says_of_itself(cupy):
 
 
 def test_memory_is_given_back(cupy):
-    from nanodistil.kernels.cupy_ops import free_memory
+    from nanodistil.kernels.gpu.cupy_ops import free_memory
 
     free_memory()
     assert cupy.get_default_memory_pool().total_bytes() == cupy.get_default_memory_pool().used_bytes()
@@ -186,7 +186,7 @@ def test_batches_that_overlap(cupy, monkeypatch):
 
 
 def test_large_arrays_travel_by_pinned_memory(cupy, monkeypatch):
-    from nanodistil.kernels import cupy_ops
+    from nanodistil.kernels.gpu import cupy_ops
 
     asked, pinned = [], cupy.cuda.alloc_pinned_memory
     monkeypatch.setattr(cupy.cuda, "alloc_pinned_memory", lambda size: asked.append(size) or pinned(size))

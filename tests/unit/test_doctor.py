@@ -47,7 +47,9 @@ def test_doctor_without_numba(capsys, monkeypatch):
 
 def test_a_tile_that_multiplies_wrongly_is_reported_and_not_used(capsys, monkeypatch):
     numba = pytest.importorskip("numba")
-    from nanodistil.kernels import diagnosis, int8_ops, numba_ops, numpy_ops
+    from nanodistil.kernels.cpu import int8_ops, numba_ops
+    from nanodistil.kernels.definitions import numpy_ops
+    from nanodistil.kernels.instruments import diagnosis
 
     if numba.config.DISABLE_JIT:
         pytest.skip("is about compiled code")
@@ -70,7 +72,7 @@ def test_a_tile_that_multiplies_wrongly_is_reported_and_not_used(capsys, monkeyp
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners and modes here")
 def test_why_nothing_can_be_kept(tmp_path, monkeypatch):
-    jit = pytest.importorskip("nanodistil.kernels.jit")
+    jit = pytest.importorskip("nanodistil.kernels.runtime.jit")
     monkeypatch.setenv("NANODISTIL_CACHE_DIR", str(tmp_path))
     folder, why_not = jit.cache_place()
     assert folder.parent == tmp_path and why_not == ""

@@ -27,7 +27,7 @@ def kernel(cupy, body, arguments=XYN):
 
 def kernels(cupy, bodies, arguments=XYN):
     """Several, compiled together: {name: body} -> {name: kernel}."""
-    from nanodistil.kernels.cuda_source import source
+    from nanodistil.kernels.gpu.cuda_source import source
 
     code = source("device.cuh")
     for i, body in enumerate(bodies.values()):

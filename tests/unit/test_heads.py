@@ -11,7 +11,7 @@ from conftest import TINY, assert_same, random_tensors
 import nanodistil
 from nanodistil import CheckpointError, DistilBertConfig, InputError
 from nanodistil.config import ACTIVATIONS
-from nanodistil.kernels import activations
+from nanodistil.kernels.definitions import activations
 from nanodistil.weights.names import LEARNED
 
 WORDS, PLACES = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer, InputError, pipeline
-from nanodistil.kernels.numpy_ops import vocabulary_softmax
+from nanodistil.kernels.definitions.numpy_ops import vocabulary_softmax
 from nanodistil.pipelines.joint_filling import fill_jointly
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "new", "old", "york", "##er", "##s", "in", ".", "city"]

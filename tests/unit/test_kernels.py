@@ -15,8 +15,9 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from nanodistil.kernels import jit, native, numba_ops, pool  # noqa: E402
-from nanodistil.kernels.exp import exp_negative  # noqa: E402
+from nanodistil.kernels.cpu import numba_ops  # noqa: E402
+from nanodistil.kernels.cpu.exp import exp_negative  # noqa: E402
+from nanodistil.kernels.runtime import jit, native, pool  # noqa: E402
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="is about compiled code")
 
@@ -200,7 +201,8 @@ def test_threads_follow_the_environment(monkeypatch, environment, most):
 CACHE_PROBE = """
 import logging
 import numpy as np
-from nanodistil.kernels import jit, numba_ops
+from nanodistil.kernels.runtime import jit
+from nanodistil.kernels.cpu import numba_ops
 compiled = []
 jit.log.setLevel(logging.INFO)
 jit.log.addFilter(lambda record: compiled.append(record.getMessage()))

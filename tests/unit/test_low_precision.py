@@ -7,7 +7,7 @@ from conftest import TINY, random_tensors
 pytest.importorskip("numba")
 
 from nanodistil import DistilBertForMaskedLM, backend
-from nanodistil.kernels import bfloat16_ops, int8_ops
+from nanodistil.kernels.cpu import bfloat16_ops, int8_ops
 
 SHAPES = [(1, 1, 1), (3, 37, 5), (17, 64, 33), (31, 66, 70)]
 RNG = np.random.default_rng(5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nanodistil.kernels import memory
+from nanodistil.kernels.runtime import memory
 
 
 def address(array):

@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY, assert_same, random_tensors
 
 from nanodistil import DistilBertForMaskedLM, DistilBertModel, InputError
-from nanodistil.kernels import numpy_ops
+from nanodistil.kernels.definitions import numpy_ops
 from nanodistil.packing import Packing
 from nanodistil.taps import Recorder
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import assert_same
 
-from nanodistil.kernels import activations, numpy_ops
+from nanodistil.kernels.definitions import activations, numpy_ops
 
 RNG = np.random.default_rng(7)
 

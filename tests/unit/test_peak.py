@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from nanodistil.kernels import peak
+from nanodistil.kernels.instruments import peak
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 7])

@@ -14,7 +14,7 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from nanodistil.kernels import tile  # noqa: E402
+from nanodistil.kernels.cpu import tile  # noqa: E402
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="is about compiled code")
 
@@ -22,7 +22,8 @@ PROBE = """
 import json
 import sys
 import numpy as np
-from nanodistil.kernels import bfloat16_backward, bfloat16_ops, int8_ops, numba_backward, numba_ops, numpy_ops, tile
+from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_ops, numba_backward, numba_ops, tile
+from nanodistil.kernels.definitions import numpy_ops
 rng = np.random.default_rng(0)
 exactly = "float32" in sys.argv
 forward = [numba_ops] * exactly + [bfloat16_ops, int8_ops]

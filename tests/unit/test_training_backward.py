@@ -10,8 +10,8 @@ from nanodistil import InputError, heads
 from nanodistil.config import ACTIVATIONS
 from nanodistil.family.bert import BertForSequenceClassification
 from nanodistil.family.bert_config import BertConfig
-from nanodistil.kernels import numpy_backward
-from nanodistil.kernels.activations import DERIVATIVES
+from nanodistil.kernels.definitions import numpy_backward
+from nanodistil.kernels.definitions.activations import DERIVATIVES
 from nanodistil.packing import Packing
 from nanodistil.training import saved
 from nanodistil.training.objectives import OBJECTIVES

@@ -5,16 +5,10 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from nanodistil.kernels import (  # noqa: E402
-    adamw,
-    bfloat16_backward,
-    bfloat16_ops,
-    linear,
-    numba_backward,
-    numpy_backward,
-    pool,
-)
-from nanodistil.kernels.tile import COLUMNS, PIECE  # noqa: E402
+from nanodistil.kernels.cpu import adamw, bfloat16_backward, bfloat16_ops, linear, numba_backward  # noqa: E402
+from nanodistil.kernels.cpu.tile import COLUMNS, PIECE  # noqa: E402
+from nanodistil.kernels.definitions import numpy_backward  # noqa: E402
+from nanodistil.kernels.runtime import pool  # noqa: E402
 
 SHAPES = [(1, 1, 1), (3, 32, 37), (7, 37, 32), (70, 20, 66), (37, 130, 5)]  # N, O, I: tails of every kind
 EPS = 2.0**-24

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nanodistil import backend as backends
-from nanodistil.kernels import activations, numpy_backward, numpy_ops
+from nanodistil.kernels.definitions import activations, numpy_backward, numpy_ops
 
 ULP = 2.0**-24  # half a unit in the last place of a float32, relative
 RNG = np.random.default_rng(11)
@@ -270,7 +270,7 @@ def test_attention_backward(compiled, case, rate):
 
 def test_attention_with_rate_0_is_attention(compiled):
     heads, (_, q, k, v, asking, starts, keep) = CASES["masked"]
-    from nanodistil.kernels import numba_ops
+    from nanodistil.kernels.cpu import numba_ops
 
     got = compiled.attention_dropped(q, k, v, asking, starts, heads, keep, 0.0, 3)
     np.testing.assert_array_equal(got, numba_ops.attention(q, k, v, asking, starts, heads, keep))
@@ -383,7 +383,7 @@ def everything(ops):
 
 
 def test_any_number_of_threads_gives_the_same_bits(compiled):
-    from nanodistil.kernels import pool
+    from nanodistil.kernels.runtime import pool
 
     before = pool.threads()
     try:
@@ -407,7 +407,7 @@ def test_any_number_of_threads_gives_the_same_bits(compiled):
 )
 def test_on_another_machine(name, features):
     """This file again, compiled for a machine with another tile, or none."""
-    from nanodistil.kernels import tile
+    from nanodistil.kernels.cpu import tile
 
     if not tile.SHAPE.vector or (features and not {f[1:] for f in features.split(",")} <= tile.cpu_features()):
         pytest.skip("this machine cannot run that one's code")

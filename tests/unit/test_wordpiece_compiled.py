@@ -20,8 +20,8 @@ from nanodistil.tokenization import AddedToken, DistilBertTokenizer, unicode_tab
 from nanodistil.tokenization.wordpiece import Normalizer
 
 pytest.importorskip("numba")
-from nanodistil.kernels import pool
-from nanodistil.kernels import wordpiece as scan
+from nanodistil.kernels.cpu import wordpiece as scan
+from nanodistil.kernels.runtime import pool
 from nanodistil.tokenization import scanner as scanner_module
 from nanodistil.tokenization.code_points import code_points
 from nanodistil.tokenization.scanner import Scanner

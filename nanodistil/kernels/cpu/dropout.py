@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import kernel
+from ..runtime.jit import kernel
 
 u64 = np.uint64
 ONE, HIGH = u64(1), u64(32)

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import numpy_ops
+from ..definitions import numpy_ops
+from ..definitions.numpy_ops import Activation, fetch, send, sentences, vocabulary_softmax
+from ..runtime.memory import empty
+from ..runtime.native import Rows
+from ..runtime.pool import run, set_threads
 from .attention import attention_heads, context_heads, score_heads, softmax_rows
 from .gelu import gelu_rows
 from .layer_norm import add_layer_norm_rows, embed_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
-from .memory import empty
-from .native import Rows
-from .numpy_ops import Activation, fetch, send, sentences, vocabulary_softmax
-from .pool import run, set_threads
 from .vocabulary import most_probable_rows
 
 __all__ = [

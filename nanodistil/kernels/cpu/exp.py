@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from .jit import kernel
+from ..runtime.jit import kernel
 
 f32 = np.float32
 

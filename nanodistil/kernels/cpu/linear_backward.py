@@ -35,11 +35,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import kernel
+from ..runtime.jit import kernel
+from ..runtime.memory import aligned
+from ..runtime.native import Rows
+from ..runtime.pool import run
 from .linear import BLOCK, Panels, place
-from .memory import aligned
-from .native import Rows
-from .pool import run
 from .tile import COLUMNS, PIECE, ROWS, multiply_turned
 
 Array = NDArray[np.float32]

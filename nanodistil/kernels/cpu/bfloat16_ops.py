@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..definitions.numpy_ops import Activation, fetch, send, vocabulary_softmax
+from ..runtime.jit import kernel
+from ..runtime.memory import aligned, empty
+from ..runtime.pool import run, set_threads
 from . import numba_ops
-from .jit import kernel
 from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_inputs, whole_panels
-from .memory import aligned, empty
 from .numba_ops import (
     activation,
     add_layer_norm,
@@ -32,8 +34,6 @@ from .numba_ops import (
     layer_norm,
     most_probable,
 )
-from .numpy_ops import Activation, fetch, send, vocabulary_softmax
-from .pool import run, set_threads
 from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, SHAPE, tile_intrinsic
 from .transpose import LANES
 

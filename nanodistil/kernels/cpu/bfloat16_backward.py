@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.jit import kernel
+from ..runtime.memory import aligned, empty
+from ..runtime.native import Rows
+from ..runtime.pool import run
 from . import bfloat16_ops, numba_backward, numba_ops
 from .bfloat16_ops import PAIRS, half, rounded, widened
-from .jit import kernel
 from .linear import BLOCK, Panels
 from .linear_backward import STRIPE, add_rows, weight_kernel
-from .memory import aligned, empty
-from .native import Rows
 from .numba_backward import (
     HEAD_ROWS,
     activation_backward,
@@ -39,7 +40,6 @@ from .numba_backward import (
     sum_of_squares,
 )
 from .numba_ops import rows_of
-from .pool import run
 from .tile import BFLOAT16, COLUMNS, tile_intrinsic
 
 __all__ = [

@@ -46,7 +46,7 @@ from numba.core.runtime.nrt import rtsys
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 HASH_BYTES = 32
 COMPILING, COMPILED = "compiling %s", "compiled %s"  # what the logger says, with a kernel's name
-log = logging.getLogger(__package__)
+log = logging.getLogger(__package__.rpartition(".")[0])  # nanodistil.kernels
 
 
 def cache_root() -> Path | None:
@@ -68,7 +68,7 @@ def cache_root() -> Path | None:
 def source_key() -> str:
     """A hash of all that the machine code depends on besides the CPU: our sources and the compilers' versions."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     for version in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, platform.machine()):
         digest.update(version.encode())

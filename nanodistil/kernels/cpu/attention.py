@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.jit import kernel
 from .dropout import drop, key_of_head
 from .exp import exp_negative
-from .jit import kernel
 from .tile import COLUMNS, PIECE, ROWS, multiply
 from .transpose import turn_rows
 

@@ -33,11 +33,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import cublas_lt, numpy_backward
+from ..definitions import numpy_backward
+from ..definitions.numpy_ops import LAYER_NORM_EPS, Activation
+from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
 from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, MadeOnce, columns, cut, pieces, rows
-from .numpy_ops import LAYER_NORM_EPS, Activation
 
 Array = Any  # a cupy.ndarray
 Ints = NDArray[np.int64]

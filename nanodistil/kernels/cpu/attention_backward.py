@@ -60,6 +60,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.jit import kernel
 from .attention import (
     NOTHING,
     longest,
@@ -71,7 +72,6 @@ from .attention import (
     whole_panels,
 )
 from .dropout import drop, key_of_head
-from .jit import kernel
 from .tile import COLUMNS, PIECE, ROWS, multiply
 from .transpose import LANES, turn, turn_rows
 

@@ -38,10 +38,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import cublas_lt, numpy_ops
+from ..definitions import numpy_ops
+from ..definitions.numpy_ops import LAYER_NORM_EPS, Activation
+from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
-from .numpy_ops import LAYER_NORM_EPS, Activation
 
 Array = Any  # a cupy.ndarray
 Ints = NDArray[np.int64]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import kernel
+from ..runtime.jit import kernel
 
 STRETCH = 1 << 14  # numbers of a partial sum, and the least an optimiser's thread is woken for
 

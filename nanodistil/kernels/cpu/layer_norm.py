@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import kernel
+from ..runtime.jit import kernel
 
 EPS = 1e-12  # a constant of DistilBERT, not a field of its config
 ROWS_AN_ITEM = 32  # of the backward pass: D float64 sums twice an item, so little beside 32 rows

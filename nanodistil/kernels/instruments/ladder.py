@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import numba_ops, numpy_ops, pool
-from .jit import kernel
-from .linear import Panels, pack
+from ..cpu import numba_ops
+from ..cpu.linear import Panels, pack
+from ..definitions import numpy_ops
+from ..runtime import pool
+from ..runtime.jit import kernel
 
 Array = NDArray[np.float32]
 Map = Callable[[], Array]

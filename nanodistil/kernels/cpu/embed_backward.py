@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .jit import kernel
+from ..runtime.jit import kernel
 
 STRIP = 64  # columns a work item: 4 lines of the cache
 

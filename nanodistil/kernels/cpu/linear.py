@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.jit import kernel
+from ..runtime.memory import aligned
+from ..runtime.pool import run
 from .gelu import gelu_in_place
-from .jit import kernel
-from .memory import aligned
-from .pool import run
 from .tile import COLUMNS, PIECE, ROWS, SHAPE, multiply
 from .transpose import LANES, turn
 

@@ -45,9 +45,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .borrowed import borrowed
-from .jit import kernel
-from .pool import run_python
+from ..runtime.borrowed import borrowed
+from ..runtime.jit import kernel
+from ..runtime.pool import run_python
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]

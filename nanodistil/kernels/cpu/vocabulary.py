@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from ..definitions.numpy_ops import LANES
+from ..runtime.jit import kernel
 from .exp import exp_negative
-from .jit import kernel
-from .numpy_ops import LANES
 
 f32 = np.float32
 LOWEST, ZERO = f32(-np.inf), f32(0.0)

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import numpy_backward
+from ..definitions import numpy_backward
+from ..definitions.numpy_backward import HEAD_ROWS
+from ..definitions.numpy_ops import Activation
+from ..runtime.memory import empty
+from ..runtime.pool import run
 from .adamw import STRETCH, adamw_numbers, square_sums
 from .attention_backward import attention_backward_heads
 from .dropout import drop_rows, threshold
@@ -22,12 +26,8 @@ from .layer_norm import ROWS_AN_ITEM, add_layer_norm_backward_blocks, layer_norm
 from .linear import BLOCK, Panels
 from .linear_backward import DEPTH, STRIPE, add_rows, pack_transpose, panels_of_rows, weight_blocks
 from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, squared_error_rows
-from .memory import empty
 from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, Dropping, attention_with, rows_of, scale_of
 from .numba_ops import linear as linear_backward_input
-from .numpy_backward import HEAD_ROWS
-from .numpy_ops import Activation
-from .pool import run
 from .tile import COLUMNS
 
 __all__ = [

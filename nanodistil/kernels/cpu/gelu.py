@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.jit import kernel
 from .exp import exp_negative
-from .jit import kernel
 
 f32 = np.float32
 

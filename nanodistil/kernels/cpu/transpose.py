@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from .jit import kernel
+from ..runtime.jit import kernel
 from .tile import SHAPE
 
 LANES = SHAPE.vector or 8  # rows and columns of a block

@@ -25,9 +25,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
-from . import pool
-from .jit import kernel
-from .tile import SHAPE
+from ..cpu.tile import SHAPE
+from ..runtime import pool
+from ..runtime.jit import kernel
 
 CHAINS = 12
 LANES = SHAPE.vector or 4  # floats a vector; where there is no tile, LLVM makes of four what the machine has

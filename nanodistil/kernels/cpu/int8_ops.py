@@ -23,12 +23,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..definitions.numpy_ops import Activation, fetch, send, vocabulary_softmax
+from ..runtime.jit import kernel
+from ..runtime.memory import aligned, empty
+from ..runtime.pool import run, set_threads
 from . import bfloat16_ops
 from .bfloat16_ops import prepare_linear as prepare_head
 from .gelu import gelu_in_place
-from .jit import kernel
 from .linear import BLOCK, GELU, IDENTITY, items, place, whole_panels
-from .memory import aligned, empty
 from .numba_ops import (
     activation,
     add_layer_norm,
@@ -41,8 +43,6 @@ from .numba_ops import (
     layer_norm,
     most_probable,
 )
-from .numpy_ops import Activation, fetch, send, vocabulary_softmax
-from .pool import run, set_threads
 from .tile import COLUMNS, FEATURES, INT8, PIECE, ROWS, SHAPE, tile_intrinsic
 
 __all__ = [

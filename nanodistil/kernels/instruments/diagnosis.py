@@ -17,7 +17,8 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from . import jit, numba_ops, pool, tile
+from ..cpu import numba_ops, tile
+from ..runtime import jit, pool
 
 # Of LLVM's names, those that decide about the speed of a matrix product, here or in the lower precisions.
 TELLING = (

@@ -47,7 +47,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .jit import kernel
+from ..runtime.jit import kernel
 
 PIECE = 64  # products summed in a chain before they join the running total; numpy_ops.SUM_PIECE is the same
 

@@ -1,0 +1,1 @@
+"""What measures and examines: the machine's limits, the ladder to the fast kernel, the self-test."""
