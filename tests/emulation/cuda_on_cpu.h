@@ -575,7 +575,7 @@ inline long long max(long long a, long long b) { return a > b ? a : b; }
 inline float min(float a, float b) { return fminf(a, b); }
 inline float max(float a, float b) { return fmaxf(a, b); }
 
-// -------------------------------------------------------------- kernels/cuda/ptx.cuh, whose assembly a CPU cannot run
+// ---------------------------------------------------------- kernels/gpu/cuda/ptx.cuh, whose assembly a CPU cannot run
 
 UNSEEN inline unsigned short half_bits(float x) {  // nearest even; 65520 and beyond are infinity
     unsigned bits = __float_as_uint(x), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;

@@ -1,6 +1,6 @@
 // The tail of the normal distribution, of which GELU and its slope are made: Q(z) = exp(-z^2 / 2) R(z / (z + 4)).
 //
-// The formula is the CPU kernel's (kernels/gelu.py, where it is derived), R a polynomial of degree 12 within 2e-9.
+// The formula is the CPU kernel's (cpu/gelu.py, where it is derived), R a polynomial of degree 12 within 2e-9.
 // CUDA's own erff would lose digits for negative x, and its erfcf takes two branches, of which a warp often walks both.
 // This takes none: 13 multiply-adds, one division and one power of 2 by the special-function unit, each 2 units in the
 // last place off at most, which the polynomial's argument and a bump below 0.17 bear.
