@@ -6,10 +6,8 @@
           kernel:0                                      (in, out), where torch has (out, in)
           bias:0
 
-The rules are transformers' own: `_._` and `/` become dots, `mlm___cls` (a BERT's) is `cls`, `kernel` becomes `weight`
-and is transposed, `embeddings` becomes `weight`, and so do `gamma` and `beta` of a LayerNorm, which names.py knows from
-elsewhere. Keras lists an array again under every layer that uses it (the vocabulary's projection uses the embeddings);
-only the one under the layer its own name begins with counts.
+The rules for names are those of foreign_names.py. Keras lists an array again under every layer that uses it (the
+vocabulary's projection uses the embeddings); only the one under the layer its own name begins with counts.
 
 HDF5 is a file system in a file. Its library, libhdf5, is a large parser in C that had its share of holes: mutated files
 made it fill the memory, hang, and crash. Keras uses the oldest and plainest tenth of the format, which this file reads
@@ -29,13 +27,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .errors import CheckpointError
+from .foreign_names import of_tensorflow, turned
 from .mapped import Entry, map_file, take
 
-MOST = 10_000  # members of groups; a DistilBERT's have 250
+MOST = 10_000  # members of groups; a DistilBERT's have 250, one of 48 layers 2,000
 MOST_STEPS = 20 * MOST  # nodes and messages
 DEEPEST = 16  # groups within groups; a DistilBERT's are 9
 MOST_DIMENSIONS = 8
-LONGEST_NAME = 1000
+LONGEST_NAME = 300  # of a group; and of all groups an array lies in, one after the other, LONGEST
+LONGEST = 600  # or a few groups of long names, one in the other, would make a gigabyte of names out of 400 kB
 NOWHERE = (1 << 64) - 1
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SPACE, LINK_INFO, TYPE, LINK, EXTERNAL, LAYOUT, FILTERS, CONTINUED, GROUP = 1, 2, 3, 6, 7, 8, 11, 16, 17  # messages
@@ -74,13 +74,11 @@ def torch_name(path: str) -> str | None:
     'distilbert.transformer.layer.0.ffn.lin1.weight'
     >>> torch_name("vocab_projector/tf_distil_bert_for_masked_lm/distilbert/embeddings/word_embeddings/weight:0")
     """
-    layer, *name = path.removesuffix(":0").split("/")
+    layer, *name = path.split("/")
     name = name[1:] if len(name) > 1 else name
     if not name or (name[0] != layer and len(name) > 1):
         return None
-    if name[-1] in ("kernel", "embeddings"):
-        name[-1] = "weight"
-    return ".".join(part.rpartition("___")[2] for part in name).replace("_._", ".")
+    return of_tensorflow("/".join(name))
 
 
 class _Walk:
@@ -101,7 +99,7 @@ class _Walk:
 
     def visit(self, header: int, place: str, depth: int) -> None:
         """A group or a dataset, by the address of its header."""
-        if depth > DEEPEST:
+        if depth > DEEPEST or len(place) > LONGEST:
             self.refuse("has more in it, or deeper, than any model")
         messages = self.messages(header)
         if GROUP in messages:
@@ -193,9 +191,8 @@ class _Walk:
         begin, size = (self.number(at + 2, 8), self.number(at + 10, 8)) if (version, kind) == (3, 1) else (0, -1)
         if {FILTERS, EXTERNAL} & set(messages) or begin == NOWHERE or size != math.prod(shape) * width:
             self.refuse(f"{place!r:.200} is not stored in one piece, as Keras does; save the file again")
-        if place.endswith(("/kernel:0", "/kernel")) and len(shape) == 2:
-            return Entry(code, shape[::-1], begin, (1, shape[1]))
-        return Entry(code, shape, begin)
+        entry = Entry(code, shape, begin)
+        return turned(entry) if place.endswith(("/kernel:0", "/kernel")) else entry
 
     def shape(self, place: str, at: int) -> tuple[int, ...]:
         version, rank = self.number(at, 1), self.number(at + 1, 1)

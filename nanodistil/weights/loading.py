@@ -1,9 +1,10 @@
 """A model's folder and config -> all its arrays, checked: names, shapes, types, and every number finite.
 
-The order matters. Which files: files.py. What they hold: the headers alone, renamed by names.py and compared with the
-table, before a byte of data is read; so the wrong model costs a millisecond and one message that names every array.
-Only then are the arrays taken (mapped.py, quantization.py) and looked over for NaN and infinity, which
-no format check sees and which would otherwise surface as a nonsense answer much later.
+The order matters. Which files: files.py. What they hold: the headers alone, renamed by names.py (and before that, where
+need be, by foreign_names.py and wrappers.py) and compared with the table, before a byte of data is read; so the wrong
+model costs a millisecond and one message that names every array. Only then are the arrays taken (mapped.py,
+quantization.py) and looked over for NaN and infinity, which no format check sees and which would otherwise surface as a
+nonsense answer much later.
 
 A body without a head is how every fine-tuning starts, so a missing head is drawn fresh and named in a warning; a
 missing piece of the body has no such excuse and is an error, where transformers would draw it too.
@@ -18,18 +19,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import names
-from .errors import CheckpointError
+from .errors import CheckpointError, excerpt
 from .files import WEIGHT_FILES, contained, is_index, shards, weight_map, weights_file
+from .foreign_names import translated
 from .initial import POSITIONS, fresh
 from .mapped import FLOATS, release
 from .quantization import is_quantized, is_scale, misfits, read_quantized
 from .safetensors_reader import SafetensorsFile
+from .wrappers import OUTSIDE, unwrapped
 
 if TYPE_CHECKING:
     from .h5_file import H5File
     from .msgpack_file import MsgpackFile
     from .torch_file import TorchFile
 
+QUANTIZED = ("quantization_config", "quantization")  # what other programs' configs say of their integers
 LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken file's first ones
 
 WeightsFile: TypeAlias = "SafetensorsFile | TorchFile | H5File | MsgpackFile"  # alike: entries, array(name, dtype)
@@ -38,6 +42,8 @@ Source: TypeAlias = "tuple[WeightsFile, str]"  # a file and the array's name in 
 
 class Names(Protocol):
     """A table of names: the module names.py, or the one of another family, which says the same of its own files."""
+
+    PREFIX: str
 
     def expected(self, config: Any, head: str = ...) -> dict[str, tuple[int, ...]]: ...
     def canonical(self, name: str) -> str | None: ...
@@ -75,7 +81,9 @@ def load(
     or not finite.
     """
     wanted = table.expected(config, head)
-    found = sources(folder, table)
+    found, notes = found_in(folder, table)
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
     drawn, dropped = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
     new = fresh({name: wanted[name] for name in drawn}, config, dtype)
     tensors = {}
@@ -107,9 +115,21 @@ def finite(array: NDArray[Any]) -> bool:
         return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
+class Found(NamedTuple):
+    """What a folder's files of weights hold, by their headers."""
+
+    arrays: dict[str, Source]  # canonical name -> where it lies
+    notes: list[str]  # what was done to find them so, and the user may want to know
+
+
 def sources(folder: Path, table: Names = names) -> dict[str, Source]:
     """Canonical name -> where it lies, over one file or all shards. Headers only, so it is a cheap way to see what
     there is. Raises CheckpointError where the folder has no weights, or files that cannot be read."""
+    return found_in(folder, table).arrays
+
+
+def found_in(folder: Path, table: Names = names) -> Found:
+    """As `sources`, with what there is to say of it."""
     weights = weights_file(folder)
     if weights is None:
         raise CheckpointError(f"{folder}: has no weights: {', '.join(WEIGHT_FILES[:-1])} or {WEIGHT_FILES[-1]}")
@@ -118,15 +138,20 @@ def sources(folder: Path, table: Names = names) -> dict[str, Source]:
     else:
         file = _opened(weights, weights.name)
         pairs = [(name, file) for name in file.entries]
+    bare, left_off = unwrapped(str(folder), [name for name, _ in pairs], table)
     found: dict[str, Source] = {}
-    for name, file in pairs:
-        plain = table.canonical(name)
+    for plain_name, (name, file) in zip(bare, pairs, strict=True):
+        plain = plain_name if plain_name.startswith(OUTSIDE) else table.canonical(plain_name)
         if plain is None or (isinstance(file, SafetensorsFile) and is_scale(file, name)):
             continue
         if plain in found:
             raise CheckpointError(f"{folder}: {_shown(name)} and {_shown(found[plain][1])} are the same array twice")
         found[plain] = (file, name)
-    return found
+    notes = [f"note: {folder}: the names of its arrays stand behind {excerpt(left_off)}, which was left off"]
+    notes *= bool(left_off)
+    files = dict.fromkeys(file for _, file in pairs)
+    notes += [f"note: {file.path}: {said}" for file in files if (said := getattr(file, "note", ""))]
+    return Found(found, notes)
 
 
 def _opened(path: Path, name: str) -> WeightsFile:
@@ -136,7 +161,12 @@ def _opened(path: Path, name: str) -> WeightsFile:
     """
     match Path(name).suffix:
         case ".safetensors":
-            return SafetensorsFile(path)
+            file = SafetensorsFile(path)
+            try:
+                file.entries = translated(file.entries)
+            except ValueError as error:
+                raise CheckpointError(f"{path}: {error}") from None
+            return file
         case ".bin":
             from .torch_file import TorchFile
 
@@ -158,8 +188,9 @@ def _sharded(folder: Path, index: Path) -> list[tuple[str, WeightsFile]]:
         if not (folder / shard).is_file():
             raise CheckpointError(f"{index}: the shard {shard} is not there")
         files[shard] = _opened(contained(folder, shard), shard)
-    place = weight_map(index)
-    absent = [f"{name} ({shard})" for name, shard in place.items() if name not in files[shard].entries]
+    place = weight_map(index)  # where TensorFlow wrote it, with other names than are in the shards
+    told = {name: shard for name, shard in place.items() if "/" not in name}
+    absent = [f"{name} ({shard})" for name, shard in told.items() if name not in files[shard].entries]
     if absent:
         raise CheckpointError(f"{index}: not in the shard it names: {_list(absent)}")
     return [(name, file) for file in files.values() for name in file.entries]
@@ -199,14 +230,19 @@ def _check(
             (reshaped if drawn else misfit).append(f"{stored} is {entry.shape}, the config says {shape}")
             if drawn:
                 anew.append(name)  # or, where that is not wanted, one of the problems below
-        elif isinstance(file, SafetensorsFile) and is_quantized(file, stored):
+        elif is_ours(file, stored):
+            assert isinstance(file, SafetensorsFile)
             misfit += misfits(file, stored)
         elif entry.dtype not in FLOATS:
             misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")
     # A tied projection is the embedding again (names.py).
-    dropped = [stored for name, (_, stored) in found.items() if name not in wanted and name != "vocab_projector.weight"]
-    unexpected = [stored for stored in dropped if not table.set_aside(str(table.canonical(stored)), head)]
+    others = {n: stored for n, (_, stored) in found.items() if n not in wanted and n != "vocab_projector.weight"}
+    dropped = list(others.values())
+    unexpected = [stored for name, stored in others.items() if not table.set_aside(name, head)]
     problems = []
+    packed = next((key for key in QUANTIZED if key in getattr(config, "extra", {})), None)
+    if packed and any(f.entries[n].dtype not in FLOATS and not is_ours(f, n) for f, n in found.values()):
+        problems.append(f"its weights are quantised (config.json: {packed}), which is not read; get them unquantised")
     if missing:
         problems.append(f"missing: {_list(missing)}")
     if misfit:
@@ -228,6 +264,11 @@ def _check(
             f"{folder}: newly initialised, as {why}: {_list(told)}; train the model before you trust it", stacklevel=4
         )
     return anew, dropped
+
+
+def is_ours(file: WeightsFile, name: str) -> bool:
+    """Whether an array is of integers as quantization.py makes them."""
+    return isinstance(file, SafetensorsFile) and is_quantized(file, name)
 
 
 def _list(names: Iterable[str]) -> str:

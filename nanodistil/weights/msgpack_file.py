@@ -7,8 +7,8 @@ names, and in them arrays as extension type 1, with a little msgpack of their ow
     EXT 1 = [[768, 3072], "float32", the numbers]
 
 An array beyond a gigabyte is cut into flat pieces: {"__msgpack_chunked_array__": true, "shape": {"0": ..}, "chunks":
-{"0": EXT 1, ..}}. The names become PyTorch's by transformers' rules: a `kernel` (in, out) is a `weight` (out, in), and
-so are `embedding` and a LayerNorm's `scale`. Where positions are sinusoidal, Flax stores none.
+{"0": EXT 1, ..}}. The names become PyTorch's by the rules of foreign_names.py. Where positions are sinusoidal, Flax
+stores none.
 
 The format is small enough that the part Flax uses fits below; the msgpack library would read the whole file into
 memory, and then copy every array out of it. Here the numbers stay in the file until they are taken. What Flax does not
@@ -25,12 +25,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .errors import CheckpointError, excerpt
+from .foreign_names import of_flax, turned
 from .mapped import WIDTHS, Entry, map_file, take
 
 CHUNKED = "__msgpack_chunked_array__"
 MOST = 20_000  # maps, keys and arrays in a file; a DistilBERT's has 300
 DEEPEST = 16  # maps within maps; a DistilBERT's are 7
 LONGEST = 200  # bytes of a key
+LONGEST_PATH = 600  # characters of a key and all those above it; each array's name is that long
 _CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32"}
 _CODES |= {"int8": "I8", "uint8": "U8", "bool": "BOOL"}
 
@@ -78,9 +80,7 @@ def _named(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Entry,
         entry, pieces = value[CHUNKED] if isinstance(value, dict) else (value, [])
         if not isinstance(entry, Entry):
             entry = Entry(type(entry).__name__, (), 0)  # for messages
-        if key == "kernel" and len(entry.shape) == 2:
-            entry = Entry(entry.dtype, entry.shape[::-1], entry.begin, (1, entry.shape[1]))
-        yield ".".join((*path, "weight" if key in ("kernel", "embedding", "scale") else key)), entry, pieces
+        yield of_flax(".".join((*path, key))), turned(entry) if key == "kernel" else entry, pieces
 
 
 class _Reader:
@@ -95,14 +95,14 @@ class _Reader:
             self.refuse("does not hold one map and nothing else")
         return tree
 
-    def value(self, depth: int) -> Any:
+    def value(self, depth: int, above: int = 0) -> Any:
         """A map, an array, or the True and the numbers that come with a cut one: Flax writes nothing else."""
         self.seen += 1
-        if self.seen > MOST or depth > DEEPEST:
+        if self.seen > MOST or depth > DEEPEST or above > LONGEST_PATH:
             self.refuse("has more in it, or deeper, than any model")
         code = self.number(1)
         if 0x80 <= code <= 0x8F or code in (0xDE, 0xDF):
-            return self.map(self.count(code, 0x80, 0xDE), depth)
+            return self.map(self.count(code, 0x80, 0xDE), depth, above)
         if code in (0xC7, 0xC8, 0xC9):
             return self.extension(self.number(1 << (code - 0xC7)))
         if 0xD4 <= code <= 0xD8:  # extensions of 1, 2, 4, 8, 16 bytes
@@ -113,13 +113,13 @@ class _Reader:
             return self.integer(code)
         self.refuse(f"has a value of msgpack type {code:#04x}, which Flax does not write")
 
-    def map(self, count: int, depth: int) -> Tree:
+    def map(self, count: int, depth: int, above: int) -> Tree:
         found: Tree = {}
         for _ in range(count):
             key = self.string()
             if key in found:
                 self.refuse(f"has {excerpt(key)} twice")
-            found[key] = self.value(depth + 1)
+            found[key] = self.value(depth + 1, above + len(key))
         if CHUNKED in found:
             return {CHUNKED: self.whole(found)}
         return found

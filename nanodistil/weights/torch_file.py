@@ -12,9 +12,12 @@ Before that, and on request still, it is five pickles behind each other and then
     for each key: 8 bytes, how many numbers; then the numbers
 
 Both are believed only where they agree with themselves, and both are mapped: nothing is read but the descriptions. The
-tar archives of torch 0.1 are older than DistilBERT and refused. As in transformers, the state dict is expected at the
-top: a training checkpoint that has it under "state_dict", or all names behind "module.", is not unwrapped, since
-guessing what someone meant is how the wrong weights get loaded.
+tar archives of torch 0.1 are older than DistilBERT and refused.
+
+A training checkpoint has its state dict somewhere inside, beside an optimiser's state, settings and objects of all
+kinds: {"state_dict": ...}, {"model": ..., "optimizer": ...}. If one dict in it, and only one, has a model's arrays, it
+is that one, and `note` says so; of two (a model and its average) nobody but the user can tell which is meant. What
+stands beside it is not looked into. Of the state dict itself all has to be known.
 """
 
 import mmap
@@ -26,15 +29,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from .errors import CheckpointError, excerpt
 from .mapped import WIDTHS, Entry, map_file, take
-from .torch_pickle import LARGEST, Tensor, read_pickle
+from .torch_pickle import LARGEST, NOT_A_NAME, Opaque, Pickled, Storage, Tensor, read_checkpoint, read_pickle, refusal
 from .torch_zip import Member, members
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
+WORDS = "embeddings.word_embeddings.weight"  # what tells a model's state dict from all else
+DEEPEST = 4  # dicts within dicts in which one is looked for
 
 
 class TorchFile:
-    """An open file: `entries` (name -> Entry), and `array` to take one.
+    """An open file: `entries` (name -> Entry), `array` to take one, and `note`, if there is anything to say of it.
 
     What is no tensor in the state dict has an entry of its Python type and no shape, so that it shows up in messages.
     Raises CheckpointError where the file is not what torch.save writes, or names anything that could be executed.
@@ -45,17 +50,16 @@ class TorchFile:
         self._map = map_file(path)
         start = self._map[:265]
         if start.startswith(b"PK\3\4"):
-            state, places = _zip(path, self._map)
+            read, places = _zip(path, self._map)
         elif start.startswith(b"\x80"):
-            state, places = _stream(path, self._map)
+            read, places = _stream(path, self._map)
         elif start[257:262] == b"ustar":
             raise CheckpointError(f"{path}: is a tar archive of torch 0.1; save it again with a newer torch")
         elif start.startswith(b"version https://git-lfs"):
             raise CheckpointError(f"{path}: is only a pointer to the file: run `git lfs pull` in its folder")
         else:
             raise CheckpointError(f"{path}: is nothing torch.save wrote; get the file again")
-        if type(state) is not dict:
-            raise CheckpointError(f"{path}: holds a {type(state).__name__}, not a state dict")
+        state, self.note = _state_dict(path, read)
         self.entries = {name: _entry(path, value, places) for name, value in state.items()}
 
     def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -67,6 +71,46 @@ class TorchFile:
 
 
 Places = dict[str, Member]  # a storage's key -> where its bytes are
+
+
+def _state_dict(path: Path, read: Pickled) -> tuple[dict[Any, Any], str]:
+    """The state dict among what a file holds, all of it known; and a note of where it was, if not at the top."""
+    top, where = read.value, f"{path}: its data.pkl"
+    if type(top) is Opaque:
+        raise CheckpointError(f"{refusal(where, top)}; of a whole pickled model, save model.state_dict() instead")
+    if type(top) is not dict:
+        raise CheckpointError(f"{path}: holds a {type(top).__name__}, not a state dict")
+    models = _models(top)
+    if len(models) > 1:
+        places = " and ".join(excerpt(place) for place in list(models)[:3])
+        raise CheckpointError(f"{path}: holds {len(models)} models, in {places}; save the state dict of one by itself")
+    place, state = next(iter(models.items()), ("", top))
+    if (state is top and read.unknown) or any(type(value) is Opaque for value in state.values()):
+        name = next((value for value in state.values() if type(value) is Opaque), read.unknown[0])
+        advice = "" if models else "; of a whole pickled model, save model.state_dict() instead"
+        raise CheckpointError(f"{refusal(where, name)}{advice}")
+    if NOT_A_NAME in state:
+        raise CheckpointError(f"{where}: has a {state[NOT_A_NAME]} as the name of an array")
+    return state, f"the weights are those in its {excerpt(place)}" if place else ""
+
+
+def _models(top: dict[Any, Any]) -> dict[str, dict[Any, Any]]:
+    """Place -> every dict that holds a model's arrays: the top one, "", or else those in it, in dicts in dicts."""
+    found, seen = {}, set()
+    level: dict[str, dict[Any, Any]] = {"": top}
+    for _ in range(DEEPEST):
+        deeper: dict[str, dict[Any, Any]] = {}
+        for place, value in level.items():
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if any(type(key) is str and key.endswith(WORDS) and type(v) is Tensor for key, v in value.items()):
+                found[place] = value
+                continue
+            inner = {key: v for key, v in value.items() if type(key) is str and type(v) is dict}
+            deeper |= {f"{place}.{key[:80]}".removeprefix("."): v for key, v in inner.items()}
+        level = deeper
+    return found
 
 
 def _entry(path: Path, value: Any, places: Places) -> Entry:
@@ -81,8 +125,8 @@ def _entry(path: Path, value: Any, places: Places) -> Entry:
     return Entry(storage.dtype, shape, begin + offset * WIDTHS[storage.dtype], strides)
 
 
-def _zip(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
-    """The state dict and the storages of a zip archive."""
+def _zip(path: Path, data: mmap.mmap) -> tuple[Pickled, Places]:
+    """The pickle and the storages of a zip archive."""
     found = members(path, data)
     pickles = [name for name in found if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -94,15 +138,15 @@ def _zip(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
     begin, end = found[pickles[0]]
     if end - begin > LARGEST:
         raise CheckpointError(f"{path}: its data.pkl has {end - begin} bytes, no model's has more than {LARGEST}")
-    state, used = read_pickle(f"{path}: its data.pkl", data[begin:end])
-    if used != end - begin:
+    read = read_checkpoint(f"{path}: its data.pkl", data[begin:end])
+    if read.used != end - begin:
         raise CheckpointError(f"{path}: its data.pkl goes on after its end")
     storages = folder + "data/"
-    return state, {name.removeprefix(storages): place for name, place in found.items() if name.startswith(storages)}
+    return read, {name.removeprefix(storages): place for name, place in found.items() if name.startswith(storages)}
 
 
-def _stream(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
-    """The state dict and the storages of the old format."""
+def _stream(path: Path, data: mmap.mmap) -> tuple[Pickled, Places]:
+    """The pickle and the storages of the old format."""
     at = 0
 
     def read(what: str) -> Any:
@@ -116,10 +160,12 @@ def _stream(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
     machine = read("machine")
     if type(machine) is not dict or machine.get("little_endian") is not True:
         raise CheckpointError(f"{path}: its numbers are not little-endian; save it again on a common machine")
-    state, keys = read("state dict"), read("keys")
+    state = read_checkpoint(f"{path}: its data.pkl", data[at : at + LARGEST])
+    at += state.used
+    keys = read("keys")
     if type(keys) is not list or not all(type(key) is str for key in keys) or len(set(keys)) != len(keys):
         raise CheckpointError(f"{path}: its list of storages is none")
-    widths = _widths(path, state)
+    widths = _widths(path, state.storages)
     places: Places = {}
     for key in keys:
         count = int.from_bytes(data[at : at + 8], "little")
@@ -132,12 +178,11 @@ def _stream(path: Path, data: mmap.mmap) -> tuple[Any, Places]:
     return state, places
 
 
-def _widths(path: Path, state: Any) -> dict[str, int]:
+def _widths(path: Path, storages: list[Storage]) -> dict[str, int]:
     """Key -> bytes a number of it takes, which in the old format only the tensors tell."""
     widths: dict[str, int] = {}
-    for value in state.values() if type(state) is dict else ():
-        if type(value) is Tensor:
-            width = WIDTHS[value.storage.dtype]
-            if widths.setdefault(value.storage.key, width) != width:
-                raise CheckpointError(f"{path}: its storage {excerpt(value.storage.key)} is of two types")
+    for storage in storages:
+        width = WIDTHS[storage.dtype]
+        if widths.setdefault(storage.key, width) != width:
+            raise CheckpointError(f"{path}: its storage {excerpt(storage.key)} is of two types")
     return widths

@@ -6,16 +6,18 @@ attributes. That is how a downloaded model can run commands. Allowing only some 
 has been walked around twice: the machine can still call, only the list of what is short.
 
 Here the machine cannot. This is a new one with the two dozen instructions torch.save writes, and it has no way to
-import, to fetch an attribute or to call. GLOBAL yields a string, and only one of KNOWN; REDUCE compares that string and
-builds a tuple; BUILD checks and drops its argument. The outcome is made of dicts, lists, tuples, strings, numbers and
-the two descriptions below:
+import, to fetch an attribute or to call. GLOBAL yields a string; REDUCE compares it with those of KNOWN and builds a
+tuple; BUILD checks and drops its argument. The outcome is made of dicts, lists, tuples, strings, numbers and
 
     torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)    -> Tensor
     a persistent id ("storage", torch.FloatStorage, "17", "cpu", 589824)                      -> Storage
+    whatever else has a name, called or not, with whatever arguments                          -> Opaque, its name
 
-All else is refused in one line by its name. Nothing grows beyond the input: an instruction makes one small object, no
-instruction copies a container, and their number is limited; so a file of a megabyte cannot ask for a gigabyte. There is
-no recursion, so no depth to exhaust. Objects may contain themselves; nothing here walks over them.
+A training checkpoint holds, beside its weights, objects of classes that nobody here knows; they stay opaque, and
+`unknown` lists their names. What is read of a file may hold none: that is torch_file.py's to see to, and `read_pickle`
+refuses all. Nothing grows beyond the input: an instruction makes one small object, no instruction copies a container,
+and their number is limited; so a file of a megabyte cannot ask for a gigabyte. There is no recursion, so no depth to
+exhaust. Objects may contain themselves; nothing here walks over them.
 """
 
 from typing import Any, NamedTuple, NoReturn
@@ -44,6 +46,13 @@ PARAMETER = "torch._utils._rebuild_parameter"
 KNOWN = {ORDERED_DICT, TENSOR, PARAMETER, *STORAGES}
 
 
+NOT_A_NAME = None  # the key under which a dict keeps the type of a key that is no string
+
+
+class Opaque(str):
+    """What is not looked into: the name of the class or function that would have made it."""
+
+
 class Global(str):
     """One of KNOWN, as GLOBAL left it on the stack. Of a type of its own, as a plain string must not pass for one."""
 
@@ -65,10 +74,27 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
+class Pickled(NamedTuple):
+    """What a pickle describes."""
+
+    value: Any
+    used: int  # bytes of the pickle
+    unknown: list[Opaque]  # names in it that are none of KNOWN; where there are any, there may be Opaques in the value
+    storages: list[Storage]
+
+
+def read_checkpoint(where: str, data: bytes) -> Pickled:
+    """What a pickle describes, with all it holds of unknown classes left opaque. where: begins every message.
+
+    Raises CheckpointError for whatever torch.save would not have written.
+    """
+    return _Machine(where, data).run()
+
+
 def read_pickle(where: str, data: bytes) -> tuple[Any, int]:
     """The object a pickle describes, and how many bytes of `data` it took. where: begins every message.
 
-    Raises CheckpointError for whatever torch.save would not have written.
+    Raises CheckpointError for whatever torch.save would not have written, and for any unknown name.
 
     >>> read_pickle("x", b"\\x80\\x02}q\\x00X\\x05\\x00\\x00\\x00epochK\\x03s.")
     ({'epoch': 3}, 19)
@@ -76,7 +102,17 @@ def read_pickle(where: str, data: bytes) -> tuple[Any, int]:
     Traceback (most recent call last):
     nanodistil.weights.errors.CheckpointError: x: names os.system, which no weights file needs; refused
     """
-    return _Machine(where, data).run()
+    read = read_checkpoint(where, data)
+    if read.unknown:
+        raise refusal(where, read.unknown[0])
+    return read.value, read.used
+
+
+def refusal(where: str, name: str) -> CheckpointError:
+    """The error for a name that may not be there."""
+    shown = name if len(name) <= 200 else f"{name[:200]}..."
+    shown = shown if shown.isprintable() else repr(shown)
+    return CheckpointError(f"{where}: names {shown}, which no weights file needs; refused")
 
 
 class _Machine:
@@ -87,14 +123,16 @@ class _Machine:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # what lies under each open MARK
         self.memo: dict[int, Any] = {}
+        self.unknown: list[Opaque] = []
+        self.storages: list[Storage] = []
 
-    def run(self) -> tuple[Any, int]:
+    def run(self) -> Pickled:
         for _ in range(MOST):
             code = self.take(1)
             if code == b".":
                 if len(self.stack) != 1 or self.below:
                     self.refuse("ends with its work half done")
-                return self.stack[0], self.at
+                return Pickled(self.stack[0], self.at, self.unknown, self.storages)
             self.step(code)
         self.refuse(f"has more than {MOST} instructions")
 
@@ -159,10 +197,16 @@ class _Machine:
             case b"R":  # REDUCE
                 arguments, function = self.pop(), self.pop()
                 push(self.reduce(function, arguments))
+            case b"\x81":  # NEWOBJ: an object of a class, of which only strange ones are made so
+                self.pop()
+                if type(made := self.pop()) is not Opaque:
+                    self.refuse("has the pickle instruction NEWOBJ, which torch.save does not write for weights")
+                push(made)
             case b"Q":  # BINPERSID
                 push(self.storage(self.pop()))
             case b"b":  # BUILD: state_dict() hangs versions on its OrderedDict, which no array depends on
-                if type(self.pop()) is not dict or type(self.top()) is not dict:
+                state = self.pop()
+                if type(self.top()) is not Opaque and (type(state) is not dict or type(self.top()) is not dict):
                     self.refuse("sets attributes of something that is no OrderedDict")
             case b"\x80":  # PROTO
                 if self.number(1) != 2:
@@ -172,37 +216,45 @@ class _Machine:
 
     # What the three dangerous instructions do here
 
-    def known(self, name: str) -> Global:
-        if name not in KNOWN:
-            shown = name if len(name) <= 200 else f"{name[:200]}..."
-            shown = shown if shown.isprintable() else repr(shown)
-            self.refuse(f"names {shown}, which no weights file needs; refused")
-        return Global(name)
+    def known(self, name: str) -> Global | Opaque:
+        if name in KNOWN:
+            return Global(name)
+        self.unknown.append(Opaque(name[:1000]))
+        return self.unknown[-1]
 
     def reduce(self, function: Any, arguments: Any) -> Any:
+        if type(function) is Opaque:
+            return function
         if type(function) is not Global or type(arguments) is not tuple:
             self.refuse("calls something that is no function")
         if function == ORDERED_DICT and arguments == ():
             return {}
         if function == TENSOR and len(arguments) == 6:
             storage, offset, shape, strides, grad, hooks = arguments
+            if type(storage) is Opaque:
+                return storage
             if type(grad) is bool and type(hooks) is dict and not hooks:
                 return self.tensor(storage, offset, shape, strides)
         if function == PARAMETER and len(arguments) == 3:
             tensor, grad, hooks = arguments
-            if type(tensor) is Tensor and type(grad) is bool and type(hooks) is dict and not hooks:
+            if type(tensor) in (Tensor, Opaque) and type(grad) is bool and type(hooks) is dict and not hooks:
                 return tensor
         self.refuse(f"calls {function} with arguments torch.save does not write")
 
-    def storage(self, pid: Any) -> Storage:
-        # A sixth item, None, stands in the old format.
+    def storage(self, pid: Any) -> Storage | Opaque:
+        if type(pid) is tuple and len(pid) == 4 and pid[0] == "module" and type(pid[1]) is Opaque:
+            return pid[1]  # a class, with its source: so a whole model is pickled in the old format
+        # A sixth item, None, stands there too.
         if type(pid) is not tuple or len(pid) not in (5, 6) or pid[5:] not in ((), (None,)):
             self.refuse("has a persistent id that is no storage")
         word, kind, key, _location, numel = pid[:5]
+        if type(kind) is Opaque:
+            return kind
         types = [type(item) for item in pid[:5]]
         if types != [str, Global, str, str, int] or word != "storage" or kind not in STORAGES or numel < 0:
             self.refuse("has a persistent id that is no storage")
-        return Storage(STORAGES[kind], key, numel)
+        self.storages.append(Storage(STORAGES[kind], key, numel))
+        return self.storages[-1]
 
     def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
         """Checked here once and for all, in Python's integers, which do not overflow."""
@@ -226,17 +278,24 @@ class _Machine:
 
     def set_items(self, items: list[Any]) -> None:
         target = self.top()
+        if type(target) is Opaque:
+            return
         if type(target) is not dict or len(items) % 2:
             self.refuse("sets items of something that is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(key) is not str:
-                self.refuse(f"has a {type(key).__name__} as the name of an array")
+            if type(key) is Global:
+                self.refuse("has a function as the name of an array")
+            if type(key) is not str:  # as of an optimiser's state; not hashed: a deep tuple would end the process
+                target[NOT_A_NAME] = type(key).__name__
+                continue
             if key in target:
                 self.refuse("has a name twice")
             target[key] = value
 
     def extend(self, items: list[Any]) -> None:
         target = self.top()
+        if type(target) is Opaque:
+            return
         if type(target) is not list:
             self.refuse("appends to something that is no list")
         target += items
@@ -286,6 +345,8 @@ class _Machine:
         return self.memo[index]
 
     def refuse(self, why: str) -> NoReturn:
+        if self.unknown:  # which says more
+            raise refusal(self.where, self.unknown[0])
         raise CheckpointError(f"{self.where}: {why}")
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,15 +146,42 @@ def test_another_number_of_labels(tmp_path):
     assert set(loaded.initialised) == set(mismatched(theirs))
 
 
-def test_state_dicts_that_are_not_unwrapped(tmp_path):
-    made = model("base")
+class Lightning:
+    """Anything that is pickled into a checkpoint and known to nobody else."""
+
+    def __init__(self):
+        self.rate = torch.tensor(0.1)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_checkpoints_of_training(tmp_path, old):
+    """What transformers would draw at random, from where DataParallel, torch.compile, Lightning and others put it."""
+    made = model("masked_lm")
     made.config.save_pretrained(tmp_path)
-    for state in ({"state_dict": made.state_dict()}, {f"module.{n}": t for n, t in made.state_dict().items()}):
-        torch.save(state, tmp_path / "pytorch_model.bin")
-        if transformers.__version__ < "5":  # 5 stumbles over the first
-            assert info(transformers.DistilBertModel, tmp_path)["missing_keys"]  # all of them, drawn at random
-        with pytest.raises(CheckpointError, match=r"missing: embeddings.word_embeddings.weight"):
-            loading.load(tmp_path, config_of(tmp_path))
+    optimizer = torch.optim.AdamW(made.parameters())
+    made(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss.backward()
+    optimizer.step()
+    wrapped = torch.nn.Module()
+    wrapped.model, wrapped.metric = made, torch.nn.Linear(2, 2)
+    more = {"optimizer_states": [optimizer.state_dict()], "epoch": 3, "dtype": torch.float16, "size": torch.Size([3])}
+    more |= {"hyper_parameters": Lightning(), "path": Path("x"), "rng": np.random.get_state(), "set": {1, 2}}
+    states = [
+        {"state_dict": wrapped.state_dict(), **more},
+        {"model_state_dict": made.state_dict(), "optimizer": optimizer.state_dict(), "loss": torch.tensor(1.0)},
+        torch.nn.DataParallel(made).state_dict(),
+        {f"module._orig_mod.{name}": value for name, value in made.state_dict().items()},
+    ]
+    config = config_of(tmp_path)
+    for state in states:
+        torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=not old)
+        with pytest.warns(UserWarning, match="note: "):
+            loaded = loading.load(tmp_path, config, "masked_lm")
+        for name, array in wanted(made, "masked_lm", config).items():
+            np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)
+    for whole in (made, {"model": made}):
+        torch.save(whole, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=not old)
+        with pytest.raises(CheckpointError, match=r"DistilBertForMaskedLM.*whole pickled model, save model.state_dict"):
+            loading.load(tmp_path, config, "masked_lm")
 
 
 def test_sinusoidal_positions():
