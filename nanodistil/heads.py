@@ -73,7 +73,7 @@ class DistilBertModel(Pretrained):
         inputs_embeds: ArrayLike | None = None,
         **options: Unpack[Options],
     ) -> BaseModelOutput:
-        """(B, T) ids and mask (non-zero = real token) -> hidden states (B, T, D), zero at masked positions.
+        """(B, T) ids and mask (1 = real token) -> hidden states (B, T, D), zero at masked positions.
 
         head_mask: (H,) or (L, H), by which each head's attention is multiplied.
         inputs_embeds: (B, T, D), instead of ids.
@@ -103,7 +103,7 @@ class DistilBertForMaskedLM(Pretrained):
         positions: ArrayLike | None = None,
         **options: Unpack[Options],
     ) -> MaskedLMOutput:
-        """(B, T) ids and mask (non-zero = real token) -> logits (B, T, V), zero at masked positions.
+        """(B, T) ids and mask (1 = real token) -> logits (B, T, V), zero at masked positions.
 
         labels: (B, T) ids to compare with, -100 where there is none. positions: (M, 2) sentence and token numbers; then
         the vocabulary is projected there only, logits (M, V): the numbers of the full projection, on the numba backend
@@ -181,7 +181,7 @@ class DistilBertForSequenceClassification(Pretrained):
         labels: ArrayLike | None = None,
         **options: Unpack[Options],
     ) -> SequenceClassifierOutput:
-        """(B, T) ids and mask (non-zero = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
+        """(B, T) ids and mask (1 = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, "first", **options)
         logits = self.ops.fetch(
             model.sequence_classification(e.x, self.weights, self.ops, e.recorder, self.activation)

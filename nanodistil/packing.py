@@ -34,6 +34,26 @@ def rectangle(values: ArrayLike, name: str) -> NDArray[Any]:
     return array
 
 
+def real_tokens(attention_mask: ArrayLike) -> Mask:
+    """A (B, T) mask of zeros and ones, in any type of number, as True for real tokens. Raises InputError for others.
+
+    A mask to be added to scores has 0 for real tokens and -inf, or the lowest number, for hidden ones: read as this
+    one is, it would say the opposite.
+
+    >>> real_tokens([[1.0, 0.0]])
+    array([[ True, False]])
+    """
+    mask = rectangle(attention_mask, "attention_mask")
+    real: Mask = mask == 1
+    odd = mask[~(real | (mask == 0))]
+    if odd.size:
+        raise InputError(
+            f"attention_mask has a {odd[0]}: 1 says that a token is real, 0 that it is padding, and nothing else is "
+            "taken (of a mask that is added to scores, pass mask == 0)"
+        )
+    return real
+
+
 @dataclass(frozen=True)
 class Packing:
     """A checked batch, packed, and the way back.
@@ -55,14 +75,15 @@ class Packing:
         vocabulary: int | None = None,
         first: bool = False,
     ) -> Packing:
-        """Check and pack (B, T) ids with their (B, T) mask, non-zero = real token (None: all are).
+        """Check and pack (B, T) ids with their (B, T) mask, 1 = real token and 0 = padding (None: all are real).
 
         keep_masked: compute the masked positions too; they are still not attended to, except that a row with nothing
         but masked positions attends to all of them alike (as in transformers). Without it such a row is an error.
         position_ids: (B, T) or (1, T), where the tokens stand (None: 0, 1, 2, ...). vocabulary: how many ids there are
         (None: as the config says). first: compute the first token of every sentence, hidden by the mask or not.
 
-        Raises InputError for ids outside the vocabulary, more tokens than positions, or shapes that do not fit.
+        Raises InputError for ids outside the vocabulary, more tokens than positions, shapes that do not fit, or a mask
+        of other numbers.
 
         >>> config = DistilBertConfig(vocab_size=10)
         >>> Packing.of([[7, 8, 9, 0], [5, 6, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 0]], config).batch
@@ -77,7 +98,7 @@ class Packing:
         if attention_mask is None:
             real = np.ones((B, T), np.bool_)
         else:
-            real = rectangle(attention_mask, "attention_mask") != 0  # (B, T)
+            real = real_tokens(attention_mask)  # (B, T)
             if real.shape != (B, T):
                 raise InputError(f"attention_mask is of shape {real.shape}, input_ids of shape {(B, T)}")
         if not keep_masked and not real.any(axis=1).all():

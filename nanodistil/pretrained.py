@@ -287,6 +287,8 @@ class Pretrained:
         mask = numbers(head_mask, "head_mask")
         if mask.shape not in ((H,), (L, H)):
             raise InputError(f"head_mask must be numbers of shape {(H,)} or {(L, H)}, not {mask.shape}")
+        if not np.isfinite(mask).all():
+            raise InputError("head_mask is what attention is multiplied by: it must be finite, 1 for a head that stays")
         if self.config.pruned_heads:
             raise InputError("head_mask is for models with all their heads; this one has pruned_heads")
         return np.broadcast_to(mask.astype(self.weights.word_embeddings.dtype), (L, H))

@@ -54,7 +54,7 @@ from nanodistil.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from nanodistil.packing import positions_of, rectangle
+from nanodistil.packing import positions_of, real_tokens, rectangle
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.weights import bert_names
 from nanodistil.weights.errors import InputError
@@ -194,13 +194,13 @@ class BertModel(Bert):
         inputs_embeds: ArrayLike | None = None,
         **options: Unpack[Options],
     ) -> BaseModelOutputWithPooling:
-        """(B, T) ids, mask (non-zero = real token) and types -> hidden states (B, T, D), and (B, D) of first tokens.
+        """(B, T) ids, mask (1 = real token) and types -> hidden states (B, T, D), and (B, D) of first tokens.
 
         Hidden states are zero at masked positions, unless the mask hides a first token: that is pooled all the same, as
         in transformers, so then all positions are computed.
         """
         placed = self._placed(input_ids, inputs_embeds, token_type_ids, {**options, "return_dict": True})
-        if attention_mask is not None and (rectangle(attention_mask, "attention_mask")[:, :1] == 0).any():
+        if attention_mask is not None and not real_tokens(attention_mask)[:, :1].all():
             placed["keep_masked"] = True
         out = self.distilbert(input_ids, attention_mask, head_mask, inputs_embeds, **placed)
         ops, w = self.distilbert.ops, self.distilbert.weights

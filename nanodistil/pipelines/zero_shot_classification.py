@@ -174,8 +174,11 @@ def hypotheses(template: Any, labels: list[str]) -> list[str]:
         raise InputError(f"hypothesis_template must be a string, not {type(template).__name__}")
     try:
         filled = [template.format(label) for label in labels]
+        told_apart = template.format("a") != template.format("b") and len(set(filled)) == len(set(labels))
     except (ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"hypothesis_template {excerpt(template)} cannot be filled with a label: {error}") from None
-    if filled[0] == template:
-        raise InputError(f"hypothesis_template {excerpt(template)} has no {{}} where the label should go")
+    if not told_apart:
+        raise InputError(
+            f"hypothesis_template {excerpt(template)} has no {{}} where the label should go: it says the same of every label"
+        )
     return filled

@@ -22,7 +22,7 @@ from nanodistil import losses
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array, Ints
 from nanodistil.losses import IGNORED
-from nanodistil.packing import Packing, rectangle
+from nanodistil.packing import Packing, real_tokens, rectangle
 from nanodistil.training.saved import Run
 from nanodistil.training.trainee import HeadRun, Trainee
 from nanodistil.weights.errors import InputError, excerpt
@@ -195,7 +195,7 @@ def _labelled_tokens(trainee: Trainee, batch: Batch) -> tuple[Ints, Packing]:
     if labels.shape != ids.shape:
         raise InputError(f"labels are of shape {labels.shape}, the tokens of shape {ids.shape}")
     mask = batch.get("attention_mask")
-    hidden = np.zeros(ids.shape, np.bool_) if mask is None else rectangle(mask, "attention_mask") == 0
+    hidden = np.zeros(ids.shape, np.bool_) if mask is None else ~real_tokens(mask)
     keep = hidden.shape == ids.shape and bool((hidden & (labels != IGNORED)).any() or hidden.all(axis=1).any())
     return labels, _packed(trainee, batch, keep_masked=keep)
 

@@ -4,12 +4,16 @@ import pickle
 
 import numpy as np
 import pytest
+import tiny_berts
 from conftest import TINY, assert_same, random_tensors
 
-from nanodistil import DistilBertForMaskedLM, DistilBertModel, InputError
+from nanodistil import DistilBertForMaskedLM, DistilBertForMultipleChoice, DistilBertModel, InputError
+from nanodistil.family.bert import BertModel
 from nanodistil.kernels.definitions import numpy_ops
 from nanodistil.packing import Packing
 from nanodistil.taps import Recorder
+from nanodistil.training import objectives
+from nanodistil.training.trainee import Trainee
 
 IDS = np.array([[3, 4, 5, 6, 7], [8, 9, 10, 0, 0], [11, 0, 0, 0, 0]])
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
@@ -61,10 +65,45 @@ def test_logits_at_positions_are_those_of_the_full_projection(backend):
     assert model(IDS, MASK, positions=[]).logits.shape == (0, TINY.vocab_size)
 
 
-@pytest.mark.parametrize("mask", [MASK.astype(bool), MASK.astype(float), MASK * 2, MASK.tolist()])
+@pytest.mark.parametrize("mask", [MASK.astype(bool), MASK.astype(float), MASK.astype("uint8"), MASK.tolist()])
 def test_any_kind_of_mask_means_the_same(mask):
     model = tiny("numpy")
     np.testing.assert_array_equal(model(IDS.tolist(), mask).logits, model(IDS, MASK).logits)
+
+
+NO_MASKS = [
+    np.where(MASK == 1, 0.0, -np.inf),  # to be added to scores: read as the masks above it would say the opposite
+    np.where(MASK == 1, 0.0, np.finfo(np.float32).min),
+    *(np.where(MASK == 1, 1.0, hidden) for hidden in (np.nan, np.inf, 0.5, -1.0, 1e-9)),
+    *(np.where(MASK == 1, real, 0) for real in (2, -1, 255)),
+]
+
+
+@pytest.mark.parametrize("mask", NO_MASKS)
+def test_only_zeros_and_ones_are_a_mask(mask, tmp_path):
+    """Of the encoder, of every head, of a BERT and in training alike."""
+    calls = [tiny("numpy", cls=cls) for cls in (DistilBertModel, DistilBertForMaskedLM)]
+    bert = BertModel.from_pretrained(
+        tiny_berts.saved(tmp_path, tiny_berts.under_their_names("pooler")), backend="numpy"
+    )
+    choice = DistilBertForMultipleChoice(TINY, backend="numpy")
+    trainee = Trainee(tiny("numpy"))
+    batch = {"input_ids": IDS, "attention_mask": mask, "labels": IDS}
+    for call in (
+        *(lambda model=model: model(IDS, mask) for model in calls),
+        lambda: calls[1](IDS, mask, labels=IDS, keep_masked=True),
+        lambda: bert(IDS, mask),
+        lambda: choice(IDS[:, None], mask[:, None]),
+        lambda: objectives.masked_lm(trainee, batch),
+    ):
+        with pytest.raises(InputError, match=r"attention_mask has a .*1 says that a token is real") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_a_head_mask_is_finite():
+    with pytest.raises(InputError, match=r"head_mask .* must be finite"):
+        tiny("numpy")(IDS, head_mask=[1, 1, np.nan, 1])
 
 
 def test_an_all_masked_row():

@@ -156,6 +156,64 @@ def test_labels_are_found_by_name_or_number(file, tokenizer):
     refused(lambda: task.rows(task.read(file("x.tsv", "text\tlabel\na\ty\n")), tokenizer, several), "list of labels")
 
 
+def test_names_that_are_numbers_are_names(file, tokenizer):
+    """1 is not class number 1 where the classes are called 0 and 7, in learning and in measuring."""
+    data = file("x.tsv", "text\tlabel\na\t0\nb\t1\n")
+    for names in (("0", "7"), ("7", "0"), ("-1", "0"), ("2.0", "7")):
+        task = task_of("classification", labels=names)
+        refused(lambda task=task: task.config(task.read(data), DistilBertConfig()), "is not among", "by name alone")
+    named = DistilBertConfig(id2label={0: "0", 1: "7"}, problem_type="single_label_classification")
+    for labels in ((), ("0", "7")):
+        task = task_of("classification", labels=labels)
+        refused(lambda task=task: task.rows(task.read(data), tokenizer, named), "line 3", "'1'", "0, 7")
+    task = task_of("token-classification", labels=("0", "7"))
+    words = file("x.conll", "a 0\nb 1\n")
+    refused(lambda: task.config(task.read(words), DistilBertConfig()), "'1'", "by name alone")
+    refused(lambda: task.rows(task.read(words), tokenizer, named), "'1'")
+    for names in (("a", "a"), ("a", ""), ("a",)):
+        for name in ("classification", "token-classification"):
+            refused(lambda names=names, name=name: task_of(name, labels=names), "label")
+
+
+def test_numbers_number_the_names_that_are_given(file, tokenizer):
+    """Whatever the order in which a model has them: GLUE's numbers and the classes of a model from the hub."""
+    hub = DistilBertConfig(id2label={0: "CONTRADICTION", 1: "NEUTRAL", 2: "ENTAILMENT"})
+    task = task_of("classification", task_name="mnli")
+    data = task.read(file("x.tsv", "sentence1\tsentence2\tlabel\na\tb\t0\na\tb\tneutral\na\tb\t2\n"))
+    assert [row.label for row in task.rows(data, tokenizer, hub)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "two"),
+    [
+        ("classification", "text\tlabel\na\tx\nb\tx\n", "text\tlabel\na\tx\nb\ty\n"),
+        ("token-classification", "a O\n\nb O\n", "a O\n\nb B-X\n"),
+    ],
+)
+def test_one_class_alone_cannot_be_learned(file, name, one, two):
+    task, named = task_of(name), task_of(name, labels=("x", "O", "y"))
+    refused(lambda: task.config(task.read(file("x.tsv", one)), DistilBertConfig()), "nothing to tell apart", "--labels")
+    assert len(task.config(task.read(file("y.tsv", two)), DistilBertConfig())["id2label"]) == 2
+    with pytest.warns(UserWarning, match="all examples have the label '[xO]', of 3"):
+        assert len(named.config(named.read(file("z.tsv", one)), DistilBertConfig())["id2label"]) == 3
+
+
+def test_one_answer_for_all_is_said(file):
+    lists = task_of("classification")
+    examples = lists.read(file("x.jsonl", [{"text": "a", "label": ["x"]}, {"text": "b", "label": []}]))
+    with pytest.warns(UserWarning, match="multi_label"):
+        assert lists.config(examples, DistilBertConfig())["id2label"] == {0: "x"}  # there, or not there
+    numbers = lists.read(file("y.jsonl", [{"text": "a", "label": 0.5}] * 2))
+    with pytest.warns(UserWarning, match=r"all examples have the number 0\.5"):
+        lists.config(numbers, DistilBertConfig())
+    choices = task_of("multiple-choice")
+    same = choices.read(file("z.jsonl", [{"prompt": "a", "choices": ["b", "c"], "label": 1}] * 2))
+    with pytest.warns(UserWarning, match="choice 1 is the right one"):
+        choices.config(same, DistilBertConfig())
+    alone = choices.read(file("w.jsonl", [{"prompt": "a", "choices": ["b"], "label": 0}]))
+    refused(lambda: choices.config(alone, DistilBertConfig()), "nothing to choose")
+
+
 def test_texts_are_cut_with_a_word_about_it(file, tokenizer):
     task = task_of("classification", max_seq_length=4)
     examples = task.read(file("x.tsv", "text\tlabel\na b c good\t0\na\t1\n"))

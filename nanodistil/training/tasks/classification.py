@@ -29,7 +29,7 @@ from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
-from nanodistil.training.tasks.labels import classes_of, number_of
+from nanodistil.training.tasks.labels import check_names, classes_of, number_of
 from nanodistil.training.tasks.tables import names_in, rows_of
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -85,6 +85,9 @@ class Classification:
     no_header: bool = False
 
     HEAD: ClassVar[str] = "DistilBertForSequenceClassification"
+
+    def __post_init__(self) -> None:
+        check_names(self.labels)
 
     def best(self, config: DistilBertConfig) -> tuple[str, bool]:
         if config.problem_type == REGRESSION:
@@ -166,9 +169,12 @@ class Classification:
                 f"{lists.place}: one label is needed, not a list; or lists in all lines, for several at once"
             )
         if kind == REGRESSION:
+            if len({one.label for one in examples if not isinstance(one.label, list)}) == 1:
+                warnings.warn(f"all examples have the number {str(examples[0].label)[:40]}", stacklevel=2)
             return {"problem_type": kind, "id2label": {0: "LABEL_0"}}
         labels = (label for one in examples for label in (one.label if kind == SEVERAL else [one.label]))
-        return {"problem_type": kind, "id2label": classes_of(labels, self._names(), config)}
+        none = kind == SEVERAL and any(one.label == [] for one in examples)
+        return {"problem_type": kind, "id2label": classes_of(labels, self._names(), config, may_lack=none)}
 
     def _names(self) -> tuple[str, ...]:
         """The classes' names, where they are given."""

@@ -29,7 +29,7 @@ from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
-from nanodistil.training.tasks.labels import classes_of, number_of
+from nanodistil.training.tasks.labels import check_names, classes_of, number_of
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.small_files import parsed
 
@@ -57,6 +57,9 @@ class TokenClassification:
     max_seq_length: int = 128
 
     HEAD: ClassVar[str] = "DistilBertForTokenClassification"
+
+    def __post_init__(self) -> None:
+        check_names(self.labels)
 
     def best(self, config: DistilBertConfig) -> tuple[str, bool]:
         return "f1", True
