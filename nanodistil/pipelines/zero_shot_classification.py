@@ -179,6 +179,7 @@ def hypotheses(template: Any, labels: list[str]) -> list[str]:
         raise InputError(f"hypothesis_template {excerpt(template)} cannot be filled with a label: {error}") from None
     if not told_apart:
         raise InputError(
-            f"hypothesis_template {excerpt(template)} has no {{}} where the label should go: it says the same of every label"
+            f"hypothesis_template {excerpt(template)} has no {{}} where the label should go: "
+            "it says the same of every label"
         )
     return filled
