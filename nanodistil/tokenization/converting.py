@@ -17,11 +17,16 @@ def decode(
     token_ids: Any,
     skip_special_tokens: bool = False,
     clean_up_tokenization_spaces: bool | None = None,
+    *,
+    spaces_between_special_tokens: bool = True,
 ) -> str:
     """The text of one id or a sequence of ids; ids the tokenizer does not know are left out.
 
+    spaces_between_special_tokens: there always are, as in the fast tokenizer, where it is not looked at.
     Raises InputError for what is no id: negative, or no integer.
     """
+    if spaces_between_special_tokens is not True:
+        raise InputError("spaces_between_special_tokens must be True: fast tokenizers know no other way")
     special = tokenizer.encoder.added.special if skip_special_tokens else ()
     found = (tokenizer.encoder.names.get(number) for number in id_list(token_ids))
     text = tokenizer.convert_tokens_to_string([t for t in found if t is not None and t not in special])
@@ -35,11 +40,17 @@ def batch_decode(
     sequences: Any,
     skip_special_tokens: bool = False,
     clean_up_tokenization_spaces: bool | None = None,
+    *,
+    spaces_between_special_tokens: bool = True,
 ) -> list[str]:
     """`decode` for each of several sequences of ids."""
+    spaces = spaces_between_special_tokens
     if not hasattr(sequences, "__iter__"):
         raise InputError(f"batch_decode takes a list of sequences of ids, not {type(sequences).__name__}")
-    return [tokenizer.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+    return [
+        tokenizer.decode(ids, skip_special_tokens, clean_up_tokenization_spaces, spaces_between_special_tokens=spaces)
+        for ids in sequences
+    ]
 
 
 def convert_tokens_to_string(tokenizer: DistilBertTokenizer, tokens: list[str]) -> str:

@@ -37,19 +37,18 @@ def save_pretrained(
     before every name, with a "-". Returns the paths written. Raises InputError where one cannot be written, for a
     vocabulary whose ids have holes, which nobody could load as they are, and for a token that holds a line end.
     """
-    contents: dict[str, Any] = {
-        "tokenizer_config.json": _sorted(_config(tokenizer)),
-        "special_tokens_map.json": _sorted(_plain(tokenizer.special_tokens_map_extended)),
-    }
     lines = None if legacy_format is False else _vocabulary_lines(tokenizer)
     beyond = {t: i for t, i in tokenizer.added_tokens_encoder.items() if i >= tokenizer.vocab_size}
-    if lines is not None and beyond:
-        contents["added_tokens.json"] = _sorted(beyond)
-    if legacy_format is not True:
-        contents["tokenizer.json"] = _tokenizer_json(tokenizer)
-    texts = {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in contents.items()}
+    texts = {  # in transformers' order
+        "tokenizer_config.json": _json(_sorted(_config(tokenizer))),
+        "special_tokens_map.json": _json(_sorted(_plain(tokenizer.special_tokens_map_extended))),
+    }
     if lines is not None:
         texts["vocab.txt"] = lines
+        if beyond:
+            texts["added_tokens.json"] = _json(_sorted(beyond))
+    if legacy_format is not True:
+        texts["tokenizer.json"] = _json(_tokenizer_json(tokenizer))
     return _write(save_directory, filename_prefix, texts)
 
 
@@ -94,6 +93,10 @@ def _write(folder: str | Path, prefix: str | None, texts: dict[str, str]) -> tup
 
 def _fill(path: Path, raw: bytes) -> None:
     path.write_bytes(raw)
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _sorted(entries: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from nanodistil.tokenization.added_tokens import AddedToken
+from nanodistil.tokenization.added_tokens import FLAGS, AddedToken
 from nanodistil.tokenization.settings import SPECIAL
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -51,8 +51,10 @@ class SpecialTokens:
         """Raises InputError for what is no token, or no list of tokens."""
         if role == MORE and value is not None:
             value = tokens(value, role)
-        elif role != MORE and not isinstance(value, str | AddedToken | None):
-            raise InputError(f"{role}={excerpt(value)}: must be a string, an AddedToken or None")
+        elif role != MORE:
+            value = own(value)
+            if not isinstance(value, str | AddedToken | None):
+                raise InputError(f"{role}={excerpt(value)}: must be a string, an AddedToken or None")
         self.tokens[role] = value
 
     def text(self, role: str) -> Any:
@@ -99,6 +101,14 @@ class SpecialTokens:
 
 def tokens(value: Any, name: str) -> list[Token]:
     """A list of tokens, checked. Raises InputError."""
-    if not isinstance(value, list | tuple) or not all(isinstance(token, str | AddedToken) for token in value):
+    found: list[Any] = [own(token) for token in value] if isinstance(value, list | tuple) else [None]
+    if not all(isinstance(token, str | AddedToken) for token in found):
         raise InputError(f"{name} must be a list of strings or AddedTokens, not {excerpt(value)}")
-    return list(value)
+    return found
+
+
+def own(token: Any) -> Any:
+    """An AddedToken of the tokenizers library (and so of transformers) as one of ours; anything else as it is."""
+    if isinstance(token, str | AddedToken) or not all(hasattr(token, name) for name in ("content", *FLAGS)):
+        return token
+    return AddedToken(token.content, **{flag: getattr(token, flag) for flag in FLAGS})

@@ -24,6 +24,7 @@ from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.arguments import one_of, yes_or_no
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.calling import SIDES, encoded
+from nanodistil.tokenization.construction import files_of, refuse_others
 from nanodistil.tokenization.encoder import Encoder, around
 from nanodistil.tokenization.settings import SPECIAL, read_settings
 from nanodistil.tokenization.special_tokens import MORE, SpecialTokens, Token, role_of
@@ -46,6 +47,8 @@ class DistilBertTokenizer:
     clean_up_tokenization_spaces: whether `decode` tidies up; None means True with a vocab.txt and False with a
     tokenizer.json, transformers' choice. split_special_tokens: whether a [MASK] in a text is text like any other.
 
+    Of transformers' other arguments those that change nothing are taken (construction.py).
+
     Raises CheckpointError for a file that is broken or not of a DistilBERT, InputError for arguments of a wrong kind.
 
     >>> import tempfile, pathlib
@@ -60,6 +63,7 @@ class DistilBertTokenizer:
     'hello!'
     """
 
+    pad_token_type_id = 0
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  # transformers' name, set per instance
     is_fast = True
 
@@ -86,7 +90,9 @@ class DistilBertTokenizer:
         truncation_side: str | None = None,
         model_input_names: list[str] | None = None,
         split_special_tokens: bool = False,
+        **others: Any,
     ) -> None:
+        refuse_others(others, type(self))
         given = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
         if "" in map(str, given):
             raise InputError("a special token is empty; name it, or pass None where the tokenizer has none")
@@ -113,8 +119,7 @@ class DistilBertTokenizer:
         )
         self.padding_side = one_of("padding_side", padding_side or backend.padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side or backend.truncation_side, SIDES)
-        if model_input_names is not None:
-            self.model_input_names = list(model_input_names)
+        self.model_input_names = list(self.model_input_names if model_input_names is None else model_input_names)
 
         normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars, backend.clean_text)
         self.encoder = Encoder(backend, normalizer)
@@ -156,11 +161,12 @@ class DistilBertTokenizer:
             local_files_only=local_files_only,
             token=token,
         )
-        if (folder / "tokenizer.json").is_file():
-            backend = read_tokenizer_json(folder / "tokenizer.json")
+        tokenizer_json, vocab_txt = files_of(folder, overrides)
+        if tokenizer_json.is_file():
+            backend = read_tokenizer_json(tokenizer_json)
             return cls(tokenizer_file=backend, **read_settings(folder, overrides, backend.added))
-        if (folder / "vocab.txt").is_file():
-            return cls(folder / "vocab.txt", **read_settings(folder, overrides))
+        if vocab_txt.is_file():
+            return cls(vocab_txt, **read_settings(folder, overrides))
         raise ModelNotFoundError(f"{folder}: holds neither tokenizer.json nor vocab.txt; get the files again")
 
     save_pretrained = saving.save_pretrained
