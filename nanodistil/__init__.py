@@ -21,6 +21,16 @@ _HOME = {
     "DistilBertTokenizer": "nanodistil.tokenization",
     "DistilBertTokenizerFast": "nanodistil.tokenization",
     "AddedToken": "nanodistil.tokenization",
+    "BatchEncoding": "nanodistil.tokenization",
+    "AutoConfig": "nanodistil.auto",
+    "AutoTokenizer": "nanodistil.auto",
+    "AutoModel": "nanodistil.auto",
+    "AutoModelForMaskedLM": "nanodistil.auto",
+    "AutoModelForPreTraining": "nanodistil.auto",
+    "AutoModelForSequenceClassification": "nanodistil.auto",
+    "AutoModelForTokenClassification": "nanodistil.auto",
+    "AutoModelForQuestionAnswering": "nanodistil.auto",
+    "AutoModelForMultipleChoice": "nanodistil.auto",
     "pipeline": "nanodistil.pipelines",
     "NanoDistilError": "nanodistil.weights.errors",
     "InputError": "nanodistil.weights.errors",
@@ -33,6 +43,15 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from nanodistil.auto import AutoConfig as AutoConfig
+    from nanodistil.auto import AutoModel as AutoModel
+    from nanodistil.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
+    from nanodistil.auto import AutoModelForMultipleChoice as AutoModelForMultipleChoice
+    from nanodistil.auto import AutoModelForPreTraining as AutoModelForPreTraining
+    from nanodistil.auto import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
+    from nanodistil.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+    from nanodistil.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
+    from nanodistil.auto import AutoTokenizer as AutoTokenizer
     from nanodistil.config import DistilBertConfig as DistilBertConfig
     from nanodistil.heads import DistilBertForMaskedLM as DistilBertForMaskedLM
     from nanodistil.heads import DistilBertForMultipleChoice as DistilBertForMultipleChoice
@@ -42,6 +61,7 @@ if TYPE_CHECKING:
     from nanodistil.heads import DistilBertModel as DistilBertModel
     from nanodistil.pipelines import pipeline as pipeline
     from nanodistil.tokenization import AddedToken as AddedToken
+    from nanodistil.tokenization import BatchEncoding as BatchEncoding
     from nanodistil.tokenization import DistilBertTokenizer as DistilBertTokenizer
     from nanodistil.tokenization import DistilBertTokenizerFast as DistilBertTokenizerFast
     from nanodistil.weights.errors import CheckpointError as CheckpointError

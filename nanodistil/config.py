@@ -212,7 +212,7 @@ class DistilBertConfig:
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-        token: str | None = None,
+        token: str | bool | None = None,
         **overrides: Any,
     ) -> DistilBertConfig:
         """The config of a folder or hub id, with some of its fields changed, by the names a config is made with.
@@ -223,15 +223,17 @@ class DistilBertConfig:
         >>> config.dim, config.num_labels
         (384, 5)
         """
+        from nanodistil.loading_arguments import OF_MODELS, taken
         from nanodistil.weights.hub import resolve
 
+        asked = taken(overrides, OF_MODELS)
         folder = resolve(
-            str(pretrained_model_name_or_path),
+            asked.within(pretrained_model_name_or_path),
             need="config",
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
-            token=token,
+            token=asked.token if token is None else token,
         )
         return overridden(cls.from_json_file(folder / "config.json"), overrides)
 

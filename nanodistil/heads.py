@@ -14,6 +14,7 @@ Arguments that do not fit the model raise InputError.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar, Unpack, cast
 
 import numpy as np
@@ -33,13 +34,19 @@ from nanodistil.outputs import (
     TokenClassifierOutput,
 )
 from nanodistil.pretrained import Options, Pretrained
+from nanodistil.torch_tensors import as_tensors, is_tensor
 from nanodistil.weights.errors import InputError
 
 T = TypeVar("T", bound=Output)
 
 
-def finished(output: T, options: Options, config: DistilBertConfig) -> T:
-    """The output, or the plain tuple of what is present where return_dict=False, here or in the config, asks for it."""
+def finished(output: T, options: Options, config: DistilBertConfig, *given: Any) -> T:
+    """The output, or the plain tuple of what is present where return_dict=False, here or in the config, asks for it.
+
+    given: the ids or embeddings of the call. To PyTorch's tensors the answer is PyTorch's tensors.
+    """
+    if any(map(is_tensor, given)):
+        output = replace(output, **{name: as_tensors(value) for name, value in output.items()})  # type: ignore[type-var]
     asked = options.get("return_dict")
     return output if (config.return_dict if asked is None else asked) else cast(T, output.to_tuple())
 
@@ -79,7 +86,8 @@ class DistilBertModel(Pretrained):
         inputs_embeds: (B, T, D), instead of ids.
         """
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
-        return finished(BaseModelOutput(e.packing.unpack(self.ops.fetch(e.x)), **e.recorded), options, self.config)
+        output = BaseModelOutput(e.packing.unpack(self.ops.fetch(e.x)), **e.recorded)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
 
 
 class DistilBertForMaskedLM(Pretrained):
@@ -119,7 +127,8 @@ class DistilBertForMaskedLM(Pretrained):
             loss = losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         if positions is None:
             logits = e.packing.unpack(logits)
-        return finished(MaskedLMOutput(loss=loss, logits=logits, **e.recorded), options, self.config)
+        output = MaskedLMOutput(loss=loss, logits=logits, **e.recorded)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
 
     def probabilities(
         self, input_ids: ArrayLike, attention_mask: ArrayLike | None, positions: ArrayLike, **options: Unpack[Options]
@@ -193,7 +202,7 @@ class DistilBertForSequenceClassification(Pretrained):
             if self.config.problem_type is None:
                 self.config.problem_type = kind
         output = SequenceClassifierOutput(loss=loss, logits=logits, **e.recorded)
-        return finished(output, options, self.config)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
 
 
 class DistilBertForTokenClassification(Pretrained):
@@ -216,7 +225,7 @@ class DistilBertForTokenClassification(Pretrained):
         logits = self.ops.fetch(model.token_classification(e.x, self.weights, self.ops, e.recorder))  # (N, C)
         loss = None if labels is None else losses.cross_entropy(logits, _flat(labels, e.packing.computed.shape))
         output = TokenClassifierOutput(loss=loss, logits=e.packing.unpack(logits), **e.recorded)
-        return finished(output, options, self.config)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
 
 
 class DistilBertForQuestionAnswering(Pretrained):
@@ -251,7 +260,7 @@ class DistilBertForQuestionAnswering(Pretrained):
         start, end = logits[..., 0], logits[..., 1]  # (B, T)
         loss = None if counted is None else losses.span_loss(start, end, *counted)
         output = QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end, **e.recorded)
-        return finished(output, options, self.config)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
 
 
 class DistilBertForMultipleChoice(Pretrained):
@@ -278,7 +287,7 @@ class DistilBertForMultipleChoice(Pretrained):
         logits = scores.reshape(np.shape(given)[:2])  # (B, choices)
         loss = None if labels is None else losses.cross_entropy(logits, labels)
         output = MultipleChoiceModelOutput(loss=loss, logits=logits, **e.recorded)
-        return finished(output, options, self.config)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
 
 
 def _joined(values: ArrayLike | None) -> Array | None:

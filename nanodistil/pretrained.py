@@ -20,6 +20,8 @@ from nanodistil import model, structure
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig, overridden
+from nanodistil.loading_arguments import OF_MODELS, taken
+from nanodistil.module import Readable
 from nanodistil.packing import Packing, sent
 from nanodistil.taps import HeadMask, Recorder, as_tap
 from nanodistil.weights.errors import InputError
@@ -54,7 +56,7 @@ class Encoded(NamedTuple):
     recorded: dict[str, tuple[Array, ...] | None]  # hidden_states and attentions, unpacked, if they were asked for
 
 
-class Pretrained:
+class Pretrained(Readable):
     """A DistilBERT without a head; not for use by itself."""
 
     head: ClassVar[str] = "base"  # its row in weights/names.py
@@ -114,7 +116,8 @@ class Pretrained:
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-        token: str | None = None,
+        token: str | bool | None = None,
+        config: DistilBertConfig | None = None,
         ignore_mismatched_sizes: bool = False,
         **overrides: Any,
     ) -> Self:
@@ -122,25 +125,34 @@ class Pretrained:
 
         backend: "numba" (default where installed) or "numpy". dtype: "float32" (default); "float64" (numpy only); for
         the linear maps alone, to save memory and time at some accuracy, "bfloat16" or "int8" (numba only).
-        threads: how many the numba backend may use. overrides: fields of the config, or num_labels.
+        threads: how many the numba backend may use. config: instead of the one in the files. overrides: fields of the
+        config, or num_labels; and transformers' other arguments (torch_dtype, device_map="cpu", subfolder, ...), taken
+        for what is so here and refused for what is not, see loading_arguments.py.
         What the checkpoint lacks of the head is drawn at random, with a warning, and named in `initialised`; so is,
         with ignore_mismatched_sizes, what it has in another shape. What is of no use here is in `dropped`.
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
-        fit, InputError for arguments that cannot be.
+        fit, InputError for arguments that cannot be, DeviceError for a device_map that is not where it computes.
         """
         from nanodistil.weights.hub import resolve
         from nanodistil.weights.loading import load
 
-        name, wanted = backends.choose(backend, dtype)  # before any download
+        asked = taken(overrides, OF_MODELS, dtype)
+        name, wanted = backends.choose(backend, asked.dtype)  # before any download
+        asked.check_device(name)
         folder = resolve(
-            str(pretrained_model_name_or_path),
+            asked.within(pretrained_model_name_or_path),
             need="model",
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
-            token=token,
+            token=asked.token if token is None else token,
         )
-        config = overridden(DistilBertConfig.from_json_file(folder / "config.json"), overrides)
+        asked.check_folder(folder, "config.json")
+        if config is None:
+            config = DistilBertConfig.from_json_file(folder / "config.json")
+        elif not isinstance(config, DistilBertConfig):
+            raise InputError(f"config must be a DistilBertConfig, not {type(config).__name__}")
+        config = overridden(config, overrides)
         floats = "float64" if wanted == "float64" else "float32"
         loaded = load(folder, config, cls.head, floats, ignore_mismatched_sizes=ignore_mismatched_sizes)
         model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
@@ -160,6 +172,9 @@ class Pretrained:
             )
         tied = self.head != "masked_lm" or self.config.tie_word_embeddings
         return read_back(self.weights, self.ops.restore_linear, self.ops.fetch, tied)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return expected(self.config, self.head)
 
     def state_dict(self) -> dict[str, Array]:
         """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -47,6 +47,8 @@ from nanodistil.heads import (
     DistilBertModel,
     finished,
 )
+from nanodistil.loading_arguments import OF_MODELS, taken
+from nanodistil.module import Module
 from nanodistil.outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
@@ -74,7 +76,7 @@ def as_distilbert(config: BertConfig, tensors: Tensors) -> tuple[DistilBertConfi
     return replace(config.as_distilbert(), max_position_embeddings=len(places)), {**others, POSITIONS: places}
 
 
-class Bert:
+class Bert(Module):
     """What every class below shares; not for use by itself.
 
     config: BertConfig. distilbert: the DistilBERT that computes it. dropped: what from_pretrained had no use for.
@@ -99,7 +101,7 @@ class Bert:
         if tensors is None:
             floats = "float64" if dtype == "float64" else "float32"
             tensors = fresh(bert_names.expected(config, self.head), config, floats, seed)
-        self.config = config
+        self.config, self.backend, self.dtype = config, backend, dtype
         self.dropped: list[str] = []
         self.distilbert = self.counterpart(
             *as_distilbert(config, tensors), backend=backend, dtype=dtype, threads=threads
@@ -116,7 +118,8 @@ class Bert:
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-        token: str | None = None,
+        token: str | bool | None = None,
+        **upstream: Any,
     ) -> Self:
         """Load a folder or a hub id; arguments and formats are those of DistilBERT's from_pretrained.
 
@@ -126,15 +129,20 @@ class Bert:
         from nanodistil.weights.hub import resolve
         from nanodistil.weights.loading import load, sources
 
-        name, wanted = backends.choose(backend, dtype)  # before any download
+        asked = taken(upstream, OF_MODELS, dtype)
+        if upstream:
+            raise InputError(f"{next(iter(upstream))!r} is no argument of a BERT's from_pretrained")
+        name, wanted = backends.choose(backend, asked.dtype)  # before any download
+        asked.check_device(name)
         folder = resolve(
-            str(pretrained_model_name_or_path),
+            asked.within(pretrained_model_name_or_path),
             need="model",
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
-            token=token,
+            token=asked.token if token is None else token,
         )
+        asked.check_folder(folder, "config.json")
         config = BertConfig.from_json_file(folder / "config.json")
         head = cls.head
         if head == "pooler" and bert_names.POOLER not in sources(folder, bert_names):
@@ -144,6 +152,10 @@ class Bert:
         model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
         model.dropped = loaded.dropped
         return model
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        pooled = self.head != "pooler" or self.distilbert.weights.pre_classifier is not None
+        return bert_names.expected(self.config, self.head if pooled else "base")
 
     def _placed(
         self, input_ids: ArrayLike | None, inputs_embeds: ArrayLike | None, types: ArrayLike | None, options: Options
@@ -209,7 +221,7 @@ class BertModel(Bert):
             first = np.ascontiguousarray(out.last_hidden_state[:, 0])  # (B, D)
             pooled = ops.fetch(ops.linear_activation(ops.send(first), w.pre_classifier, "tanh"))  # (B, D)
         output = BaseModelOutputWithPooling(out.last_hidden_state, pooled, out.hidden_states, out.attentions)
-        return finished(output, options, self.distilbert.config)
+        return finished(output, options, self.distilbert.config, input_ids, inputs_embeds)
 
 
 class BertForMaskedLM(Bert):

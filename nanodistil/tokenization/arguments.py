@@ -20,6 +20,7 @@ TRUNCATION = {
     "only_first": "only_first",
     "only_second": "only_second",
 }
+TENSORS = (None, "np", "pt")
 LARGEST_ID = 2**32 - 1
 NAMED = str | bool | None
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from nanodistil.tokenization.arguments import number
+from nanodistil.tokenization.arguments import TENSORS, number, one_of
 from nanodistil.tokenization.encoding import Encoding
+from nanodistil.torch_tensors import as_tensor, is_tensor
 from nanodistil.weights.errors import InputError, excerpt
 
 
@@ -126,24 +127,39 @@ class BatchEncoding(UserDict[str, Any]):
 
     copy = __copy__
 
-    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
-        """Turn every value into a NumPy array of int64; tensor_type "np", or None to leave them as they are.
+    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> Self:
+        """Turn every value into an array or a tensor; tensor_type "np", "pt" for PyTorch's, or None for none of it.
 
-        Raises InputError where rows differ in length, which makes no array.
+        Raises InputError where rows differ in length, which makes no array, MissingExtraError without PyTorch.
         """
+        tensor_type = one_of("tensor_type", tensor_type, TENSORS)
         if tensor_type is None:
             return self
-        if tensor_type != "np":
-            raise InputError(f"tensor_type={excerpt(tensor_type)}: only 'np' is supported; or leave it out for lists")
         import numpy as np
 
         for key in self._values:
-            value = [self[key]] if prepend_batch_axis else self[key]
+            value = self[key]
+            if is_tensor(value) and not prepend_batch_axis and tensor_type == "pt":
+                continue
             try:
-                array = np.asarray(value)
+                array = np.asarray([value] if prepend_batch_axis else value)
             except ValueError:
                 raise InputError(f"{key} has rows of different lengths and makes no array; pass padding=True") from None
-            self[key] = array if array.size else array.astype(np.int64)
+            array = array if array.size else array.astype(np.int64)
+            self[key] = as_tensor(array) if tensor_type == "pt" else array
+        return self
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> Self:
+        """Itself, with PyTorch's tensors moved to `device`; lists and arrays stay, and a model takes them where it is.
+
+        Raises InputError for what is no device, such as a dtype.
+        """
+        name = device if isinstance(device, str) else getattr(device, "type", None)
+        if not (isinstance(device, int) or isinstance(name, str)) or isinstance(device, bool):
+            raise InputError(f"to() takes a device such as 'cpu', not {str(device)[:60]!r}")
+        for key, value in self.data.items():
+            if is_tensor(value):
+                self[key] = value.to(device=device, non_blocking=non_blocking)
         return self
 
     # ---- the encodings

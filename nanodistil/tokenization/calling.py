@@ -9,16 +9,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nanodistil.tokenization.arguments import one_of, whole_number, yes_or_no
+from nanodistil.tokenization.arguments import TENSORS, one_of, whole_number, yes_or_no
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.encoder import around
 from nanodistil.tokenization.encodings import Padding, same_width
 from nanodistil.tokenization.strategies import padding_token, strategies
 from nanodistil.tokenization.texts import Pairs
 from nanodistil.tokenization.truncation import Truncation
-from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.torch_tensors import as_tensor, imported
+from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
+    from nanodistil.tokenization.encodings import Encodings
+    from nanodistil.tokenization.rows import Rows
     from nanodistil.tokenization.tokenizer import DistilBertTokenizer
 
 SIDES = ("left", "right")
@@ -51,8 +54,7 @@ def encoded(
 
     The arguments are those of DistilBertTokenizer.__call__. Raises InputError for those that cannot be.
     """
-    if return_tensors not in (None, "np"):
-        raise InputError(f"return_tensors={excerpt(return_tensors)}: only 'np' is supported; or leave it out for lists")
+    return_tensors = one_of("return_tensors", return_tensors, TENSORS)
     framed = yes_or_no("add_special_tokens", add_special_tokens)
     split = yes_or_no("split_special_tokens", split_special_tokens)
     pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
@@ -96,5 +98,13 @@ def encoded(
     if return_tensors:
         same_width(rows.lists("length"))  # now, and not when somebody looks at an array
     make = rows.array if return_tensors else rows.only if single and not return_overflowing_tokens else rows.lists
+    if return_tensors == "pt":
+        imported()  # now, too
+        make = partial(tensor_of, rows)
     values = {key: partial(make, key) for key, on in wanted.items() if on}
     return BatchEncoding.made_when_asked_for(values, rows.encoding, len(rows))
+
+
+def tensor_of(rows: Rows | Encodings, key: str) -> Any:
+    """The rows' array as PyTorch's tensor."""
+    return as_tensor(rows.array(key))

@@ -88,7 +88,5 @@ class Encodings:
 def same_width(lengths: list[int]) -> int:
     """The length that all have. Raises InputError where they differ."""
     if len(set(lengths)) > 1:
-        raise InputError(
-            f"return_tensors='np' with texts of {min(lengths)} to {max(lengths)} tokens; pass padding=True"
-        )
+        raise InputError(f"return_tensors with texts of {min(lengths)} to {max(lengths)} tokens; pass padding=True")
     return lengths[0] if lengths else 0

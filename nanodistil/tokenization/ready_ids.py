@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nanodistil.tokenization.arguments import TRUNCATION, id_list, number, one_of, whole_number
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.strategies import padding_token, strategies
+from nanodistil.torch_tensors import is_tensor
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def pad(
     if inputs[main] is None or len(inputs[main]) == 0:
         return BatchEncoding({**inputs, "attention_mask": []} if return_attention_mask else inputs)
     if any(hasattr(row, "tolist") and hasattr(row, "__len__") for row in inputs[main]):
-        return_tensors = return_tensors or "np"
+        return_tensors = return_tensors or ("pt" if any(map(is_tensor, inputs[main])) else "np")
         inputs = {name: _lists(value) for name, value in inputs.items()}
 
     pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)

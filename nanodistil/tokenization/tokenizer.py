@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nanodistil.loading_arguments import OF_TOKENIZERS, taken
 from nanodistil.tokenization import adding, converting, decoding, ready_ids, saving
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.arguments import one_of, yes_or_no
@@ -153,14 +154,16 @@ class DistilBertTokenizer:
         """
         from nanodistil.weights.hub import resolve
 
+        asked = taken(overrides, OF_TOKENIZERS)
         folder = resolve(
-            pretrained_model_name_or_path,
+            asked.within(pretrained_model_name_or_path),
             need="tokenizer",
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
-            token=token,
+            token=asked.token if token is None else token,
         )
+        asked.check_folder(folder, "tokenizer_config.json")
         tokenizer_json, vocab_txt = files_of(folder, overrides)
         if tokenizer_json.is_file():
             backend = read_tokenizer_json(tokenizer_json)
@@ -204,7 +207,8 @@ class DistilBertTokenizer:
         "only_second". max_length: in tokens, specials included; the model's own where not given. stride: tokens that
         windows share, where return_overflowing_tokens makes rows of all of them, with "overflow_to_sample_mapping" to
         say which text each is from. text_target: texts whose ids are returned as "labels". return_tensors: None for
-        lists, "np" for int64 arrays, (B, T). split_special_tokens: None means as the tokenizer was made.
+        lists, "np" for int64 arrays, (B, T), "pt" for PyTorch's tensors. split_special_tokens: None means as the
+        tokenizer was made.
 
         Returns lists of ids, T for one text and B x T for several, under "input_ids", and what else was asked for.
         Raises InputError for texts that are no strings or hold lone surrogates, and for arguments out of range.

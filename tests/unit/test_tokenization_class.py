@@ -382,7 +382,7 @@ def test_texts_that_are_none(tokenizer: DistilBertTokenizer, call: tuple[Any, ..
         {"stride": 2, "truncation": True, "max_length": 3},
         {"is_split_into_words": True},
         {"add_special_tokens": 1},
-        {"return_tensors": "pt"},
+        {"return_tensors": "tf"},
         {"padding_side": "up"},
         {"pad_to_multiple_of": 0},
         {"pad_to_multiple_of": 4, "padding": True, "truncation": True, "max_length": 6},

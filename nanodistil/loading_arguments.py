@@ -1,0 +1,113 @@
+"""transformers' arguments of from_pretrained that are not ours: what each may say here, and what to do otherwise.
+
+Most of them choose among ways to the same model (how attention is computed, where memory goes meanwhile), or ask for
+what is so anyway (no code from strangers, on the cpu). Those values are taken and change nothing. A value that asks for
+something else is refused by name, since a model that is not the one asked for would look like any other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nanodistil.devices import check_device, dtype_name
+from nanodistil.weights.errors import InputError, ModelNotFoundError
+from nanodistil.weights.files import weights_file
+from nanodistil.weights.small_files import FOR_TOKENS, read_json
+
+ANY = None  # every value changes nothing
+NOTHING = (None, False)
+EVERYWHERE: dict[str, tuple[tuple[Any, ...] | None, str]] = {  # argument -> what it may be, and what to do otherwise
+    "force_download": (NOTHING, "nanodistil download fetches a model anew"),
+    "resume_download": (ANY, ""),
+    "proxies": (NOTHING, "set HTTPS_PROXY in the environment"),
+    "mirror": (NOTHING, "set HF_ENDPOINT in the environment"),
+}
+OF_MODELS = EVERYWHERE | {
+    "low_cpu_mem_usage": (ANY, ""),
+    "attn_implementation": ((None, "eager", "sdpa"), "attention has one implementation here: leave it out"),
+    "from_tf": (NOTHING, "what a file is, is told from it: leave it out"),
+    "from_flax": (NOTHING, "what a file is, is told from it: leave it out"),
+    "weights_only": ((None, True), "nothing in a file is ever executed: leave it out"),
+    "variant": (NOTHING, "give the folder of that variant"),
+    "quantization_config": (NOTHING, 'dtype="int8" and dtype="bfloat16" keep weights in fewer bits'),
+    "load_in_8bit": (NOTHING, 'dtype="int8" keeps the linear maps in eight bits'),
+    "load_in_4bit": (NOTHING, 'dtype="int8" keeps the linear maps in eight bits'),
+    "output_loading_info": (NOTHING, "see the model's `initialised` and `dropped`"),
+    "tp_plan": ((None, "auto"), "a model is not divided among devices: leave it out"),
+}
+OF_TOKENIZERS = EVERYWHERE | {
+    "config": (ANY, ""),
+    "tokenizer_type": ((None, "distilbert", "bert"), "leave it out"),
+}
+
+
+class Wanted(NamedTuple):
+    """What is left of them that counts."""
+
+    dtype: Any  # as backend.choose takes it
+    device: Any  # device_map
+    subfolder: str
+    token: str | bool | None
+    use_safetensors: bool | None
+    trust_remote_code: bool
+
+    def check_device(self, backend: str) -> None:
+        """Raises DeviceError where device_map is not where the backend computes."""
+        check_device("auto" if self.device in ("balanced", "sequential", "balanced_low_0") else self.device, backend)
+
+    def within(self, name: str | Path) -> str:
+        """The name of the model, in its subfolder. Raises InputError for a hub id with one."""
+        if not self.subfolder:
+            return str(name)
+        if not Path(name).expanduser().is_dir():
+            raise InputError(f"subfolder={self.subfolder!r} is for folders: download {name} and give the folder in it")
+        return str(Path(name).expanduser() / self.subfolder)
+
+    def check_folder(self, folder: Path, described: str) -> None:
+        """Raises InputError for code that would have to run, ModelNotFoundError for weights of another kind.
+
+        described: the file that would name the code.
+        """
+        file = folder / described
+        if self.trust_remote_code and file.is_file() and "auto_map" in read_json(file, FOR_TOKENS):
+            raise InputError(f"{folder}: brings code of its own, which is never run here: leave out trust_remote_code")
+        weights = weights_file(folder) if self.use_safetensors is not None else None
+        if weights is not None and (".safetensors" in weights.name) != self.use_safetensors:
+            says = f"use_safetensors={self.use_safetensors}, and {folder} is read from {weights.name}"
+            raise ModelNotFoundError(f"{says}: leave it out, or take that file away")
+
+
+def taken(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | None, str]], dtype: Any = None) -> Wanted:
+    """Take these arguments out of a call's others. dtype: the argument of that name.
+
+    Raises InputError for a value that cannot be had.
+
+    >>> rest = {"torch_dtype": "auto", "low_cpu_mem_usage": True, "num_labels": 3}
+    >>> taken(rest, OF_MODELS).dtype, rest
+    (None, {'num_labels': 3})
+    >>> taken({"attn_implementation": "flash_attention_2"}, OF_MODELS)
+    Traceback (most recent call last):
+    nanodistil.weights.errors.InputError: attn_implementation='flash_attention_2': attention has one implementation ...
+    """
+    for name in [name for name in arguments if name in known]:
+        value = arguments.pop(name)
+        allowed, otherwise = known[name]
+        if allowed is not ANY and not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
+            raise InputError(f"{name}={str(value)[:60]!r}: {otherwise}")
+    old = arguments.pop("torch_dtype", None)
+    if dtype is not None and old is not None and dtype_name(dtype) != dtype_name(old):
+        raise InputError(f"dtype={str(dtype)!r} and torch_dtype={str(old)!r}: they are two names of one thing")
+    token = arguments.pop("use_auth_token", None)
+    safetensors, trust = arguments.pop("use_safetensors", None), arguments.pop("trust_remote_code", None)
+    for name, value in (("use_safetensors", safetensors), ("trust_remote_code", trust)):
+        if value not in (None, True, False):
+            raise InputError(f"{name}={str(value)[:60]!r}: must be True or False")
+    return Wanted(
+        dtype_name(old if dtype is None else dtype),
+        arguments.pop("device_map", None),
+        str(arguments.pop("subfolder", None) or ""),
+        token,
+        safetensors,
+        bool(trust),
+    )
