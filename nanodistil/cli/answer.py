@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.cli.parsing import whole
 from nanodistil.reading.records import Record
 
 HELP = "find the answer to a question in a text"
@@ -21,11 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser, fields)
     parser.add_argument("--question", metavar="TEXT", help="one question; inputs are contexts")
     parser.add_argument("--context", metavar="TEXT", help="one context; inputs are questions")
-    parser.add_argument("--top-k", type=int, metavar="K", help="how many answers (default 1)")
-    parser.add_argument("--doc-stride", type=int, metavar="N", help="tokens by which windows overlap (default 128)")
-    parser.add_argument("--max-answer-len", type=int, metavar="N", help="tokens of the longest answer (default 15)")
-    parser.add_argument("--max-seq-len", type=int, metavar="N", help="tokens of a window (default 384)")
-    parser.add_argument("--max-question-len", type=int, metavar="N", help="cut the question to N tokens (default: no)")
+    parser.add_argument("--top-k", type=whole(), metavar="K", help="how many answers (default 1)")
+    parser.add_argument("--doc-stride", type=whole(), metavar="N", help="tokens by which windows overlap (default 128)")
+    parser.add_argument("--max-answer-len", type=whole(), metavar="N", help="tokens of the longest answer (default 15)")
+    parser.add_argument("--max-seq-len", type=whole(), metavar="N", help="tokens of a window (default 384)")
+    parser.add_argument(
+        "--max-question-len", type=whole(), metavar="N", help="cut the question to N tokens (default: no)"
+    )
     parser.add_argument("--impossible", action="store_true", help="there may be no answer, which is then empty")
     parser.add_argument("--no-align", action="store_true", help="answers may begin and end inside words")
     results.add_arguments(parser)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.cli import loading
+from nanodistil.cli.parsing import number, whole
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"sentences x tokens, repeatable (default {' and '.join(SHAPES)})",
     )
     loading.add_backend_arguments(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="how many threads to use")
+    parser.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, metavar="S", help="about so long a shape, twice (default 1)"
+        "--seconds", type=number, default=1.0, metavar="S", help="about so long a shape, twice (default 1)"
     )
     parser.add_argument(
         "--ladder", action="store_true", help="the steps from the formula to the kernel of a linear map"
@@ -40,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print tables, or JSON."""
-    if args.threads is not None and args.threads < 1:
-        raise InputError(f"--threads must be at least 1, not {args.threads}")
+    if not 0 <= args.seconds < 1e6:
+        raise InputError(f"--seconds must be from 0 to a million, not {args.seconds}")
     blas = 1 if args.ladder else args.threads  # the ladder's first steps are for one thread
     if blas is not None:  # NumPy's BLAS reads these when it is imported, which is below
         for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.cli.parsing import whole
 from nanodistil.reading.records import Record
 
 HELP = "sort texts into the classes of a model: sentiment, topic"
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser, {"text": "a text to classify", "text_pair": "a second text that belongs to it"})
     parser.add_argument("--text-pair", metavar="TEXT", help="a second text for each of them")
     parser.add_argument(
-        "--top-k", type=number_or_all, metavar="K", help="the K best classes, or all (default: the best)"
+        "--top-k", type=whole(besides="all"), metavar="K", help="the K best classes, or all (default: the best)"
     )
     parser.add_argument(
         "--function-to-apply",
@@ -47,11 +48,6 @@ def run(args: argparse.Namespace) -> int:
             out,
         )
     return 0
-
-
-def number_or_all(text: str) -> int | str:
-    """For argparse: a whole number, or "all"."""
-    return text if text == "all" else int(text)
 
 
 def table(record: Record, answer: Any) -> str:

@@ -72,23 +72,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, with a line on the terminal; then say where the student is."""
-    given = dict(vars(args))
-    resume, force, tensorboard = (given.pop(name) for name in ("resume", "force", "tensorboard"))
-    for name in ("verb", "run"):
-        given.pop(name)
-    training.threads(given.get("threads"))
+    training.threads(getattr(args, "threads", None))
+    from dataclasses import fields
+
     from nanodistil.training.communicator import communicator
     from nanodistil.training.distill import Options, distill
 
-    options = Options(**given)
+    names = {field.name for field in fields(Options)}
+    options = Options(**{name: value for name, value in vars(args).items() if name in names})
     with communicator() as everyone, training.TrainingProgress() as progress:
         distill(
             options,
-            resume=resume,
-            force=force,
+            resume=args.resume,
+            force=args.force,
             communicator=everyone,
             on_step=progress,
-            watch=training.curves(tensorboard),
+            watch=training.curves(args.tensorboard),
         )
         if everyone.rank == 0:
             print(options.dump_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nanodistil.cli import loading, task_flags
+from nanodistil.cli.parsing import whole
 from nanodistil.weights.errors import InputError
 
 HELP = "measure a trained model on a file of examples with their answers"
@@ -26,13 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--model", required=True, metavar="M", help="folder or hub id")
         sub.add_argument("--data", required=True, metavar="FILE", help="examples with their answers")
         loading.add_backend_arguments(sub)
-        sub.add_argument("--threads", type=task_flags.whole(1), metavar="N", help="how many threads to use")
+        sub.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")
         sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
         sub.add_argument("--out", metavar="FOLDER", help="write what the model answered there")
         if task == "masked-lm":
-            sub.add_argument(
-                "--seed", type=task_flags.whole(0), default=42, metavar="N", help="of the masks (default 42)"
-            )
+            sub.add_argument("--seed", type=whole(0), default=42, metavar="N", help="of the masks (default 42)")
 
 
 def run(args: argparse.Namespace) -> int:

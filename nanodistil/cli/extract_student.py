@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nanodistil.cli.parsing import whole
 from nanodistil.weights.errors import InputError, excerpt
 
 HELP = "make a student out of some of a teacher's layers, to distil into"
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the vector of token type 0 to every position, as the teacher adds it to every token",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (default 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of what is drawn at random (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +50,6 @@ def run(args: argparse.Namespace) -> int:
     layers = None if args.layers is None else _numbers(args.layers)
     if not args.out:  # which Path takes for the current folder
         raise InputError("OUT is empty: name a new folder for the student")
-    if args.seed < 0:
-        raise InputError(f"--seed must be at least 0, not {args.seed}")
     try:
         folder = resolve(args.teacher, need="all")
     except (ModelNotFoundError, MissingExtraError):  # perhaps it only lacks a tokenizer

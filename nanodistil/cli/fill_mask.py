@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.cli.parsing import whole
 from nanodistil.reading.records import Record
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser, {"text": "a text with one or more [MASK]"})
-    parser.add_argument("--top-k", type=int, default=5, metavar="K", help="how many words a mask (default 5)")
+    parser.add_argument("--top-k", type=whole(), default=5, metavar="K", help="how many words a mask (default 5)")
     parser.add_argument("--targets", nargs="+", metavar="WORD", help="rank only these words; put -- before the texts")
     parser.add_argument("--whole-words", action="store_true", help="score targets with all their pieces")
     parser.add_argument("--joint", action="store_true", help="fill all [MASK]s of a text together, not each by itself")
-    parser.add_argument("--beams", type=int, metavar="N", help="joint fillings that are pursued (default 16)")
+    parser.add_argument("--beams", type=whole(), metavar="N", help="joint fillings that are pursued (default 16)")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
     parser.add_argument("--raw", action="store_true", help="sequences as transformers decodes them: i ' m, not i'm")
     parser.add_argument("--truth", action="store_true", help="compute in float64 too and print the largest difference")

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from nanodistil.weights.errors import InputError
+from nanodistil.cli.parsing import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -
     which = f"default: {default}" if default else "one that was trained for it; there is no default"
     parser.add_argument("--model", metavar="M", help=f"folder or hub id ({which})")
     add_backend_arguments(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="how many threads to use")
+    parser.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")
 
 
 def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,6 @@ def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype:
     NumPy's BLAS takes its number of threads from the environment, which it reads when imported.
     """
     if args.threads is not None:
-        if args.threads < 1:
-            raise InputError(f"--threads must be at least 1, not {args.threads}")
         for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
             os.environ.setdefault(variable, str(args.threads))
     from nanodistil.backend import choose

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.cli.parsing import whole
 from nanodistil.reading.records import Fields, Record
 
 HELP = "find the names in texts, or whatever a model labels words with"
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--aggregation-strategy", choices=STRATEGIES, help="how tokens become names (default: not)")
     parser.add_argument("--ignore-labels", nargs="+", metavar="L", help="labels to leave out (default O)")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--stride", type=int, metavar="N", help="read long texts in windows that overlap by N tokens")
+    how.add_argument("--stride", type=whole(), metavar="N", help="read long texts in windows that overlap by N tokens")
     how.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
     parser.add_argument("--words", action="store_true", help="texts are split into words: at spaces, or lists in JSONL")
     parser.add_argument(

@@ -6,14 +6,15 @@ Names and defaults are those of transformers' run_glue, run_ner, run_squad and r
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from nanodistil.cli.parsing import number, share, whole
 
 if TYPE_CHECKING:
     from nanodistil.training.tasks import Task
 
 HELP = {
-    "classification": "classes of texts or pairs of texts, several labels at once, or numbers: GLUE and its like",
+    "classification": "classes of texts or pairs, several labels at once, numbers: GLUE and its like",
     "token-classification": "labels of words: names, parts of speech; CoNLL columns or JSONL",
     "question-answering": "answers in texts: SQuAD's JSON, 1.1 and 2.0",
     "multiple-choice": "which continuation fits: SWAG's CSV or JSONL",
@@ -33,8 +34,8 @@ def subparsers(parser: argparse.ArgumentParser, examples: dict[str, str]) -> dic
             help=text,
             description=text,
             epilog=f"example:\n  {examples[task]}\n",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        made[task].set_defaults(parser=made[task])
         _add_flags(task, made[task])
     return made
 
@@ -49,7 +50,12 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
         flags.add_argument(
             "--task-name", choices=GLUE, metavar="NAME", help=f"of GLUE, for its metrics: {', '.join(GLUE)}"
         )
-        flags.add_argument("--problem-type", choices=PROBLEMS, help="default: told from the labels")
+        flags.add_argument(
+            "--problem-type",
+            choices=PROBLEMS,
+            metavar="P",
+            help=f"{', '.join(PROBLEMS)} (default: by the labels)",
+        )
         flags.add_argument(
             "--column",
             action="append",
@@ -80,7 +86,7 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
             flags.add_argument(flag, type=whole(1), default=default, metavar="N", help=f"{text} (default {default})")
         flags.add_argument(
             "--null-score-diff-threshold",
-            type=odds,
+            type=number,
             default=0.0,
             metavar="X",
             help="null odds above it mean that there is no answer (default 0)",
@@ -106,32 +112,6 @@ def task_of(args: argparse.Namespace) -> Task:
             value = getattr(args, field.name)
             settings[field.name] = tuple(value) if isinstance(value, list) else value
     return made(args.task, **settings)
-
-
-def whole(low: int) -> Callable[[str], int]:
-    """For argparse: a whole number of at least `low`."""
-
-    def number(text: str) -> int:
-        if int(text) < low:
-            raise ValueError
-        return int(text)
-
-    number.__name__ = f"whole number from {low}"  # for argparse's message
-    return number
-
-
-def share(text: str) -> float:
-    """For argparse: above 0 and at most 1."""
-    if not 0 < float(text) <= 1:
-        raise ValueError
-    return float(text)
-
-
-def odds(text: str) -> float:
-    """For argparse: any number; inf says that there always is an answer, -inf that there never is."""
-    if float(text) != float(text):
-        raise ValueError
-    return float(text)
 
 
 def names(text: str) -> tuple[str, ...]:

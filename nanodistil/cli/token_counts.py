@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from nanodistil.cli.parsing import whole
 from nanodistil.weights.errors import InputError
 
 HELP = "count the tokens of a binarized data set, for masking"
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="a folder made by nanodistil binarize")
     parser.add_argument("--out", metavar="FILE", required=True, help="a new file: .json (a list) or .npy")
     parser.add_argument(
-        "--vocab-size", type=int, metavar="V", help="of the model to be trained (default: the tokenizer's)"
+        "--vocab-size", type=whole(1), metavar="V", help="of the model to be trained (default: the tokenizer's)"
     )
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nanodistil.cli.parsing import number, whole
 from nanodistil.cli.progress import Line, span
 from nanodistil.weights.errors import InputError
 
@@ -26,7 +27,8 @@ def option(parser: argparse.ArgumentParser, flags: str, help: str, kind: type = 
 
     flags: one name, or several with spaces between. kind: of the value; bool for a flag that has none.
     """
-    place: dict[str, Any] = {"action": "store_true"} if kind is bool else {"type": kind, "metavar": "X"}
+    read = {int: whole(), float: number}.get(kind, kind)
+    place: dict[str, Any] = {"action": "store_true"} if kind is bool else {"type": read, "metavar": "X"}
     parser.add_argument(*flags.split(), help=help, default=argparse.SUPPRESS, **{**place, **more})
 
 
@@ -37,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensorboard", action="store_true", help="write curves to DIR/tensorboard (needs the extra)")
 
 
-def threads(number: int | None) -> None:
+def threads(count: int | None) -> None:
     """Tell NumPy's BLAS, which reads it when NumPy is imported. Raises InputError for a number below 1."""
-    if number is not None:
-        if number < 1:
-            raise InputError(f"--threads must be at least 1, not {number}")
+    if count is not None:
+        if count < 1:
+            raise InputError(f"--threads must be at least 1, not {count}")
         for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-            os.environ.setdefault(variable, str(number))
+            os.environ.setdefault(variable, str(count))
 
 
 class TrainingProgress:
