@@ -3,7 +3,8 @@
 A verb module has HELP (one line), add_arguments(parser) and run(args) -> exit code; some have EXAMPLES, shown below
 their help. Verbs import what they need inside `run`, so that `nanodistil --help` answers at once. Those that answer
 inputs share records.py (where inputs come from), loading.py (what answers), answering.py (the loop) and results.py
-(where answers go). parsing.py reads the command line, command.py runs it, streams.py and interrupts.py look after what it is run in.
+(where answers go). parsing.py reads the command line, command.py runs it; streams.py
+and interrupts.py look after what it is run in.
 
 Exit codes: 0 done; 2 the user can mend it, one line on stderr says how; 1 a bug, with its traceback; 130 Ctrl-C.
 

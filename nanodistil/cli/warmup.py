@@ -3,7 +3,7 @@
 import argparse
 import json
 
-HELP = "compile now all kernels that answers need, on a GPU too, so that later starts are fast"
+HELP = "compile all kernels that answers need, on a GPU too: later starts are then fast"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
