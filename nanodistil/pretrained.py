@@ -201,15 +201,21 @@ class Pretrained(Readable):
         self._set(*structure.prune_heads(self.config, self.tensors(), heads_to_prune))
 
     def resize_token_embeddings(
-        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True, seed: int = 0
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+        seed: int = 0,
     ) -> None:
         """Grow or shrink the vocabulary: word embeddings, and the masked-LM head with them.
 
-        mean_resizing: new rows are drawn closely around the mean of the old ones (Hewitt 2021); else from the config's
-        initializer_range. seed: of these draws. Raises InputError for a size that cannot be.
+        new_num_tokens: None keeps their number, but for pad_to_multiple_of. mean_resizing: new rows are drawn closely
+        around the mean of the old ones (Hewitt 2021); else from the config's initializer_range. seed: of these draws.
+        Raises InputError for a size that cannot be.
         """
         rng = np.random.default_rng(seed)
-        size = structure.rounded_up(new_num_tokens, pad_to_multiple_of)
+        wanted = self.config.vocab_size if new_num_tokens is None else new_num_tokens
+        size = structure.rounded_up(wanted, pad_to_multiple_of)
         self._set(*structure.resize_tokens(self.config, self.tensors(), size, mean_resizing, rng))
 
     def resize_position_embeddings(self, new_num_position_embeddings: int, seed: int = 0) -> None:

@@ -22,7 +22,7 @@ from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.pipelines.batching import ON_CPU, Prepared, answered, batches, pace_of, padded, several
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
-from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.pairing import check_pair, words_of
 from nanodistil.pipelines.ranking import largest
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import checked_options, row_of
@@ -37,7 +37,7 @@ Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "se
 
 class Settings(NamedTuple):
     top_k: int
-    target_ids: Ints | None
+    target_ids: Ints | None  # the words to choose from; None: every row of the vocabulary is one
     words: list[list[int]] | None  # the pieces of whole words to rank, instead
     beams: int  # 0: each [MASK] by itself
     clean_up: bool
@@ -97,7 +97,7 @@ class FillMaskPipeline:
     ) -> Settings:
         if whole_words and (joint or targets is None):
             raise InputError("whole_words goes with targets, and not with joint")
-        target_ids, words = None, None
+        target_ids, words = words_of(self.model.config, self.tokenizer), None
         if targets is not None:
             target_ids, words = (
                 (None, self._target_words(targets)) if whole_words else (self._target_ids(targets), None)
@@ -254,6 +254,10 @@ class FillMaskPipeline:
                 raise InputError(f"the target {excerpt(name)} holds {self.tokenizer.mask_token}: is it a text?")
             inside = name in vocabulary
             pieces = [vocabulary[name]] if inside else self.tokenizer(name, add_special_tokens=False)["input_ids"]
+            if pieces and max(pieces) >= self.model.config.vocab_size:
+                raise InputError(
+                    f"the target {excerpt(name)} is a token the model has no row for: resize_token_embeddings"
+                )
             if pieces:
                 spelled.append((name, pieces))
             else:

@@ -37,6 +37,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+
 from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
 from nanodistil import backend as backends
 from nanodistil.backend import Ints
@@ -243,6 +245,7 @@ def make_masking(options: Options, index: Index, vocab_size: int) -> Masking:
         word_keep=options.word_keep,
         word_rand=options.word_rand,
         mlm_smoothing=options.mlm_smoothing,
+        words=np.arange(index.vocab_size) if index.vocab_size < vocab_size else None,
     )
 
 

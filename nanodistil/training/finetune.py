@@ -139,7 +139,7 @@ def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
     return model
 
 
-def load_teacher(options: Options, folder: Path, student: Pretrained) -> Any:
+def load_teacher(options: Options, folder: Path) -> Any:
     """A BERT or DistilBERT that answers questions. Raises InputError where it does not fit, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
     if read_json(folder / "config.json", FOR_CONFIG).get("model_type") == "distilbert":
@@ -147,9 +147,6 @@ def load_teacher(options: Options, folder: Path, student: Pretrained) -> Any:
         teacher: Any = load_distilbert(kind, str(options.teacher), folder, backend, dtype)
     else:
         teacher = BertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)
-    if teacher.config.vocab_size != student.config.vocab_size:
-        mine, theirs = student.config.vocab_size, teacher.config.vocab_size
-        raise InputError(f"the student's vocab_size is {mine} and the teacher's {theirs}: they must be the same")
     return teacher
 
 
@@ -258,8 +255,9 @@ def finetune(
     teacher = taught_by = None
     if options.teacher is not None:
         folder = resolve(options.teacher, need="model")
-        teacher, taught_by = load_teacher(placed, folder, model), files.checksum(folder)
+        teacher, taught_by = load_teacher(placed, folder), files.checksum(folder)
         check_words(options.teacher, tokenizer)
+        check_pair(teacher, tokenizer)  # how many rows it has to spare is its own affair: they answer with places
     trainee = Trainee(model, checkpointing=options.gradient_checkpointing, dtype=options.dtype)
     lengths = lengths_of(rows, task)  # (n,)
     described = asdict(options) | {

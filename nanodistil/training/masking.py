@@ -53,8 +53,9 @@ class Masked(NamedTuple):
 class Masking:
     """The rule with its numbers; called with a batch and a key it gives a Masked.
 
-    counts: (V,), how often each token occurs in the corpus (token_counts.py); V is the vocabulary random words are
-    from. special_ids: never chosen. mask_id: [MASK]. The other names and defaults are upstream's.
+    counts: (V,), how often each token occurs in the corpus (token_counts.py). special_ids: never chosen. mask_id:
+    [MASK]. words: the ids that random words are drawn from, where not all V rows are words. The other names and
+    defaults are upstream's.
 
     Raises InputError for counts, ids or probabilities that cannot be.
 
@@ -75,6 +76,7 @@ class Masking:
         word_keep: float = 0.1,
         word_rand: float = 0.1,
         mlm_smoothing: float = 0.7,
+        words: Ints | None = None,
     ) -> None:
         counted = numbers(counts, "the token counts")
         if counted.ndim != 1 or not counted.size or counted.dtype.kind not in "iu" or (counted < 0).any():
@@ -95,6 +97,7 @@ class Masking:
                 raise InputError(f"{name} must be a probability, from 0 to 1, not {excerpt(value)}")
         if not math.isclose(sum(shares.values()), 1, rel_tol=0, abs_tol=1e-9):
             raise InputError(f"{', '.join(shares)} must add up to 1, not to {sum(shares.values()):g}")
+        self.words = words
         self.mask_id, self.mlm_mask_prop = int(mask_id), float(mlm_mask_prop)
         self.word_keep, self.word_rand = float(word_keep), float(word_rand)
         self.weights = np.maximum(counted, 1).astype(np.float64) ** -mlm_smoothing  # (V,)
@@ -118,7 +121,9 @@ class Masking:
         keys = rng.standard_exponential(len(eligible)) / weights[eligible]  # (E,)
         rows = np.sort(eligible[np.argpartition(keys, M - 1)[:M]]) if M else eligible[:0]  # (M,)
         lot = rng.random(M)
-        random_words = rng.integers(self.vocab_size, size=M)
+        random_words = rng.integers(self.vocab_size if self.words is None else len(self.words), size=M)
+        if self.words is not None:
+            random_words = self.words[random_words]
         kept = ids[rows].astype(np.int64)  # (M,)
         masked, labels = ids.astype(np.int64), np.full(len(ids), IGNORED, np.int64)  # (N,)
         labels[rows] = kept

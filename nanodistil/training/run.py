@@ -239,7 +239,9 @@ def log_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             yield f"{text}\n", read_line(text)
         except ValueError as error:
-            raise CheckpointError(f"{path}: line {number} is no line of a log ({error}); mend or remove it") from None
+            raise CheckpointError(
+                f"{path}: is no log of a training run (line {number}: {error}); mend or remove it"
+            ) from None
 
 
 def read_line(text: str) -> dict[str, Any]:

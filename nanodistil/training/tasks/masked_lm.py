@@ -29,6 +29,7 @@ from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import ON_CPU, batches, padded
+from nanodistil.pipelines.pairing import words_of
 from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
@@ -96,6 +97,7 @@ class MaskedLM:
             mask_id=tokenizer.mask_token_id,
             mlm_mask_prop=self.mlm_probability,
             mlm_smoothing=NO_COUNTS,
+            words=words_of(config, tokenizer),
         )
 
     def length(self, row: Ints) -> int:
@@ -120,13 +122,17 @@ class MaskedLM:
             rows = [np.array(ids, np.int64) for ids in encoded["input_ids"]]
         found = [self._hidden(i, ids, tokenizer) for i, ids in zip(chosen.tolist(), rows, strict=True)]
         losses, ranks = [], []
+        words = words_of(model.config, tokenizer)
+        no_word = np.zeros(0, np.int64) if words is None else np.delete(np.arange(model.config.vocab_size), words)
         for batch in batches([len(ids) for ids in rows], ON_CPU.tokens):  # it is (M, V) that takes memory
             ids, real = padded([found[i][0] for i in batch])
             places = np.array([(b, t) for b, i in enumerate(batch) for t in found[i][1]]).reshape(-1, 2)
             truth = np.concatenate([rows[i][found[i][1]] for i in batch])  # (M,)
             if len(places):
                 logits = model(ids, real, positions=places, return_dict=True).logits.astype(np.float64)  # (M, V)
-                ranks.append(metrics.ranks(logits, truth))
+                rivals = logits.copy() if len(no_word) else logits
+                rivals[:, no_word] = -np.inf
+                ranks.append(metrics.ranks(rivals, truth))
                 logits -= logits.max(1, keepdims=True)
                 losses.append(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(truth)), truth])
         if not losses:
