@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nanodistil.loading_arguments import OF_MODELS, OF_TOKENIZERS, taken
-from nanodistil.weights.errors import CheckpointError, InputError
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.small_files import FOR_CONFIG, FOR_TOKENS, read_json
 
 FAMILIES = {  # model_type -> the module of its config, of its models, and what its classes' names begin with
@@ -35,7 +35,7 @@ def family_of(config: dict[str, Any], name: object) -> str:
     old = "bert" if "type_vocab_size" in config else "distilbert"  # files of 2018 and 2019 do not say
     kind = config.get("model_type") or old
     if not isinstance(kind, str) or kind not in FAMILIES:
-        raise CheckpointError(f"{name}: is a {str(kind)[:40]!r} model; nanodistil has {' and '.join(FAMILIES)}")
+        raise CheckpointError(f"{name}: is a {excerpt(kind)} model; nanodistil has {' and '.join(FAMILIES)}")
     return kind
 
 
@@ -82,7 +82,7 @@ class AutoConfig(_Auto):
         rest = {key: value for key, value in arguments.items() if key not in SOURCE}
         taken(rest, OF_MODELS)
         if rest:
-            raise InputError(f"{next(iter(rest))!r} is no argument of a BERT's config")
+            raise InputError(f"{excerpt(next(iter(rest)))} is no argument of a BERT's config")
         return BertConfig.from_json_file(folder / "config.json")
 
 

@@ -120,7 +120,7 @@ class DistilBertConfig:
             return getattr(self, ALIASES[name])
         extra = self.__dict__.get("extra", {})
         if name not in extra:
-            raise AttributeError(f"a {type(self).__name__} has no {name!r}")
+            raise AttributeError(f"a {type(self).__name__} has no {excerpt(name)}")
         return extra[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -316,7 +316,7 @@ def refuse_slip(name: str) -> None:
     """Raise InputError for a name that is nearly that of a field, which nobody will have meant to keep for himself."""
     near = get_close_matches(name, [*(f.name for f in fields(DistilBertConfig)), *OTHER_NAMES], 1, 0.85)
     if near:
-        raise InputError(f"{excerpt(name)} is no field of a DistilBERT's config; {near[0]!r} is")
+        raise InputError(f"{excerpt(name)} is no field of a DistilBERT's config; {excerpt(near[0])} is")
 
 
 def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBertConfig:

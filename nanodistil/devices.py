@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nanodistil.weights.errors import DeviceError, InputError
+from nanodistil.weights.errors import DeviceError, InputError, excerpt
 
 DTYPES = {  # other names of dtypes -> ours
     "half": "float16", "float": "float32", "double": "float64",
@@ -57,7 +57,7 @@ def check_device(wanted: Any, backend: str) -> None:
         wanted = places[0] if places and len(set(places)) == 1 else "several devices"
         wanted = int(wanted) if wanted.isdecimal() else wanted
     if isinstance(wanted, bool) or (isinstance(wanted, int) and wanted < -1):
-        raise InputError(f"device {given!r}: a device is a name such as 'cpu', a number, or -1 for the cpu")
+        raise InputError(f"device {excerpt(given)}: a device is a name such as 'cpu', a number, or -1 for the cpu")
     here = device_of(backend)
     if isinstance(wanted, int):
         wanted = "cpu" if wanted < 0 else f"cuda:{wanted}"
@@ -66,7 +66,7 @@ def check_device(wanted: Any, backend: str) -> None:
         name = here
     if name not in (here, f"{here}:0"):
         turn = "load it with backend='numba'" if here.type == "cuda" else "for an NVIDIA GPU load with backend='cupy'"
-        raise DeviceError(f"device {str(given)[:60]!r}: the {backend} backend computes on the {here}; {turn}")
+        raise DeviceError(f"device {excerpt(given)}: the {backend} backend computes on the {here}; {turn}")
 
 
 def dtype_name(dtype: Any) -> Any:

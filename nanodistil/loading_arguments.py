@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanodistil.devices import check_device, dtype_name
-from nanodistil.weights.errors import InputError, ModelNotFoundError
+from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
 from nanodistil.weights.files import weights_file
 from nanodistil.weights.small_files import FOR_TOKENS, read_json
 
@@ -61,7 +61,9 @@ class Wanted(NamedTuple):
         if not self.subfolder:
             return str(name)
         if not Path(name).expanduser().is_dir():
-            raise InputError(f"subfolder={self.subfolder!r} is for folders: download {name} and give the folder in it")
+            raise InputError(
+                f"subfolder={excerpt(self.subfolder)} is for folders: download {name} and give the folder in it"
+            )
         return str(Path(name).expanduser() / self.subfolder)
 
     def check_folder(self, folder: Path, described: str) -> None:
@@ -94,15 +96,17 @@ def taken(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | No
         value = arguments.pop(name)
         allowed, otherwise = known[name]
         if allowed is not ANY and not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
-            raise InputError(f"{name}={str(value)[:60]!r}: {otherwise}")
+            raise InputError(f"{name}={excerpt(value)}: {otherwise}")
     old = arguments.pop("torch_dtype", None)
     if dtype is not None and old is not None and dtype_name(dtype) != dtype_name(old):
-        raise InputError(f"dtype={str(dtype)!r} and torch_dtype={str(old)!r}: they are two names of one thing")
+        raise InputError(
+            f"dtype={excerpt(str(dtype))} and torch_dtype={excerpt(str(old))}: they are two names of one thing"
+        )
     token = arguments.pop("use_auth_token", None)
     safetensors, trust = arguments.pop("use_safetensors", None), arguments.pop("trust_remote_code", None)
     for name, value in (("use_safetensors", safetensors), ("trust_remote_code", trust)):
         if value not in (None, True, False):
-            raise InputError(f"{name}={str(value)[:60]!r}: must be True or False")
+            raise InputError(f"{name}={excerpt(value)}: must be True or False")
     return Wanted(
         dtype_name(old if dtype is None else dtype),
         arguments.pop("device_map", None),

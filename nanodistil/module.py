@@ -13,7 +13,7 @@ from typing import Any, Self
 from nanodistil import parameters
 from nanodistil.devices import Device, check_device, device_of, dtype_name
 from nanodistil.parameters import Embedding, Linear, Parameter
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 
 class Module:
@@ -44,7 +44,7 @@ class Module:
         """Itself, where device and dtype are those it has. Raises DeviceError or InputError for others."""
         known = {"device", "dtype", "non_blocking", "copy", "memory_format"}
         if unknown := [name for name in kwargs if name not in known]:
-            raise InputError(f"to() takes a device and a dtype, not {unknown[0]!r}")
+            raise InputError(f"to() takes a device and a dtype, not {excerpt(unknown[0])}")
         for value in (*args, kwargs.get("device"), kwargs.get("dtype")):
             if value is None or isinstance(value, bool):
                 continue
@@ -57,7 +57,7 @@ class Module:
             name = name if isinstance(name, str) else getattr(name, "__name__", text)
             if name != self.dtype:
                 raise InputError(
-                    f"this model computes in {self.dtype}, not {name[:40]}: load it with dtype={name[:40]!r}"
+                    f"this model computes in {self.dtype}, not {name[:40]}: load it with dtype={excerpt(name)}"
                 )
         return self
 

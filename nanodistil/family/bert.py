@@ -59,7 +59,7 @@ from nanodistil.outputs import (
 from nanodistil.packing import positions_of, real_tokens, rectangle
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.weights import bert_names
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.initial import POSITIONS, fresh
 
 Tensors = dict[str, Array]
@@ -131,7 +131,7 @@ class Bert(Module):
 
         asked = taken(upstream, OF_MODELS, dtype)
         if upstream:
-            raise InputError(f"{next(iter(upstream))!r} is no argument of a BERT's from_pretrained")
+            raise InputError(f"{excerpt(next(iter(upstream)))} is no argument of a BERT's from_pretrained")
         name, wanted = backends.choose(backend, asked.dtype)  # before any download
         asked.check_device(name)
         folder = resolve(

@@ -156,7 +156,7 @@ class BatchEncoding(UserDict[str, Any]):
         """
         name = device if isinstance(device, str) else getattr(device, "type", None)
         if not (isinstance(device, int) or isinstance(name, str)) or isinstance(device, bool):
-            raise InputError(f"to() takes a device such as 'cpu', not {str(device)[:60]!r}")
+            raise InputError(f"to() takes a device such as 'cpu', not {excerpt(device)}")
         for key, value in self.data.items():
             if is_tensor(value):
                 self[key] = value.to(device=device, non_blocking=non_blocking)

@@ -39,7 +39,7 @@ def check_names(names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
         raise InputError(f"a label is named twice: {', '.join(names)[:200]}")
     if len(names) == 1:
-        raise InputError(f"one label, {names[0]!r}, cannot be told from others: name them all")
+        raise InputError(f"one label, {excerpt(names[0])}, cannot be told from others: name them all")
 
 
 def named(text: str, names: Sequence[str]) -> str | None:
