@@ -24,6 +24,17 @@ ACTIVATIONS = (  # transformers' names
     "sigmoid", "silu", "swish", "tanh", "xielu",
 )  # fmt: skip
 ALIASES = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
+UNSET: dict[str, Any] = {  # what code asks of any model's config, and what it says unless a file says otherwise
+    "architectures": None,
+    "finetuning_task": None,
+    "is_encoder_decoder": False,
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "chunk_size_feed_forward": 0,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "sep_token_id": None,
+}
 OTHER_NAMES = (*ALIASES, "num_labels", "label2id")
 ANEW = "load or make another model with that in its config"
 REMEDIES = {
@@ -118,10 +129,10 @@ class DistilBertConfig:
         """A field by another of its names, or what else the file said."""
         if name in ALIASES:
             return getattr(self, ALIASES[name])
-        extra = self.__dict__.get("extra", {})
-        if name not in extra:
+        known = {**UNSET, **self.__dict__.get("extra", {})}
+        if name not in known:
             raise AttributeError(f"a {type(self).__name__} has no {excerpt(name)}")
-        return extra[name]
+        return known[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Change a field, checked as if the config were made anew. Raises InputError for what a model cannot change."""

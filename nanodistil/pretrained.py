@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nanodistil import backend as backends
-from nanodistil import model, structure
+from nanodistil import model, state, structure
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig, overridden
@@ -179,6 +179,21 @@ class Pretrained(Readable):
     def state_dict(self) -> dict[str, Array]:
         """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""
         return {filed(name, self.head): array for name, array in self.tensors().items()}
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True) -> state.IncompatibleKeys:
+        """Take over weights from memory, arrays or tensors under transformers' names, as state_dict has them.
+
+        strict: False keeps the model's own for those that are missing and passes over those it does not know; which
+        they are is returned. Raises InputError for what does not fit, and then nothing has changed.
+
+        >>> model, other = (Pretrained(DistilBertConfig(n_layers=1), backend="numpy", seed=seed) for seed in (1, 2))
+        >>> model.load_state_dict(other.state_dict())
+        IncompatibleKeys(missing_keys=[], unexpected_keys=[])
+        """
+        floats = "float64" if self.dtype == "float64" else "float32"
+        tensors, keys = state.merged(self.tensors(), self.head, state_dict, strict, floats)
+        self._set(self.config, tensors)
+        return keys
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write config.json and model.safetensors, for from_pretrained here and in transformers.

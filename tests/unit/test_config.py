@@ -99,6 +99,8 @@ def test_what_is_no_field_is_kept_and_a_slip_is_not(tmp_path):
     again = DistilBertConfig.from_pretrained(tmp_path)
     assert again == c and again.finetuning_task == "mnli" and again.my_note == [1, 2]
     assert not hasattr(c, "no_such_thing")
+    assert c.is_encoder_decoder is False and c.eos_token_id is None and c.model_type == "distilbert"  # nobody said so
+    assert "is_encoder_decoder" not in c.to_dict()
     for slip in ("n_layer", "hidden_dims", "num_label", "id2labels"):
         with pytest.raises(InputError, match="is no field"):
             DistilBertConfig(**{slip: 3})
