@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from nanodistil.cli.progress import Progress
 from nanodistil.reading.lines import lines_of
+from nanodistil.reading.records import texts_in
 from nanodistil.weights.errors import InputError
 
 HELP = "turn texts, one a line, into token ids for training"
@@ -20,7 +21,7 @@ LONGEST = 1 << 22  # bytes of a line: longer than War and Peace, and it is held 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help=".gz, .xz and .bz2 are unpacked; - is standard input")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="packed or not; - is standard input")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="a new folder for the token ids")
     parser.add_argument(
         "--tokenizer",
@@ -63,8 +64,8 @@ def _lines(files: list[str], reached: Callable[[float | None], None]) -> Iterato
     for number, file in enumerate(files):
         with lines_of(file) as lines:
             lines.longest = LONGEST
-            for line in lines:
+            for text in texts_in(lines, file):
                 if lines.number % 1000 == 0 and known:
                     share = lines.share() or 0.0
                     reached((sum(sizes[:number]) + share * sizes[number]) / sum(sizes))
-                yield lines.text(line)
+                yield text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from nanodistil.cli import loading, records, results
@@ -62,7 +63,7 @@ def text_of(fields: Fields, words: bool) -> Any:
     (['in', 'New', 'York'], ['in', 'New York'])
     """
     text = fields["text"]
-    return text.split() if words and isinstance(text, str) else text
+    return [word for word in re.split("[ \\t\\r\\n]", text) if word] if words and isinstance(text, str) else text
 
 
 def table(record: Record, answer: Any) -> str:

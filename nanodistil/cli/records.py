@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser, fields: Mapping[str, str]) ->
     parser.add_argument(
         "inputs", nargs="*", metavar=first.upper(), help=f"{fields[first]}; - reads a line each from standard input"
     )
-    parser.add_argument("--input", metavar="FILE", help="read a file instead; .gz, .xz and .bz2 are unpacked")
+    parser.add_argument("--input", metavar="FILE", help="read a file instead; .gz, .xz, .bz2 and .zst are unpacked")
     parser.add_argument(
         "--format",
-        choices=["lines", "jsonl", "csv", "tsv"],
+        choices=["lines", "json", "jsonl", "csv", "tsv"],
         help="of the file or of standard input (default: as the file's name says, else lines of text)",
     )
     parser.add_argument(
@@ -76,7 +76,8 @@ def chunks(args: argparse.Namespace, needed: Sequence[str], optional: Sequence[s
             rest = " and ".join(needed[1:])
             raise InputError(f"a {needed[0]} alone is not enough: give its {rest} too, or use --format jsonl or csv")
         if argument:
-            yield Chunk([Record("", {needed[0]: source})], None)
+            fields = {needed[0]: source}
+            yield Chunk([Record("", fields, columns=fields)], None)
         else:
             columns = columns_of(args.column, needed, optional)
             with lines_of(source) as lines:

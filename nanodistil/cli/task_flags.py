@@ -74,7 +74,9 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
             help="the names of the classes, in order (default: theirs)",
         )
     if task in ("classification", "multiple-choice"):
-        flags.add_argument("--format", choices=["jsonl", "csv", "tsv"], help="of the files (default: by their names)")
+        flags.add_argument(
+            "--format", choices=["json", "jsonl", "csv", "tsv"], help="of the files (default: their names say it)"
+        )
     if task == "question-answering":
         flags.add_argument("--version-2-with-negative", action="store_true", help="some questions have no answer")
         for flag, default, text in (

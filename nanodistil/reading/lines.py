@@ -15,16 +15,38 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 
+from nanodistil.reading.packed import ending_of, opener
 from nanodistil.weights.errors import InputError
 
 READ = 1 << 16  # bytes taken at once
-PACKED = {".gz": "gzip", ".xz": "lzma", ".bz2": "bz2"}  # a file's ending -> the module that opens it
+WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
+        codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip  # a file's first bytes -> what it is written in; longer ones first
 
 
 class Unreadable(InputError):
     """A file whose rest cannot be read: nothing that could be passed over."""
+
+
+def checked(text: str, place: str) -> str:
+    """The text as it is. Raises InputError where it has a NUL, which the tokenizer would drop without a word."""
+    if "\0" in text:
+        raise InputError(f"{place} has a NUL byte: it is no text, or in UTF-16 without a mark that says so")
+    return text
+
+
+def narrowed(read: Callable[[int], bytes], head: bytes, codec: str) -> Callable[[int], bytes]:
+    """`read` of a file in UTF-16 or UTF-32, of which `head` has been read already, as if it were in UTF-8."""
+    decoder, ready = codecs.getincrementaldecoder(codec)(), [head]
+
+    def again(size: int) -> bytes:
+        while True:
+            block = ready.pop() if ready else read(size)
+            text = decoder.decode(block, final=not block)
+            if text or not block:
+                return text.encode("utf-8")
+
+    return again
 
 
 class Lines:
@@ -42,6 +64,7 @@ class Lines:
         self.there: deque[bytes] = deque()  # lines that were read and not given
         self.begun: list[bytes] = []  # pieces of the line whose end has not been read
         self.ended = False  # a terminal must not be asked again
+        self.begins = True  # nothing has been read
         found = os.fstat(source)
         self.size = found.st_size if stat.S_ISREG(found.st_mode) else None  # None: somebody is writing it
 
@@ -60,7 +83,7 @@ class Lines:
         if self.ended:
             raise StopIteration
         try:
-            block = self.read(READ)
+            block = self._first() if self.begins else self.read(READ)
         except Exception as error:  # OSError, EOFError, and those of zlib and lzma, which are of no common family
             self.ended = True
             raise Unreadable(f"{self.name} cannot be read: {error}") from None
@@ -77,12 +100,27 @@ class Lines:
                 place = self.place(self.number + len(self.there) + 1)
                 raise Unreadable(f"{place} has more than {self.longest:,} bytes; break it up: `fold -s` does, for one")
 
-    def text(self, line: bytes) -> str:
-        """The line given last, decoded. Raises InputError where it is not UTF-8."""
+    def _first(self) -> bytes:
+        """The first bytes; where they say that the file is in UTF-16 or UTF-32, all are given in UTF-8."""
+        self.begins, head = False, self.read(READ)
+        while 0 < len(head) < 4 and any(mark.startswith(head) or head.startswith(mark) for mark in WIDE):
+            if not (more := self.read(READ)):
+                break
+            head += more
+        codec = next((WIDE[mark] for mark in WIDE if head.startswith(mark)), None)
+        if codec is None:
+            return head
+        self.packed = True  # what is given is no measure of what was read
+        self.read = narrowed(self.read, head, codec)
+        return self.read(READ)
+
+    def text(self, line: bytes, number: int = 0) -> str:
+        """A line, by default the one given last, decoded. Raises InputError where it is not UTF-8, or no text."""
+        place = self.place(number or self.number)
         try:
-            return line.decode("utf-8").removesuffix("\r")
+            return checked(line.decode("utf-8").removesuffix("\r"), place)
         except UnicodeDecodeError:
-            raise InputError(f"{self.place(self.number)} is not UTF-8") from None
+            raise InputError(f"{place} is not UTF-8") from None
 
     def place(self, number: int) -> str:
         """A line, for messages."""
@@ -118,12 +156,12 @@ def lines_of(file: str) -> Iterator[Lines]:
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     with raw:
-        module = PACKED.get(os.path.splitext(file.lower())[1])
-        if module is None:
+        if not (ending := ending_of(file)):
             yield Lines(file, raw.fileno(), lambda size: os.read(raw.fileno(), size))
             return
-        with import_module(module).open(raw) as unpacked:
-            yield Lines(file, raw.fileno(), unpacked.read1, packed=True)
+        with opener(ending)(raw, "rb") as unpacked:
+            read: Callable[[int], bytes] = getattr(unpacked, "read1", unpacked.read)
+            yield Lines(file, raw.fileno(), read, packed=True)
 
 
 def texts(arguments: list[str]) -> Iterator[str]:

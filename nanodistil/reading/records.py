@@ -1,24 +1,27 @@
-"""Records out of files: an input each, from lines of text, JSONL, CSV or TSV, with the place it came from.
+"""Records out of files: an input each, from lines of text, JSON, JSONL, CSV or TSV, with the place it came from.
 
 Who reads names the fields of an input (a text; a question and a context) and in what columns they are. A message can
-then say file and line. In JSONL and CSV an empty line is no input. CSV is read strictly: an open quote is an error, not
-a field that swallows the rest of the file. TSV knows no quotes, as most data sets in that form. A record that cannot be
-read carries its problem and does not end the others.
+then say file and line; what else a record has goes along with it. In JSONL and CSV an empty line is no input. CSV is
+read strictly: an open quote is an error, not a field that swallows the rest of the file, and a row of more or fewer
+cells than the first is one too, not half a text. TSV knows no quotes, as most data sets in that form. A record that
+cannot be read carries its problem and does not end the others. A .json file is a list of records, an object of lists,
+or JSON lines by another name (documents.py).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from nanodistil.reading.lines import PACKED, Lines, Unreadable
+from nanodistil.reading.lines import Lines, Unreadable, checked
+from nanodistil.reading.packed import ENDINGS
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.small_files import parsed
 
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 LONGEST_CELL = 2**31 - 1  # the csv module's own limit is 128 KiB
 
 Fields = dict[str, Any]
@@ -30,6 +33,7 @@ class Record(NamedTuple):
     place: str  # "line 3 of reviews.csv", "" for an argument
     fields: Fields
     problem: InputError | None = None  # why it could not be read
+    columns: Fields = {}  # noqa: RUF012  # all there is of it, under the file's own names
 
 
 class Column(NamedTuple):
@@ -48,7 +52,7 @@ def format_of(file: str) -> str:
     ('csv', 'lines')
     """
     stem, ending = os.path.splitext(file.lower())
-    return FORMATS.get(os.path.splitext(stem)[1] if ending in PACKED else ending, "lines")
+    return FORMATS.get(os.path.splitext(stem)[1] if ending in ENDINGS else ending, "lines")
 
 
 def columns_of(asked: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> list[Column]:
@@ -66,52 +70,104 @@ def columns_of(asked: Sequence[str], needed: Sequence[str], optional: Sequence[s
 
 
 def records_of(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
-    """The records of a file. form: "lines", "jsonl", "csv" or "tsv". no_header: the first row is a record already.
+    """The records of a file. form: "lines", "json", "jsonl", "csv" or "tsv". no_header: the first row is a record.
 
     Raises InputError where the file has no such column, or nothing can be read any more.
     """
     if form in ("csv", "tsv"):
         return _rows(lines, form, columns, no_header)
-    return _objects(lines, columns) if form == "jsonl" else _texts(lines, columns[0].field)
+    if form == "json":
+        from nanodistil.reading.documents import document
+
+        return document(lines, columns)
+    return objects(numbered(lines), lines, columns) if form == "jsonl" else _texts(lines, columns[0].field)
+
+
+def texts_in(lines: Lines, file: str) -> Iterator[str]:
+    """The texts of a file for training: its lines, or the records' "text" where its name says that it has records.
+
+    Raises InputError for the first that cannot be read.
+    """
+    for record in records_of(lines, format_of(file), columns_of([], ["text"], []), False):
+        if record.problem is not None:
+            raise record.problem
+        if not isinstance(record.fields["text"], str):
+            raise InputError(f"{record.place}: a text is needed, not {excerpt(record.fields['text'])}")
+        yield record.fields["text"]
+
+
+def names_of(lines: Lines, form: str) -> list[str]:
+    """The names of a file's columns: the cells of its first row, or the keys of its first object.
+
+    Raises InputError where it has none.
+    """
+    if form in ("csv", "tsv"):
+        names = next(filter(None, _cells(lines, form)), [])
+        _check_text(names, lines.place(1))
+    else:
+        anything = [Column("", [], False, False)]
+        first = next(records_of(lines, form, anything, False), None)
+        if first is not None and first.problem is not None:
+            raise first.problem
+        names = [] if first is None else list(first.columns)
+    if not names:
+        raise InputError(f"{lines.name} is empty")
+    return names
 
 
 def _texts(lines: Lines, field: str) -> Iterator[Record]:
     for line in lines:
         place = lines.place(lines.number)
         try:
-            yield Record(place, {field: lines.text(line)})
-        except InputError as problem:
-            yield Record(place, {}, problem)
-
-
-# ---- JSONL
-
-
-def _objects(lines: Lines, columns: list[Column]) -> Iterator[Record]:
-    for line in lines:
-        place = lines.place(lines.number)
-        try:
             text = lines.text(line)
-            if not text.strip():
-                continue
-            yield Record(place, _from_object(_parsed(text, place), columns, place))
+            yield Record(place, {field: text}, columns={field: text})
         except InputError as problem:
             yield Record(place, {}, problem)
 
 
-def _parsed(text: str, place: str) -> Any:
+# ---- JSON objects
+
+
+def numbered(lines: Lines) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers."""
+    for line in lines:
+        yield lines.number, line
+
+
+def objects(numbered_lines: Iterable[tuple[int, bytes]], lines: Lines, columns: list[Column]) -> Iterator[Record]:
+    """The records of JSON lines."""
+    for number, line in numbered_lines:
+        place = lines.place(number)
+        try:
+            text = lines.text(line, number)
+            if text.strip():
+                yield record_of(parsed_at(text, place), columns, place)
+        except InputError as problem:
+            yield Record(place, {}, problem)
+
+
+def parsed_at(text: str, place: str) -> Any:
+    """The value that JSON text is. Raises InputError, also where an object has a key twice: one of them would go."""
     try:
-        return parsed(text)
+        return parsed(text, hook=_once)
     except json.JSONDecodeError as error:
         raise InputError(f"{place} is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except ValueError as error:  # a number of too many digits; brackets too deep
+    except ValueError as error:  # a number of too many digits; brackets too deep; a key twice
         raise InputError(f"{place} is not JSON that can be read: {error}") from None
 
 
-def _from_object(found: Any, columns: list[Column], place: str) -> Fields:
-    """The fields of a JSON object; a JSON string is the first field."""
+def _once(pairs: list[tuple[str, Any]]) -> Fields:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {excerpt(next(n for n in names if names.count(n) > 1))} is there twice")
+    return found
+
+
+def record_of(found: Any, columns: list[Column], place: str) -> Record:
+    """A JSON object as a record; a JSON string is the first field. Raises InputError where a field is missing."""
     if isinstance(found, str) and not any(c.needed for c in columns[1:]):
-        return {columns[0].field: found}
+        return Record(place, {columns[0].field: found}, columns={columns[0].field: found})
     if not isinstance(found, dict):
         raise InputError(f"{place} must be a JSON object with {_listed([c.names[0] for c in columns if c.needed])}")
     fields = {}
@@ -120,10 +176,10 @@ def _from_object(found: Any, columns: list[Column], place: str) -> Fields:
         if lacking and column.needed:
             has = f"it has {_listed(found)}" if found else "it is empty"
             raise InputError(f"{place} has no {excerpt(lacking[0])} ({has}): name it with --column {column.field}=NAME")
-        if not lacking:
+        if column.names and not lacking:
             values = [found[name] for name in column.names]
             fields[column.field] = values[0] if len(values) == 1 else values
-    return fields
+    return Record(place, fields, columns=found)
 
 
 def _listed(names: Any) -> str:
@@ -133,31 +189,43 @@ def _listed(names: Any) -> str:
 # ---- CSV and TSV
 
 
-def _rows(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
+def _cells(lines: Lines, form: str) -> Iterator[list[str]]:
+    """The rows of a table, cut; none for an empty line.
+
+    A byte that is not UTF-8 must not end a row in the middle of a cell: it is looked for when the row is whole.
+    """
     import csv
 
     csv.field_size_limit(LONGEST_CELL)
-
-    # A byte that is not UTF-8 must not end a row in the middle of a cell: it is looked for when the row is whole.
     decoded = (line.decode("utf-8", "surrogateescape") + "\n" for line in lines)
-    rows: Iterator[list[str]] = csv.reader(decoded, strict=True) if form == "csv" else map(_cut, decoded)
-    header = None
+    return csv.reader(decoded, strict=True) if form == "csv" else map(_cut, decoded)
+
+
+def _rows(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
+    import csv
+
+    rows, header = _cells(lines, form), None
     if not no_header:
         try:
             header = next(filter(None, rows), [])
         except csv.Error as error:
             raise InputError(f"{lines.place(1)} is not CSV: {error}") from None
-        if not _is_text(header):
-            raise InputError(f"{lines.place(1)} is not UTF-8")
+        _check_text(header, lines.place(1))
     numbers = _numbers(header, columns, lines.name)
+    names = None if header is None else distinct(header)
     while True:
         place = lines.place(lines.number + 1)  # where the row begins: its cells may have line feeds
         try:
             row = next(rows)
-            if row and not _is_text(row):
-                raise InputError(f"{place} is not UTF-8")
-            if row:
-                yield Record(place, _from_row(row, numbers, place))
+            if not row:
+                continue
+            _check_text(row, place)
+            names = names or _numbered_names(len(row), numbers)
+            if len(row) != len(names):
+                first, mark = ("the header" if header else "the first row"), "comma" if form == "csv" else "tab"
+                hint = f"a {mark} in a cell" + (" needs quotes around it" if form == "csv" else " is none: `cut -f`")
+                raise InputError(f"{place} has {len(row)} cells, and {first} {len(names)}: {hint}")
+            yield Record(place, _from_row(row, numbers, place), columns=dict(zip(names, row, strict=True)))
         except StopIteration:
             return
         except Unreadable:
@@ -175,9 +243,36 @@ def _cut(line: str) -> list[str]:
     return line.split("\t") if line else []
 
 
-def _is_text(row: list[str]) -> bool:
-    """Whether all bytes of the row were UTF-8."""
-    return not any("\ud800" <= c <= "\udfff" for cell in row for c in cell)
+def _check_text(row: list[str], place: str) -> None:
+    """Raises InputError where the bytes of a row were no text."""
+    for cell in row:
+        if any("\ud800" <= c <= "\udfff" for c in cell):
+            raise InputError(f"{place} is not UTF-8")
+        checked(cell, place)
+
+
+def distinct(names: list[str]) -> list[str]:
+    """Names of columns, each once: an empty one is its number, from 1, and one that was there before has it added.
+
+    >>> distinct(["id", "", "text", "text"])
+    ['id', '2', 'text', 'text_4']
+    """
+    given: list[str] = []
+    for number, name in enumerate(names, start=1):
+        name = name if name and name not in given else f"{name}_{number}".lstrip("_")
+        while name in given:
+            name += "_"
+        given.append(name)
+    return given
+
+
+def _numbered_names(width: int, numbers: dict[str, list[int]]) -> list[str]:
+    """What columns without a header are called: the field they hold alone, or their number from 1."""
+    names = [str(number) for number in range(1, width + 1)]
+    for field, (first, *others) in numbers.items():
+        if not others and first < width:
+            names[first] = field
+    return names
 
 
 def _numbers(header: list[str] | None, columns: list[Column], file: str) -> dict[str, list[int]]:

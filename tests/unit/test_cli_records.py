@@ -120,7 +120,23 @@ def test_the_format_can_be_said(tmp_path):
         ("x.jsonl", b'\n{"review": "a"}\n', [], r"line 2 of \S+ has no 'text' \(it has 'review'\): .* --column text="),
         ("x.jsonl", b"[1]\n", [], r"line 1 of \S+ must be a JSON object with 'text'"),
         ("x.jsonl", b'{"text": null}\n', [], r"line 1 of \S+ has no 'text'"),
-        ("x.csv", b"text,b\na,b\nc\n", ["--column", "b"], r"line 3 of \S+ has 1 columns, so none with the number 2"),
+        ("x.csv", b"text,b\na,b\nc\n", ["--column", "b"], r"line 3 of \S+ has 1 cells, and the header 2: a comma"),
+        (
+            "x.csv",
+            b"text,label\na,1\nwell, yes,0\n",
+            [],
+            r"line 3 of \S+ has 3 cells, and the header 2: .* quotes",
+        ),
+        ("x.csv", b"a,1\nb\n", ["--no-header"], r"line 2 of \S+ has 1 cells, and the first row 2"),
+        ("x.tsv", b"text\tlabel\na\t1\na\tb\t0\n", [], r"line 3 of \S+ has 3 cells, and the header 2: a tab"),
+        ("x.jsonl", b'{"text": "a", "text": "b"}\n', [], r"line 1 of \S+ .* the key 'text' is there twice"),
+        ("x", b"good\nba\0d\n", [], r"line 2 of \S+x has a NUL byte"),
+        ("x.csv", b"text,b\na,b\nc,\0\n", [], r"line 3 of \S+ has a NUL byte"),
+        ("x.tsv", b"text\tb\na\tb\nc\0\t\n", [], r"line 3 of \S+ has a NUL byte"),
+        ("x.jsonl", b'{"text": "a"}\n"\0"\n', [], r"line 2 of \S+ has a NUL byte"),
+        ("x.json", b'[{"text": "a"}, {"id": 1}]', [], r"record 2 of \S+ has no 'text' \(it has 'id'\)"),
+        ("x.json", b'["a", 3]', [], r"record 2 of \S+ must be a JSON object with 'text'"),
+        ("x.json", b'{"text": "a"}\n{"text": }\n', [], r"line 2 of \S+ is not JSON"),
         ("x.csv", b"text\n\xff\n", [], r"line 2 of \S+ is not UTF-8"),
         ("x.tsv", b"text\ta\n\xff\n", [], r"line 2 of \S+ is not UTF-8"),
     ],
@@ -137,12 +153,101 @@ def test_records_behind_a_broken_one(tmp_path):
     for name, content in (
         ("x.jsonl", b'{"text": "a"}\n{\n{"text": "b"}\n'),
         ("x.csv", b'text\na\n"b"c\nb\n'),
+        ("u.csv", b"text,id\na,1\nb, c,2\nb,3\n"),
+        ("u.tsv", b"text\tid\na\t1\nb\nb\t3\n"),
+        ("n.csv", b"text\na\n\0\nb\n"),
+        ("x.json", b'["a", {}, "b"]'),
         ("y.csv", b"text\na\n\xff\nb\n"),
         ("z.tsv", b"text\na\n\xff\nb\n"),
         ("x", b"a\n\xff\nb\n"),
     ):
         found = read("--input", write(tmp_path / name, content))
         assert [r.fields.get("text") for r in found] == ["a", None, "b"], name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"text": "a", "id": 1}, {"text": "b", "id": 2}]',
+        '\ufeff[\n {"text": "a", "id": 1},\n\n {"text": "b", "id": 2}\n]\n',
+        '{"text": ["a", "b"], "id": [1, 2]}',
+        '{"text": {"0": "a", "7": "b"}, "id": {"0": 1, "7": 2}}',  # pandas' to_json
+        '{"text": "a", "id": 1}\n{"text": "b", "id": 2}\n',  # JSON lines by another name
+        '\n{"text": "a", "id": 1}\r\n\r\n{"text": "b", "id": 2}',
+    ],
+)
+def test_a_json_file_is_a_list_of_records_however_it_is_written(tmp_path, content):
+    found = read("--input", write(tmp_path / "x.json", content))
+    assert [r.fields for r in found] == [{"text": "a"}, {"text": "b"}]
+    assert [r.columns for r in found] == [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
+    packed = write(tmp_path / "x.json.gz", gzip.compress(content.encode()))
+    assert [r.columns for r in read("--input", packed)] == [r.columns for r in found]
+
+
+def test_other_json_files(tmp_path):
+    def read_json(content):
+        return fields("--input", write(tmp_path / "x.json", content))
+
+    assert read_json('["a", "b"]') == read_json('"a"\n"b"') == [{"text": "a"}, {"text": "b"}]
+    assert read_json('{"text": "a", "tags": [1, 2]}') == [{"text": "a"}]
+    assert read_json("") == read_json("[]") == read_json("\n\n") == []
+    for content, message in (
+        ('{"data": [{"title": "x"}], "version": "1.1"}', "must hold a list of records.* 'data', 'version'"),
+        ('{"text": ["a", "b"], "id": [1]}', "'text' has 2 values and 'id' 1"),
+        ('{"text": {"0": "a"}, "id": {"1": "a"}}', "columns must go together"),
+        ("3", "must hold a list of records.* 3"),
+        ("{}", "must hold a list of records"),
+        ('[{"text": "a"}', "x.json is not JSON"),
+        ('[{"text": "a", "text": "b"}]', "'text' is there twice"),
+        ("[1]\0", "NUL"),
+        ("[" * 100_000, "not JSON"),
+    ):
+        with pytest.raises(InputError, match=message) as error:
+            read_json(content)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize(("name", "content"), [("x", "añ\n𝄞\n"), ("x.csv", "text,b\r\nañ,\r\n𝄞,\r\n"),
+                                               ("x.json", '["añ", "𝄞"]')])  # fmt: skip
+def test_files_that_say_what_they_are_written_in(tmp_path, codec, name, content):
+    """As Windows writes them, with a mark at their beginning; without one a NUL tells of it."""
+    mark = "\ufeff" * codec.endswith("e")
+    assert fields("--input", write(tmp_path / name, (mark + content).encode(codec))) == [{"text": "añ"}, {"text": "𝄞"}]
+
+
+def test_wide_files_in_pieces(tmp_path):
+    whole = "ab\n𝄞c\nd".encode("utf-16")
+    for size in (1, 2, 3, 5):
+        stream = io.BytesIO(whole)
+        with open(os.devnull, "rb") as device:
+            assert list(Lines("x", device.fileno(), lambda _, s=stream, n=size: s.read(n))) == [
+                b"ab",
+                "𝄞c".encode(),
+                b"d",
+            ]
+    for content, message in (
+        (b"a\0b\0\n\0", "NUL"),
+        (whole[:-1], "cannot be read"),
+        (b"\xff\xfe\n\xd8", "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=message):
+            for record in read("--input", write(tmp_path / "x", content)):
+                if record.problem:
+                    raise record.problem
+
+
+def test_all_columns_go_along(tmp_path):
+    file = write(tmp_path / "x.csv", "id,,text,id,id\n1,2,a,3,4\n")
+    assert [r.columns for r in read("--input", file)] == [{"id": "1", "2": "2", "text": "a", "id_4": "3", "id_5": "4"}]
+    file = write(tmp_path / "x.tsv", "a\tb\tc\n")
+    assert [r.columns for r in read("--input", file, "--no-header", "--column", "2")] == [
+        {"1": "a", "text": "b", "3": "c"}
+    ]
+    assert [r.columns for r in read("one")] == [{"text": "one"}]
+    assert [r.columns for r in read("--input", write(tmp_path / "x", "one\n"))] == [{"text": "one"}]
+    file = write(tmp_path / "x.jsonl", '{"review": "a", "id": [1]}\n"b"\n')
+    assert [r.columns for r in read("--input", file, "--column", "review")][:1] == [{"review": "a", "id": [1]}]
 
 
 @pytest.mark.parametrize(

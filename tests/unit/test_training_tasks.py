@@ -214,6 +214,98 @@ def test_one_answer_for_all_is_said(file):
     refused(lambda: choices.config(alone, DistilBertConfig()), "nothing to choose")
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv"])
+def test_a_row_of_other_length_is_refused(file, name):
+    """One comma without quotes would make half a text, or another label."""
+    mark = "," if name == "x.csv" else "\t"
+    for row in (["b", " and more", "yes"], ["b"], ["b", "yes", ""]):
+        rows = [["text", "label"], ["a", "no"], row]
+        data = file(name, "".join(mark.join(cells) + "\n" for cells in rows))
+        refused(lambda data=data: task_of("classification").read(data), "line 3", f"has {len(row)} cells", "header 2")
+    choices = file(name, mark.join(["sent1", "sent2", "ending0", "ending1", "label"]) + f"\na{mark}b{mark}c{mark}1\n")
+    refused(lambda: task_of("multiple-choice").read(choices), "line 2", "has 4 cells")
+
+
+def test_tables_in_json_files(file):
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+    task = task_of("classification")
+    wanted = [one[1:] for one in task.read(file("x.jsonl", rows))]
+    columns = {name: [row[name] for row in rows] for name in ("text", "label")}
+    for content in (json.dumps(rows), json.dumps(rows, indent=1), json.dumps(columns)):
+        assert [one[1:] for one in task.read(file("x.json", content))] == wanted
+    refused(lambda: task.read(file("x.json", '{"a": 1, "b": [2]}')), "no columns that are known", "'a', 'b'")
+    choices = [{"prompt": "a", "choices": ["b", "c"], "label": 1}]
+    assert task_of("multiple-choice").read(file("y.json", json.dumps(choices)))[0].label == 1
+    words = [{"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]}]
+    assert task_of("token-classification").read(file("z.json", json.dumps(words)))[0].tags == ["O", "B-X"]
+    for name, content in (
+        ("w.json", '["a", "b"]'),
+        ("w.csv", "text,id\na,1\nb,2\n"),
+        ("w.jsonl", '"a"\n{"text": "b"}'),
+    ):
+        assert task_of("masked-lm").read(file(name, content)) == ["a", "b"]
+    refused(lambda: task_of("masked-lm").read(file("v.csv", "body\na\n")), "no column 'text'", "'body'")
+
+
+SPACES = ["\u00a0", "\u3000", "\u2009", "\u2028", "\u2029", "\u0085", "\f", "\v", "\x1c", "\u200b"]
+
+
+@pytest.mark.parametrize("mark", ["\t", " "])
+def test_a_word_may_be_a_space_of_another_kind(file, mark):
+    lines = [f"{word}{mark}B-X" for word in [*SPACES, "a\u00a0b", "#", "-DOCSTART-x"]]
+    (one,) = task_of("token-classification").read(file("x.conll", "\n".join(lines) + "\n"))
+    assert one.words == [*SPACES, "a\u00a0b", "#", "-DOCSTART-x"] and set(one.tags) == {"B-X"}
+
+
+def test_what_ends_a_sentence(file):
+    task = task_of("token-classification")
+    for blank in ("", "\t", " ", "\t \t", "\r", "\t\r"):
+        assert [one.words for one in task.read(file("x.conll", f"a\tO\n{blank}\nb\tX\n"))] == [["a"], ["b"]]
+    (one,) = task.read(file("x.conll", "in spite of\tx\tO\t\n \tx\tO\n"))
+    assert (one.words, one.tags) == (["in spite of", " "], ["O", "O"])
+    refused(lambda: task.read(file("x.conll", "a\tO\nb\tc\tO\n")), "line 2", "has 3 columns", "have 2")
+
+
+UNIVERSAL = """# sent_id = 1
+# text = Vámonos al mar
+1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tVamos\tir\tVERB\t_\t_\t0\troot\t_\t_
+2\tnos\tnosotros\tPRON\t_\t_\t1\tobj\t_\t_
+3-4\tal\t_\t_\t_\t_\t_\t_\t_\t_
+3\ta\ta\tADP\t_\t_\t5\tcase\t_\t_
+4\tel\tel\tDET\t_\t_\t5\tdet\t_\t_
+5\tmar\tmar\tNOUN\t_\t_\t1\tobl\t_\t_
+5.1\tvisto\tver\tVERB\t_\t_\t_\t_\t_\t_
+
+# sent_id = 2
+1\t#\t#\tSYM\t_\t_\t0\troot\t_\t_
+"""
+
+
+def test_conll_u(file):
+    first, second = task_of("token-classification").read(file("x.conllu", UNIVERSAL))
+    assert first.words == ["Vamos", "nos", "a", "el", "mar"] and first.tags == ["VERB", "PRON", "ADP", "DET", "NOUN"]
+    assert second.words == ["#"] and second.tags == ["SYM"] and second.place.startswith("line 13 ")
+
+
+def test_every_word_of_the_file_has_a_label_in_the_predictions(file, tmp_path):
+    """Also those of which nothing is left, and those behind the longest length."""
+    labels = {0: "O", 1: "B-X"}
+    for name, id2label in (("o", labels), ("u", {0: "NOUN", 1: "VERB"})):
+        folder = tiny_folder(tmp_path / name, DistilBertForTokenClassification, id2label=id2label)
+        tag = id2label[1]
+        words = ["good", "\u200b", "\u00a0", "film", "\u00ad"], ["\u2028"], ["a"] * 40
+        data = file("x.conll", "\n\n".join("\n".join(f"{word}\t{tag}" for word in one) for one in words) + "\n")
+        out = tmp_path / f"out-{name}"
+        argv = ["evaluate", "token-classification", "--model", folder, "--data", data, "--max-seq-length", "16"]
+        assert main([*argv, "--backend", "numpy", "--out", str(out)]) == 0
+        found = json.loads((out / "predictions.json").read_text())
+        nothing = "O" if name == "o" else "_"
+        assert [len(one) for one in found] == [5, 1, 40]
+        assert found[1] == [nothing] and found[2][14:] == [nothing] * 26
+        assert [found[0][i] for i in (1, 2, 4)] == [nothing] * 3 and set(found[0]) <= {nothing, *id2label.values()}
+
+
 def test_texts_are_cut_with_a_word_about_it(file, tokenizer):
     task = task_of("classification", max_seq_length=4)
     examples = task.read(file("x.tsv", "text\tlabel\na b c good\t0\na\t1\n"))
@@ -228,7 +320,7 @@ def test_texts_are_cut_with_a_word_about_it(file, tokenizer):
 
 def test_words_are_labelled_at_their_first_piece(file, tokenizer):
     task = task_of("token-classification")
-    examples = task.read(file("x.conll", "-DOCSTART- O\n\nen:films X B-A\nen:the X O\n \nen:bad\tO\n"))
+    examples = task.read(file("x.conll", "-DOCSTART- O\n\nen:films X B-A\nen:the X O\n \nen:bad\tX\tO\n"))
     assert [one[1:] for one in examples] == [(["films", "the"], ["B-A", "O"]), (["bad"], ["O"])]
     assert examples[1].place.startswith("line 6")
     config = DistilBertConfig(**task.config(examples, DistilBertConfig()))

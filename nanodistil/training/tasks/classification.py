@@ -99,7 +99,7 @@ class Classification:
         columns = [f"sentence={text}", f"label={label}", *([f"sentence2={pair}"] if pair else [])]
         needed = ["sentence", "sentence2", "label"] if pair else ["sentence", "label"]
         examples = []
-        for place, fields, _ in rows_of(file, needed, (), columns, self.format, headless):
+        for place, fields, *_ in rows_of(file, needed, (), columns, self.format, headless):
             one = Example(place, fields["sentence"], fields.get("sentence2"), fields["label"])
             for value in (one.text, one.pair):
                 if not isinstance(value, str | None):

@@ -31,6 +31,7 @@ from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import ON_CPU, batches, padded
 from nanodistil.pipelines.pairing import words_of
 from nanodistil.reading.lines import lines_of
+from nanodistil.reading.records import texts_in
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.binarize import fingerprint
@@ -60,11 +61,11 @@ class MaskedLM:
         return "loss", False
 
     def read(self, file: str | Path) -> Any:
-        """The lines of a file that are not empty, or the sequences of a folder."""
+        """The texts of a file that are not empty (reading/records.py), or the sequences of a folder."""
         if Path(file).is_dir():
             return Sequences(file, self.max_seq_length)
         with lines_of(str(file)) as lines:
-            texts = [text for text in map(lines.text, lines) if text.strip()]
+            texts = [text for text in texts_in(lines, str(file)) if text.strip()]
         if not texts:
             raise InputError(f"{file} has no text")
         return texts

@@ -66,7 +66,7 @@ class MultipleChoice:
                 "sent1, sent2, ending0, ending1 and label are needed, or in JSONL prompt, choices and label"
             )
         examples: list[Example] = []
-        for place, fields, _ in rows_of(file, needed, (), columns, self.format):
+        for place, fields, *_ in rows_of(file, needed, (), columns, self.format):
             choices, begun = fields["choices"], fields.get("sent2")
             prompt = fields["sent1"] if begun is not None else fields["prompt"]
             if (

@@ -1,4 +1,4 @@
-"""Tables of examples: TSV, CSV or JSONL, read as the other verbs read them, with the columns of GLUE's files known.
+"""Tables of examples: TSV, CSV, JSON or JSONL, read as by the other verbs, with the columns of GLUE's files known.
 
 Which columns are meant is told from their names. Files without names (CoLA's) need to be told of: then --no-header and
 the numbers of the columns.
@@ -6,7 +6,6 @@ the numbers of the columns.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,37 +13,20 @@ from nanodistil.reading import records
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
-from nanodistil.weights.small_files import parsed
 
 
 def form_of(file: str | Path, form: str | None) -> str:
-    """ "jsonl", "csv" or "tsv", by the file's name unless it is given. Raises InputError where neither says."""
+    """ "json", "jsonl", "csv" or "tsv", by the file's name unless it is given. Raises InputError where neither says."""
     form = form or records.format_of(str(file))
     if form == "lines":
-        raise InputError(f"{file}: its name does not say what it is; pass --format jsonl, csv or tsv")
+        raise InputError(f"{file}: its name does not say what it is; pass --format json, jsonl, csv or tsv")
     return form
 
 
 def names_in(file: str | Path, form: str | None) -> list[str]:
-    """The names of a table's columns: its first row, or the keys of its first object."""
-    form = form_of(file, form)
+    """The names of a table's columns: its first row, or the keys of its first object. Raises InputError for none."""
     with lines_of(str(file)) as lines:
-        for raw in lines:
-            line = lines.text(raw)
-            if not line.strip():
-                continue
-            if form == "tsv":
-                return line.split("\t")
-            if form == "csv":
-                return next(csv.reader([line]))
-            try:
-                found = parsed(line)
-            except ValueError:
-                found = None
-            if not isinstance(found, dict):
-                raise InputError(f"{lines.place(lines.number)} is not a JSON object")
-            return list(found)
-    raise InputError(f"{file} is empty")
+        return records.names_of(lines, form_of(file, form))
 
 
 def rows_of(

@@ -1,12 +1,14 @@
 """Labels of words: names of people and places, parts of speech.
 
     CoNLL columns: a word a line with its tag in the last column, an empty line between sentences
-    JSONL: {"tokens": ["Sioux", "Falls"], "tags": ["B-LOC", "I-LOC"]}     (ner_tags is taken too)
+    CoNLL-U: the words (no ranges, no empty nodes) with their UPOS
+    JSON, JSONL: {"tokens": ["Sioux", "Falls"], "tags": ["B-LOC", "I-LOC"]}     (ner_tags is taken too)
 
 Words are split into pieces. The first piece has the word's label and the others -100, which does not count, so that a
 long word weighs no more than a short one, and at evaluation the first piece speaks for its word. A word of which the
-tokenizer leaves nothing, and what is behind the longest length, is neither learned nor judged; how many words that
-are is said. WikiANN's words carry their language ("en:Sioux"): where all words of a file do, it is taken off.
+tokenizer leaves nothing, and what is behind the longest length, is neither learned nor judged; how many words that are
+is said, and among the predictions each has O, or _ of a model without an O. WikiANN's words carry their language
+("en:Sioux"): where all words of a file do, it is taken off.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -25,16 +28,18 @@ from nanodistil.config import DistilBertConfig
 from nanodistil.heads import DistilBertForTokenClassification
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import by_length, pace_of, padded
+from nanodistil.reading import records
 from nanodistil.reading.lines import lines_of
+from nanodistil.reading.records import Column
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.labels import check_names, classes_of, number_of
 from nanodistil.weights.errors import InputError, excerpt
-from nanodistil.weights.small_files import parsed
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]+)?:")
-OBJECTS = re.compile(r"\.(jsonl?|ndjson)(\.(gz|xz|bz2))?$")  # how a file of them is named
+CONLL_U = 10  # columns: number, word, lemma, UPOS, ...
+NUMBERED = re.compile(rb"[0-9]+([-.][0-9]+)?")
 TAGS = ("tags", "ner_tags", "labels")
 
 
@@ -47,6 +52,7 @@ class Example(NamedTuple):
 class Row(NamedTuple):
     ids: Ints  # (T,)
     labels: Ints  # (T,) a class, or -100
+    words: list[int]  # the numbers of the words that have one
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class TokenClassification:
         return "f1", True
 
     def read(self, file: str | Path) -> list[Example]:
-        examples = list(_objects(file) if OBJECTS.search(str(file)) else _sentences(file))
+        form = records.format_of(str(file))
+        examples = list(_objects(file, form) if form in ("json", "jsonl") else _sentences(file))
         if not examples:
             raise InputError(f"{file} has no sentences")
         if all(LANGUAGE.match(word) for one in examples for word in one.words):
@@ -95,7 +102,8 @@ class TokenClassification:
             first = [word is not None and word != before for before, word in zip([None, *words], words, strict=False)]
             labels = [classes[word] if new else IGNORED for word, new in zip(words, first, strict=True)]  # type: ignore[index]
             lost += len(classes) - sum(first)
-            rows.append(Row(np.array(ids, np.int64), np.array(labels, np.int64)))
+            judged = [word for word, new in zip(words, first, strict=True) if new and word is not None]
+            rows.append(Row(np.array(ids, np.int64), np.array(labels, np.int64), judged))
         if lost:
             total = sum(len(one.tags) for one in examples)
             warnings.warn(
@@ -127,49 +135,81 @@ class TokenClassification:
         judged = [row.labels != IGNORED for row in rows]
         said = [[names[c] for c in classes[: len(at)][at].tolist()] for classes, at in zip(best, judged, strict=True)]
         truth = [[names[c] for c in row.labels[at].tolist()] for row, at in zip(rows, judged, strict=True)]
-        return Evaluation(metrics.entities(said, truth), {"predictions": list(said)})
+        nothing = "O" if "O" in model.config.label2id else "_"
+        predictions = [[nothing] * len(one.words) for one in examples]
+        for labels, found, row in zip(predictions, said, rows, strict=True):
+            for word, label in zip(row.words, found, strict=True):
+                labels[word] = label
+        return Evaluation(metrics.entities(said, truth), {"predictions": predictions})
 
 
 def _sentences(file: str | Path) -> Iterator[Example]:
-    """The sentences of a file in columns."""
+    """The sentences of a file in columns.
+
+    Lines end at a line feed and cells at a tab, or at spaces if there is no tab; whatever else looks like a space (a
+    no-break one, U+2028, a form feed) may be a word.
+    """
     words: list[str] = []
     tags: list[str] = []
-    begun = 1
+    begun, width = 1, 0
     with lines_of(str(file)) as lines:
-        for raw in lines:
-            line = lines.text(raw)
-            if not line.strip(" \t\ufeff") or line.startswith("-DOCSTART-"):
+        numbered_lines, universal = _form(records.numbered(lines))
+        for number, raw in numbered_lines:
+            line, place = lines.text(raw, number), lines.place(number)
+            cells = _cells(line)
+            if not cells or cells[0] == "-DOCSTART-":
                 if words:
                     yield Example(lines.place(begun), words, tags)
                 words, tags = [], []
                 continue
+            if universal and (line.startswith("#") or not cells[0].isdecimal()):
+                continue  # a comment; a range of words that follow (1-2), or one that is not there (1.1)
             if not words:
-                begun = lines.number
-            cells = line.split("\t") if "\t" in line else line.split(" ")
-            cells = [cell for cell in cells if cell.strip()]
+                begun = number
+            if universal:
+                cells = [cells[1], cells[3]] if len(cells) == CONLL_U else cells
             if len(cells) < 2:
-                raise InputError(
-                    f"{lines.place(lines.number)} has no tag: a word and its tag are needed, with a tab between"
-                )
+                raise InputError(f"{place} has no tag: a word and its tag are needed, with a tab between")
+            if len(cells) != width and width:
+                raise InputError(f"{place} has {len(cells)} columns, and those before it have {width}")
+            width = len(cells)
             words.append(cells[0])
-            tags.append(cells[-1].strip())
+            tags.append(cells[-1].strip(" "))
         if words:
             yield Example(lines.place(begun), words, tags)
 
 
-def _objects(file: str | Path) -> Iterator[Example]:
-    """The sentences of a file of JSON lines."""
+def _cells(line: str) -> list[str]:
+    """The cells of a line that have anything; of a table by tabs a space alone may be the word.
+
+    >>> _cells("a b  O"), _cells("\\u00a0 O"), _cells("in spite\\tO\\t"), _cells(" \\tO"), _cells("\\t ")
+    (['a', 'b', 'O'], ['\\xa0', 'O'], ['in spite', 'O'], [' ', 'O'], [])
+    """
+    if not line.strip(" \t\ufeff"):  # a byte order mark alone ends some files
+        return []
+    if "\t" not in line:
+        return [cell for cell in line.split(" ") if cell]
+    return [cell.strip(" ") or cell for cell in line.split("\t") if cell]
+
+
+def _form(lines: Iterator[tuple[int, bytes]]) -> tuple[Iterator[tuple[int, bytes]], bool]:
+    """The lines, and whether they are CoNLL-U: ten columns, the first a number. A "#" is a word in other files."""
+    begun = []
+    for pair in lines:
+        begun.append(pair)
+        if pair[1].strip() and not pair[1].startswith(b"#"):
+            first, *others = pair[1].split(b"\t")
+            return chain(begun, lines), len(others) == CONLL_U - 1 and NUMBERED.fullmatch(first) is not None
+    return iter(begun), False
+
+
+def _objects(file: str | Path, form: str) -> Iterator[Example]:
+    """The sentences of a file of JSON records."""
     with lines_of(str(file)) as lines:
-        for raw in lines:
-            text, place = lines.text(raw), lines.place(lines.number)
-            if not text.strip():
-                continue
-            try:
-                found = parsed(text)
-            except ValueError as error:
-                raise InputError(f"{place} is not JSON: {error}") from None
-            words = found.get("tokens") if isinstance(found, dict) else None
-            tags = next((found[name] for name in TAGS if name in found), None) if isinstance(found, dict) else None
+        for place, _, problem, found in records.records_of(lines, form, [Column("", [], False, False)], False):
+            if problem is not None:
+                raise problem
+            words, tags = found.get("tokens"), next((found[name] for name in TAGS if name in found), None)
             if not isinstance(words, list) or not isinstance(tags, list) or not all(isinstance(w, str) for w in words):
                 raise InputError(f'{place} must have "tokens", a list of words, and "tags", a list of labels')
             if len(words) != len(tags):
