@@ -133,28 +133,31 @@ class Pretrained(Readable):
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be, DeviceError for a device_map that is not where it computes.
         """
-        from nanodistil.weights.hub import resolve
-        from nanodistil.weights.loading import load
+        from nanodistil.weights.hub import resolve_model
+        from nanodistil.weights.loading import load, sizes
 
         asked = taken(overrides, OF_MODELS, dtype)
         name, wanted = backends.choose(backend, asked.dtype)  # before any download
         asked.check_device(name)
-        folder = resolve(
+        home = resolve_model(
             asked.within(pretrained_model_name_or_path),
-            need="model",
-            revision=revision,
+            revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=asked.token if token is None else token,
         )
-        asked.check_folder(folder, "config.json")
+        asked.check_folder(home.folder, "config.json")
         if config is None:
-            config = DistilBertConfig.from_json_file(folder / "config.json")
+            config = DistilBertConfig.from_json_file(home.config)
+            if home.base:  # whose config does not know of a head, or words, that came with the adapter
+                said = {field: size for field, size in sizes(home.folder).items() if getattr(config, field) != size}
+                overrides = {**said, **overrides}
         elif not isinstance(config, DistilBertConfig):
             raise InputError(f"config must be a DistilBertConfig, not {type(config).__name__}")
         config = overridden(config, overrides)
         floats = "float64" if wanted == "float64" else "float32"
-        loaded = load(folder, config, cls.head, floats, ignore_mismatched_sizes=ignore_mismatched_sizes)
+        resized = ignore_mismatched_sizes
+        loaded = load(home.folder, config, cls.head, floats, ignore_mismatched_sizes=resized, base=home.base)
         model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
         model.initialised, model.dropped = loaded.initialised, loaded.dropped
         return model

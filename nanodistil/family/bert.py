@@ -126,7 +126,7 @@ class Bert(Module):
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken, do not fit,
         or lack anything of the model but BertModel's pooler; InputError for arguments that cannot be.
         """
-        from nanodistil.weights.hub import resolve
+        from nanodistil.weights.hub import resolve_model
         from nanodistil.weights.loading import load, sources
 
         asked = taken(upstream, OF_MODELS, dtype)
@@ -134,21 +134,20 @@ class Bert(Module):
             raise InputError(f"{excerpt(next(iter(upstream)))} is no argument of a BERT's from_pretrained")
         name, wanted = backends.choose(backend, asked.dtype)  # before any download
         asked.check_device(name)
-        folder = resolve(
+        home = resolve_model(
             asked.within(pretrained_model_name_or_path),
-            need="model",
-            revision=revision,
+            revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=asked.token if token is None else token,
         )
-        asked.check_folder(folder, "config.json")
-        config = BertConfig.from_json_file(folder / "config.json")
+        asked.check_folder(home.folder, "config.json")
+        config = BertConfig.from_json_file(home.config)
         head = cls.head
-        if head == "pooler" and bert_names.POOLER not in sources(folder, bert_names):
+        if head == "pooler" and bert_names.POOLER not in sources(home.base or home.folder, bert_names):
             head = "base"
         floats = "float64" if wanted == "float64" else "float32"
-        loaded = load(folder, config, head, floats, table=bert_names, draw=False)
+        loaded = load(home.folder, config, head, floats, table=bert_names, draw=False, base=home.base)
         model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
         model.dropped = loaded.dropped
         return model

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import CheckpointError, excerpt
-from .files import CONFIG, missing
+from .files import CONFIG, is_adapter, missing
 from .small_files import FOR_CONFIG, read_json
 
 EMBEDDED_NAME = "nanodistil-mini"
@@ -124,6 +124,8 @@ def _lacks(folder: Path) -> str:
             return "lacks " + ", ".join(files)
     except (CheckpointError, OSError):
         return "has a broken index of shards"
+    if is_adapter(folder):
+        return ""
     try:
         kind = read_json(folder / CONFIG, FOR_CONFIG).get("model_type", "distilbert")
     except CheckpointError:

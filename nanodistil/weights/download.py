@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from .cache import COMMIT, storage
 from .errors import CheckpointError, MissingExtraError, ModelNotFoundError, NanoDistilError, excerpt
-from .files import CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHT_FILES, is_index, shards
+from .files import ADAPTER_CONFIG, ADAPTER_FILES, CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHT_FILES, is_index, shards
 
 OFFLINE_SECONDS = 2.7  # for the decision; with starting Python, under 3 s
 _ETAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
@@ -107,7 +107,11 @@ class _Fetch:
         self.aside.parent.mkdir(parents=True, exist_ok=True)
         with import_module("huggingface_hub.utils").WeakFileLock(f"{self.aside}.lock"):
             try:
-                self.file(CONFIG)
+                adapter = not self.file(CONFIG, optional=True) and self.file(ADAPTER_CONFIG, optional=True)
+                if adapter:
+                    self.adapter()
+                    need = "config"  # all else is its base's
+                self.file(ADAPTER_CONFIG if adapter else CONFIG)
                 if need in ("tokenizer", "all"):
                     found = [name for name in VOCABULARIES if self.file(name, optional=True)]
                     if not found:
@@ -131,6 +135,15 @@ class _Fetch:
                     self.file(shard)
                 return
         raise ModelNotFoundError(f"{self.model_id} has no weights: none of {', '.join(WEIGHT_FILES)}")
+
+    def adapter(self) -> None:
+        """An adapter's weights, and its tokenizer if it has one of its own."""
+        for name in (*VOCABULARIES, *TOKENIZER_EXTRAS):
+            self.file(name, optional=True)
+        if not any(self.file(name, optional=True) for name in ADAPTER_FILES):
+            raise ModelNotFoundError(
+                f"{self.model_id} is an adapter without weights: none of {', '.join(ADAPTER_FILES)}"
+            )
 
     def snapshot(self) -> Path:
         return self.home / "snapshots" / str(self.commit)

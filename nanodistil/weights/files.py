@@ -26,6 +26,8 @@ TORCH_INDEX = "pytorch_model.bin.index.json"
 KERAS = "tf_model.h5"
 FLAX = "flax_model.msgpack"
 WEIGHT_FILES = (WEIGHTS, INDEX, TORCH, TORCH_INDEX, KERAS, FLAX)  # in order of preference
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 VOCABULARIES = ("vocab.txt", "tokenizer.json")
 TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 NEEDS = ("config", "tokenizer", "model", "all")
@@ -36,8 +38,11 @@ _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}")
 def missing(folder: Path, need: str) -> list[str]:
     """What `folder` lacks for a need ("config", "tokenizer", "model" = config and weights, "all"), as file names.
 
-    A dangling link counts as missing. Raises CheckpointError where an index is broken.
+    A dangling link counts as missing. A folder with an adapter alone lacks no config and no tokenizer: they are its
+    base's (adapter.py). Raises CheckpointError where an index is broken.
     """
+    if is_adapter(folder):
+        return [] if need in ("config", "tokenizer") or adapter_weights(folder) else [ADAPTER_FILES[0]]
     lacks = []
     if need != "tokenizer" and not (folder / CONFIG).is_file():
         lacks.append(CONFIG)
@@ -55,6 +60,16 @@ def missing(folder: Path, need: str) -> list[str]:
 def weights_file(folder: Path) -> Path | None:
     """The file of weights that counts, or the index of several; None where a folder has none."""
     return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, and no weights it could be added to."""
+    return (folder / ADAPTER_CONFIG).is_file() and weights_file(folder) is None
+
+
+def adapter_weights(folder: Path) -> Path | None:
+    """The file of an adapter's weights; None where a folder has none."""
+    return next((folder / name for name in ADAPTER_FILES if (folder / name).is_file()), None)
 
 
 def is_index(name: str) -> bool:

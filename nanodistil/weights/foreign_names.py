@@ -57,10 +57,8 @@ def translated(entries: dict[str, Entry]) -> dict[str, Entry]:
         rule, kernel = of_flax, ".kernel"
     else:
         return entries
-    found = {
-        rule(name): turned(entry) if name.removesuffix(":0").endswith(kernel) else entry
-        for name, entry in entries.items()
-    }
+    kernels = {name for name in entries if name.removesuffix(":0").endswith(kernel)}
+    found = {rule(name): turned(entry) if name in kernels else entry for name, entry in entries.items()}
     if len(found) != len(entries):
         raise ValueError("two of its arrays have one name in PyTorch")
     return found

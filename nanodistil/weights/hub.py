@@ -10,13 +10,14 @@ a path or a URL, and a folder is handed out only when the files asked for are in
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .cache import EMBEDDED, EMBEDDED_NAME, cache_folder, find, valid_id, valid_revision
 from .cache import CachedModel as CachedModel
 from .cache import cached_models as cached_models
 from .errors import InputError, MissingExtraError, ModelNotFoundError, excerpt
-from .files import NEEDS, missing
+from .files import CONFIG, NEEDS, VOCABULARIES, is_adapter, missing
+from .nearby import near, perhaps
 
 OFFICIAL = "distilbert/distilbert-base-uncased"
 
@@ -29,11 +30,13 @@ def resolve(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     token: str | bool | None = None,
+    adapters: bool = False,
 ) -> Path:
     """The folder that holds the files of `need`: "config", "tokenizer", "model" (config and weights) or "all".
 
     name: a folder, "nanodistil-mini", or a hub id. revision: branch, tag or commit of a hub id ("main"). cache_dir:
     instead of the user's cache. local_files_only: never ask the network. token: instead of HF_TOKEN; False for none.
+    adapters: whether the folder of an adapter alone will do as a model; its config and tokenizer are its base's.
     Raises ModelNotFoundError (a bad name, no such folder, a file missing, or the hub cannot give it),
     MissingExtraError (a download is needed and huggingface_hub is not installed), CheckpointError (a broken index; a
     download that is not what was announced).
@@ -44,29 +47,99 @@ def resolve(
     Traceback (most recent call last):
     nanodistil.weights.errors.ModelNotFoundError: no folder ./no-such-folder
     """
+    source: Any = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
+    folder = _resolved(name, need, revision, **source)
+    if not is_adapter(folder):
+        return folder
+    own = {"config": (CONFIG,), "tokenizer": VOCABULARIES}.get(need)
+    if own and not any((folder / file).is_file() for file in own):
+        return resolve_base(folder, need=need, **source)
+    if not own and not adapters:
+        raise ModelNotFoundError(f"{folder} holds an adapter alone: make a model of it with `nanodistil export`")
+    return folder
+
+
+class Home(NamedTuple):
+    """Where the files of a model are."""
+
+    folder: Path  # of the weights, or of an adapter alone
+    base: Path | None  # of the model such an adapter is added to
+    config: Path  # config.json
+
+
+def resolve_model(name: str | Path, revision: str | None = None, **source: Any) -> Home:
+    """As `resolve` for a model, of which an adapter and its base are one too.
+
+    source: cache_dir, local_files_only and token of `resolve`, which says what is raised.
+    """
+    folder = resolve(name, need="model", revision=revision, adapters=True, **source)
+    base = resolve_base(folder, **source) if is_adapter(folder) else None
+    own = base is None or (folder / CONFIG).is_file()
+    return Home(folder, base, (folder if own else base or folder) / CONFIG)
+
+
+def resolve_base(folder: Path, need: str = "model", **source: Any) -> Path:
+    """The folder of the model that the adapter in `folder` was trained on: where it says, or beside it.
+
+    source: cache_dir, local_files_only and token of `resolve`, which says what is raised.
+    """
+    from .adapter import base_of
+
+    name, revision = base_of(folder)
+    beside = folder.parent / name
+    try:
+        if not Path(name).is_dir() and ".." not in beside.parts and beside.is_dir():
+            name = str(beside)
+        base = _resolved(name, need, revision, **source)
+    except (ModelNotFoundError, MissingExtraError) as error:
+        raise type(error)(f"{folder} is an adapter of {excerpt(name)}: {error}") from None
+    except (OSError, ValueError):  # a name too long, a NUL in it
+        raise ModelNotFoundError(f"{folder} is an adapter of {excerpt(name)}, which is no name of a model") from None
+    if is_adapter(base):
+        raise ModelNotFoundError(
+            f"{folder} is an adapter of {excerpt(name)}, which is an adapter too; merge that first"
+        )
+    return base
+
+
+def _resolved(
+    name: str | Path,
+    need: str,
+    revision: str | None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Path:
     if need not in NEEDS:
         raise InputError(f"need is one of {', '.join(NEEDS)}, not {excerpt(need)}")
     folder = _local(name)
     if folder is not None:
         lacks = missing(folder, need)
         if lacks:
-            raise ModelNotFoundError(f"the folder {folder} lacks {', '.join(lacks)}")
+            raise ModelNotFoundError(f"the folder {folder} lacks {', '.join(lacks)}{perhaps(folder)}")
         return folder
     model_id, wanted = str(name), revision or "main"
-    _validate(model_id, wanted)
-    cache = cache_folder(cache_dir)
-    for alias in _aliases(model_id):
-        found = find(cache, alias, wanted, need)
-        if found is not None:
-            return found
-    if local_files_only:
-        raise ModelNotFoundError(f"{model_id} is not in the cache {cache}, and local_files_only forbids to download it")
-    from .download import download as fetch
-
     try:
-        return fetch(model_id, need, wanted, cache, token)
+        _validate(model_id, wanted)
+        cache = cache_folder(cache_dir)
+        for alias in _aliases(model_id):
+            found = find(cache, alias, wanted, need)
+            if found is not None:
+                return found
+        if local_files_only:
+            raise ModelNotFoundError(
+                f"{model_id} is not in the cache {cache}, and local_files_only forbids to download it"
+            )
+        from .download import download as fetch
+
+        try:
+            return fetch(model_id, need, wanted, cache, token)
+        except (ModelNotFoundError, MissingExtraError) as error:
+            raise type(error)(f"{error} (looked in the cache first: {cache})") from None
     except (ModelNotFoundError, MissingExtraError) as error:
-        raise type(error)(f"{error} (looked in the cache first: {cache})") from None
+        if model_id == OFFICIAL:  # which nobody takes for a folder
+            raise
+        raise type(error)(f"no folder {excerpt(model_id)} here{near(model_id, cache_dir)}; {error}") from None
 
 
 def download(
@@ -119,7 +192,7 @@ def _local(name: str | Path) -> Path | None:
     if text == EMBEDDED_NAME:
         return EMBEDDED
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
-        raise ModelNotFoundError(f"no folder {text}")
+        raise ModelNotFoundError(f"no folder {text}{near(text)}")
     return None
 
 

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import names
 from .errors import CheckpointError, excerpt
-from .files import WEIGHT_FILES, contained, is_index, shards, weight_map, weights_file
+from .files import ADAPTER_CONFIG, WEIGHT_FILES, contained, is_index, shards, weight_map, weights_file
 from .foreign_names import translated
 from .initial import POSITIONS, fresh
 from .mapped import FLOATS, release
@@ -69,6 +69,7 @@ def load(
     ignore_mismatched_sizes: bool = False,
     table: Names = names,
     draw: bool = True,
+    base: Path | None = None,
 ) -> Loaded:
     """All arrays that `table.expected(config, head)` names, in float32 or float64, and what was added or left out.
 
@@ -76,12 +77,19 @@ def load(
     drawn fresh (initial.py), under one UserWarning that names it; so is, with ignore_mismatched_sizes, what it has in
     another shape. What it lacks of the body is never invented; only positions called sinusoidal are computed.
     Names a model has no use for are warned about once, as transformers does; the head of another task is left aside
-    silently by "base". table: whose names are in the file. draw: False where a missing head is an error too. Raises
-    CheckpointError naming each array of the body that is missing, and each one that is misshapen, not of a float type,
-    or not finite.
+    silently by "base". table: whose names are in the file. draw: False where a missing head is an error too. base: of
+    a folder that holds an adapter alone, the folder of the model it is added to. Raises CheckpointError naming each
+    array of the body that is missing, and each one that is misshapen, not of a float type, or not finite.
     """
     wanted = table.expected(config, head)
-    found, notes = found_in(folder, table)
+    found, notes = found_in(base or folder, table)
+    adapter = None
+    if base:
+        from .adapter import Adapter
+
+        adapter = Adapter(folder, table)
+        adapter.check(wanted, head)
+        found |= {name: (adapter.file, stored) for name, stored in adapter.whole.items()}
     for note in notes:
         warnings.warn(note, stacklevel=3)
     drawn, dropped = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
@@ -96,6 +104,8 @@ def load(
             tensors[name] = read_quantized(file, stored, dtype)
         else:
             tensors[name] = file.array(stored, dtype)
+        if adapter and name not in adapter.whole:
+            tensors[name] = adapter.applied(name, tensors[name], dtype)
         if not finite(tensors[name]):
             raise CheckpointError(f"{file.path}: {stored} {shape} has numbers that are NaN or infinite in {dtype}")
         release(tensors[name])
@@ -113,6 +123,13 @@ def finite(array: NDArray[Any]) -> bool:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+
+def sizes(folder: Path, table: Names = names) -> dict[str, int]:
+    """Fields of the config that an adapter's own arrays tell (adapter.py). Raises CheckpointError where it is none."""
+    from .adapter import Adapter
+
+    return Adapter(folder, table).sizes()
 
 
 class Found(NamedTuple):
@@ -149,6 +166,8 @@ def found_in(folder: Path, table: Names = names) -> Found:
         found[plain] = (file, name)
     notes = [f"note: {folder}: the names of its arrays stand behind {excerpt(left_off)}, which was left off"]
     notes *= bool(left_off)
+    if (folder / ADAPTER_CONFIG).is_file():
+        notes.append(f"note: {folder}: has an adapter beside its weights, which was not added to them")
     files = dict.fromkeys(file for _, file in pairs)
     notes += [f"note: {file.path}: {said}" for file in files if (said := getattr(file, "note", ""))]
     return Found(found, notes)

@@ -59,12 +59,8 @@ def test_a_body_behind_a_prefix(tmp_path):
 
 def test_words_in_the_middle(tmp_path):
     """A layer that is checkpointed, a body that is compiled."""
-    middle = {
-        name.replace("layer.0.", "layer.0._checkpoint_wrapped_module.").replace(
-            "distilbert.", "distilbert._orig_mod."
-        ): a
-        for name, a in FILED.items()
-    }
+    middle = {name.replace("layer.0.", "layer.0._checkpoint_wrapped_module."): a for name, a in FILED.items()}
+    middle = {name.replace("distilbert.", "distilbert._orig_mod."): a for name, a in middle.items()}
     with pytest.warns(UserWarning, match="behind 'distilbert._orig_mod.'"):
         same(load(tmp_path, middle))
     middle = {name.replace("layer.0.", "layer.0._fsdp_wrapped_module."): a for name, a in FILED.items()}
@@ -256,7 +252,7 @@ def test_long_names_of_nested_groups_take_no_memory(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x.h5", "w") as file:
         group = file
-        for i in range(12):
+        for _ in range(12):
             group = group.create_group("x" * 60)
         for i in range(50):
             group.create_dataset(str(i), data=np.zeros(1, np.float32))
