@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         if file != "-" and not os.path.exists(file):  # now, and not hours later
             raise InputError(f"{file} cannot be opened: there is no such file")
     tokenizer = DistilBertTokenizer.from_pretrained(args.tokenizer)
-    with Progress(sys.stderr, of="tokens") as progress:
+    with Progress(sys.stderr, of="tokens", plain=True) as progress:
         lines = _lines(args.files, progress.reached)
         try:
             index = binarize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from functools import partial
 
 from nanodistil.cli import training
@@ -91,4 +92,6 @@ def run(args: argparse.Namespace) -> int:
         )
         if everyone.rank == 0:
             print(options.dump_path)
+            model = shlex.quote(str(options.dump_path))
+            progress.end(f"nanodistil finetune classification --model {model} --train FILE --out RUN")
     return 0

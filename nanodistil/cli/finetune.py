@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from functools import partial
 
 from nanodistil.cli import task_flags, training
@@ -18,6 +19,13 @@ EXAMPLE_OF = {
     "      --train train-v1.1.json --dev dev-v1.1.json --teacher ./bert-squad --out squad",
     "multiple-choice": "nanodistil finetune multiple-choice --model nanodistil-mini --train train.csv --out swag",
     "masked-lm": "nanodistil finetune masked-lm --model nanodistil-mini --train letters.txt --out letters",
+}
+NEXT = {  # what a trained model is for
+    "classification": 'nanodistil classify "A text."',
+    "token-classification": 'nanodistil ner "A text." --aggregation-strategy simple',
+    "question-answering": 'nanodistil answer "A question?" --context "A text."',
+    "multiple-choice": 'nanodistil choose "A text." --choices "One." "Another."',
+    "masked-lm": 'nanodistil fill-mask "A [MASK]."',
 }
 
 
@@ -87,4 +95,5 @@ def run(args: argparse.Namespace) -> int:
         if found:
             print(table(found))
         print(options.out)
+        progress.end(f"{NEXT[args.task]} --model {shlex.quote(options.out)}")
     return 0

@@ -1,53 +1,70 @@
 """One line on a terminal during long work: how much is done, how fast, and how long the rest will take.
 
-It keeps silent for the first second, and where there is no terminal or the terminal shows the answers themselves.
+It keeps silent for the first second, and where the terminal shows the answers themselves. Where there is no terminal,
+as in a log file, the work of hours (`plain`) writes a line now and then: after ten seconds, then ever more seldom, so
+that four days make a hundred lines and not thirty thousand. Nothing ends because a line cannot be written.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 FIRST, EVERY = 1.0, 0.2  # seconds before it is shown first, and between two times
+PLAIN, SHARE = 10.0, 0.1  # between two lines of a log: at least so many seconds, and so much of those gone by
 BAR = 20  # characters
 ERASE = "\r\x1b[K"
 
 
 class Line:
-    """The line itself, on `out` where that is a terminal: `show` writes it anew, not too often."""
+    """The line itself, on `out` if that is a terminal, or with `plain` in any case: `show` writes it, not too often."""
 
-    def __init__(self, out: TextIO | None) -> None:
-        self.out = out if out is not None and out.isatty() else None
-        self.next = time.monotonic() + FIRST
+    def __init__(self, out: TextIO | None, plain: bool = False) -> None:
+        self.terminal = out is not None and out.isatty() and os.environ.get("TERM") != "dumb"
+        self.out = out if self.terminal or plain else None
+        self.began = time.monotonic()
+        self.next = self.began + (FIRST if self.terminal else PLAIN)
         self.shown = False
 
     def show(self, text: Callable[[], str]) -> None:
         """Have it say `text`, which is only asked for where it will be seen."""
         now = time.monotonic()
-        if self.out is not None and now >= self.next:
+        if self.out is None or now < self.next:
+            return
+        said = f"nanodistil: {text()}"
+        if self.terminal:
             columns = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be erased
-            self.out.write(ERASE + f"nanodistil: {text()}"[:columns])
-            self.out.flush()
+            self.write(ERASE + said[:columns])
             self.shown, self.next = True, now + EVERY
+        else:
+            self.write(said + "\n")
+            self.next = now + max(PLAIN, SHARE * (now - self.began))
 
     def erase(self) -> None:
         """Leave an empty line."""
-        if self.out is not None and self.shown:
-            self.out.write(ERASE)
-            self.out.flush()
+        if self.shown:
+            self.write(ERASE)
+
+    def write(self, text: str) -> None:
+        if self.out is not None:
+            with suppress(OSError):  # the terminal may have gone
+                self.out.write(text)
+                self.out.flush()
 
 
 class Progress:
     """Keeps a line on inputs and how many are done, and erases it at the end of a `with`.
 
-    done: how many there were before, which nobody has to wait for. of: what is counted, for the line.
+    done: how many there were before, which nobody has to wait for. of: what is counted, for the line. plain: as Line.
     """
 
-    def __init__(self, out: TextIO | None, done: int = 0, of: str = "") -> None:
+    def __init__(self, out: TextIO | None, done: int = 0, of: str = "", plain: bool = False) -> None:
         self.of = f" {of}" if of else ""
-        self.terminal = Line(out)
+        self.terminal = Line(out, plain)
         self.done = self.before = done
         self.share: float | None = None  # of the input, with what is being answered
         self.share_before = 0.0  # of the input, which nobody had to wait for

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from nanodistil.training.loop import Stepped
     from nanodistil.training.run import Run
     from nanodistil.training.trainee import Trainee
+
+
+LAST = 50  # steps whose loss is told at the end: one alone says little
 
 
 def option(parser: argparse.ArgumentParser, flags: str, help: str, kind: type = str, **more: Any) -> None:
@@ -49,12 +53,14 @@ def threads(count: int | None) -> None:
 
 
 class TrainingProgress:
-    """The line of a run, erased at the end of a `with`. Where stderr is no terminal there is none."""
+    """The line of a run, erased at the end of a `with`; where stderr is no terminal, a line now and then."""
 
     def __init__(self) -> None:
-        self.line = Line(sys.stderr)
+        self.line = Line(sys.stderr, plain=True)
         self.began = time.monotonic()
         self.steps = self.tokens = 0  # of this process: others were done before a pause
+        self.losses = deque[float](maxlen=LAST)
+        self.all = 0
 
     def __enter__(self) -> TrainingProgress:
         return self
@@ -66,7 +72,34 @@ class TrainingProgress:
         """One more step is done."""
         self.steps += 1
         self.tokens += step.tokens
+        self.losses.append(next(iter(step.loss.values())))
+        self.all = step.steps
         self.line.show(lambda: described(step, self.steps, self.tokens, time.monotonic() - self.began))
+
+    def end(self, next_command: str) -> None:
+        """What a run ends with, on stderr: how far, how long, how well, and what may come next."""
+        self.line.erase()
+        if not self.steps:
+            print("nanodistil: the run was done already", file=sys.stderr)
+        else:
+            print(f"nanodistil: {summed_up(self, time.monotonic() - self.began)}", file=sys.stderr)
+        print(f"nanodistil: next: {next_command}", file=sys.stderr)
+
+
+def summed_up(run: TrainingProgress, seconds: float) -> str:
+    """What was done in so many seconds.
+
+    >>> run = TrainingProgress()
+    >>> run.all, run.steps, run.tokens = 200, 150, 3000
+    >>> run.losses.extend([0.5, 0.25])
+    >>> summed_up(run, 20.4)
+    'step 200 of 200, 150 of them in 20 s, 147 tokens a second; loss 0.375, the mean of the last 2 steps'
+    """
+    now = f", {run.steps:,} of them in" if run.steps < run.all else " in"
+    mean = sum(run.losses) / len(run.losses)
+    last = f", the mean of the last {len(run.losses)} steps" if len(run.losses) > 1 else ""
+    speed = f"{run.tokens / seconds:,.0f} tokens a second"
+    return f"step {run.all:,} of {run.all:,}{now} {span(seconds)}, {speed}; loss {mean:.3f}{last}"
 
 
 def described(step: Stepped, steps: int, tokens: int, seconds: float) -> str:

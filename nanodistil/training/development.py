@@ -31,7 +31,7 @@ DEV = "dev_"  # before the names of metrics, in the log
 
 
 def check(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer, examples: Any) -> None:
-    """Raises, before training, what would else end it at the first measuring: unknown labels, a missing extra."""
+    """Raises, before training, what would else end it at the first measuring: unknown labels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come when it is measured
         task.rows(examples, tokenizer, model.config)

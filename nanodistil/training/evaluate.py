@@ -45,8 +45,7 @@ def evaluate(
 ) -> Evaluation:
     """The figures of a model, a folder or hub id, on a file.
 
-    Raises InputError for a file or labels that cannot be used, CheckpointError for a model without the task's head,
-    MissingExtraError where a metric needs the [train] extra.
+    Raises InputError for a file or labels that cannot be used, CheckpointError for a model without the task's head.
     """
     examples = task.read(file)  # before a model is loaded
     with warnings.catch_warnings():

@@ -233,8 +233,7 @@ def finetune(
     name, settings: of the task, a key of tasks.TASKS and the fields of its class. resume, force: as Run. watch: given
     the trainee and the run, it gives what is to be called with every line of the log.
 
-    Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be, and
-    MissingExtraError where a metric needs the [train] extra.
+    Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
     """
     everyone = communicator or Single()
     placed = replace(options, backend=everyone.placed(options.backend))
