@@ -57,9 +57,20 @@ def several(inputs: Any, what: str = "a text") -> Iterable[Any]:
 
     A dict and bytes could be gone through too, by their keys and their numbers, which nobody means.
     """
+    inputs = by_number(inputs)
     if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
         raise InputError(f"{what} or several are needed, not {type(inputs).__name__}")
     return inputs
+
+
+def by_number(inputs: Any) -> Any:
+    """A data set that has a length and numbered items but no iterator, as PyTorch's are, item by item.
+
+    Anything else as it is.
+    """
+    if isinstance(inputs, Iterable) or not (hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")):
+        return inputs
+    return (inputs[i] for i in range(len(inputs)))
 
 
 def answered(

@@ -22,7 +22,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForQuestionAnswering
-from nanodistil.pipelines.batching import Prepared, answered, pace_of
+from nanodistil.pipelines.batching import Prepared, answered, by_number, pace_of
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pipelines.scores import finite
@@ -240,6 +240,7 @@ def sole_input(args: tuple[Any, ...], question: Any, context: Any, data: Any, X:
         return one_by_one(inputs)
     if hasattr(inputs, "question_text"):
         return [inputs]
+    inputs = by_number(inputs)
     if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
         raise InputError(f"a question needs its context: pass question=... and context=..., not {excerpt(inputs)}")
     return list(inputs) if isinstance(inputs, list | tuple) else inputs
