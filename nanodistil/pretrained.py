@@ -203,11 +203,15 @@ class Pretrained(Readable):
 
         Raises InputError where the weights were rounded on loading, or the folder cannot be written.
         """
+        self.write(Path(save_directory), self.state_dict(), self.weights.word_embeddings.dtype.name)
+
+    def write(self, folder: Path, arrays: dict[str, Array], dtype: str) -> None:
+        """Write the folder of this model with arrays under transformers' names, of a dtype that may not be its own."""
         from nanodistil.weights.saving import save
 
         known = {name: value for name, value in self.config.extra.items() if name != "torch_dtype"}  # dtype's old name
-        extra = {**known, "architectures": [type(self).__name__], "dtype": self.weights.word_embeddings.dtype.name}
-        save(Path(save_directory), replace(self.config, extra=extra).to_json_string(), self.state_dict())
+        extra = {**known, "architectures": [type(self).__name__], "dtype": dtype}
+        save(folder, replace(self.config, extra=extra).to_json_string(), arrays)
 
     # ---- changing the shape
 

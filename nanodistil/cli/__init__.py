@@ -33,6 +33,7 @@ VERBS = {
     "finetune": "nanodistil.cli.finetune",
     "evaluate": "nanodistil.cli.evaluate",
     "plot": "nanodistil.cli.plot",
+    "export": "nanodistil.cli.export",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
     "doctor": "nanodistil.cli.doctor",

@@ -28,7 +28,7 @@ def near(name: str, cache: str | Path | None = None) -> str:
         folders = [str(other.relative_to(place.parent)) for other in place.parent.iterdir() if other.is_dir()]
     except (OSError, ValueError, RuntimeError):
         return ""
-    close = get_close_matches(place.name, [f for f in folders if not f.startswith(".")][:MOST_LISTED], n=3)
+    close = get_close_matches(place.name, [f for f in folders if f[0] != "."][:MOST_LISTED], n=3, cutoff=0.5)
     found = [os.path.join(os.path.dirname(name[: len(str(place))]), other) for other in close]
     found += get_close_matches(name, [EMBEDDED_NAME, *_cached_ids(cache)], n=2)
     listed = ", ".join(other if other.isprintable() else repr(other) for other in dict.fromkeys(found))

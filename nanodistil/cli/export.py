@@ -1,0 +1,36 @@
+"""`nanodistil export MODEL OUT`: a folder that transformers reads, of any model that nanodistil does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from nanodistil.weights.errors import InputError
+
+HELP = "write a model as transformers reads it: safetensors, config and tokenizer"
+EXAMPLES = """examples:
+  nanodistil export nanodistil-mini mini
+  nanodistil export my-lora merged --dtype bfloat16
+  nanodistil export lightning-checkpoint model
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="folder or hub id of a DistilBERT, or of a LoRA for one")
+    parser.add_argument("out", metavar="OUT", help="a new folder")
+    parser.add_argument("--dtype", default="float32", metavar="D", help="float32 (default), float16, bfloat16, float64")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the folder and say what is in it."""
+    from nanodistil.exporting import export
+    from nanodistil.weights.names import count
+
+    if not args.out:  # which Path takes for the current folder
+        raise InputError("OUT is empty: name a new folder")
+    model, has_tokenizer = export(args.model, args.out, args.dtype)
+    if not has_tokenizer:
+        print("note: the model has no tokenizer beside it; put a vocab.txt into the new folder", file=sys.stderr)
+    parameters = count({name: array.shape for name, array in model.tensors().items()})
+    print(f"{args.out}: {type(model).__name__}, {parameters:,} parameters in {args.dtype}")
+    return 0

@@ -1,0 +1,54 @@
+"""What `nanodistil export` writes is what transformers' AutoModels load, and they give our numbers."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+import transformers
+from tiny_folders import tiny_folder
+
+from nanodistil import DistilBertForMaskedLM, exporting, heads
+
+pytestmark = pytest.mark.parity
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_embedded_model(tmp_path, dtype):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exporting.export("nanodistil-mini", tmp_path, dtype)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    theirs, told = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path, dtype="auto", output_loading_info=True)
+    assert theirs.dtype == getattr(torch, dtype)
+    assert not told["missing_keys"] and not told["unexpected_keys"] and not told["mismatched_keys"]
+    batch = tokenizer(
+        ["Hello I'm a [MASK] model.", "Paris is the [MASK] of France."], padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        logits = theirs.float().eval()(**batch).logits.numpy()
+    same = DistilBertForMaskedLM.from_pretrained(tmp_path, backend="numpy")
+    ids, mask = batch["input_ids"].numpy(), batch["attention_mask"].numpy()
+    real = mask.astype(bool)
+    np.testing.assert_allclose(same(ids, mask).logits[real], logits[real], atol=1e-4)
+    if dtype == "float32":
+        embedded = DistilBertForMaskedLM.from_pretrained("nanodistil-mini", backend="numpy")
+        np.testing.assert_array_equal(same(ids, mask).logits, embedded(ids, mask).logits)
+
+
+@pytest.mark.parametrize("name", sorted(exporting.CLASSES))
+def test_every_head(tmp_path, name):
+    source = tiny_folder(tmp_path / "in", getattr(heads, name))
+    ours, _ = exporting.export(source, tmp_path / "out")
+    auto = getattr(transformers, "Auto" + name.removeprefix("DistilBert").replace("For", "ModelFor"))
+    theirs, told = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert type(theirs).__name__ == name and not told["missing_keys"] and not told["unexpected_keys"]
+    ids = np.array([[2, 5, 6, 3], [2, 7, 8, 3]])
+    ids = ids[:, None] if name.endswith("Choice") else ids
+    with torch.no_grad():
+        wanted = theirs.eval()(torch.tensor(ids))[0].numpy()
+    np.testing.assert_allclose(ours(ids, return_dict=False)[0], wanted, atol=2e-5)
