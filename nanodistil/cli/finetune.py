@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         option("--max-steps", "optimiser steps, instead of --num-train-epochs", int)
         option("--batch-size --per-device-train-batch-size", "rows in a micro-batch (default 8)", int)
         option("--gradient-accumulation-steps", "micro-batches in a step (default 1)", int)
+        option("--accumulate-across-epochs", "steps reach over into the next epoch (default: each ends with one)", bool)
         option("--gradient-checkpointing", "less memory, a third more time", bool)
         option("--group-by-length", "put rows of like length in a batch", bool)
         option("--learning-rate", "the highest (default 5e-5)", float)

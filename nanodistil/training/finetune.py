@@ -66,8 +66,9 @@ class Options:
     """The settings of a fine-tuning, named and preset as in transformers' scripts.
 
     model: folder or hub id. train, dev: files of examples. out: the run's folder. max_steps: of the optimiser, instead
-    of num_train_epochs. ignore_mismatched_sizes: give a head of another number of labels up for a new one. teacher: for
-    question answering, with the alphas and the temperature of answer_distillation.py.
+    of num_train_epochs. accumulate_across_epochs: let a step reach over into the next epoch; else each ends with a step
+    on what is left of it, as in transformers' Trainer. ignore_mismatched_sizes: give a head of another number of labels
+    up for a new one. teacher: for question answering, with the alphas and the temperature of answer_distillation.py.
     """
 
     model: str
@@ -78,6 +79,7 @@ class Options:
     max_steps: int | None = None
     batch_size: int = 8
     gradient_accumulation_steps: int = 1
+    accumulate_across_epochs: bool = False
     gradient_checkpointing: bool = False
     group_by_length: bool = False
     learning_rate: float = 5e-5
@@ -152,11 +154,17 @@ def load_teacher(options: Options, folder: Path) -> Any:
 
 def make_plan(options: Options, each: int) -> Plan:
     """Steps and learning rates, from how many micro-batches an epoch has."""
-    accumulation = options.gradient_accumulation_steps
-    batches = math.ceil(each * options.num_train_epochs)
-    if options.max_steps is not None:
-        batches = options.max_steps * accumulation
-    steps = math.ceil(batches / accumulation)
+    accumulation, across = options.gradient_accumulation_steps, options.accumulate_across_epochs
+    if across:
+        batches = math.ceil(each * options.num_train_epochs)
+        if options.max_steps is not None:
+            batches = options.max_steps * accumulation
+        steps = math.ceil(batches / accumulation)
+    else:
+        an_epoch = math.ceil(each / accumulation)
+        steps = options.max_steps or math.ceil(an_epoch * options.num_train_epochs)
+        whole, rest = divmod(steps, an_epoch)
+        batches = whole * each + rest * accumulation
     return Plan(
         batches,
         lambda step: options.learning_rate * linear(step, options.warmup_steps, steps),
@@ -166,6 +174,7 @@ def make_plan(options: Options, each: int) -> Plan:
         ("loss",) if options.teacher is None else ("loss", "loss_ce", "loss_squad"),
         options.logging_steps,
         options.save_steps,
+        each=None if across else each,
     )
 
 

@@ -16,7 +16,10 @@ How it differs from DistilBERT's train.py, on purpose:
 
 - micro-batches are counted through the whole run. Upstream counts them from 0 in each epoch, so gradients left over at
   the end of one are added to the first step of the next, which has then more of them than it is divided by. Here a step
-  may reach over into the next epoch, every micro-batch counts once, and the last step divides by what is left for it;
+  may reach over into the next epoch, every micro-batch counts once, and the last step divides by what is left for it.
+  Or, as transformers' Trainer has it and so fine-tuning, an epoch ends with a step on what is left (Plan.each). Each
+  step's loss is the mean of its micro-batches' losses, however few; so it is there for every DistilBERT, since theirs
+  take no num_items_in_batch, with which other models weigh micro-batches by their labels;
 - a loss that is not a number ends the run before the weights are touched, and no checkpoint is made of it;
 - Ctrl-C and SIGTERM save a checkpoint. The step that was being worked on is given up and done again on resuming;
 - in float16, a step whose gradients overflow is done again with a smaller loss (loss_scale.py).
@@ -65,6 +68,8 @@ class Plan:
 
     batches: micro-batches in the whole run. rate: step, from 0 -> learning rate. terms: the names of the loss's terms,
     the first is the whole. checkpoint_interval: steps; checkpoint_minutes: also when so many have gone by since.
+    each: micro-batches of an epoch, if an epoch is to end with a step on what is left of it; None: a step may reach
+    over into the next one.
     """
 
     batches: int
@@ -76,20 +81,33 @@ class Plan:
     log_interval: int = 500
     checkpoint_interval: int = 4000
     checkpoint_minutes: float = 15.0
+    each: int | None = None
+
+    @property
+    def stretch(self) -> int:
+        """The micro-batches that no step reaches out of: those of an epoch, or of the whole run."""
+        return self.each or max(1, self.batches)
 
     @property
     def steps(self) -> int:
         """Of the optimiser."""
-        return math.ceil(self.batches / self.accumulation)
+        whole, rest = divmod(self.batches, self.stretch)
+        return whole * math.ceil(self.stretch / self.accumulation) + math.ceil(rest / self.accumulation)
 
     def micro(self, step: int) -> range:
         """The micro-batches of a step, from 0, counted through the whole run.
 
-        >>> plan = Plan(batches=5, rate=lambda step: 0.1, accumulation=2)
+        >>> plan = Plan(batches=6, rate=lambda step: 0.1, accumulation=2)
         >>> [list(plan.micro(step)) for step in range(plan.steps)]
-        [[0, 1], [2, 3], [4]]
+        [[0, 1], [2, 3], [4, 5]]
+        >>> plan = Plan(batches=6, rate=lambda step: 0.1, accumulation=2, each=3)
+        >>> [list(plan.micro(step)) for step in range(plan.steps)]
+        [[0, 1], [2], [3, 4], [5]]
         """
-        return range(step * self.accumulation, min((step + 1) * self.accumulation, self.batches))
+        epoch, place = divmod(step, math.ceil(self.stretch / self.accumulation))
+        first, end = epoch * self.stretch, (epoch + 1) * self.stretch
+        start = first + place * self.accumulation
+        return range(start, min(start + self.accumulation, end, self.batches))
 
 
 class Stepped(NamedTuple):

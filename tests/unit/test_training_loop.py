@@ -13,6 +13,7 @@ from small_trainee import Line, points
 from nanodistil import backend as backends
 from nanodistil.training import loss_scale
 from nanodistil.training.checkpoint import read
+from nanodistil.training.finetune import Options, make_plan
 from nanodistil.training.loop import Epochs, Plan, Stopped, Worked, key_of, train
 from nanodistil.training.optimizer import AdamW, clipping
 from nanodistil.training.run import Run, made_with
@@ -121,6 +122,35 @@ def test_every_micro_batch_is_used_once_and_the_last_step_divides_by_what_is_lef
     assert ended == [0, 1]
     lines = [(line["step"], line["epoch"], line["loss"]) for line in log(tmp_path / "r")]
     assert lines == [(1, 0.8, 1), (2, 1.6, 1), (3, 2, 1)]
+
+
+@pytest.mark.parametrize("each", [None, 1, 2, 3, 5, 7, 12])
+@pytest.mark.parametrize("accumulation", [1, 2, 3, 5, 20])
+@pytest.mark.parametrize("batches", [1, 6, 7, 24, 25])
+def test_steps_share_out_the_micro_batches(each, accumulation, batches):
+    plan = Plan(batches, lambda s: 0.1, accumulation, each=each)
+    steps = [plan.micro(step) for step in range(plan.steps)]
+    assert [number for micro in steps for number in micro] == list(range(batches))
+    for micro in steps:
+        assert 1 <= len(micro) <= accumulation
+        if each:
+            assert micro[0] // each == micro[-1] // each  # an epoch's alone
+            assert len(micro) == accumulation or (micro.stop % each == 0 or micro.stop == batches)
+        else:
+            assert len(micro) == accumulation or micro.stop == batches
+
+
+def test_fine_tuning_ends_an_epoch_with_a_step_or_reaches_over():
+    def plan(**more):
+        options = Options(model="m", train="t", out="o", gradient_accumulation_steps=3, **more)
+        made = make_plan(options, 4)
+        return [list(made.micro(step)) for step in range(made.steps)], made.rate(made.steps) == 0.0
+
+    assert plan(num_train_epochs=2) == ([[0, 1, 2], [3], [4, 5, 6], [7]], True)
+    assert plan(num_train_epochs=2, accumulate_across_epochs=True) == ([[0, 1, 2], [3, 4, 5], [6, 7]], True)
+    assert plan(num_train_epochs=1.5) == ([[0, 1, 2], [3], [4, 5, 6]], True)
+    assert plan(max_steps=3) == ([[0, 1, 2], [3], [4, 5, 6]], True)
+    assert plan(max_steps=2, accumulate_across_epochs=True) == ([[0, 1, 2], [3, 4, 5]], True)
 
 
 def test_the_log_says_what_happened(tmp_path):
