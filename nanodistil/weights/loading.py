@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import names
+from . import names, sentence_modules
 from .errors import CheckpointError, excerpt
 from .files import ADAPTER_CONFIG, WEIGHT_FILES, contained, is_index, shards, weight_map, weights_file
 from .foreign_names import translated
@@ -90,6 +90,8 @@ def load(
         adapter = Adapter(folder, table)
         adapter.check(wanted, head)
         found |= {name: (adapter.file, stored) for name, stored in adapter.whole.items()}
+    if head == "base" and (vectors := sentence_modules.told(folder)):
+        warnings.warn(f"{folder}: {vectors}", stacklevel=3)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     drawn, dropped = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
