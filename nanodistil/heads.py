@@ -34,6 +34,7 @@ from nanodistil.outputs import (
     TokenClassifierOutput,
 )
 from nanodistil.pretrained import Options, Pretrained
+from nanodistil.signatures import spelled_out
 from nanodistil.torch_tensors import as_tensors, is_tensor
 from nanodistil.weights.errors import InputError
 
@@ -72,6 +73,7 @@ class DistilBertModel(Pretrained):
     (1, 3, 384)
     """
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -100,6 +102,7 @@ class DistilBertForMaskedLM(Pretrained):
 
     head: ClassVar[str] = "masked_lm"
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -130,6 +133,7 @@ class DistilBertForMaskedLM(Pretrained):
         output = MaskedLMOutput(loss=loss, logits=logits, **e.recorded)
         return finished(output, options, self.config, input_ids, inputs_embeds)
 
+    @spelled_out(Options, keep_masked=False)
     def probabilities(
         self, input_ids: ArrayLike, attention_mask: ArrayLike | None, positions: ArrayLike, **options: Unpack[Options]
     ) -> Array:
@@ -138,6 +142,7 @@ class DistilBertForMaskedLM(Pretrained):
         probs: Array = self.ops.fetch(self.ops.vocabulary_softmax(logits))  # (M, V)
         return probs
 
+    @spelled_out(Options, keep_masked=False)
     def most_probable(
         self,
         input_ids: ArrayLike,
@@ -181,6 +186,7 @@ class DistilBertForSequenceClassification(Pretrained):
     head: ClassVar[str] = "sequence_classification"
     activation: ClassVar[str] = "relu"  # before the classifier
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -210,6 +216,7 @@ class DistilBertForTokenClassification(Pretrained):
 
     head: ClassVar[str] = "token_classification"
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -238,6 +245,7 @@ class DistilBertForQuestionAnswering(Pretrained):
             raise InputError(f"question answering has two labels, not {config.num_labels}: pass num_labels=2")
         super()._set(config, tensors)
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -268,6 +276,7 @@ class DistilBertForMultipleChoice(Pretrained):
 
     head: ClassVar[str] = "multiple_choice"
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,

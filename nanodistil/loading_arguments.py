@@ -40,6 +40,9 @@ OF_TOKENIZERS = EVERYWHERE | {
     "config": (ANY, ""),
     "tokenizer_type": ((None, "distilbert", "bert"), "leave it out"),
 }
+COUNTED = (  # those that count
+    "torch_dtype", "device_map", "subfolder", "use_auth_token", "use_safetensors", "trust_remote_code",
+)  # fmt: skip
 
 
 class Wanted(NamedTuple):

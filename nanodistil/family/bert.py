@@ -58,6 +58,7 @@ from nanodistil.outputs import (
 )
 from nanodistil.packing import positions_of, real_tokens, rectangle
 from nanodistil.pretrained import Options, Pretrained
+from nanodistil.signatures import spelled_out
 from nanodistil.weights import bert_names
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.initial import POSITIONS, fresh
@@ -195,6 +196,7 @@ class BertModel(Bert):
     counterpart = DistilBertModel
     distilbert: DistilBertModel
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -230,6 +232,7 @@ class BertForMaskedLM(Bert):
     counterpart = DistilBertForMaskedLM
     distilbert: DistilBertForMaskedLM
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -262,6 +265,7 @@ class BertForSequenceClassification(Bert):
     counterpart = _Pooled
     distilbert: _Pooled
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -285,6 +289,7 @@ class BertForTokenClassification(Bert):
     counterpart = DistilBertForTokenClassification
     distilbert: DistilBertForTokenClassification
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,
@@ -308,6 +313,7 @@ class BertForQuestionAnswering(Bert):
     counterpart = DistilBertForQuestionAnswering
     distilbert: DistilBertForQuestionAnswering
 
+    @spelled_out(Options, keep_masked=False)
     def __call__(
         self,
         input_ids: ArrayLike | None = None,

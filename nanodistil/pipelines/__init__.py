@@ -5,14 +5,25 @@ from __future__ import annotations
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from numpy.typing import DTypeLike
 
+from nanodistil import backend as backends
+from nanodistil.devices import check_device, dtype_name
+from nanodistil.loading_arguments import COUNTED, OF_MODELS, taken
+from nanodistil.pipelines.batching import check_pace
 from nanodistil.pipelines.preset import Preset
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 if TYPE_CHECKING:
+    from nanodistil.pipelines.feature_extraction import FeatureExtractionPipeline
+    from nanodistil.pipelines.fill_mask import FillMaskPipeline
+    from nanodistil.pipelines.multiple_choice import MultipleChoicePipeline
+    from nanodistil.pipelines.question_answering import QuestionAnsweringPipeline
+    from nanodistil.pipelines.text_classification import TextClassificationPipeline
+    from nanodistil.pipelines.token_classification import TokenClassificationPipeline
+    from nanodistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
     from nanodistil.pretrained import Pretrained
     from nanodistil.tokenization import DistilBertTokenizer
 
@@ -45,10 +56,47 @@ DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
 
+Model: TypeAlias = "str | Path | Pretrained | None"
+Words: TypeAlias = "str | Path | DistilBertTokenizer | None"
+
+
+@overload
+def pipeline(
+    task: Literal["fill-mask"], model: Model = None, tokenizer: Words = None, **options: Any
+) -> FillMaskPipeline: ...
+@overload
+def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: Model = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> TextClassificationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["zero-shot-classification"], model: Model = None, tokenizer: Words = None, **options: Any
+) -> ZeroShotClassificationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["multiple-choice"], model: Model = None, tokenizer: Words = None, **options: Any
+) -> MultipleChoicePipeline: ...
+@overload
+def pipeline(
+    task: Literal["feature-extraction"], model: Model = None, tokenizer: Words = None, **options: Any
+) -> FeatureExtractionPipeline: ...
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"], model: Model = None, tokenizer: Words = None, **options: Any
+) -> TokenClassificationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["question-answering"], model: Model = None, tokenizer: Words = None, **options: Any
+) -> QuestionAnsweringPipeline: ...
+@overload
+def pipeline(task: str, model: Model = None, tokenizer: Words = None, **options: Any) -> Any: ...
 def pipeline(
     task: str,
-    model: str | Path | Pretrained | None = None,
-    tokenizer: str | Path | DistilBertTokenizer | None = None,
+    model: Model = None,
+    tokenizer: Words = None,
     *,
     backend: str | None = None,
     dtype: DTypeLike | None = None,
@@ -56,7 +104,12 @@ def pipeline(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
-    token: str | None = None,
+    token: str | bool | None = None,
+    device: Any = None,
+    framework: str | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    model_kwargs: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
     """The pipeline for `task`, a key of TASKS or ALIASES, with a model and a tokenizer by folder, hub id or instance.
@@ -64,10 +117,13 @@ def pipeline(
     model: None means the one in DEFAULTS; for "fill-mask" and "feature-extraction" the official
     distilbert/distilbert-base-uncased, or the embedded nanodistil-mini (with a warning) where the official one can
     neither be found nor fetched. tokenizer: None means the model's own. options: arguments of the task, which a call
-    may overrule: aggregation_strategy="simple", top_k=3.
-    Raises InputError for an unknown task or unusable arguments, ModelNotFoundError, CheckpointError; also where the
-    checkpoint has no head for the task: answers of a random one would look like any others. (To have them anyway, as
-    transformers gives them, load the model with from_pretrained and pass it.)
+    may overrule: aggregation_strategy="simple", top_k=3. What transformers takes besides is taken for what is so: a
+    device that is the backend's ("cpu", -1), framework "pt" or "np", batch_size and num_workers, which change nothing;
+    and model_kwargs, torch_dtype, device_map and the others of from_pretrained, see loading_arguments.py.
+    Raises InputError for an unknown task or unusable arguments, DeviceError for a device that is not where the backend
+    computes, ModelNotFoundError, CheckpointError; also where the checkpoint has no head for the task: answers of a
+    random one would look like any others. (To have them anyway, as transformers gives them, load the model with
+    from_pretrained and pass it.)
 
     >>> fill = pipeline("fill-mask", model="nanodistil-mini", backend="numpy")
     >>> [r["token_str"] for r in fill("Hello I'm a [MASK] model.", top_k=2)]
@@ -80,6 +136,13 @@ def pipeline(
     if not isinstance(task, str) or task not in TASKS:
         raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join([*TASKS, *ALIASES])}")
     module, name, head = TASKS[task]
+    check_pace(batch_size, num_workers)
+    if framework not in (None, "pt", "np"):
+        raise InputError(f"framework={excerpt(framework)}: answers are computed with NumPy and Numba; leave it out")
+    loading = {key: options.pop(key) for key in list(options) if key in OF_MODELS or key in COUNTED or key == "config"}
+    loading |= model_kwargs or {}
+    dtype = loading.pop("dtype", None) if dtype is None else dtype
+    options.pop("use_fast", None)
     source: dict[str, Any] = {
         "revision": revision,
         "cache_dir": cache_dir,
@@ -88,7 +151,10 @@ def pipeline(
     }
     if model is None:
         model = default_model(task, source)
+    loaded = None
     if isinstance(model, str | Path):
+        if device is not None:  # before anything is fetched
+            check_device(device, backends.choose(backend, dtype_name(dtype))[0])
         if tokenizer is None:
             tokenizer = model
         with warnings.catch_warnings():
@@ -96,7 +162,7 @@ def pipeline(
             if head == "DistilBertModel":
                 warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
             loaded = getattr(heads, head).from_pretrained(
-                model, backend=backend, dtype=dtype, threads=threads, **source
+                model, **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading}
             )
         if head == "DistilBertForTokenClassification" and "pre_classifier.weight" in loaded.dropped:
             raise CheckpointError(f"{model}: sorts whole texts, not words; choose a model that was trained for {task}")
@@ -106,14 +172,20 @@ def pipeline(
                 "choose a model that was trained for it"
             )
         model = loaded
-    elif backend is not None or dtype is not None or threads is not None:
-        raise InputError("backend, dtype and threads belong to the loading of a model; this one is loaded already")
+    elif backend is not None or threads is not None:
+        raise InputError("backend and threads belong to the loading of a model; this one is loaded already")
     if not isinstance(model, getattr(heads, head)):
         raise InputError(f"{task} needs a folder, a hub id or a {head}, not a {type(model).__name__}")
+    if loaded is None:
+        wanted = taken(loading, OF_MODELS, dtype)
+        wanted.check_device(model.backend)
+        model.to(dtype=wanted.dtype)
+    check_device(device, model.backend)
     if tokenizer is None:
         raise InputError("a model instance needs its tokenizer too: pass tokenizer=...")
     if isinstance(tokenizer, str | Path):
-        tokenizer = DistilBertTokenizer.from_pretrained(tokenizer, **source)
+        shared = {key: loading[key] for key in ("subfolder", "trust_remote_code", "use_auth_token") if key in loading}
+        tokenizer = DistilBertTokenizer.from_pretrained(tokenizer, **source, **shared)
     made = getattr(import_module(f"nanodistil.pipelines.{module}"), name)(model, tokenizer)
     return Preset(made, options) if options else made
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil.backend import Ints, Mask
+from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import InputError
 
 FIRST_WINDOW = 1  # inputs that are read ahead, at first
@@ -50,6 +51,16 @@ class Prepared(NamedTuple):
 
     rows: list[Ints]  # ids (T,) each, special tokens and all
     rest: Any = None  # what `finish` wants to know
+
+
+def check_pace(batch_size: Any, num_workers: Any) -> None:
+    """transformers' arguments, which change nothing here: a batch holds as many tokens as are good for speed.
+
+    No answer depends on them, there or here. Raises InputError for what they cannot be.
+    """
+    for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+        if value is not None:
+            whole_number(name, value, least)
 
 
 def several(inputs: Any, what: str = "a text") -> Iterable[Any]:

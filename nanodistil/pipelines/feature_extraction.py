@@ -18,13 +18,14 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertModel
-from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
+from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import check_length, checked_options, encoded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import one_of
-from nanodistil.weights.errors import InputError
+from nanodistil.torch_tensors import as_tensor, imported
+from nanodistil.weights.errors import InputError, excerpt
 
 POOLINGS = ("none", "mean", "cls")
 
@@ -33,7 +34,7 @@ class Settings(NamedTuple):
     """A call's arguments, checked."""
 
     options: dict[str, Any]  # the tokenizer's
-    as_arrays: bool
+    as_arrays: bool | str  # True or "np", "pt" for tensors, or False for lists
     pooling: str
     normalize: bool
 
@@ -53,18 +54,23 @@ class FeatureExtractionPipeline:
         *,
         truncation: bool | str | None = None,
         tokenize_kwargs: dict[str, Any] | None = None,
-        return_tensors: bool = False,
+        return_tensors: bool | str = False,
         pooling: str = "none",
         normalize: bool = False,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
     ) -> Any:
-        """The vectors of each text: (1, T, D), or with pooling (D,); as nested lists, or with return_tensors an array.
+        """The vectors of each text: (1, T, D), or with pooling (D,); as nested lists, or with return_tensors an array,
+        with "pt" PyTorch's tensor.
 
         inputs: a text; a list of texts, which gives a list of the above; or any other iterable, which is then
         streamed. truncation: cut a text that is too long, as the tokenizer's argument. tokenize_kwargs: more of these;
         padding asked for has its vectors too, as in transformers, but no part in pooling. pooling: "none", "mean" or
         "cls", and normalize: to the length 1, see above. Arrays have the model's dtype.
+        batch_size, num_workers: taken as transformers takes them; they change nothing, see batching.py.
         Raises InputError for a text longer than the model's positions, and for unusable arguments.
         """
+        check_pace(batch_size, num_workers)
         settings = self._settings(truncation, tokenize_kwargs, return_tensors, pooling, normalize)
         if isinstance(inputs, str):
             return next(self._extract([inputs], settings))
@@ -110,7 +116,7 @@ class FeatureExtractionPipeline:
         self,
         truncation: bool | str | None = None,
         tokenize_kwargs: dict[str, Any] | None = None,
-        return_tensors: bool = False,
+        return_tensors: bool | str | None = False,
         pooling: str = "none",
         normalize: bool = False,
     ) -> Settings:
@@ -121,7 +127,11 @@ class FeatureExtractionPipeline:
             options["truncation"] = truncation
         if one_of("pooling", pooling, POOLINGS) == "none" and normalize:
             raise InputError("normalize needs one vector a text: pass pooling='mean' or 'cls' too")
-        return Settings(options, return_tensors, pooling, normalize)
+        if return_tensors == "pt":
+            imported()
+        elif not isinstance(return_tensors, bool | None) and return_tensors != "np":
+            raise InputError(f"return_tensors={excerpt(return_tensors)}: must be True or 'np', 'pt' or False")
+        return Settings(options, return_tensors or False, pooling, normalize)
 
     def _extract(self, texts: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
         """Answers to the texts, in order; `first` is how many came before, for messages."""
@@ -150,6 +160,8 @@ class FeatureExtractionPipeline:
                 vectors = finite(
                     self.model(ids[None], real[None], keep_masked=True, return_dict=True).last_hidden_state
                 )  # (1, T, D)
+            if as_arrays == "pt":
+                return as_tensor(vectors)
             return vectors if as_arrays else vectors.tolist()
 
         return answered(texts, prepare, compute, finish, first, pace_of(self.model))

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMaskedLM
-from nanodistil.pipelines.batching import ON_CPU, Prepared, answered, batches, pace_of, padded, several
+from nanodistil.pipelines.batching import ON_CPU, Prepared, answered, batches, check_pace, pace_of, padded, several
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
 from nanodistil.pipelines.pairing import check_pair, words_of
 from nanodistil.pipelines.ranking import largest
@@ -55,7 +55,20 @@ class FillMaskPipeline:
         self.model = model
         self.tokenizer = tokenizer
 
-    def __call__(self, inputs: str | Iterable[str], **options: Any) -> Any:
+    def __call__(
+        self,
+        inputs: str | Iterable[str],
+        top_k: int | None = 5,
+        targets: str | list[str] | None = None,
+        *,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        clean_up_tokenization_spaces: bool = True,
+        whole_words: bool = False,
+        joint: bool = False,
+        beams: int = BEAMS,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+    ) -> Any:
         """The best fillings of every [MASK], best first.
 
         inputs: a text, a list of texts, or any other iterable, which is then streamed. Returns, for one text with one
@@ -67,9 +80,13 @@ class FillMaskPipeline:
         whole_words: score targets with all their pieces; "token" is then the list of these. joint: fill all [MASK]s
         together, which gives one list a text, of {"score", "token": k ids, "token_str": k strings, "sequence"}. beams:
         how many joint fillings are pursued (default 16; at least top_k).
+        batch_size, num_workers: taken as transformers takes them; they change nothing, see batching.py.
         Raises InputError for a text without [MASK] or longer than the model's positions, and for unusable arguments.
         """
-        settings = self._settings(**options)
+        check_pace(batch_size, num_workers)
+        settings = self._settings(
+            top_k, targets, clean_up_tokenization_spaces, tokenizer_kwargs, whole_words, joint, beams
+        )
         if isinstance(inputs, str):
             return next(self._fill([inputs], settings))
         if isinstance(inputs, list):

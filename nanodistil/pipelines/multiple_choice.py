@@ -15,7 +15,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForMultipleChoice
-from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
+from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of
@@ -40,14 +40,17 @@ class MultipleChoicePipeline:
         choices: Iterable[str] | None = None,
         *,
         tokenizer_kwargs: dict[str, Any] | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
     ) -> Any:
         """The choices, best first, as [{"choice", "index", "score"}]; scores sum to 1.
 
         inputs: a prompt, or {"prompt", "choices"}; a list of these, which gives a list of such lists; or any other
         iterable of them, which is then streamed. choices: of the prompts that do not bring their own.
-        tokenizer_kwargs: e.g. {"truncation": "only_first"}.
+        tokenizer_kwargs: e.g. {"truncation": "only_first"}. batch_size, num_workers: taken, and change nothing.
         Raises InputError for a prompt without choices, a pair longer than the model's positions, unusable arguments.
         """
+        check_pace(batch_size, num_workers)
         if isinstance(inputs, str | dict):
             return next(self.each([inputs], choices=choices, tokenizer_kwargs=tokenizer_kwargs))
         answers = self.each(several(inputs, "a prompt"), choices=choices, tokenizer_kwargs=tokenizer_kwargs)

@@ -31,6 +31,14 @@ class Preset:
         answers: Iterator[Any] = self.pipeline.each(inputs, first, **{**self.options, **options})
         return answers
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """For isinstance: it is what it presets."""
+        return type(self.pipeline) if "pipeline" in self.__dict__ else Preset
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Preset, (self.pipeline, self.options)
+
     def __getattr__(self, name: str) -> Any:
         if name == "pipeline":  # not set yet: while unpickling
             raise AttributeError(name)

@@ -22,7 +22,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForQuestionAnswering
-from nanodistil.pipelines.batching import Prepared, answered, by_number, pace_of
+from nanodistil.pipelines.batching import Prepared, answered, by_number, check_pace, pace_of
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pipelines.scores import finite
@@ -74,7 +74,17 @@ class QuestionAnsweringPipeline:
         context: str | list[str] | None = None,
         data: Any = None,
         X: Any = None,
-        **options: Any,
+        top_k: int | None = None,
+        doc_stride: int | None = None,
+        max_answer_len: int | None = None,
+        max_seq_len: int | None = None,
+        max_question_len: int | None = None,
+        handle_impossible_answer: bool | None = None,
+        align_to_words: bool | None = None,
+        padding: Any = None,
+        topk: int | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
     ) -> Any:
         """The best answers to every question, best first.
 
@@ -90,10 +100,21 @@ class QuestionAnsweringPipeline:
         max_question_len: cut the question to so many tokens (default: do not, as transformers with fast tokenizers,
         whatever is given). handle_impossible_answer: let "" compete, with the score that [CLS] gets. align_to_words:
         widen spans to whole words. padding: taken and without effect, since nothing attends to padding. topk: the old
-        name of top_k, with a warning.
+        name of top_k, with a warning. batch_size, num_workers: taken, and change nothing, see batching.py.
         Raises InputError for an empty question or context, a question that leaves no room, and unusable arguments.
         """
-        settings = self._settings(**options)
+        check_pace(batch_size, num_workers)
+        settings = self._settings(
+            top_k,
+            doc_stride,
+            max_answer_len,
+            max_seq_len,
+            max_question_len,
+            handle_impossible_answer,
+            align_to_words,
+            padding,
+            topk,
+        )
         inputs = sole_input(args, question, context, data, X)
         if isinstance(inputs, list):
             answers = list(self._answer(inputs, settings))

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
+from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
-from nanodistil.pipelines.tokens import checked_options, row_of
+from nanodistil.pipelines.tokens import TokenizerOptions, checked_options, row_of
+from nanodistil.signatures import spelled_out
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import InputError, excerpt
@@ -50,6 +51,7 @@ class TextClassificationPipeline:
         self.model = model
         self.tokenizer = tokenizer
 
+    @spelled_out(TokenizerOptions, refuse=False, add_special_tokens=True, padding=False, verbose=True)
     def __call__(
         self,
         inputs: str | dict[str, str] | Iterable[Any],
@@ -57,7 +59,9 @@ class TextClassificationPipeline:
         top_k: int | str | None = UNSET,
         function_to_apply: str | None = None,
         return_all_scores: bool | None = None,
-        **tokenizer_kwargs: Any,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        **tokenizer_kwargs: Unpack[TokenizerOptions],
     ) -> Any:
         """The class of each text, or its classes.
 
@@ -66,9 +70,10 @@ class TextClassificationPipeline:
         a pair it alone, a list of inputs a list of them, an iterable an iterator. top_k: that many, best first, as a
         list for each input; None: all. function_to_apply: "softmax", "sigmoid", "none", or "default", see above.
         return_all_scores: transformers' former way to ask for all classes, in the model's order.
-        tokenizer_kwargs: e.g. truncation=True, max_length=128.
+        tokenizer_kwargs: e.g. truncation=True, max_length=128. batch_size, num_workers: taken, and change nothing.
         Raises InputError for a text longer than the model's positions, and for unusable arguments.
         """
+        check_pace(batch_size, num_workers)
         settings = self._settings(top_k, function_to_apply, return_all_scores, **tokenizer_kwargs)
         if isinstance(inputs, str):
             (answer,) = self._classify([inputs], settings)

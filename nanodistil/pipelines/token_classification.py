@@ -23,7 +23,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForTokenClassification
-from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
+from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.entities import STRATEGIES, Entity, Piece, aggregate, merged
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
@@ -70,8 +70,18 @@ class TokenClassificationPipeline:
         self,
         inputs: str | Iterable[Any],
         *,
+        aggregation_strategy: str | None = None,
+        ignore_labels: Iterable[str] | None = None,
+        stride: int | None = None,
+        is_split_into_words: bool = False,
+        delimiter: str | None = None,
+        truncation: bool = False,
+        word: str = "original",
         offset_mapping: list[Any] | None = None,
-        **options: Any,
+        grouped_entities: bool | None = None,
+        ignore_subwords: bool | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
     ) -> Any:
         """The entities of every text, in its order.
 
@@ -86,10 +96,21 @@ class TokenClassificationPipeline:
         what to put between the words, " " by default; starts and ends are in the text so joined. word: "original" or
         "tokens", see above. offset_mapping: (start, end) of every token, special ones included, if the tokenizer's are
         not wanted; for a list, a list of such. grouped_entities, ignore_subwords: transformers' old names of "simple"
-        and "first", with a warning.
+        and "first", with a warning. batch_size, num_workers: taken, and change nothing, see batching.py.
         Raises InputError for a text longer than the model's positions, and for unusable arguments.
         """
-        settings = self._settings(**options)
+        check_pace(batch_size, num_workers)
+        settings = self._settings(
+            aggregation_strategy,
+            ignore_labels,
+            stride,
+            is_split_into_words,
+            delimiter,
+            truncation,
+            word,
+            grouped_entities,
+            ignore_subwords,
+        )
         if settings.delimiter is not None and isinstance(inputs, list) and not all(isinstance(w, list) for w in inputs):
             inputs = [inputs]
         if isinstance(inputs, str | list):

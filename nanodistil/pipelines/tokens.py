@@ -8,7 +8,7 @@ than a vocabulary does not give, and then fails in the model.)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -18,9 +18,20 @@ from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError, excerpt
 
-OPTIONS = (
-    "add_special_tokens", "padding", "truncation", "max_length", "pad_to_multiple_of", "padding_side", "verbose",
-)  # fmt: skip  # the tokenizer's arguments after which one text is still one row of ids
+
+class TokenizerOptions(TypedDict, total=False):
+    """The tokenizer's arguments after which one text is still one row of ids."""
+
+    add_special_tokens: bool
+    padding: bool | str
+    truncation: bool | str | None
+    max_length: int | None
+    pad_to_multiple_of: int | None
+    padding_side: str | None
+    verbose: bool
+
+
+OPTIONS = tuple(TokenizerOptions.__annotations__)
 CUTS = (True, "longest_first", "only_first", "only_second")
 
 

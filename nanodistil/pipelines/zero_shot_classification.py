@@ -21,7 +21,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered, pace_of, several
+from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.pipelines.tokens import encoded
@@ -59,6 +59,8 @@ class ZeroShotClassificationPipeline:
         hypothesis_template: str = TEMPLATE,
         multi_label: bool = False,
         multi_class: bool | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
     ) -> Any:
         """Every label's score for each text, as {"sequence", "labels", "scores"}, best first.
 
@@ -66,10 +68,11 @@ class ZeroShotClassificationPipeline:
         a list, or an iterator. candidate_labels: several, or a string with commas between. hypothesis_template: what is
         asked of a label, which stands for {}. multi_label: score each label by itself, as is done with a single one;
         else the scores sum to 1.
-        multi_class: the old name of multi_label, with a warning.
+        multi_class: the old name of multi_label, with a warning. batch_size, num_workers: taken, and change nothing.
         A text that does not fit beside the hypothesis is cut to what does.
         Raises InputError for an empty text, no labels, a template without {}, and a hypothesis that leaves no room.
         """
+        check_pace(batch_size, num_workers)
         settings = self._settings(candidate_labels, hypothesis_template, multi_label, multi_class)
         if isinstance(sequences, str):
             return next(self._classify([sequences], settings))

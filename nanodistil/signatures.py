@@ -1,0 +1,63 @@
+"""Signatures spelled out: what stands as **options in the source stands by name in help() and in an editor's hints.
+
+Several calls share a set of keyword arguments, a TypedDict. Type checkers read `**options: Unpack[Options]` as the
+arguments it stands for; help(), inspect and notebooks do not, and Python finds a misspelt one only in whatever private
+function it is handed on to. So the decorator writes the signature down, and refuses what is not in it by the name that
+was called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callable[[Call], Call]:
+    """For a method with **options: Unpack[options]. defaults: those that are not None.
+
+    refuse: False where the method itself refuses what is unknown.
+
+    >>> from typing import TypedDict, Unpack
+    >>> class Options(TypedDict, total=False):
+    ...     loud: bool
+    >>> class Horn:
+    ...     @spelled_out(Options, loud=True)
+    ...     def __call__(self, times: int, **options: Unpack[Options]) -> str:
+    ...         return times * ("HONK" if options.get("loud", True) else "honk")
+    >>> list(inspect.signature(Horn()).parameters), Horn()(2, loud=False)
+    (['times', 'loud'], 'honkhonk')
+    >>> Horn()(2, lout=False)
+    Traceback (most recent call last):
+    TypeError: Horn() got an unexpected keyword argument 'lout'
+    """
+
+    def decorated(function: Call) -> Call:
+        own = inspect.signature(function)
+        named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shared = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(name),
+                annotation=getattr(annotation, "__forward_arg__", annotation),
+            )
+            for name, annotation in options.__annotations__.items()
+        ]
+        known = {p.name for p in (*named, *shared)}
+        method = "" if function.__name__ == "__call__" else f".{function.__name__}"
+
+        @wraps(function)
+        def call(self: Any, *arguments: Any, **given: Any) -> Any:
+            for name in given if refuse else ():
+                if name not in known:
+                    raise TypeError(f"{type(self).__name__}{method}() got an unexpected keyword argument {name[:60]!r}")
+            return function(self, *arguments, **given)
+
+        call.__signature__ = own.replace(parameters=[*named, *shared])  # type: ignore[attr-defined]
+        return call  # type: ignore[return-value]
+
+    return decorated
