@@ -48,12 +48,17 @@ def run(args: argparse.Namespace) -> int:
         "handle_impossible_answer": args.impossible,
         "align_to_words": not args.no_align,
     }
+
+    def shape(found: Any) -> Any:
+        """A list wherever several may be wanted, also where there is one: it must not depend on the text."""
+        return [found] if isinstance(found, dict) and args.top_k is not None and args.top_k > 1 else found
+
     with results.Results(args, table) as out:
         ask = loading.load("question-answering", args)
         answer(
             args,
             records.chunks(args, [name for name in ("question", "context") if name not in fixed]),
-            lambda inputs, first: ask.each([one | fixed for one in inputs], first, **options),
+            lambda inputs, first: map(shape, ask.each([one | fixed for one in inputs], first, **options)),
             out,
         )
     return 0

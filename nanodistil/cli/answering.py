@@ -25,6 +25,7 @@ class Out(Protocol):
 
     done: int  # how many are there already
     resumable: bool
+    whole: bool  # and nothing can be added
 
     def give(self, record: Record, answer: Any) -> None: ...
 
@@ -33,6 +34,9 @@ def answer(args: argparse.Namespace, inputs: Iterable[Chunk], ask: Ask, out: Out
     """Give `out` the answers to the inputs that it has none of yet. Raises InputError for one that has none."""
     for _ in ask([], 0):  # options are checked before any input is read
         pass
+    if out.whole:
+        print(f"nanodistil: {args.output} is there and whole: nothing to do", file=sys.stderr)
+        return
     terminal = sys.stderr if args.output is not None or not sys.stdout.isatty() else None
     before = skipped = 0
     with Progress(terminal, out.done) as progress:

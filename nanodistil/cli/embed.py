@@ -28,18 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--normalize", action="store_true", help="vectors of length 1: a product is then a cosine")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
-    results.add_arguments(parser, files=", .npy (an array with a row an input)")
+    results.add_arguments(parser, files=", .npy or .npz (an array with a row an input)")
     loading.add_arguments(parser, default="the official distilbert-base-uncased")
 
 
 def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.answering import answer
+    from nanodistil.cli.forms import VECTORS, form_of
     from nanodistil.cli.rows import Rows
 
-    in_rows = args.output is not None and args.output.lower().endswith(".npy")
-    if in_rows and (args.json or args.jsonl):
-        raise InputError("a .npy file is no JSON: leave out --json and --jsonl, or name another file")
-    if in_rows and args.pooling == "none":
+    form = form_of(args, vectors=True).form
+    in_rows = form in VECTORS
+    if form in (*VECTORS, "csv", "tsv") and args.pooling == "none":
         raise InputError("texts have different numbers of tokens, so their vectors are no array: write .jsonl")
     options: dict[str, Any] = {
         "pooling": args.pooling,

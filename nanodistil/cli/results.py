@@ -1,9 +1,13 @@
 """Answers on their way out: a readable table, a JSON document, or a JSON line each; to standard output or into a file.
 
-Every answer is written and flushed when it is there, so a run that ends early, however it ends, leaves the answers so
-far: whole lines, in order, at most the last one cut. That is what --resume stands on. It counts the whole lines of the
-file, drops a cut one, passes over as many inputs and goes on behind. It cannot know whether inputs and options are
-those of the first run; that is the user's part. A JSON document is the exception, written at the end or not at all.
+    {"index": 0, ..., "result": ...}     an input's number, all it had (a text, an id), what nanodistil.pipeline returns
+
+Every answer is written and flushed when it is there, to FILE.partial, which becomes FILE at the end: under its own name
+a file is whole. Whatever its form, FILE.partial holds JSON lines (conversion.py), so a run that ends early, however it
+ends, leaves the answers so far: whole lines, in order, at most the last one cut. That is what --resume stands on. It
+counts the whole lines, drops a cut one, passes over as many inputs and goes on behind; a .jsonl that is whole already
+is taken up likewise, should there be more inputs by now. It cannot know whether inputs and options are those of the
+first run; that is the user's part. A table for the eye (.txt) is not resumed.
 
 A file that exists is never overwritten: hours of work end that way.
 """
@@ -16,34 +20,36 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
+from nanodistil.cli.conversion import check_cells, convert, line_of, sayable
+from nanodistil.cli.forms import form_of
 from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
+from nanodistil.weights.saving import written
 from nanodistil.weights.small_files import parsed
-
-FORMS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}  # by the name of a file
 
 
 def add_arguments(parser: argparse.ArgumentParser, files: str = "") -> None:
     """The arguments that say where answers go. files: what else the file can be."""
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON document: what nanodistil.pipeline returns")
-    form.add_argument("--jsonl", action="store_true", help="one JSON line an input, as soon as it is done")
-    parser.add_argument(
-        "--output", metavar="FILE", help=f"write there; its name may say the form: .jsonl, .json{files}"
+    form.add_argument("--json", action="store_true", help="one JSON document: a list of what --jsonl gives")
+    form.add_argument(
+        "--jsonl",
+        action="store_true",
+        help="a JSON line an input, as soon as it is done: its index, all its columns, and the result",
     )
-    parser.add_argument("--resume", action="store_true", help="go on where --output FILE ends, line for line")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help=f"write there; its name says the form: .jsonl, .json, .csv, .tsv, .parquet, .txt{files}; "
+        "the first four also with .gz, .xz, .bz2, .zst behind",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where an earlier run into --output FILE ended")
     parser.add_argument(
         "--skip-errors", action="store_true", help='give {"error": ...} for an input that cannot be answered, and go on'
     )
-
-
-def form_of(args: argparse.Namespace) -> str:
-    """What is written: "json", "jsonl" or "table"."""
-    if args.json or args.jsonl:
-        return "json" if args.json else "jsonl"
-    return FORMS.get(os.path.splitext((args.output or "").lower())[1], "table")
 
 
 class Results:
@@ -55,48 +61,70 @@ class Results:
 
     def __init__(self, args: argparse.Namespace, table: Callable[[Record, Any], str]) -> None:
         self.form, self.table, self.path = form_of(args), table, args.output
-        self.everything: list[Any] = []  # for a document
-        self.alone = args.input is None and len(args.inputs) < 2 and args.inputs != ["-"]  # then it is the document
+        self.partial = f"{self.path}.partial"
+        self.everything: list[Any] = []  # for a document on standard output
         self.file: IO[bytes] | None = None
-        self.done = self.size = 0
-        self.resumable = self.path is not None and self.form == "jsonl"
-        check_resumable(args, self.form == "jsonl")
-        if self.path is not None and os.path.exists(self.path):
-            if not args.resume or not os.path.isfile(self.path):
-                raise exists(self.path)
-            self.done, self.size = whole_lines(self.path)
-        elif self.path is not None:
+        self.given = self.done = self.size = 0
+        self.whole = False  # there is nothing to do
+        self.resumable = self.path is not None and self.form.form != "table"
+        check_resumable(args, self.form.form != "table")
+        self.found = None
+        if self.path is None:
+            return
+        self.found = next((path for path in (self.path, self.partial) if os.path.lexists(path)), None)
+        if self.found is None:
             check_writable(self.path)
+            return
+        if not args.resume or not os.path.isfile(self.found):
+            raise exists(self.found)
+        if self.found == self.path and self.form != ("jsonl", ""):
+            self.whole = True
+            return
+        self.done, self.size = whole_lines(self.found)
 
     def __enter__(self) -> Results:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         try:
-            if kind is None:
+            if kind is None and not self.whole:
                 self._finish()
         finally:
             if self.file is not None:
                 self.file.close()
 
     def give(self, record: Record, answer: Any) -> None:
-        """The next answer, or the InputError that stands for it."""
-        failed = isinstance(answer, InputError)
-        if failed:
-            answer = {"error": str(answer)}
-        if self.form == "json":
-            self.everything.append(answer)
-        elif self.form == "jsonl" or failed:
-            self._write(json.dumps(answer, ensure_ascii=escaped(self.path), default=plain))
+        """The next answer, or the InputError that stands for it. Raises InputError where the form has no room."""
+        if self.form.form == "tsv":
+            try:
+                check_cells(record.columns, answer)
+            except InputError as error:
+                raise InputError(f"{record.place}: {error}" if record.place else str(error)) from None
+        line = line_of(self.done + self.given, sayable(record.columns), answer)
+        self.given += 1
+        if self.form.form == "table":
+            failed = isinstance(answer, InputError)
+            self._write(json.dumps({"error": str(answer)}) if failed else self.table(record, answer))
+        elif self.form.form == "json" and self.path is None:
+            self.everything.append(line)
         else:
-            self._write(self.table(record, answer))
+            self._write(json.dumps(line, ensure_ascii=escaped(self.path), default=plain))
 
     def _finish(self) -> None:
-        if self.form == "json":
-            document = self.everything[0] if self.alone else self.everything
-            self._write(json.dumps(document, ensure_ascii=escaped(self.path), default=plain, indent=1))
-        elif self.path is not None and self.file is None:
-            self._open()  # no answers are a result too
+        if self.path is None:
+            if self.form.form == "json":
+                self._write(json.dumps(self.everything, ensure_ascii=escaped(None), default=plain, indent=1))
+            return
+        if self.file is None and self.found == self.path and os.path.getsize(self.path) == self.size:
+            return  # whole, and nothing came to it
+        file = self.file or self._open()  # no answers are a result too
+        file.flush()
+        if self.form in (("jsonl", ""), ("table", "")):
+            os.fsync(file.fileno())
+            os.replace(self.partial, self.path)
+            return
+        written(Path(self.path), lambda path: convert(self.partial, path, self.form))
+        os.unlink(self.partial)
 
     def _write(self, text: str) -> None:
         if self.path is None:
@@ -107,7 +135,9 @@ class Results:
         file.flush()
 
     def _open(self) -> IO[bytes]:
-        self.file = opened(self.path)
+        if self.found is not None and self.found != self.partial:
+            os.replace(self.found, self.partial)
+        self.file = opened(self.partial)
         self.file.truncate(self.size)
         self.file.seek(self.size)
         return self.file
@@ -118,7 +148,7 @@ def check_resumable(args: argparse.Namespace, by_line: bool) -> None:
     if args.resume and args.output is None:
         raise InputError("--resume goes on with a file: name it with --output")
     if args.resume and not by_line:
-        raise InputError("--resume goes on line by line: add --jsonl")
+        raise InputError("--resume goes on record by record, and a table for the eye has none: write .jsonl or .csv")
     files = (args.input, args.output)
     if None not in files and all(map(os.path.exists, files)) and os.path.samefile(*files):
         raise InputError(f"{args.output} is the input; write to another file")

@@ -1,9 +1,9 @@
-"""Vectors on their way into a .npy file: a row an input, in constant memory, under another name until it is whole.
+"""Vectors on their way into a .npy file, or as `vectors` into a .npz: a row an input, in constant memory.
 
 NumPy's header says how many rows there are, which is known at the end only; so a header that says none is written
 first, and its successor over it, which NumPy keeps of the same length whatever the number. Until then the file is
 FILE.partial: FILE is whole or not there. --resume counts the whole rows of FILE.partial, drops a cut one and goes on; a
-FILE that is whole already is taken up likewise, should there be more inputs by now.
+.npy that is whole already is taken up likewise, should there be more inputs by now.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import zipfile
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from nanodistil.cli.forms import form_of
 from nanodistil.cli.results import check_resumable, check_writable, exists, opened
 from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
+from nanodistil.weights.saving import written
 
 
 class Rows:
@@ -36,12 +40,17 @@ class Rows:
             raise InputError("--skip-errors needs a form with room for an error: write .jsonl")
         self.count = self.done = 0
         self.file: IO[bytes] | None = None  # opened by the first row: a run that fails before it leaves all as it was
-        self.found = next((path for path in (self.path, self.partial) if os.path.exists(path)), None)
+        self.zipped = form_of(args, vectors=True).form == "npz"
+        self.whole = False  # there is nothing to do
+        self.found = next((path for path in (self.path, self.partial) if os.path.lexists(path)), None)
         if self.found is None:
             check_writable(self.path)
             return
         if not args.resume:
             raise exists(self.found)
+        if self.zipped and self.found == self.path:
+            self.whole = True
+            return
         try:
             self.count = self.done = self._rows_in(self.found)
         except OSError as error:
@@ -60,8 +69,17 @@ class Rows:
                 self._write_header(self.file, self.count)
                 self.file.flush()
                 os.fsync(self.file.fileno())
-        if kind is None:
+        if kind is not None:
+            return
+        if self.zipped:
+            written(Path(self.path), self._zip)
+            os.unlink(self.partial)
+        else:
             os.replace(self.partial, self.path)
+
+    def _zip(self, path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as file:
+            file.write(self.partial, "vectors.npy")
 
     def give(self, record: Record, answer: Any) -> None:
         """The next row (D,)."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nanodistil.cli import records, results
+from nanodistil.reading.records import Fields, Record
+from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
     from nanodistil.tokenization import Encoding
@@ -15,43 +19,65 @@ if TYPE_CHECKING:
 MOST = 12  # changes of one step that are shown
 
 HELP = "show the pieces of a text, their ids and where each comes from"
+EXAMPLES = """examples:
+  nanodistil tokenize "Hello I'm a [MASK] model."
+  nanodistil tokenize --explain "naïve 日本 ☃"
+  nanodistil tokenize --input reviews.csv --column review --output tokens.jsonl
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="+", help="texts to cut up; - reads one a line from standard input")
+    records.add_arguments(parser, {"text": "a text to cut up", "text_pair": "a second text that belongs to it"})
     parser.add_argument("--pair", metavar="TEXT", help="a second text for each of them")
     parser.add_argument("--model", metavar="M", help="folder, hub id or nanodistil-mini (default: the official model)")
-    parser.add_argument("--json", action="store_true", help="one JSON line a text")
     parser.add_argument("--explain", action="store_true", help="say what was normalized, and why words were cut so")
+    results.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.results import escaped
-    from nanodistil.reading.lines import texts
-    from nanodistil.tokenization import DistilBertTokenizer
-    from nanodistil.tokenization.explain import explain
-    from nanodistil.weights.hub import resolve_default
+    from nanodistil.cli.answering import answer
 
-    model = args.model
-    if model is None:
-        model, note = resolve_default(need="tokenizer")
-        if note:
-            print(f"nanodistil: {note}", file=sys.stderr)
-    tokenizer = DistilBertTokenizer.from_pretrained(model)
-    for number, text in enumerate(texts(args.text)):
-        encoding = tokenizer(text, args.pair)[0]
-        if args.json:
-            fields = {"tokens": encoding.tokens, "ids": encoding.ids, "offsets": encoding.offsets}
-            if args.explain:
-                fields |= asdict(explain(tokenizer, text))
-                if args.pair:
-                    fields["pair"] = asdict(explain(tokenizer, args.pair))
-            print(json.dumps({"text": text, **fields}, ensure_ascii=escaped(None)))
-        else:
-            print("\n" * bool(number) + table(encoding, text, args.pair))
-            for explained in (text, args.pair) if args.explain else ():
-                if explained:
-                    print("\n" + told(explain(tokenizer, explained), explained))
+    fixed = {} if args.pair is None else {"text_pair": args.pair}
+    shown = 0
+
+    def one(fields: Fields, name: str) -> dict[str, Any]:
+        text, pair = fields["text"], (fields | fixed).get("text_pair")
+        for given in (text, pair):
+            if not isinstance(given, str | None):
+                raise InputError(f"{name} is not a string but {type(given).__name__}")
+        encoding = tokenizer(text, pair)[0]
+        found = {"tokens": encoding.tokens, "ids": encoding.ids, "offsets": encoding.offsets}
+        if args.explain:
+            found |= asdict(explain(tokenizer, text))
+            if pair:
+                found["pair"] = asdict(explain(tokenizer, pair))
+        return found
+
+    def each(inputs: list[Fields], first: int) -> Iterator[dict[str, Any]]:
+        for number, fields in enumerate(inputs, start=first + 1):
+            yield one(fields, f"input {number}")
+
+    def for_people(record: Record, _: Any) -> str:
+        nonlocal shown
+        text, pair = record.fields["text"], (record.fields | fixed).get("text_pair")
+        parts = [table(tokenizer(text, pair)[0], text, pair)]
+        if args.explain:
+            parts += [told(explain(tokenizer, explained), explained) for explained in (text, pair) if explained]
+        shown += 1
+        return "\n" * (shown > 1) + "\n\n".join(parts)
+
+    with results.Results(args, for_people) as out:
+        from nanodistil.tokenization import DistilBertTokenizer
+        from nanodistil.tokenization.explain import explain
+        from nanodistil.weights.hub import resolve_default
+
+        model = args.model
+        if model is None:
+            model, note = resolve_default(need="tokenizer")
+            if note:
+                print(f"nanodistil: {note}", file=sys.stderr)
+        tokenizer = DistilBertTokenizer.from_pretrained(model)
+        answer(args, records.chunks(args, ["text"], [] if fixed else ["text_pair"]), each, out)
     return 0
 
 

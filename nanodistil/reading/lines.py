@@ -162,17 +162,3 @@ def lines_of(file: str) -> Iterator[Lines]:
         with opener(ending)(raw, "rb") as unpacked:
             read: Callable[[int], bytes] = getattr(unpacked, "read1", unpacked.read)
             yield Lines(file, raw.fileno(), read, packed=True)
-
-
-def texts(arguments: list[str]) -> Iterator[str]:
-    """The texts named on the command line, in order; "-" stands for the lines of standard input.
-
-    Raises InputError where standard input is closed or not UTF-8.
-    """
-    for argument in arguments:
-        if argument != "-":
-            yield argument
-            continue
-        with lines_of("-") as lines:
-            for line in lines:
-                yield lines.text(line)

@@ -26,17 +26,22 @@ def test_a_table(capsys):
     assert lines[1].split()[1] == "new" and lines[1].endswith("hello i'm a new model.")
 
 
-def test_json_is_what_the_pipeline_returns(capsys):
+def results(out):
+    found = json.loads(out)
+    return [one["result"] for one in found]
+
+
+def test_json_is_a_list_of_what_the_pipeline_returns(capsys):
     code, out, _ = call(capsys, "fill-mask", TEXT, *MINI, "--json", "--top-k", "2")
-    assert code == 0 and [f["token_str"] for f in json.loads(out)] == ["new", "good"]
+    assert code == 0 and [f["token_str"] for f in results(out)[0]] == ["new", "good"]
     code, out, _ = call(capsys, "fill-mask", TEXT, "[MASK] [MASK]", *MINI, "--json")
-    one, two = json.loads(out)
+    one, two = results(out)
     assert len(one) == 5 and len(two) == 2 and len(two[0]) == 5
 
 
 def test_jsonl_is_a_line_a_text(capsys):
     code, out, _ = call(capsys, "fill-mask", TEXT, "A [MASK].", *MINI, "--jsonl", "--top-k", "1")
-    assert code == 0 and [len(json.loads(line)) for line in out.splitlines()] == [1, 1]
+    assert code == 0 and [len(json.loads(line)["result"]) for line in out.splitlines()] == [1, 1]
 
 
 def test_raw_targets_and_truth(capsys):
@@ -100,7 +105,7 @@ def test_lines_are_answered_as_they_come():
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         for _ in range(2):
             process.stdin.write("A [MASK].\n")
-            assert len(json.loads(process.stdout.readline())) == 1
+            assert len(json.loads(process.stdout.readline())["result"]) == 1
         process.stdin.close()
         assert process.wait(60) == 0
 
@@ -129,7 +134,7 @@ def test_output_that_cannot_be_written():
 def test_not_utf8():
     result = subprocess.run(
         [sys.executable, "-m", "nanodistil", "fill-mask", "-", *MINI],
-        input=b"\xff\xfe",
+        input=b"a\xff\xfe",
         capture_output=True,
         timeout=60,
     )

@@ -72,7 +72,7 @@ def test_inputs_stand_wherever_they_are_put():
     assert parsed(["fill-mask", "-", "--top-k", "1"]).inputs == ["-"]
     assert parsed(["zero-shot", "--labels", "a", "b", "--", "--text"]).inputs == ["--text"]
     assert parsed(["zero-shot", "T", "--labels", "a", "b"]).labels == ["a", "b"]
-    assert parsed(["tokenize", "A", "--json", "B"]).text == ["A", "B"]
+    assert parsed(["tokenize", "A", "--json", "B"]).inputs == ["A", "B"]
     assert parsed(["binarize", "A", "--out", "x", "B"]).files == ["A", "B"]
 
 

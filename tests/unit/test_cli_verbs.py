@@ -1,5 +1,6 @@
 """Each verb on a tiny model: it prints what its pipeline returns; a run that ended early goes on where it ended."""
 
+import csv
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -72,7 +74,13 @@ def file(tmp_path):
 
 
 def parsed(out):
-    return [json.loads(line) for line in out.splitlines()]
+    """The results of JSON lines."""
+    return [one.get("result", one) for one in map(json.loads, out.splitlines())]
+
+
+def document(out):
+    """The results of a JSON document."""
+    return [one["result"] for one in json.loads(out)]
 
 
 def close(found, expected):
@@ -91,7 +99,7 @@ def test_classify(call, pipe, file, tmp_path):
     _, out, _ = call("classify", "--input", texts, "--jsonl")
     assert close(parsed(out), pipe("classify")(TEXTS))
     _, out, _ = call("classify", "--input", texts, "--json", "--top-k", "all", "--function-to-apply", "sigmoid")
-    assert close(json.loads(out), pipe("classify")(TEXTS, top_k=None, function_to_apply="sigmoid"))
+    assert close(document(out), pipe("classify")(TEXTS, top_k=None, function_to_apply="sigmoid"))
     rows = file("x.csv", "id,title,body", "1,good,film", "2,bad,the film")
     pairs = [{"text": "good", "text_pair": "film"}, {"text": "bad", "text_pair": "the film"}]
     _, out, _ = call("classify", "--input", rows, "--column", "title", "--column", "text_pair=body", "--jsonl")
@@ -115,9 +123,9 @@ def test_ner(call, pipe, file):
     assert close(parsed(out), pipe("ner")(TEXTS))
     long = "good film the film was bad . " * 10
     _, out, _ = call("ner", long, "--aggregation-strategy", "simple", "--stride", "4", "--raw", "--json")
-    assert close(json.loads(out), pipe("ner")(long, aggregation_strategy="simple", stride=4, word="tokens"))
+    assert close(document(out), [pipe("ner")(long, aggregation_strategy="simple", stride=4, word="tokens")])
     _, out, _ = call("ner", long, "--truncate", "--json")
-    assert close(json.loads(out), pipe("ner")(long, truncation=True))
+    assert close(document(out), [pipe("ner")(long, truncation=True)])
     words = file("x.jsonl", {"text": ["good", "film"]}, {"text": "the film"})
     _, out, _ = call("ner", "--input", words, "--words", "--jsonl")
     assert close(parsed(out), pipe("ner")([["good", "film"], ["the", "film"]], is_split_into_words=True))
@@ -128,15 +136,15 @@ def test_answer(call, pipe, file):
     code, out, err = call("answer", question, "--context", "the film was good .")
     assert (code, err) == (0, "") and out.startswith(question + "\n  ") and len(out.splitlines()) == 2
     _, out, _ = call("answer", "--question", question, "--context", context, "--json")
-    assert close(json.loads(out), pipe("answer")(question=question, context=context))
+    assert close(document(out), [pipe("answer")(question=question, context=context)])
     _, again, _ = call("answer", "--question", question, context, "--json")
-    assert again == out
+    assert close(document(again), document(out))
     options = ["--max-seq-len", "20", "--doc-stride", "4", "--max-answer-len", "3", "--no-align", "--impossible"]
     rows = [{"question": question, "context": context, "id": 1}, {"question": "who ?", "context": "a b c"}]
     _, out, _ = call("answer", "--input", file("x.jsonl", *rows), *options, "--top-k", "3", "--jsonl")
     options = {"max_seq_len": 20, "doc_stride": 4, "max_answer_len": 3, "align_to_words": False}
     expected = pipe("answer").each(rows, **options, handle_impossible_answer=True, top_k=3)
-    assert close(parsed(out), list(expected))
+    assert close(parsed(out), [one if isinstance(one, list) else [one] for one in expected])
     table = file("x.csv", "title,q,body", "a,who ?,a b c")
     _, out, _ = call("answer", "--input", table, "--column", "question=q", "--column", "context=body", "--jsonl")
     assert close(parsed(out), [pipe("answer")(rows[1])])
@@ -155,7 +163,7 @@ def test_zero_shot(call, pipe, file):
     options = ["--template", "what {} is this ?", "--multi-label"]
     _, out, _ = call("zero-shot", *options, "--json", "--labels", "a", "b", "--", "c")
     assert close(
-        json.loads(out), pipe("zero-shot")("c", "a,b", hypothesis_template="what {} is this ?", multi_label=True)
+        document(out), [pipe("zero-shot")("c", "a,b", hypothesis_template="what {} is this ?", multi_label=True)]
     )
 
 
@@ -195,16 +203,16 @@ def test_fill_mask(call, pipe, file):
     _, out, _ = call("fill-mask", "--input", file("x.jsonl", *({"t": t} for t in texts)), "--column", "t", "--jsonl")
     assert close(parsed(out), pipe("fill-mask")(texts))
     _, out, _ = call("fill-mask", "a [MASK] [MASK] .", "--joint", "--beams", "3", "--top-k", "2", "--json")
-    assert close(json.loads(out), pipe("fill-mask")("a [MASK] [MASK] .", joint=True, beams=3, top_k=2))
+    assert close(document(out), [pipe("fill-mask")("a [MASK] [MASK] .", joint=True, beams=3, top_k=2)])
     _, out, err = call("fill-mask", "a [MASK] [MASK] .", "--joint", "--top-k", "2", "--truth")
     assert len(out.splitlines()) == 3 and "largest difference of 2 scores" in err
     whole = ["--whole-words", "--targets", "films", "bad"]
     _, out, _ = call("fill-mask", "a [MASK] .", *whole, "--json")
-    assert close(json.loads(out), pipe("fill-mask")("a [MASK] .", whole_words=True, targets=["films", "bad"]))
+    assert close(document(out), [pipe("fill-mask")("a [MASK] .", whole_words=True, targets=["films", "bad"])])
     _, out, _ = call("fill-mask", "a [MASK] .", *whole)
     assert " films " in out and len(out.splitlines()) == 3
     code, out, err = call("fill-mask", "a " * 20 + "[MASK] " + "b " * 20, "--truncate", "--top-k", "1", "--json")
-    assert (code, err) == (0, "") and len(json.loads(out)) == 1
+    assert (code, err) == (0, "") and len(document(out)[0]) == 1
 
 
 @pytest.mark.parametrize("verb", HEADS)
@@ -254,7 +262,7 @@ def test_a_run_that_is_ended_goes_on(folders, file, tmp_path, verb, how):
     texts = [" ".join(TEXTS[i % 5 : i % 7]) for i in range(400)]
     source = file("x.txt", *texts)
     out = tmp_path / ("x.npy" if verb == "embed" else "x.jsonl")
-    grows = tmp_path / "x.npy.partial" if verb == "embed" else out
+    grows = tmp_path / f"{out.name}.partial"
     command = [sys.executable, "-m", "nanodistil", verb, "--model", folders[verb], "--backend", "numpy"]
     command += ["--output", str(out), "--resume"]
     with subprocess.Popen([*command, "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -307,4 +315,51 @@ def test_memory_does_not_grow_with_the_input(folders, file):
 
 
 def test_every_verb_that_answers_is_here():
-    assert set(HEADS) == {verb for verb, home in VERBS.items() if hasattr(import_module(home), "records")}
+    assert {*HEADS, "tokenize"} == {verb for verb, home in VERBS.items() if hasattr(import_module(home), "records")}
+
+
+def test_tokenize_answers_as_the_others(capsys, file, folders, tmp_path):
+    """Records in, a row each out; its table is for people."""
+    model = ["--model", folders["fill-mask"]]
+    rows = file("x.csv", "id,body,more", "7,good film,the", "8,,a b")
+    columns = ["--column", "body", "--column", "text_pair=more", "--input", str(rows)]
+    assert main(["tokenize", *model, *columns, "--jsonl"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["id"] == "7" and first["result"]["tokens"] == ["[CLS]", "good", "film", "[SEP]", "the", "[SEP]"]
+    assert second["index"] == 1 and second["result"]["tokens"] == ["[CLS]", "[SEP]", "a", "b", "[SEP]"]
+    assert main(["tokenize", *model, *columns, "--output", str(tmp_path / "x.csv.gz")]) == 0
+    assert main(["tokenize", *model, "a", "b", "--explain"]) == 0
+    assert capsys.readouterr().out.count("piece") == 2
+    bad = file("y.jsonl", {"text": 3})
+    assert main(["tokenize", *model, "--input", str(bad)]) == 2
+    assert capsys.readouterr().err == f"nanodistil: line 1 of {bad}: input 1 is not a string but int\n"
+
+
+@pytest.mark.parametrize("verb", [*HEADS, "tokenize"])
+def test_every_verb_writes_every_form_with_what_came_in(call, file, capsys, folders, tmp_path, verb):
+    """The number of the input, its text and whatever else it had, in each form that its name can say."""
+    columns = {"answer": ["question", "context"], "choose": ["prompt", "choices"]}.get(verb, ["text"])
+    rows = [{name: ["a", "b"] if name == "choices" else f"a b [MASK] {i}" for name in columns} for i in range(3)]
+    source = file("in.json", json.dumps([{"id": f"n{i}", **row} for i, row in enumerate(rows)]))
+    options = ["--labels", "a", "b"] if verb == "zero-shot" else []
+    argv = [verb, "--model", folders[verb if verb in HEADS else "classify"], "--input", str(source), *options]
+    names = ["x.jsonl", "x.json", "x.csv", "x.tsv", "x.csv.gz", "x.txt"]
+    for name in [*names, "x.parquet"] if find_spec("pyarrow") else names:
+        assert main([*argv, "--output", str(tmp_path / name)]) == 0, name
+    for lines in (parse_lines(tmp_path / "x.jsonl"), json.loads((tmp_path / "x.json").read_text())):
+        assert [(one["index"], one["id"], one[columns[0]]) for one in lines] == [
+            (i, f"n{i}", row[columns[0]]) for i, row in enumerate(rows)
+        ]
+        assert all("result" in one for one in lines)
+    for name, mark in (("x.csv", ","), ("x.tsv", "\t")):
+        with (tmp_path / name).open(newline="") as table:
+            found = list(csv.DictReader(table, delimiter=mark))
+        assert [one["id"] for one in found] == ["n0", "n1", "n2"] and found[2]["index"] == "2", name
+    assert main([*argv, "--output", str(tmp_path / "x.npz")]) == (0 if verb == "embed" else 2)
+    for name in ("y", "y.xls", "x.csv"):
+        assert main([*argv, "--output", str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"nanodistil: {tmp_path / name}")
+
+
+def parse_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -65,6 +65,6 @@ def test_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for expected in ("U+200B -> nothing", "É -> E", "no beginning of '☃'", "101 characters long", "in the vocabulary"):
         assert expected in out
     assert main(["tokenize", "--model", "nanodistil-mini", "--explain", "--json", "É ☃"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    (found,) = (one["result"] for one in json.loads(capsys.readouterr().out))
     assert found["steps"][0] == {"name": "accents", "changes": [["É", "E"]], "text": "E ☃"}
     assert found["words"][1]["why"].startswith("no beginning") and found["tokens"][2] == "[UNK]"
