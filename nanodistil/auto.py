@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nanodistil.loading_arguments import OF_MODELS, OF_TOKENIZERS, taken
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.small_files import FOR_CONFIG, FOR_TOKENS, read_json
+
+if TYPE_CHECKING:
+    from nanodistil.tokenization import DistilBertTokenizer
 
 FAMILIES = {  # model_type -> the module of its config, of its models, and what its classes' names begin with
     "distilbert": ("nanodistil.config", "nanodistil.heads", "DistilBert"),
@@ -94,7 +97,7 @@ class AutoTokenizer(_Auto):
     """
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **arguments: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **arguments: Any) -> DistilBertTokenizer:
         """A DistilBertTokenizer; arguments as its from_pretrained takes them. A BERT's gives "token_type_ids" too.
 
         Raises ModelNotFoundError, CheckpointError (also for another family), InputError.

@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar, overload
 
 from nanodistil.tokenization.arguments import TENSORS, number, one_of
 from nanodistil.tokenization.encoding import Encoding
 from nanodistil.torch_tensors import as_tensor, is_tensor
 from nanodistil.weights.errors import InputError, excerpt
+
+V = TypeVar("V")
+Numbers: TypeAlias = Literal["input_ids", "attention_mask", "token_type_ids", "special_tokens_mask", "labels"]
 
 
 class CharSpan(NamedTuple):
@@ -35,14 +38,19 @@ class TokenSpan(NamedTuple):
     end: int
 
 
-class BatchEncoding(UserDict[str, Any]):
+class BatchEncoding(UserDict[str, Any], Generic[V]):
     """The values a model asks for, and the encodings they were made of (None: made of lists that somebody gave).
+
+    For type checkers V is what stands under "input_ids" and the like: list[int], list[list[int]] or an array.
 
     >>> from nanodistil.tokenization import DistilBertTokenizer
     >>> batch = DistilBertTokenizer.from_pretrained("nanodistil-mini")(["Hi there", "Unaffable!"])
     >>> batch.tokens(1), batch.word_ids(1), batch.char_to_token(0, 3), batch.word_to_chars(1, 0)
     (['[CLS]', 'una', '##ffa', '##ble', '!', '[SEP]'], [None, 0, 0, 0, 1, None], 2, CharSpan(start=0, end=9))
     """
+
+    input_ids: V
+    attention_mask: V
 
     def __init__(
         self,
@@ -62,7 +70,7 @@ class BatchEncoding(UserDict[str, Any]):
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @classmethod
-    def made_when_asked_for(cls, values: dict[str, Any], encoding: Callable[[int], Encoding], n: int) -> BatchEncoding:
+    def made_when_asked_for(cls, values: dict[str, Any], encoding: Callable[[int], Encoding], n: int) -> Self:
         """`values`: a partial() without arguments stands for what it returns. `encoding`: of row i out of n."""
         batch = cls.__new__(cls)
         batch._values, batch._encodings, batch._encoding, batch._n = values, None, encoding, n
@@ -78,6 +86,14 @@ class BatchEncoding(UserDict[str, Any]):
             self[key]
         return self._values
 
+    @overload
+    def __getitem__(self, key: Numbers) -> V: ...
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: int) -> Encoding: ...
+    @overload
+    def __getitem__(self, key: slice) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
         """The values under a name, the Encoding of a row, or the Encodings of a slice of rows."""
         if not isinstance(key, str):
@@ -120,14 +136,16 @@ class BatchEncoding(UserDict[str, Any]):
             f"no {excerpt(name)} in this BatchEncoding, only {', '.join(self.__dict__.get('_values', ()))}"
         )
 
-    def __copy__(self) -> BatchEncoding:
-        other = BatchEncoding(self._values, n_sequences=self._n_sequences)
+    def __copy__(self) -> BatchEncoding[V]:
+        other: BatchEncoding[V] = BatchEncoding(self._values, n_sequences=self._n_sequences)
         other._encodings, other._encoding, other._n = self._encodings, self._encoding, self._n
         return other
 
     copy = __copy__
 
-    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> Self:
+    def convert_to_tensors(
+        self, tensor_type: str | None = None, prepend_batch_axis: bool = False
+    ) -> BatchEncoding[Any]:
         """Turn every value into an array or a tensor; tensor_type "np", "pt" for PyTorch's, or None for none of it.
 
         Raises InputError where rows differ in length, which makes no array, MissingExtraError without PyTorch.

@@ -49,7 +49,7 @@ def encoded(
     return_length: bool = False,
     verbose: bool = True,
     split_special_tokens: bool = False,
-) -> BatchEncoding:
+) -> BatchEncoding[Any]:
     """The rows of `pairs`; `single`: a text on its own, whose lists come without an outer one.
 
     The arguments are those of DistilBertTokenizer.__call__. Raises InputError for those that cannot be.

@@ -121,7 +121,7 @@ def prepare_for_model(
     return_length: bool = False,
     verbose: bool = True,
     prepend_batch_axis: bool = False,
-) -> BatchEncoding:
+) -> BatchEncoding[Any]:
     """Ids without special tokens, as a model takes them; arguments as for a call.
 
     return_offsets_mapping is there for the reference's sake: ids have no offsets. With return_overflowing_tokens the

@@ -17,12 +17,12 @@ import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 from nanodistil.loading_arguments import OF_TOKENIZERS, taken
 from nanodistil.tokenization import adding, converting, decoding, ready_ids, saving
 from nanodistil.tokenization.added_tokens import AddedToken
-from nanodistil.tokenization.arguments import one_of, yes_or_no
+from nanodistil.tokenization.arguments import All, Rest, one_of, yes_or_no
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.calling import SIDES, encoded
 from nanodistil.tokenization.construction import files_of, refuse_others
@@ -34,6 +34,12 @@ from nanodistil.tokenization.tokenizer_json import Backend, read_tokenizer_json
 from nanodistil.tokenization.vocabulary import backend_of, warn_if_cased
 from nanodistil.tokenization.wordpiece import Normalizer
 from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Several: TypeAlias = "list[Any] | tuple[Any, ...]"
 
 logger = logging.getLogger("nanodistil.tokenization")
 
@@ -177,6 +183,22 @@ class DistilBertTokenizer:
 
     # ---- texts to ids
 
+    @overload
+    def __call__(
+        self, text: str, text_pair: str | None = None, *, return_tensors: None = None, **rest: Unpack[Rest]
+    ) -> BatchEncoding[list[int]]: ...
+    @overload
+    def __call__(
+        self, text: Several, text_pair: Several | None = None, *, return_tensors: None = None, **rest: Unpack[Rest]
+    ) -> BatchEncoding[list[list[int]]]: ...
+    @overload
+    def __call__(
+        self, text: Any = None, text_pair: Any = None, *, return_tensors: Literal["np"], **rest: Unpack[All]
+    ) -> BatchEncoding[NDArray[np.int64]]: ...
+    @overload
+    def __call__(
+        self, text: Any = None, text_pair: Any = None, *, return_tensors: str | None = None, **rest: Unpack[All]
+    ) -> BatchEncoding[Any]: ...
     def __call__(
         self,
         text: Any = None,
@@ -200,7 +222,7 @@ class DistilBertTokenizer:
         return_length: bool = False,
         verbose: bool = True,
         split_special_tokens: bool | None = None,
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """Encode a text, a pair, a list of texts, or a list of pairs; with is_split_into_words each given as words.
 
         padding: False, True or "longest", "max_length". truncation: None, True or "longest_first", "only_first",
@@ -245,7 +267,7 @@ class DistilBertTokenizer:
 
     def encode_plus(
         self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """The same for one text or pair, which may also come as one argument with two texts in it."""
         words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
         arguments["add_special_tokens"] = add_special_tokens
@@ -254,7 +276,7 @@ class DistilBertTokenizer:
 
     def batch_encode_plus(
         self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, **arguments: Any
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """The same for a list of texts or pairs. Special tokens are split only where this call says so."""
         words = yes_or_no("is_split_into_words", arguments.get("is_split_into_words", False))
         arguments["add_special_tokens"] = add_special_tokens
