@@ -103,3 +103,11 @@ def test_the_verb(tmp_path, capsys):
     assert cli.main(["export", source, str(tmp_path / "out"), "--dtype", "bfloat16"]) == 0
     said = capsys.readouterr()
     assert "out: DistilBertForMaskedLM, 7,193 parameters in bfloat16\n" in said.out and "no tokenizer" in said.err
+
+
+def test_onnx_needs_its_extra(tmp_path, monkeypatch, capsys):
+    """Said before anything is written."""
+    source = tiny_folder(tmp_path / "in", heads.DistilBertForMaskedLM)
+    monkeypatch.setattr("nanodistil.cli.export.find_spec", lambda name: None)
+    assert cli.main(["export", source, str(tmp_path / "out"), "--onnx"]) == 2
+    assert 'pip install "nanodistil[onnx]"' in capsys.readouterr().err and not (tmp_path / "out").exists()
