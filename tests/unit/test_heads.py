@@ -444,3 +444,43 @@ def test_activations_keep_the_dtype_and_never_overflow(name, dtype):
     learned = [np.full([1] * bool(shape), 0.5, dtype) for shape in LEARNED.get(name, {}).values()]
     y = activations.ACTIVATIONS[name](x, *learned)
     assert y.dtype == dtype and np.isfinite(y).all()
+
+
+# ---- what a checkpoint is loaded into, as users of transformers do it
+
+
+def test_an_untied_model_comes_back_whole(tmp_path):
+    config = replace(TINY, tie_word_embeddings=False)
+    for kind in HEADS:
+        model = getattr(nanodistil, kind)(config, backend="numpy", seed=3)
+        model.save_pretrained(tmp_path / kind)
+        again = type(model).from_pretrained(tmp_path / kind, backend="numpy")
+        assert again.initialised == again.dropped == [] and not again.config.tie_word_embeddings
+        weights = again.state_dict()
+        assert list(weights) == list(model.state_dict())
+        for name, array in model.state_dict().items():
+            np.testing.assert_array_equal(weights[name], array, err_msg=name)
+    assert "vocab_projector.weight" in nanodistil.DistilBertForMaskedLM(config, backend="numpy").state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:.*newly initialised")
+def test_other_labels_and_another_vocabulary_where_that_is_asked_for(tmp_path):
+    kind = nanodistil.DistilBertForSequenceClassification
+    model = kind(replace(TINY, id2label={0: "a", 1: "b", 2: "c"}), backend="numpy", seed=3)
+    model.save_pretrained(tmp_path)
+    for cls, other in ((kind, {"num_labels": 42}), (nanodistil.DistilBertModel, {"vocab_size": 10})):
+        with pytest.raises(CheckpointError, match="misfit"):
+            cls.from_pretrained(tmp_path, backend="numpy", **other)
+    wider = kind.from_pretrained(tmp_path, backend="numpy", num_labels=42, ignore_mismatched_sizes=True)
+    assert wider([[1, 2]]).logits.shape == (1, 42)
+    assert wider.initialised == ["classifier.weight", "classifier.bias"]
+    for name, array in model.state_dict().items():
+        if name not in wider.initialised:
+            np.testing.assert_array_equal(wider.state_dict()[name], array)
+    fewer = nanodistil.DistilBertModel.from_pretrained(
+        tmp_path, backend="numpy", vocab_size=10, ignore_mismatched_sizes=True
+    )
+    assert fewer([[1, 9]]).last_hidden_state.shape == (1, 2, 20)
+    assert fewer.initialised == ["embeddings.word_embeddings.weight"]
+    with pytest.raises(InputError):
+        fewer([[10]])
