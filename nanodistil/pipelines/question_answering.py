@@ -64,8 +64,12 @@ class QuestionAnsweringPipeline:
         check_pair(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
-        self.limit = longest_row(model, tokenizer)
         self.cls, self.sep = tokenizer("")["input_ids"]
+
+    @property
+    def limit(self) -> int:
+        """The most tokens of a row, as model and tokenizer are now: both may be changed after the pipeline is made."""
+        return longest_row(self.model, self.tokenizer)
 
     def __call__(
         self,

@@ -63,8 +63,12 @@ class TokenClassificationPipeline:
         check_pair(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
-        self.limit = longest_row(model, tokenizer)
         self.before, self.after = tokenizer("")["input_ids"]  # [CLS] and [SEP]
+
+    @property
+    def limit(self) -> int:
+        """The most tokens of a row, as model and tokenizer are now: both may be changed after the pipeline is made."""
+        return longest_row(self.model, self.tokenizer)
 
     def __call__(
         self,

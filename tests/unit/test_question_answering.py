@@ -188,6 +188,17 @@ def test_a_stream_is_read_as_it_is_answered(qa):
     assert len(list(islice(qa(endless()), 3))) == 3 and len(read) < 10
 
 
+def test_windows_are_as_long_as_the_tokenizer_says_now(qa):
+    tokenizer = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    short = pipeline("question-answering", qa.model, tokenizer)
+    tokenizer.model_max_length = 20
+    wanted = qa(question=ASK, context=CONTEXT * 3, max_seq_len=20, top_k=9999, handle_impossible_answer=True)
+    assert short(question=ASK, context=CONTEXT * 3, top_k=9999, handle_impossible_answer=True) == wanted
+    assert "" in [answer["answer"] for answer in wanted]  # of all windows the least sure
+    with pytest.raises(InputError, match="more than the 20 tokens"):
+        short(question=ASK, context=CONTEXT, max_seq_len=21)
+
+
 def test_a_context_without_tokens(qa):
     assert qa(question=ASK, context=" \u200b ") == {"score": 0.0, "start": 0, "end": 0, "answer": ""}
     assert qa(question=ASK, context=" ", handle_impossible_answer=True)["score"] == pytest.approx(1.0)

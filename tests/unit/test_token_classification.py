@@ -153,6 +153,32 @@ def test_nothing_is_lost_in_silence(ner):
     assert max(e["index"] for e in tokens) <= 30  # where it stands in its window, as upstream counts
 
 
+@pytest.mark.parametrize("strategy", ["simple", "first", "max", "average"])
+def test_windows_are_as_long_as_the_tokenizer_says_now(ner, strategy):
+    """A limit that is set on the tokenizer when the pipeline is made already counts for the next call."""
+    tokenizer = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    cut = pipeline("ner", ner.model, tokenizer, aggregation_strategy=strategy)
+    text = "the company based in new york city was founded by french people in the north of rome long ago"
+    usual = cut(text, **ALL)
+    assert usual[-1]["end"] == len(text) and tokenizer.model_max_length > 12
+    tokenizer.model_max_length = 12
+    seen = []
+    answer = type(ner.model).__call__
+
+    def watched(model, ids, *args, **options):
+        seen.append(np.shape(ids)[1])
+        return answer(model, ids, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(ner.model), "__call__", watched)
+        found = cut(text, stride=4, **ALL)
+    assert seen and max(seen) == 12
+    assert (found[0]["start"], found[-1]["end"]) == (0, len(text))
+    assert all(a["end"] <= b["start"] for a, b in pairwise(found))  # what two windows share comes once
+    for entity in found:
+        assert entity["word"] == text[entity["start"] : entity["end"]]
+
+
 def test_the_side_that_is_cut(ner):
     left = DistilBertTokenizer.from_pretrained("nanodistil-mini", truncation_side="left")
     cut = pipeline("ner", model=ner.model, tokenizer=left)

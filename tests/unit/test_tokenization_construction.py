@@ -4,6 +4,8 @@ and that two tokenizers, in one process or in several, have nothing in common.""
 import json
 import logging
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,3 +191,13 @@ def test_processes_share_the_work_of_one_tokenizer(folder, start):
     with multiprocessing.get_context(start).Pool(2) as pool:
         found = pool.map(tokenizer.encode, texts)
     assert found == [tokenizer.encode(text) for text in texts]
+
+
+def test_threads_share_one_tokenizer(folder):
+    tokenizer = DistilBertTokenizer.from_pretrained(folder)
+    texts = [TEXT, "low newtoken", "lowest, low" * 50, ""] * 25
+    wanted = [tokenizer(text, truncation="longest_first", max_length=9)["input_ids"] for text in texts]
+    fresh = DistilBertTokenizer.from_pretrained(folder)
+    with ThreadPoolExecutor(8) as threads:
+        call = partial(fresh, truncation="longest_first", max_length=9)
+        assert [row["input_ids"] for row in threads.map(call, texts)] == wanted
