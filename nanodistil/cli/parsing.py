@@ -15,10 +15,9 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.weights.errors import InputError, excerpt, meant
 
 
 def near(word: str, words: Iterable[str]) -> str:
@@ -27,8 +26,7 @@ def near(word: str, words: Iterable[str]) -> str:
     >>> near("--tpo-k", ["--top-k", "--json"]), near("--colour", ["--top-k"])
     ('; did you mean --top-k?', '')
     """
-    found = get_close_matches(word.lower().replace("_", "-"), list(words), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return meant(word.lower().replace("_", "-"), words)
 
 
 def whole(low: int | None = None, besides: str = "") -> Callable[[str], Any]:

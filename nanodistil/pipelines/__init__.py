@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -13,8 +14,8 @@ from nanodistil import backend as backends
 from nanodistil.devices import check_device, dtype_name
 from nanodistil.loading_arguments import COUNTED, OF_MODELS, taken
 from nanodistil.pipelines.batching import check_pace
-from nanodistil.pipelines.preset import Preset
-from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+from nanodistil.pipelines.preset import Preset, check_options
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt, meant
 
 if TYPE_CHECKING:
     from nanodistil.pipelines.feature_extraction import FeatureExtractionPipeline
@@ -52,6 +53,11 @@ TASKS = {
 DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
     "question-answering": "distilbert/distilbert-base-cased-distilled-squad",
+}
+KNOWN = {  # for those without a default, what there is
+    "token-classification": ", such as elastic/distilbert-base-cased-finetuned-conll03-english of the Hugging Face hub",
+    "zero-shot-classification": ", such as typeform/distilbert-base-uncased-mnli of the Hugging Face hub",
+    "multiple-choice": ", as nanodistil finetune multiple-choice does",
 }
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
@@ -134,8 +140,10 @@ def pipeline(
 
     task = ALIASES.get(task, task) if isinstance(task, str) else task
     if not isinstance(task, str) or task not in TASKS:
-        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join([*TASKS, *ALIASES])}")
+        names = [*TASKS, *ALIASES]
+        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(names)}{meant(task, names, 0.75)}")
     module, name, head = TASKS[task]
+    kind = getattr(import_module(f"nanodistil.pipelines.{module}"), name)
     check_pace(batch_size, num_workers)
     if framework not in (None, "pt", "np"):
         raise InputError(f"framework={excerpt(framework)}: answers are computed with NumPy and Numba; leave it out")
@@ -143,6 +151,7 @@ def pipeline(
     loading |= model_kwargs or {}
     dtype = loading.pop("dtype", None) if dtype is None else dtype
     options.pop("use_fast", None)
+    check_options(kind, options, signature(pipeline).parameters)
     source: dict[str, Any] = {
         "revision": revision,
         "cache_dir": cache_dir,
@@ -157,7 +166,8 @@ def pipeline(
             check_device(device, backends.choose(backend, dtype_name(dtype))[0])
         if tokenizer is None:
             tokenizer = model
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as held:  # till it is known that they are not beside the point
+            warnings.simplefilter("always")
             warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
             if head == "DistilBertModel":
                 warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
@@ -165,12 +175,16 @@ def pipeline(
                 model, **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading}
             )
         if head == "DistilBertForTokenClassification" and "pre_classifier.weight" in loaded.dropped:
-            raise CheckpointError(f"{model}: sorts whole texts, not words; choose a model that was trained for {task}")
+            raise CheckpointError(
+                f"{model}: sorts whole texts, not words; choose a model that was trained for {task}{KNOWN[task]}"
+            )
         if loaded.initialised:
             raise CheckpointError(
                 f"{model}: has no head for {task} (lacks {', '.join(loaded.initialised)}); "
-                "choose a model that was trained for it"
+                f"choose a model that was trained for it{KNOWN.get(task, '')}"
             )
+        for one in held:
+            warnings.warn(one.message, one.category, stacklevel=2)
         model = loaded
     elif backend is not None or threads is not None:
         raise InputError("backend and threads belong to the loading of a model; this one is loaded already")
@@ -186,7 +200,7 @@ def pipeline(
     if isinstance(tokenizer, str | Path):
         shared = {key: loading[key] for key in ("subfolder", "trust_remote_code", "use_auth_token") if key in loading}
         tokenizer = DistilBertTokenizer.from_pretrained(tokenizer, **source, **shared)
-    made = getattr(import_module(f"nanodistil.pipelines.{module}"), name)(model, tokenizer)
+    made = kind(model, tokenizer)
     return Preset(made, options) if options else made
 
 
@@ -197,7 +211,7 @@ def default_model(task: str, source: dict[str, Any]) -> str:
     if task in DEFAULTS:
         return DEFAULTS[task]
     if task not in ("fill-mask", "feature-extraction"):
-        raise InputError(f"there is no default model for {task}: name one that was trained for it")
+        raise InputError(f"there is no default model for {task}: name one that was trained for it{KNOWN[task]}")
     model, note = resolve_default(**source)
     if note:
         warnings.warn(note, stacklevel=3)

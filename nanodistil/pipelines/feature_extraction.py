@@ -20,6 +20,7 @@ from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertModel
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import check_length, checked_options, encoded
 from nanodistil.tokenization import DistilBertTokenizer
@@ -84,7 +85,7 @@ class FeatureExtractionPipeline:
         first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
         error after the answers to those before it.
         """
-        return self._extract(inputs, self._settings(**options), first)
+        return self._extract(inputs, settings_of(self, options), first)
 
     def encode(
         self,

@@ -12,6 +12,7 @@ checkpoints; clean_up_tokenization_spaces=False gives its form.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from nanodistil.heads import DistilBertForMaskedLM
 from nanodistil.pipelines.batching import ON_CPU, Prepared, answered, batches, check_pace, pace_of, padded, several
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
 from nanodistil.pipelines.pairing import check_pair, words_of
+from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.ranking import largest
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import checked_options, row_of
@@ -30,6 +32,7 @@ from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
+OTHER_MASKS = re.compile(r"<mask>|\[\s*mask\s*\]|\{mask\}|\bmask_token\b|_{2,}|\[blank\]", re.IGNORECASE)
 BEAMS = 16  # joint fillings that are pursued, where nothing is said
 
 Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
@@ -100,7 +103,7 @@ class FillMaskPipeline:
         first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
         error after the answers to those before it.
         """
-        return self._fill(texts, self._settings(**options), first)
+        return self._fill(texts, settings_of(self, options), first)
 
     def _settings(
         self,
@@ -180,7 +183,7 @@ class FillMaskPipeline:
             raise InputError(f"{name} is not a string but {type(text).__name__}")
         ids = row_of(self.model, self.tokenizer, text, None, name, settings.tokenizer_kwargs)
         if not (ids == self.tokenizer.mask_token_id).any():
-            raise InputError(f"no {self.tokenizer.mask_token} in {name}: put it where a word should go")
+            raise InputError(self._no_mask(text, name))
         limit = self.model.config.max_position_embeddings
         longest = max(map(len, settings.words or [[0]]))
         if len(ids) + longest - 1 > limit:
@@ -188,6 +191,15 @@ class FillMaskPipeline:
                 f"{name} has {len(ids)} tokens, which leaves no room in the model's {limit} for a target of {longest}"
             )
         return ids
+
+    def _no_mask(self, text: str, name: str) -> str:
+        """What to say of a text without a mask; `ids` of it had none."""
+        mask = str(self.tokenizer.mask_token)
+        if self.tokenizer.mask_token_id in self.tokenizer(text, verbose=False)["input_ids"]:
+            return f"the {mask} of {name} is in the part that was cut off: shorten what stands before it"
+        if found := OTHER_MASKS.search(text):
+            return f"no {mask} in {name}: write {mask} for its {found[0]}"
+        return f"no {mask} in {name}: put it where a word should go"
 
     def _whole(self, ids: Ints, words: list[list[int]], settings: Settings) -> list[list[Filling]]:
         """The best whole words for every [MASK] of a text (T,)."""

@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from inspect import signature
 from typing import Any
 
-from nanodistil.weights.errors import InputError
+from nanodistil.pipelines.tokens import OPTIONS
+from nanodistil.weights.errors import InputError, excerpt, meant
+
+
+def check_options(pipeline: type, options: Iterable[str], also: Iterable[str] = ()) -> None:
+    """Raises InputError for an option that calls of this class do not take. also: what else may have been meant.
+
+    So a misspelt one is found before a model is loaded for it.
+    """
+    takes: Any = getattr(pipeline, "_settings", None) or pipeline.each  # type: ignore[attr-defined]
+    taken = signature(takes).parameters
+    known = [name for name in taken if name not in ("self", "inputs", "first")]
+    if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        known += OPTIONS
+    for name in options:
+        if name not in known:
+            hint = meant(name, [*known, *also]) or f"; there are {', '.join(known)}"
+            raise InputError(f"{excerpt(name)} is no option of a {pipeline.__name__}{hint}")
+
+
+def settings_of(pipeline: Any, options: dict[str, Any]) -> Any:
+    """What a pipeline makes of the options of a call. Raises InputError."""
+    check_options(type(pipeline), options)
+    try:
+        signature(pipeline._settings).bind(**options)
+    except TypeError as error:
+        raise InputError(f"{type(pipeline).__name__}: {error}") from None
+    return pipeline._settings(**options)
+
+
+def bound(function: Callable[..., Any], options: dict[str, Any]) -> bool:
+    """Whether a function needs nothing besides."""
+    try:
+        signature(function).bind(**options)
+    except TypeError:
+        return False
+    return True
 
 
 class Preset:
     """Calls `pipeline` with `options`, unless a call says otherwise; everything else is the pipeline's own."""
 
     def __init__(self, pipeline: Any, options: dict[str, Any]) -> None:
-        """Raises InputError for an option that the pipeline's calls do not take."""
-        try:
-            signature(getattr(pipeline, "_settings", pipeline.each)).bind_partial(**options)
-        except TypeError as error:
-            raise InputError(f"{type(pipeline).__name__}: {error}") from None
+        """Raises InputError for an option that the pipeline's calls do not take, or a value of one."""
+        check_options(type(pipeline), options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come with the first call
+            if hasattr(pipeline, "_settings") and bound(pipeline._settings, options):
+                pipeline._settings(**options)
         self.pipeline = pipeline
         self.options = options
 

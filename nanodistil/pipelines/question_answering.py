@@ -25,6 +25,7 @@ from nanodistil.heads import DistilBertForQuestionAnswering
 from nanodistil.pipelines.batching import Prepared, answered, by_number, check_pace, pace_of
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
+from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.spans import best_spans
 from nanodistil.tokenization import DistilBertTokenizer
@@ -131,7 +132,7 @@ class QuestionAnsweringPipeline:
         first: how many came before these, for the messages of errors. One that cannot be answered raises its error
         after the answers to those before it.
         """
-        return self._answer(inputs, self._settings(**options), first)
+        return self._answer(inputs, settings_of(self, options), first)
 
     def _settings(
         self,

@@ -20,6 +20,7 @@ from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
 from nanodistil.pipelines.tokens import TokenizerOptions, checked_options, row_of
 from nanodistil.signatures import spelled_out
@@ -90,7 +91,7 @@ class TextClassificationPipeline:
         first: how many inputs came before these, for the messages of errors. An input that cannot be answered raises
         its error after the answers to those before it.
         """
-        return self._classify(inputs, self._settings(**options), first)
+        return self._classify(inputs, settings_of(self, options), first)
 
     def _settings(
         self,

@@ -27,6 +27,7 @@ from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_o
 from nanodistil.pipelines.entities import STRATEGIES, Entity, Piece, aggregate, merged
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
+from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError, excerpt
@@ -131,7 +132,7 @@ class TokenClassificationPipeline:
         first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
         error after the answers to those before it.
         """
-        settings = self._settings(**options)
+        settings = settings_of(self, options)
         items = with_offsets(inputs, None) if isinstance(inputs, list) else ((text, None) for text in inputs)
         return self._find(items, settings, first)
 

@@ -16,7 +16,7 @@ from nanodistil.backend import Ints, Mask
 from nanodistil.pipelines.pairing import longest_row
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.weights.errors import InputError, excerpt, meant
 
 
 class TokenizerOptions(TypedDict, total=False):
@@ -49,7 +49,7 @@ def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
         if name not in OPTIONS:
             raise InputError(
                 f"{excerpt(name)} is no argument of this pipeline, nor one of the tokenizer's that it takes: "
-                f"{', '.join(OPTIONS)}"
+                f"{', '.join(OPTIONS)}{meant(name, OPTIONS)}"
             )
     return options
 

@@ -23,6 +23,7 @@ from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForSequenceClassification
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.pipelines.tokens import encoded
 from nanodistil.tokenization import DistilBertTokenizer
@@ -86,7 +87,7 @@ class ZeroShotClassificationPipeline:
         first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
         error after the answers to those before it.
         """
-        return self._classify(sequences, self._settings(**options), first)
+        return self._classify(sequences, settings_of(self, options), first)
 
     def _settings(
         self,

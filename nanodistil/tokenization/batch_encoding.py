@@ -38,6 +38,9 @@ class TokenSpan(NamedTuple):
     end: int
 
 
+PADDED = ("input_ids", "attention_mask", "token_type_ids", "special_tokens_mask", "offset_mapping")
+
+
 class BatchEncoding(UserDict[str, Any], Generic[V]):
     """The values a model asks for, and the encodings they were made of (None: made of lists that somebody gave).
 
@@ -162,7 +165,8 @@ class BatchEncoding(UserDict[str, Any], Generic[V]):
             try:
                 array = np.asarray([value] if prepend_batch_axis else value)
             except ValueError:
-                raise InputError(f"{key} has rows of different lengths and makes no array; pass padding=True") from None
+                remedy = "pass padding=True" if key in PADDED else "pad it first (labels: with -100)"
+                raise InputError(f"{key} has rows of different lengths and makes no array; {remedy}") from None
             array = array if array.size else array.astype(np.int64)
             self[key] = as_tensor(array) if tensor_type == "pt" else array
         return self

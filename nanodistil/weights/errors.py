@@ -14,6 +14,8 @@ somebody else wrote is quoted in it by `excerpt`, so that no file or argument ca
 """
 
 import reprlib
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 LONGEST = 2_000  # characters of a message; a path alone may have 4,096
@@ -47,6 +49,16 @@ class MissingExtraError(NanoDistilError, ImportError):
 
 class DeviceError(NanoDistilError, RuntimeError):
     """A GPU was asked for, and there is none that can be used."""
+
+
+def meant(word: object, words: Iterable[str], alike: float = 0.6) -> str:
+    """The end of a message about a word that nobody knows: what was perhaps meant, if anything is near.
+
+    >>> meant("tok_k", ["top_k", "targets"]), meant("colour", ["top_k"]), meant(7, ["top_k"])
+    ('; did you mean top_k?', '', '')
+    """
+    near = get_close_matches(word[:60], list(words), 1, alike) if isinstance(word, str) else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def excerpt(value: Any, most: int = 60) -> str:

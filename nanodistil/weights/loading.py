@@ -91,10 +91,8 @@ def load(
         adapter.check(wanted, head)
         found |= {name: (adapter.file, stored) for name, stored in adapter.whole.items()}
     if head == "base" and (vectors := sentence_modules.told(folder)):
-        warnings.warn(f"{folder}: {vectors}", stacklevel=3)
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
-    drawn, dropped = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
+        notes = [f"{folder}: {vectors}", *notes]
+    drawn, dropped, told = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
     new = fresh({name: wanted[name] for name in drawn}, config, dtype)
     tensors = {}
     for name, shape in wanted.items():
@@ -111,6 +109,8 @@ def load(
         if not finite(tensors[name]):
             raise CheckpointError(f"{file.path}: {stored} {shape} has numbers that are NaN or infinite in {dtype}")
         release(tensors[name])
+    for note in (*notes, *told):  # when nothing worse can follow
+        warnings.warn(note, stacklevel=3)
     return Loaded(tensors, [table.filed(name, head) for name in drawn if name != POSITIONS], dropped)
 
 
@@ -226,8 +226,8 @@ def _check(
     ignore_mismatched_sizes: bool,
     table: Names,
     draw: bool,
-) -> tuple[list[str], list[str]]:
-    """Canonical names to make anew, and names in the files that go unused; warns of both.
+) -> tuple[list[str], list[str], list[str]]:
+    """Canonical names to make anew, names in the files that go unused, and warnings of both.
 
     Raises one error that names every array that is missing or misfit and may not be made anew.
     """
@@ -276,15 +276,14 @@ def _check(
         problems.append(f"unexpected: {_list(unexpected)}")
     if problems:
         raise CheckpointError(f"{folder}: {'; '.join(problems)}")
+    notes = []
     if unexpected:
-        warnings.warn(f"{folder}: arrays this model has no use for: {_list(unexpected)}", stacklevel=4)
+        notes.append(f"{folder}: arrays this model has no use for: {_list(unexpected)}")
     told = [table.filed(name, head) for name in anew if name != POSITIONS]
     if told:
         why = "not in the checkpoint" + (f" in this shape ({_list(reshaped)})" if reshaped else "")
-        warnings.warn(
-            f"{folder}: newly initialised, as {why}: {_list(told)}; train the model before you trust it", stacklevel=4
-        )
-    return anew, dropped
+        notes.append(f"{folder}: newly initialised, as {why}: {_list(told)}; train the model before you trust it")
+    return anew, dropped, notes
 
 
 def is_ours(file: WeightsFile, name: str) -> bool:
