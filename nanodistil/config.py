@@ -248,8 +248,14 @@ class DistilBertConfig:
         )
         return overridden(cls.from_json_file(folder / "config.json"), overrides)
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write config.json to a folder. Raises InputError where it cannot be written."""
+    def save_pretrained(self, save_directory: str | Path, **others: Any) -> None:
+        """Write config.json to a folder. others: transformers' arguments that change nothing (loading_arguments.py).
+
+        Raises InputError where it cannot be written.
+        """
+        from nanodistil.loading_arguments import OF_SAVING, nothing_but
+
+        nothing_but(others, OF_SAVING, "save_pretrained")
         self.to_json_file(Path(save_directory) / "config.json")
 
     def to_json_file(self, json_file_path: str | Path) -> None:

@@ -44,6 +44,32 @@ COUNTED = (  # those that count
     "torch_dtype", "device_map", "subfolder", "use_auth_token", "use_safetensors", "trust_remote_code",
 )  # fmt: skip
 
+OF_SAVING: dict[str, tuple[tuple[Any, ...] | None, str]] = {  # of save_pretrained
+    "safe_serialization": ((None, True), "weights are written as safetensors, never as something to be executed"),
+    "max_shard_size": (ANY, ""),  # one file, whatever its size: who reads shards reads it too
+    "push_to_hub": (NOTHING, "write the folder, and upload it with huggingface_hub"),
+    "is_main_process": ((None, True), "call it in the main process alone"),
+    "state_dict": (NOTHING, "load_state_dict first"),
+    "save_function": (NOTHING, "leave it out"),
+    "variant": (NOTHING, "give the variant a folder of its own"),
+    "token": (ANY, ""),
+    "save_peft_format": (ANY, ""),
+}
+
+
+def nothing_but(others: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | None, str]], method: str) -> None:
+    """Raises InputError for arguments of a method that are not known, or ask for what is not done.
+
+    >>> nothing_but({"safe_serialization": True}, OF_SAVING, "save_pretrained")
+    >>> nothing_but({"safe_serialisation": True}, OF_SAVING, "save_pretrained")
+    Traceback (most recent call last):
+    nanodistil.weights.errors.InputError: 'safe_serialisation' is no argument of save_pretrained; ...
+    """
+    others = dict(others)
+    take(others, known)
+    for name in others:
+        raise InputError(f"{excerpt(name)} is no argument of {method}; of transformers' it takes {', '.join(known)}")
+
 
 class Wanted(NamedTuple):
     """What is left of them that counts."""
@@ -83,6 +109,15 @@ class Wanted(NamedTuple):
             raise ModelNotFoundError(f"{says}: leave it out, or take that file away")
 
 
+def take(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | None, str]]) -> None:
+    """Take those out that say what is so anyway. Raises InputError for a value that says something else."""
+    for name in [name for name in arguments if name in known]:
+        value = arguments.pop(name)
+        allowed, otherwise = known[name]
+        if allowed is not ANY and not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
+            raise InputError(f"{name}={excerpt(value)}: {otherwise}")
+
+
 def taken(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | None, str]], dtype: Any = None) -> Wanted:
     """Take these arguments out of a call's others. dtype: the argument of that name.
 
@@ -95,11 +130,7 @@ def taken(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | No
     Traceback (most recent call last):
     nanodistil.weights.errors.InputError: attn_implementation='flash_attention_2': attention has one implementation ...
     """
-    for name in [name for name in arguments if name in known]:
-        value = arguments.pop(name)
-        allowed, otherwise = known[name]
-        if allowed is not ANY and not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
-            raise InputError(f"{name}={excerpt(value)}: {otherwise}")
+    take(arguments, known)
     old = arguments.pop("torch_dtype", None)
     if dtype is not None and old is not None and dtype_name(dtype) != dtype_name(old):
         raise InputError(

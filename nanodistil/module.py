@@ -19,6 +19,10 @@ from nanodistil.weights.errors import InputError, excerpt
 class Module:
     """The methods, on top of `backend`, `dtype` and what a class knows of its weights."""
 
+    base_model_prefix = "distilbert"
+    main_input_name = "input_ids"
+    name_or_path = ""  # where it was loaded from
+
     backend: str
     dtype: str
     training = False
@@ -27,6 +31,14 @@ class Module:
     def device(self) -> Device:
         """Where it computes: "cpu", or "cuda:0"."""
         return device_of(self.backend)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The same as a call."""
+        return self(*args, **kwargs)  # type: ignore[operator]
+
+    def can_generate(self) -> bool:
+        """False: it fills in and classifies."""
+        return False
 
     def eval(self) -> Self:
         """Itself: it has no dropout, here or ever."""

@@ -20,9 +20,10 @@ from nanodistil import model, state, structure
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig, overridden
-from nanodistil.loading_arguments import OF_MODELS, taken
+from nanodistil.loading_arguments import OF_MODELS, OF_SAVING, nothing_but, taken
 from nanodistil.module import Readable
 from nanodistil.packing import Packing, sent
+from nanodistil.parameters import Embedding
 from nanodistil.taps import HeadMask, Recorder, as_tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
@@ -160,6 +161,7 @@ class Pretrained(Readable):
         loaded = load(home.folder, config, cls.head, floats, ignore_mismatched_sizes=resized, base=home.base)
         model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
         model.initialised, model.dropped = loaded.initialised, loaded.dropped
+        model.name_or_path = str(pretrained_model_name_or_path)
         return model
 
     def tensors(self) -> dict[str, Array]:
@@ -198,11 +200,13 @@ class Pretrained(Readable):
         self._set(self.config, tensors)
         return keys
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path, **others: Any) -> None:
         """Write config.json and model.safetensors, for from_pretrained here and in transformers.
 
+        others: transformers' arguments, taken for what is so here and refused for what is not (loading_arguments.py).
         Raises InputError where the weights were rounded on loading, or the folder cannot be written.
         """
+        nothing_but(others, OF_SAVING, "save_pretrained")
         self.write(Path(save_directory), self.state_dict(), self.weights.word_embeddings.dtype.name)
 
     def write(self, folder: Path, arrays: dict[str, Array], dtype: str) -> None:
@@ -228,8 +232,8 @@ class Pretrained(Readable):
         pad_to_multiple_of: int | None = None,
         mean_resizing: bool = True,
         seed: int = 0,
-    ) -> None:
-        """Grow or shrink the vocabulary: word embeddings, and the masked-LM head with them.
+    ) -> Embedding:
+        """Grow or shrink the vocabulary: word embeddings, which are returned, and the masked-LM head with them.
 
         new_num_tokens: None keeps their number, but for pad_to_multiple_of. mean_resizing: new rows are drawn closely
         around the mean of the old ones (Hewitt 2021); else from the config's initializer_range. seed: of these draws.
@@ -239,6 +243,7 @@ class Pretrained(Readable):
         wanted = self.config.vocab_size if new_num_tokens is None else new_num_tokens
         size = structure.rounded_up(wanted, pad_to_multiple_of)
         self._set(*structure.resize_tokens(self.config, self.tensors(), size, mean_resizing, rng))
+        return self.get_input_embeddings()
 
     def resize_position_embeddings(self, new_num_position_embeddings: int, seed: int = 0) -> None:
         """Grow or shrink the number of positions. New rows are drawn from a standard normal, as in transformers, or

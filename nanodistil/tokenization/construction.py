@@ -18,7 +18,6 @@ TAKEN: dict[str, tuple[Any, ...] | None] = {  # argument -> the values with whic
     "verbose": ANY,
     "use_fast": ANY,  # one class, whose results are the fast one's
     "from_slow": ANY,
-    "name_or_path": ANY,
     "add_prefix_space": ANY,  # of byte-level tokenizers
     "legacy": ANY,
     "clean_text": (True,),

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanodistil.loading_arguments import OF_SAVING, nothing_but
 from nanodistil.tokenization.added_tokens import FLAGS, AddedToken
 from nanodistil.weights.errors import InputError
 
@@ -30,6 +31,7 @@ def save_pretrained(
     save_directory: str | Path,
     legacy_format: bool | None = None,
     filename_prefix: str | None = None,
+    **others: Any,
 ) -> tuple[str, ...]:
     """Write vocab.txt, tokenizer.json and the settings to a folder, for us and for transformers to load.
 
@@ -37,6 +39,7 @@ def save_pretrained(
     before every name, with a "-". Returns the paths written. Raises InputError where one cannot be written, for a
     vocabulary whose ids have holes, which nobody could load as they are, and for a token that holds a line end.
     """
+    nothing_but(others, OF_SAVING, "save_pretrained")
     lines = None if legacy_format is False else _vocabulary_lines(tokenizer)
     beyond = {t: i for t, i in tokenizer.added_tokens_encoder.items() if i >= tokenizer.vocab_size}
     texts = {  # in transformers' order

@@ -99,6 +99,7 @@ class DistilBertTokenizer:
         split_special_tokens: bool = False,
         **others: Any,
     ) -> None:
+        self.name_or_path = str(others.pop("name_or_path", None) or "")  # where it was loaded from
         refuse_others(others, type(self))
         given = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
         if "" in map(str, given):
@@ -171,6 +172,7 @@ class DistilBertTokenizer:
         )
         asked.check_folder(folder, "tokenizer_config.json")
         tokenizer_json, vocab_txt = files_of(folder, overrides)
+        overrides.setdefault("name_or_path", pretrained_model_name_or_path)
         if tokenizer_json.is_file():
             backend = read_tokenizer_json(tokenizer_json)
             return cls(tokenizer_file=backend, **read_settings(folder, overrides, backend.added))

@@ -1,10 +1,13 @@
 """transformers' arguments of from_pretrained, and its Auto classes: what is so anyway is taken, the rest refused."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import TINY
 from tiny_berts import saved, under_their_names
 from tiny_folders import WORDS, tiny_folder
 
@@ -136,3 +139,41 @@ def test_other_families_are_named(tmp_path, kind):
         getattr(nanodistil, kind).from_pretrained("./no-such-folder")
     with pytest.raises(InputError, match="from_pretrained"):
         getattr(nanodistil, kind)()
+
+
+# ---- saving
+
+
+def savers():
+    config = replace(TINY, n_layers=1)
+    tokenizer = nanodistil.DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    return nanodistil.DistilBertModel(config, backend="numpy"), config, tokenizer
+
+
+def test_saving_takes_what_is_so_and_refuses_the_rest(tmp_path):
+    for saver in savers():
+        saver.save_pretrained(
+            tmp_path,
+            safe_serialization=True,
+            max_shard_size="200MB",
+            push_to_hub=False,
+            is_main_process=True,
+            token=None,
+        )
+        for name, value in {"safe_serialization": False, "push_to_hub": True, "variant": "fp16"}.items():
+            with pytest.raises(InputError, match=f"{name}="):
+                saver.save_pretrained(tmp_path, **{name: value})
+        with pytest.raises(InputError, match="'safe_serialisation' is no argument of save_pretrained"):
+            saver.save_pretrained(tmp_path, safe_serialisation=True)
+    model = nanodistil.DistilBertModel.from_pretrained(tmp_path, backend="numpy")
+    tokenizer = nanodistil.DistilBertTokenizer.from_pretrained(tmp_path)
+    assert model.name_or_path == tokenizer.name_or_path == str(tmp_path)
+    assert savers()[0].name_or_path == ""
+
+
+def test_what_code_asks_of_a_model():
+    model = savers()[0]
+    np.testing.assert_array_equal(model.forward([[1, 2]]).last_hidden_state, model([[1, 2]]).last_hidden_state)
+    assert (model.base_model_prefix, model.main_input_name, model.can_generate()) == ("distilbert", "input_ids", False)
+    assert model.resize_token_embeddings(60).weight.shape == (60, 20)
+    assert model.resize_token_embeddings().weight.shape == (60, 20)
