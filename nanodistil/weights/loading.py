@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .torch_file import TorchFile
 
 QUANTIZED = ("quantization_config", "quantization")  # what other programs' configs say of their integers
+MOST_SHARDS = 500
+MOST_ARRAYS = 20_000  # in all shards; a DistilBERT's have 105
 LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken file's first ones
 
 WeightsFile: TypeAlias = "SafetensorsFile | TorchFile | H5File | MsgpackFile"  # alike: entries, array(name, dtype)
@@ -204,8 +206,10 @@ def _opened(path: Path, name: str) -> WeightsFile:
 
 def _sharded(folder: Path, index: Path) -> list[tuple[str, WeightsFile]]:
     """The tensors of all shards, after index and shards were found to tell the same story."""
-    files = {}
+    files: dict[str, WeightsFile] = {}
     for shard in shards(index):
+        if len(files) >= MOST_SHARDS or sum(len(file.entries) for file in files.values()) > MOST_ARRAYS:
+            raise CheckpointError(f"{index}: names more shards, or they hold more arrays, than any model has")
         if not (folder / shard).is_file():
             raise CheckpointError(f"{index}: the shard {shard} is not there")
         files[shard] = _opened(contained(folder, shard), shard)

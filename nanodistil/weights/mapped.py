@@ -52,12 +52,22 @@ class Entry(NamedTuple):
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """The whole file, mapped for reading. Raises CheckpointError where it is missing, empty or not readable."""
+    """The whole file, mapped for reading.
+
+    Raises CheckpointError where it is missing, empty or not readable, or what stands in its place when a download went
+    wrong.
+    """
     try:
         with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # ValueError: an empty file
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    start = data[:100].lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"{path}: is only a pointer to the file: run `git lfs pull` in its folder")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(f"{path}: is a web page and not the file; get it again")
+    return data
 
 
 def stored(data: mmap.mmap, entry: Entry) -> NDArray[Any]:

@@ -25,9 +25,9 @@ from safetensors import SafetensorError, safe_open
 from .errors import CheckpointError
 from .mapped import Entry, map_file, stored, take
 
-MAX_HEADER = (
-    4 << 20
-)  # the library allows 100 MB, a second's work and several times that in memory; DistilBERT's has 12 kB
+MAX_HEADER = 1 << 20  # bytes; the library allows 100 MB, a second's work and a gigabyte; DistilBERT's has 12 kB
+MOST_DIMENSIONS = 8
+MOST_METADATA = 1000  # entries
 
 
 class SafetensorsFile:
@@ -39,15 +39,19 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
-                if int.from_bytes(file.read(8), "little") > MAX_HEADER:
-                    raise CheckpointError(f"{path}: not safetensors, or its header is longer than {MAX_HEADER} bytes")
+            self._map = map_file(path)
+            if self._map[:4] == b"PK\3\4" or (self._map[:1] == b"\x80" and self._map[2:3] in (b"\x8a", b"\x95")):
+                raise CheckpointError(f"{path}: is what torch.save writes: name it pytorch_model.bin")
+            if int.from_bytes(self._map[:8], "little") > MAX_HEADER:
+                raise CheckpointError(f"{path}: not safetensors, or its header is longer than {MAX_HEADER} bytes")
             with safe_open(str(path), framework="numpy"):  # checks the header, touches no data
                 pass
-            self._map = map_file(path)
             start = 8 + int.from_bytes(self._map[:8], "little")
             header = json.loads(self._map[8:start], object_pairs_hook=_unique)
             self.metadata: dict[str, str] = header.pop("__metadata__", None) or {}
+            deepest = max((len(row["shape"]) for row in header.values()), default=0)
+            if len(self.metadata) > MOST_METADATA or deepest > MOST_DIMENSIONS:
+                raise CheckpointError(f"{path}: has more metadata, or an array of more dimensions, than any model")
             self.entries = {
                 name: Entry(row["dtype"], tuple(row["shape"]), start + row["data_offsets"][0])
                 for name, row in header.items()

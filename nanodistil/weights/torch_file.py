@@ -55,8 +55,8 @@ class TorchFile:
             read, places = _stream(path, self._map)
         elif start[257:262] == b"ustar":
             raise CheckpointError(f"{path}: is a tar archive of torch 0.1; save it again with a newer torch")
-        elif start.startswith(b"version https://git-lfs"):
-            raise CheckpointError(f"{path}: is only a pointer to the file: run `git lfs pull` in its folder")
+        elif start[8:10] in (b'{"', b"{}"):
+            raise CheckpointError(f"{path}: is safetensors: name it model.safetensors")
         else:
             raise CheckpointError(f"{path}: is nothing torch.save wrote; get the file again")
         state, self.note = _state_dict(path, read)

@@ -274,3 +274,58 @@ def test_long_keys_of_nested_maps_take_no_memory(tmp_path):
     (tmp_path / "x").write_bytes(msgpack.packb(tree))
     with pytest.raises(CheckpointError, match="has more in it, or deeper, than any model"):
         MsgpackFile(tmp_path / "x")
+
+
+def test_safetensors_of_more_than_any_model(tmp_path):
+    """A header of 4 MB took 90 MB, and each of a hundred shards might have one."""
+    path = tmp_path / "model.safetensors"
+    rows = {"many dimensions": '{"a":{"dtype":"F32","shape":[' + "0," * 9 + '0],"data_offsets":[0,0]}}'}
+    rows["much metadata"] = json.dumps({"__metadata__": {str(i): "" for i in range(2000)}})
+    for row in rows.values():
+        path.write_bytes(len(row).to_bytes(8, "little") + row.encode())
+        with pytest.raises(CheckpointError, match="than any model"):
+            loading.load(tmp_path, TINY)
+    long = json.dumps({"__metadata__": {"x": "x" * (1 << 20)}}).encode()
+    path.write_bytes(len(long).to_bytes(8, "little") + long)
+    with pytest.raises(CheckpointError, match="header is longer than"):
+        loading.load(tmp_path, TINY)
+
+
+def test_more_shards_than_any_model(tmp_path):
+    for i in range(600):
+        (tmp_path / f"{i}.safetensors").write_bytes(file_bytes({str(i): ONE}))
+    index = {"weight_map": {str(i): f"{i}.safetensors" for i in range(600)}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="names more shards"):
+        loading.load(tmp_path, TINY)
+    for i in range(6):
+        (tmp_path / f"{i}.safetensors").write_bytes(file_bytes({f"{i}.{k}": ONE[:0] for k in range(5000)}))
+    index = {"weight_map": {f"{i}.0": f"{i}.safetensors" for i in range(6)}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="they hold more arrays"):
+        loading.load(tmp_path, TINY)
+
+
+STAND_INS = {
+    "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+    "is a web page": b"\n<!DOCTYPE html><html><body>404</body></html>" + b" " * 100,
+}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"])
+@pytest.mark.parametrize("says", STAND_INS)
+def test_stand_ins(tmp_path, name, says):
+    (tmp_path / name).write_bytes(STAND_INS[says])
+    with pytest.raises(CheckpointError, match=says):
+        loading.load(tmp_path, TINY)
+
+
+def test_files_under_the_name_of_another_form(tmp_path):
+    for raw in (torch_bin(FILED), torch_stream(FILED)):
+        (tmp_path / "model.safetensors").write_bytes(raw)
+        with pytest.raises(CheckpointError, match=r"is what torch.save writes: name it pytorch_model.bin"):
+            loading.load(tmp_path, TINY)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(file_bytes(FILED))
+    with pytest.raises(CheckpointError, match=r"is safetensors: name it model.safetensors"):
+        loading.load(tmp_path, TINY)
