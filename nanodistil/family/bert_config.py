@@ -69,6 +69,7 @@ class BertConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             check_type(f.name, getattr(self, f.name), f.type)
+        object.__setattr__(self, "pruned_heads", pruned_of(self.pruned_heads, self.num_hidden_layers))
         if self.layer_norm_eps != 1e-12:
             raise CheckpointError(f"config: layer_norm_eps is {self.layer_norm_eps}; only BERT's own 1e-12 is computed")
         if self.position_embedding_type != "absolute":

@@ -340,3 +340,8 @@ def test_a_distilbert_is_no_bert(tmp_path):
     saved(tmp_path, model.state_dict())
     with pytest.raises(CheckpointError, match=r"missing: .*encoder.layer.0.attention.self.query.weight"):
         BertModel.from_pretrained(tmp_path)
+
+
+def test_layers_of_pruned_heads_may_be_counted_from_the_end():
+    assert BertConfig(num_hidden_layers=3, pruned_heads={-1: [0], 0: [2, 1]}).pruned_heads == {2: [0], 0: [1, 2]}
+    assert BertConfig.from_dict({"num_hidden_layers": 3, "pruned_heads": {"-3": [1]}}).pruned_heads == {0: [1]}
