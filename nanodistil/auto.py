@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nanodistil.loading_arguments import OF_MODELS, OF_TOKENIZERS, taken
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
-from nanodistil.weights.small_files import FOR_CONFIG, FOR_TOKENS, read_json
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 if TYPE_CHECKING:
     from nanodistil.tokenization import DistilBertTokenizer
@@ -105,11 +105,8 @@ class AutoTokenizer(_Auto):
         from nanodistil.tokenization import DistilBertTokenizer
 
         folder = described(pretrained_model_name_or_path, arguments, OF_TOKENIZERS, need="tokenizer")
-        config = folder / "config.json"
-        if config.is_file() and family_of(read_json(config, FOR_CONFIG), pretrained_model_name_or_path) == "bert":
-            settings = folder / "tokenizer_config.json"
-            if not settings.is_file() or "model_input_names" not in read_json(settings, FOR_TOKENS):
-                arguments.setdefault("model_input_names", ["input_ids", "token_type_ids", "attention_mask"])
+        if (folder / "config.json").is_file():
+            family_of(read_json(folder / "config.json", FOR_CONFIG), pretrained_model_name_or_path)
         return DistilBertTokenizer.from_pretrained(pretrained_model_name_or_path, **arguments)
 
 

@@ -68,7 +68,7 @@ def encoded(
     name: of the input, for messages. Raises InputError for what cannot be encoded, and where nothing comes out.
     """
     # Only max_length deserves the tokenizer's warnings: a text that is too long gets an error of its own below.
-    options = {"verbose": "max_length" in options, **options}
+    options = {"verbose": "max_length" in options, "return_attention_mask": True, **options}
     if options.get("truncation") in CUTS and options.get("max_length") is None:
         options["max_length"] = longest_row(model, tokenizer)
     try:

@@ -8,8 +8,10 @@ The bookkeeping follows the reference even where it is odd: a token that is adde
 matching as it did, in both rounds if need be, while `single_word`, `lstrip` and `rstrip` are those given last.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
@@ -17,7 +19,9 @@ from typing import Any
 from nanodistil.tokenization import unicode_tables as unicode
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
-MAX_ADDED = 10_000  # each is tried at each place of the text
+MAX_ADDED = 200_000
+REMEMBERED = 50_000  # keys of texts
+KEY = 3  # characters by which tokens are found: few begin alike for longer
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 Cut = tuple[int, int, int | None]  # start, end, and the id of the token that stands there, None for ordinary text
 
@@ -51,7 +55,7 @@ class AddedToken:
         if self.normalized is None:
             object.__setattr__(self, "normalized", not self.special)
 
-    def as_special(self, special: bool = True) -> "AddedToken":
+    def as_special(self, special: bool = True) -> AddedToken:
         """The same token, special or not; where nobody has said whether it is normalized, that goes with it."""
         normalized = None if getattr(self, "_normalized_by_default", False) else self.normalized
         return AddedToken(self.content, self.single_word, self.lstrip, self.rstrip, normalized, special)
@@ -60,7 +64,7 @@ class AddedToken:
         return self.content
 
     @classmethod
-    def from_json(cls, value: Any, where: str) -> "AddedToken":
+    def from_json(cls, value: Any, where: str) -> AddedToken:
         """From an object of one of the JSON files. Raises CheckpointError."""
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
             raise CheckpointError(f"{where}: {excerpt(value)} is no added token, which has a content; correct it")
@@ -85,34 +89,39 @@ class AddedTokens:
     """
 
     def __init__(self, vocabulary: Mapping[str, int], normalize: Callable[[str], str]) -> None:
-        self.vocabulary, self.normalize = vocabulary, normalize
+        self.vocabulary = vocabulary
+        self.normalize, self._checked_with = normalize, normalize
+        self._normal: dict[str, str] = {}  # content -> normalized
+        self._finders: tuple[_Finder, _Finder] | None = None  # of the raw and of the normalized text; made when needed
         self.ids: dict[str, int] = {}
         self.tokens: dict[int, AddedToken] = {}  # as given last
         self.special: dict[str, AddedToken] = {}  # as given first
         self.ordinary: list[AddedToken] = []  # as given, each time
         self._highest = -1
-        self.raw_prefix: str | None = None  # what those looked for in the raw text begin with, usually "["
-        self._raw: _Pattern | None = None
-        self._normalized: _Pattern | None = None
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
         """Add tokens: one the vocabulary holds keeps its id, another gets the next free one; how many were new.
 
         Raises InputError, with nothing changed, for a token of which the normalizer leaves nothing (it would be found
-        nowhere, or everywhere), and for more than 10,000.
+        nowhere, or everywhere), and for more than 200,000.
         """
         tokens = [token for token in tokens if token.content]
-        if not all(self.normalize(token.content) for token in (*self._entries(), *tokens) if token.normalized):
+        entries = [] if self.normalize is self._checked_with else self._entries()
+        if not all(self._normalized(token) for token in (*entries, *tokens) if token.normalized):
             raise InputError("an added token is normalized to nothing; set its `normalized` to False")
-        if len(self.ids | dict.fromkeys(token.content for token in tokens)) > MAX_ADDED:
-            raise InputError(f"more than {MAX_ADDED} added tokens; put them in the vocabulary")
+        if len(self.ids) + sum(token not in self.ids for token in {token.content for token in tokens}) > MAX_ADDED:
+            raise InputError(f"more than {MAX_ADDED:,} added tokens; put them in the vocabulary")
         for token in tokens:
             if token.special:
                 self.special.setdefault(token.content, token)
+        self._checked_with = self.normalize
         new = 0
-        known = set(self.tokens.values())  # also those that are given other flags meanwhile: the reference's doing
+        before: dict[int, AddedToken] = {}
+        known: set[AddedToken] = set()  # also those that are given other flags meanwhile: the reference's doing
         for token in tokens:
-            if token in known:
+            if (number := self.ids.get(token.content)) is not None and number not in before:
+                before[number] = self.tokens[number]
+            if token in known or (number is not None and before[number] == token):
                 continue
             known.add(token)
             number = self.ids.get(token.content, self.vocabulary.get(token.content))
@@ -124,33 +133,57 @@ class AddedTokens:
             new += 1
             if token.content not in self.special:
                 self.ordinary.append(token)
-        raw = [(token.content, self.ids[token.content]) for token in self._entries() if not token.normalized]
-        normalized = [(self.normalize(t.content), self.ids[t.content]) for t in self._entries() if t.normalized]
-        self._raw, self._normalized = _Pattern.of(raw), _Pattern.of(normalized)
-        self.raw_prefix = commonprefix([content for content, _ in raw]) if raw else None  # noqa: RUF071  # no paths
+        self._finders = None
         return new
+
+    def normalize_from_now_on(self, normalize: Callable[[str], str]) -> None:
+        """Another normalizer. The tokens so far are looked for as they are until one is added, as in the reference."""
+        self._both()
+        self.normalize, self._normal = normalize, {}
+
+    def _normalized(self, token: AddedToken) -> str:
+        found = self._normal.get(token.content)
+        if found is None:
+            found = self._normal[token.content] = self.normalize(token.content)
+        return found
+
+    def _both(self) -> tuple[_Finder, _Finder]:
+        """Made of all tokens at once, when the first text comes: so adding n of them takes n steps."""
+        if self._finders is None:
+            raw, normalized = _Finder(), _Finder()
+            for token in self._entries():
+                if token.normalized:
+                    normalized.add(self._normalized(token), self.ids[token.content])
+                else:
+                    raw.add(token.content, self.ids[token.content])
+            self._finders = raw, normalized
+        return self._finders
+
+    @property
+    def raw_prefix(self) -> str | None:
+        """What all tokens that are looked for in the raw text begin with, usually "["; None where there are none."""
+        ids = self._both()[0].ids
+        return commonprefix(list(ids)) if ids else None  # noqa: RUF071  # no paths
 
     def _entries(self) -> list[AddedToken]:
         return [*self.special.values(), *self.ordinary]
 
     @property
     def any_normalized(self) -> bool:
-        return self._normalized is not None
+        return bool(self._both()[1].ids)
 
     def cut_raw(self, text: str, split_special: bool = False) -> list[Cut]:
         """The first round. `split_special`: special tokens are text like any other."""
-        return self._cut(text, self._raw, split_special)
+        return self._cut(text, self._both()[0], split_special)
 
     def cut_normalized(self, text: str, split_special: bool = False) -> list[Cut]:
         """The second round, in normalized text."""
-        return self._cut(text, self._normalized, split_special)
+        return self._cut(text, self._both()[1], split_special)
 
-    def _cut(self, text: str, pattern: "_Pattern | None", split_special: bool) -> list[Cut]:
+    def _cut(self, text: str, finder: _Finder, split_special: bool) -> list[Cut]:
         cuts: list[Cut] = []
         done = 0
-        for match in pattern.find.finditer(text) if pattern else ():
-            start, end = match.span()
-            number = pattern.ids[match[0]] if pattern else 0
+        for start, end, number in finder.find(text):
             token = self.tokens[number]
             beside = text[max(start - 1, 0) : start] + text[end : end + 1]
             if token.single_word and any(map(unicode.is_word, beside)):
@@ -172,15 +205,53 @@ class AddedTokens:
         return cuts
 
 
-@dataclass(frozen=True)
-class _Pattern:
-    find: re.Pattern[str]
-    ids: dict[str, int]
+class _Finder:
+    """Finds strings in a text: the leftmost, of those the longest, and goes on behind it.
 
-    @classmethod
-    def of(cls, entries: list[tuple[str, int]]) -> "_Pattern | None":
-        ids: dict[str, int] = {}
-        for content, number in entries:
-            ids.setdefault(content, number)
-        longest_first = sorted(ids, key=len, reverse=True)  # `|` takes the first that fits
-        return cls(re.compile("|".join(map(re.escape, longest_first))), ids) if ids else None
+    Not by one expression `a|b|c`, which tries each alternative at each place: 17,000 tokens took a second for a line.
+    What begins at a place is looked up by its first KEY characters, which says how long the tokens are that begin so.
+
+    >>> finder = _Finder()
+    >>> for number, content in enumerate(["ab", "abcde", "b"]):
+    ...     finder.add(content, number)
+    >>> list(finder.find("xabcdb"))
+    [(1, 3, 0), (5, 6, 2)]
+    """
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+        self._lengths: dict[str, set[int]] = {}  # the first KEY characters of a token -> how long such tokens are
+        self._known: dict[str, tuple[int, ...]] = {}  # of KEY characters of a text: all lengths, the longest first
+        self._start: re.Pattern[str] | None = None
+
+    def add(self, content: str, number: int) -> None:
+        """Of two with the same content the first counts."""
+        if content:
+            self.ids.setdefault(content, number)
+            self._lengths.setdefault(content[:KEY], set()).add(len(content))
+
+    def find(self, text: str) -> Iterator[tuple[int, int, int]]:
+        """Start, end and id of each."""
+        if not self.ids:
+            return
+        if self._start is None:
+            self._start = re.compile(f"[{''.join(map(re.escape, sorted({content[0] for content in self.ids})))}]")
+        search, ids, at = self._start.search, self.ids, 0
+        while match := search(text, at):
+            at = match.start()
+            key = text[at : at + KEY]
+            lengths = self._known.get(key)
+            for length in self._lengths_of(key) if lengths is None else lengths:
+                piece = text[at : at + length]
+                if piece in ids:
+                    yield at, at + len(piece), ids[piece]
+                    at += len(piece)
+                    break
+            else:
+                at += 1
+
+    def _lengths_of(self, key: str) -> tuple[int, ...]:
+        found = set().union(*(self._lengths.get(key[:n], ()) for n in range(1, len(key) + 1)))
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        return self._known.setdefault(key, tuple(sorted(found, reverse=True)))

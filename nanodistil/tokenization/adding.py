@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -63,18 +64,27 @@ def sanitize_special_tokens(tokenizer: DistilBertTokenizer) -> int:
 
 
 def add_from_files(tokenizer: DistilBertTokenizer, entries: Iterable[tuple[int, AddedToken]]) -> None:
-    """Add tokens that must get the ids the files say. Raises CheckpointError where they do not, or cannot be."""
+    """Add tokens, in the order of their ids; a warning says where they get others than the files say.
+
+    The next free id is the reference's choice too: after a hole in added_tokens.json, or where it begins beyond the
+    vocabulary's end, its fast tokenizers count on (its slow ones did not). Raises CheckpointError for what cannot be.
+    """
     source, entries = tokenizer.encoder.backend.source, list(entries)
     try:
         tokenizer.encoder.add([token for _, token in entries])
     except InputError as error:
         raise CheckpointError(f"{source}: {error}") from None
-    for number, token in entries:
-        if tokenizer.encoder.added.ids.get(token.content) != number:
-            raise CheckpointError(
-                f"{source}: the added token {excerpt(token.content)} has the id {number} in the files, "
-                f"but would get {tokenizer.encoder.added.ids.get(token.content)}; the files do not fit each other"
-            )
+    held = tokenizer.encoder.added.ids
+    moved = [(number, token) for number, token in entries if token.content and held.get(token.content) != number]
+    if moved:
+        number, token = moved[0]
+        more = f" (and {len(moved) - 1} more have others)" if len(moved) > 1 else ""
+        warnings.warn(
+            f"{source}: the added token {excerpt(token.content)} has the id {number} in the files and gets "
+            f"{held.get(token.content)}{more}, as in transformers' fast tokenizers: a model that was trained with "
+            "other ids will not know it",
+            stacklevel=4,
+        )
 
 
 def with_flags(token: Token, special: bool) -> AddedToken:

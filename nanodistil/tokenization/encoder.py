@@ -52,8 +52,9 @@ class Encoder:
     def add(self, tokens: Iterable[AddedToken]) -> int:
         """Add tokens; how many were new. Raises InputError as AddedTokens.add does."""
         self.scanner, self.seen = None, 0  # its tables hold the tokens so far
+        tokens = [token for token in tokens if token.content]
         count = self.added.add(tokens)
-        self.names.update((number, token.content) for number, token in self.added.tokens.items())
+        self.names.update((self.added.ids[token.content], token.content) for token in tokens)
         return count
 
     def rows(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization.arguments import TRUNCATION, id_list, number, one_of, whole_number
 from nanodistil.tokenization.batch_encoding import BatchEncoding
+from nanodistil.tokenization.conventions import PLAIN
 from nanodistil.tokenization.strategies import padding_token, strategies
 from nanodistil.torch_tensors import is_tensor
 from nanodistil.weights.errors import InputError
@@ -220,7 +221,12 @@ def truncate_sequences(
 def build_inputs_with_special_tokens(
     tokenizer: DistilBertTokenizer, token_ids_0: list[int], token_ids_1: list[int] | None = None
 ) -> list[int]:
-    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these."""
+    """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these.
+
+    PreTrainedTokenizerFast has no such rule, and puts nothing between the two.
+    """
+    if tokenizer.tokenizer_class == PLAIN:
+        return [*id_list(token_ids_0), *([] if token_ids_1 is None else id_list(token_ids_1))]
     if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
         raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
     second = [] if token_ids_1 is None else [*id_list(token_ids_1), tokenizer.sep_token_id]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanodistil.loading_arguments import OF_SAVING, nothing_but
 from nanodistil.tokenization.added_tokens import FLAGS, AddedToken
+from nanodistil.tokenization.conventions import OWN, PLAIN, TWO
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,18 +130,18 @@ def _config(tokenizer: DistilBertTokenizer) -> dict[str, Any]:
         "model_max_length": tokenizer.model_max_length,
         "strip_accents": tokenizer.strip_accents,
         "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
-        "tokenizer_class": "DistilBertTokenizer",
+        "tokenizer_class": tokenizer.tokenizer_class,
         **tokenizer.special_tokens_map,
     }
     for role in ("unk_token", "sep_token", "cls_token"):
-        if role not in config:
+        if role not in config and tokenizer.tokenizer_class != PLAIN:
             raise InputError(f"the tokenizer has no {role}, which DistilBERT needs; set tokenizer.{role}")
     config = {"pad_token": None, "mask_token": None, **config}  # else the defaults would come back
     unless = {
         "padding_side": "right",
         "truncation_side": "right",
         "split_special_tokens": False,
-        "model_input_names": ["input_ids", "attention_mask"],
+        "model_input_names": list(TWO) if tokenizer.tokenizer_class == OWN else None,
     }
     config |= {key: getattr(tokenizer, key) for key, default in unless.items() if getattr(tokenizer, key) != default}
     return config

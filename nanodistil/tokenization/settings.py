@@ -1,16 +1,21 @@
 """tokenizer_config.json, special_tokens_map.json and added_tokens.json: what they say beside the vocabulary.
 
 Only the keys below are read, each with its type; the rest is ignored, never acted on. The precedence is that of
-transformers: an argument of the call, then special_tokens_map.json, then tokenizer_config.json, then the class's
-defaults. So `do_lower_case` is True unless a file says otherwise, whatever the normalizer in tokenizer.json says. Where
-the config has an added_tokens_decoder it is the newer kind of file, and the two legacy files are not looked at.
+transformers: an argument of the call, then special_tokens_map.json, then tokenizer_config.json, then the conventions of
+the class that the files are written for (conventions.py). Where the config has an added_tokens_decoder it is the newer
+kind of file, and the two legacy files are not looked at.
 """
 
-from collections.abc import Callable, Iterable
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
+from nanodistil.tokenization.conventions import PLAIN, conventions_of
+from nanodistil.tokenization.tokenizer_json import Backend
 from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.small_files import FOR_TOKENS, read_json
 
@@ -47,17 +52,36 @@ def _anything(_: Any) -> bool:
     return True
 
 
-def read_settings(
-    folder: Path, overrides: dict[str, Any], added: Iterable[tuple[int, AddedToken]] = ()
-) -> dict[str, Any]:
-    """Keyword arguments for DistilBertTokenizer from the small files of a folder; `overrides` win.
+_NORMALIZER = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 
-    added: id and token, as tokenizer.json has them. Where a special token is named again there, it has those flags.
-    Raises CheckpointError naming the file and the key.
+
+def read_settings(
+    folder: Path, overrides: dict[str, Any], backend: Backend | None = None
+) -> tuple[dict[str, Any], str]:
+    """Keyword arguments for DistilBertTokenizer from the small files of a folder, and the class they are written for.
+
+    overrides: arguments that win. backend: what tokenizer.json says, where there is one. Where a special token is
+    named again there, it has those flags. Raises CheckpointError naming the file and the key.
     """
     path = folder / "tokenizer_config.json"
     config = read_json(path, FOR_TOKENS) if path.is_file() else {}
-    out: dict[str, Any] = {}
+    conventions = conventions_of(folder, config)
+    if conventions.name == PLAIN:
+        if backend is None:
+            raise CheckpointError(f"{path}: tokenizer_class is {PLAIN}, which needs a tokenizer.json; get it too")
+        config = {key: value for key, value in config.items() if key not in _NORMALIZER}
+    out: dict[str, Any] = {"model_input_names": list(conventions.inputs)}
+    if not conventions.lowers and backend is not None and backend.normalizer is not None:
+        found = backend.normalizer
+        out |= zip(_NORMALIZER, (found.lowers, found.strips, found.sets_apart), strict=True)
+    elif _keeps_case(backend) and "do_lower_case" not in {**config, **overrides}:
+        warnings.warn(
+            f"{folder / 'tokenizer.json'}: does not lower the case, but {conventions.name} does, where no "
+            "tokenizer_config.json says do_lower_case; as in transformers, the class counts",
+            stacklevel=3,
+        )
+    if not conventions.roles:
+        out |= dict.fromkeys(SPECIAL) | ({"pad_token": backend.padding_token} if backend else {})
     for key, kinds in _KINDS.items():
         if key in config:
             value = config[key]
@@ -71,7 +95,7 @@ def read_settings(
     for key, harmless in _UNSUPPORTED.items():
         if config.get(key, harmless) not in (harmless, None):
             raise CheckpointError(f"{path}: {key} is {excerpt(config[key])}, which is not supported; remove it")
-    _read_special(config, out, path)
+    _read_special(config, out, path, needed=conventions.roles)
 
     lending: dict[int, AddedToken] = {}  # the added tokens whose flags a special token of the same name takes on
     if "added_tokens_decoder" in config:
@@ -86,15 +110,29 @@ def read_settings(
             lending[int(number)] = AddedToken.from_json(value, f"{path}: added_tokens_decoder")
         decoder = lending
     else:
-        lending = dict(added)
-        decoder = {**_read_legacy(folder, out, overrides), **lending}
+        lending = dict(backend.added) if backend else {}
+        legacy = _read_legacy(folder, out, overrides, conventions.roles)
+        decoder = {**legacy, **lending}
+        kept = {token.content for token in decoder.values()}
+        for token in [token for token in legacy.values() if token.content not in kept][:1]:
+            warnings.warn(
+                f"{folder / 'added_tokens.json'}: {excerpt(token.content)} has the id of another token in "
+                "tokenizer.json, and is left out",
+                stacklevel=3,
+            )
     out = {**out, **overrides, "added_tokens_decoder": decoder}
     flags = {token.content: token for token in lending.values()}
     out.update((key, flags.get(str(out[key]), out[key])) for key in SPECIAL if out.get(key) is not None)
-    return out
+    return out, conventions.name
 
 
-def _read_special(source: dict[str, Any], out: dict[str, Any], path: Path, special: bool | None = None) -> None:
+def _keeps_case(backend: Backend | None) -> bool:
+    return backend is not None and backend.normalizer is not None and not backend.normalizer.lowers
+
+
+def _read_special(
+    source: dict[str, Any], out: dict[str, Any], path: Path, special: bool | None = None, needed: bool = True
+) -> None:
     """Special tokens named in `source`, as str or AddedToken (whose `special` flag is `special`, unless None)."""
 
     def token(key: str, value: Any) -> str | AddedToken:
@@ -108,7 +146,7 @@ def _read_special(source: dict[str, Any], out: dict[str, Any], path: Path, speci
 
     for key in SPECIAL:
         if key in source:
-            if source[key] is None and key in ("unk_token", "sep_token", "cls_token"):
+            if needed and source[key] is None and key in ("unk_token", "sep_token", "cls_token"):
                 raise CheckpointError(f"{path}: {key} is null, but DistilBERT needs one; correct or remove it")
             out[key] = None if source[key] is None else token(key, source[key])
     more = source.get("additional_special_tokens")
@@ -119,12 +157,14 @@ def _read_special(source: dict[str, Any], out: dict[str, Any], path: Path, speci
         known += [t for t in (token("additional_special_tokens", value) for value in more) if t not in known]
 
 
-def _read_legacy(folder: Path, out: dict[str, Any], overrides: dict[str, Any]) -> dict[int, AddedToken]:
+def _read_legacy(
+    folder: Path, out: dict[str, Any], overrides: dict[str, Any], needed: bool = True
+) -> dict[int, AddedToken]:
     decoder: dict[int, AddedToken] = {}
     path = folder / "special_tokens_map.json"
     if path.is_file():
         named = {key: value for key, value in read_json(path, FOR_TOKENS).items() if not overrides.get(key)}
-        _read_special(named, out, path, special=True)
+        _read_special(named, out, path, True, needed)
     path = folder / "added_tokens.json"
     if path.is_file():
         named = {**out, **overrides}
@@ -133,5 +173,5 @@ def _read_legacy(folder: Path, out: dict[str, Any], overrides: dict[str, Any]) -
         for content, number in read_json(path, FOR_TOKENS).items():
             if not isinstance(number, int) or isinstance(number, bool) or number < 0:
                 raise CheckpointError(f"{path}: {excerpt(content)} has the id {excerpt(number)}; correct or remove it")
-            decoder[number] = AddedToken(content, special=content in special)
+            decoder[number] = AddedToken(content, normalized=content not in special, special=content in special)
     return decoder

@@ -26,6 +26,7 @@ from nanodistil.tokenization.arguments import All, Rest, one_of, yes_or_no
 from nanodistil.tokenization.batch_encoding import BatchEncoding
 from nanodistil.tokenization.calling import SIDES, encoded
 from nanodistil.tokenization.construction import files_of, refuse_others
+from nanodistil.tokenization.conventions import OWN, TWO
 from nanodistil.tokenization.encoder import Encoder, around
 from nanodistil.tokenization.settings import SPECIAL, read_settings
 from nanodistil.tokenization.special_tokens import MORE, SpecialTokens, Token, role_of
@@ -71,8 +72,9 @@ class DistilBertTokenizer:
     """
 
     pad_token_type_id = 0
-    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  # transformers' name, set per instance
+    model_input_names: list[str] = list(TWO)  # noqa: RUF012  # transformers' name, set per instance
     is_fast = True
+    tokenizer_class = OWN  # transformers' name for what the files of this tokenizer are, in tokenizer_config.json
 
     def __init__(
         self,
@@ -80,10 +82,10 @@ class DistilBertTokenizer:
         do_lower_case: bool = True,
         *,
         tokenizer_file: str | Path | Backend | None = None,
-        unk_token: Token = "[UNK]",
-        sep_token: Token = "[SEP]",
+        unk_token: Token | None = "[UNK]",
+        sep_token: Token | None = "[SEP]",
         pad_token: Token | None = "[PAD]",
-        cls_token: Token = "[CLS]",
+        cls_token: Token | None = "[CLS]",
         mask_token: Token | None = "[MASK]",
         bos_token: Token | None = None,
         eos_token: Token | None = None,
@@ -139,7 +141,7 @@ class DistilBertTokenizer:
         held = self.encoder.added.ids
         specials = [token for token in self.roles.all_with_flags() if not (isinstance(token, str) and token in held)]
         self.encoder.add([adding.with_flags(token, special=True) for token in specials])
-        self.encoder.added.normalize = normalizer.text  # for tokens added from now on the class's switches count
+        self.encoder.added.normalize_from_now_on(normalizer.text)
         self._warned: set[str] = set()
         if do_lower_case:
             warn_if_cased(backend)
@@ -175,10 +177,15 @@ class DistilBertTokenizer:
         overrides.setdefault("name_or_path", pretrained_model_name_or_path)
         if tokenizer_json.is_file():
             backend = read_tokenizer_json(tokenizer_json)
-            return cls(tokenizer_file=backend, **read_settings(folder, overrides, backend.added))
-        if vocab_txt.is_file():
-            return cls(vocab_txt, **read_settings(folder, overrides))
-        raise ModelNotFoundError(f"{folder}: holds neither tokenizer.json nor vocab.txt; get the files again")
+            settings, kind = read_settings(folder, overrides, backend)
+            made = cls(tokenizer_file=backend, **settings)
+        elif vocab_txt.is_file():
+            settings, kind = read_settings(folder, overrides)
+            made = cls(vocab_txt, **settings)
+        else:
+            raise ModelNotFoundError(f"{folder}: holds neither tokenizer.json nor vocab.txt; get the files again")
+        made.tokenizer_class = kind
+        return made
 
     save_pretrained = saving.save_pretrained
     save_vocabulary = saving.save_vocabulary

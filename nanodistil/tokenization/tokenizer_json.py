@@ -5,7 +5,7 @@ a tokenizer that silently did something else would be worse than none.
 
   normalizer      BertNormalizer                  pre_tokenizer   BertPreTokenizer
   model           WordPiece                       post_processor  [CLS] A [SEP] B [SEP], as template or BertProcessing
-  decoder         WordPiece                       added_tokens    with the ids they would get anyway
+  decoder         WordPiece                       added_tokens    the ids are theirs, or the next free ones
 
 `truncation` and `padding` lend only their direction: every call sets the rest anew, as in transformers.
 """
@@ -41,6 +41,7 @@ class Backend:
     added: tuple[tuple[int, AddedToken], ...] = ()
     padding_side: str = "right"
     truncation_side: str = "right"
+    padding_token: str | None = None  # of the section on padding
 
 
 class _Part:
@@ -91,6 +92,8 @@ def read_tokenizer_json(path: Path) -> Backend:
         entry = _Part(item, f"{file.where}.added_tokens[{number}]")
         for flag in ("single_word", "lstrip", "rstrip", "normalized", "special"):
             entry.get(flag, bool)
+        if entry.get("id", int) < 0:
+            raise CheckpointError(f"{entry.where}.id: is {excerpt(item['id'])}; ids begin at 0")
         added.append((entry.get("id", int), AddedToken.from_json(item, entry.where)))
     for token, number in (cls, sep):
         if vocabulary.get(token, {t.content: i for i, t in added}.get(token)) != number:
@@ -113,6 +116,7 @@ def read_tokenizer_json(path: Path) -> Backend:
         added=tuple(added),
         padding_side=_side(file, "padding"),
         truncation_side=_side(file, "truncation"),
+        padding_token=None if file.value.get("padding") is None else file.part("padding").get("pad_token", str),
     )
 
 

@@ -380,25 +380,23 @@ def _random_folder(rng: random.Random, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("count", [150, pytest.param(2_000, marks=pytest.mark.sweep)])
 def test_random_folders(tmp_path: Path, count: int) -> None:
-    """tokenizer.json or vocab.txt with random flags, added tokens and settings: loaded the same, or refused by us.
-
-    A refusal is only right where the files do not fit each other (an added token's id is not the one it gets).
-    """
+    """tokenizer.json or vocab.txt with random flags, added tokens and settings: loaded the same, or refused by both."""
     rng = random.Random(count)
     refused, wrong = 0, []
     for number in range(count):
         folder = tmp_path / str(number)
         folder.mkdir()
         contents = _random_folder(rng, folder)
+        (folder / "config.json").write_text('{"model_type": "distilbert"}')
         try:
-            theirs = transformers.DistilBertTokenizerFast.from_pretrained(str(folder))
+            theirs = transformers.AutoTokenizer.from_pretrained(str(folder))
         except BaseException as error:
             theirs = error
         try:
             ours = DistilBertTokenizer.from_pretrained(folder)
         except NanoDistilError as error:
             refused += 1
-            assert isinstance(theirs, BaseException) or "do not fit each other" in str(error), (number, error)
+            assert isinstance(theirs, BaseException), (number, error)
             continue
         if isinstance(theirs, BaseException):
             continue

@@ -192,7 +192,10 @@ def test_line_ends_and_duplicates(tmp_path: Path) -> None:
 
 def test_precedence(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, tokenizer=tokenizer_json(normalizer__lowercase=False))
-    assert DistilBertTokenizer.from_pretrained(folder).tokenize("HELLO") == ["hello"]  # the class says so, not the file
+    assert DistilBertTokenizer.from_pretrained(folder).tokenize("HELLO") == ["[UNK]"]  # nothing names a class
+    (folder / "config.json").write_text('{"model_type": "distilbert"}')
+    with pytest.warns(UserWarning, match="the class counts"):
+        assert DistilBertTokenizer.from_pretrained(folder).tokenize("HELLO") == ["hello"]
     folder_with(folder, tokenizer_config={"do_lower_case": False, "model_max_length": 7, "max_len": 3})
     assert DistilBertTokenizer.from_pretrained(folder).tokenize("HELLO") == ["[UNK]"]
     assert DistilBertTokenizer.from_pretrained(folder, do_lower_case=True).tokenize("HELLO") == ["hello"]
@@ -297,8 +300,7 @@ def test_garbage_json(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("added", "says"),
     [
-        ({"id": 25, "content": "x"}, "do not fit each other"),
-        ({"id": -1, "content": "x"}, "do not fit each other"),
+        ({"id": -1, "content": "x"}, "ids begin at 0"),
         ({"id": 20, "content": "\u0301", "normalized": True}, "normalized to nothing"),
     ],
 )
