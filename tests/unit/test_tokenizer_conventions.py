@@ -11,6 +11,8 @@ from nanodistil import AutoTokenizer, CheckpointError, DistilBertTokenizer, pipe
 from nanodistil.tokenization.added_tokens import MAX_ADDED, AddedToken, AddedTokens
 from nanodistil.weights.errors import InputError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*(have capitals|the class counts|in the files and gets)")
+
 WORDS = [
     "[PAD]",
     "[UNK]",
