@@ -386,3 +386,24 @@ def test_killed_at_any_moment(server, tmp_path):
     server.faults.clear()
     assert 0 < finished < 40
     assert (hub.resolve("org/model") / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_an_adapter_and_its_base(server):
+    """An adapter has no config: it is fetched with what it has, and then its base."""
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "org/model"}
+    server.models["org/lora"] = {
+        "adapter_config.json": json.dumps(adapter).encode(),
+        "adapter_model.safetensors": b"weights",
+        "optimizer.pt": b"of no use",
+    }
+    home = hub.resolve_model("org/lora")
+    assert sorted(file.name for file in home.folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert home.base == hub.resolve("org/model", local_files_only=True) and home.config == home.base / "config.json"
+    assert hub.resolve_model("org/lora", local_files_only=True) == home
+    assert (hub.resolve("org/lora", need="tokenizer") / "vocab.txt").is_file()
+    server.models["org/empty"] = {"adapter_config.json": json.dumps(adapter).encode()}
+    with pytest.raises(ModelNotFoundError, match="is an adapter.* none of adapter_model.safetensors"):
+        hub.resolve_model("org/empty")
+    server.models["org/nothing"] = {"README.md": b""}
+    with pytest.raises(ModelNotFoundError, match="lacks a file a model needs"):
+        hub.resolve_model("org/nothing")
