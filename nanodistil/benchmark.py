@@ -9,8 +9,9 @@ backend, passes every call on and notes how long it took. What an op had to do i
 
 and the bytes it cannot avoid moving are those of its arguments and its result, once each. From both follows the least
 time the machine needs, at its measured peak and bandwidth; the larger of the two is the op's limit, and the share of it
-that is reached is what to look at. More than 100 % of the bandwidth means that the data was in a cache. GELU, softmax
-and LayerNorm are not counted as operations, though they take time, so 100 % is out of reach where they are fused.
+that is reached is what to look at. What is done faster than memory could have given its bytes had them in a cache, or
+passed them on untouched: then there is no share to tell, and "in cache" is said. GELU, softmax and LayerNorm are not
+counted as operations, though they take time, so 100 % is out of reach where they are fused.
 
 Times are medians. A GPU is asked and works on by itself, so it is waited for after every op, and what it takes to ask
 (about 5 us) is in its time. Nothing imports this file but the command.
@@ -71,6 +72,10 @@ class OpTime:
     def reached(self) -> float:
         """The share of the limit that is reached; 0 where it is not known."""
         return self.floor / self.seconds if self.seconds else 0.0
+
+    def in_cache(self) -> bool:
+        """Whether its data came from a cache, or did not move at all: it was there faster than memory can give it."""
+        return self.bound == "bandwidth" and self.reached() > 1
 
 
 class Timed:
@@ -145,7 +150,7 @@ class Profile:
     ops: list[OpTime]
 
     def as_dict(self) -> dict[str, Any]:
-        ops = [asdict(op) | {"reached": op.reached()} for op in self.ops]
+        ops = [asdict(op) | {"reached": op.reached(), "in_cache": op.in_cache()} for op in self.ops]
         return asdict(self) | {"ops": ops}
 
 

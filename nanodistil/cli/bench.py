@@ -6,15 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.cli import loading
+from nanodistil.cli.columns import aligned
 from nanodistil.cli.parsing import number, whole
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
-    from nanodistil.benchmark import Profile, Rung
+    from nanodistil.benchmark import OpTime, Profile, Rung
 
 HELP = "time a model op by op, or the ladder from the formula to the kernel"
 SHAPES = ["1x16", "8x128"]
@@ -111,13 +111,27 @@ def op_table(p: Profile, machine: Any) -> str:
                 f"{op.flops / 1e9:.2f}" if op.flops else "",
                 f"{op.flops / op.seconds / 1e9:.0f}" if op.flops else "",
                 f"{op.bytes / op.seconds / 1e9:.1f}",
-                f"{op.reached():.0%} of {op.bound}" if op.bound else "",
+                share_of(op),
             )
         )
     whole = f"{p.flops / p.seconds / machine.flops:.0%} of peak" if machine else ""
     rate = f"{p.flops / p.seconds / 1e9:.0f}"
     rows.append(("all, timed apart", "", f"{p.seconds * 1e3:.2f}", "", f"{p.flops / 1e9:.2f}", rate, "", whole))
-    return columns(rows)
+    return aligned(rows, right=range(1, 7))
+
+
+def share_of(op: OpTime) -> str:
+    """What an op reaches of the machine's limit, where there is one to tell.
+
+    >>> from nanodistil.benchmark import OpTime
+    >>> share_of(OpTime("lin1 linear", seconds=2.0, floor=1.5, bound="peak"))
+    '75% of peak'
+    >>> share_of(OpTime("embed", seconds=0.01, floor=1.5, bound="bandwidth")), share_of(OpTime("embed"))
+    ('in cache', '')
+    """
+    if not op.bound:
+        return ""
+    return "in cache" if op.in_cache() else f"{op.reached():.0%} of {op.bound}"
 
 
 def rung_table(rungs: list[Rung], shape: tuple[int, int, int]) -> str:
@@ -128,14 +142,7 @@ def rung_table(rungs: list[Rung], shape: tuple[int, int, int]) -> str:
         share = f"{r.reached:.0%}" if r.reached else ""
         rate = f"{r.gflops:.1f}"
         rows.append((r.name, str(r.threads), f"{r.seconds * 1e3:.2f}", rate, share, f"{r.error:.1%}", "  " + r.adds))
-    return columns(rows, left=(0, 6)) + "\nerror: the largest against float64, relative to the bound I 2^-24 sum |x w|"
-
-
-def columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...] = (0, 7)) -> str:
-    """Rows of cells, aligned: to the right but for the columns in `left`."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = (
-        "  ".join(f"{c:<{w}}" if i in left else f"{c:>{w}}" for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
+    return (
+        aligned(rows, right=range(1, 6))
+        + "\nerror: the largest against float64, relative to the bound I 2^-24 sum |x w|"
     )
-    return "\n".join(line.rstrip() for line in lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nanodistil.cli import loading, task_flags
+from nanodistil.cli.columns import aligned
 from nanodistil.cli.parsing import whole
 from nanodistil.weights.errors import InputError
 
@@ -88,5 +89,4 @@ def table(metrics: dict[str, Any]) -> str:
             return "  ".join(f"{name} {shown(one)}" for name, one in value.items())
         return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
-    width = max(map(len, metrics))
-    return "\n".join(f"{name:<{width}}  {shown(value)}" for name, value in metrics.items())
+    return aligned([(name, shown(value)) for name, value in metrics.items()], right=())

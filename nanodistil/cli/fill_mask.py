@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.cli.columns import padded, width
 from nanodistil.cli.parsing import whole
 from nanodistil.reading.records import Record
 
@@ -111,7 +112,7 @@ def table(record: Record, answer: Any) -> str:
         if answer and isinstance(answer[0], list):
             lines.append(f"  [MASK] {mask}")
         words = [f["token_str"] if isinstance(f["token_str"], str) else " ".join(f["token_str"]) for f in fillings]
-        width = max(map(len, words), default=0)
+        columns = max(map(width, words), default=0)
         for word, filling in zip(words, fillings, strict=True):
-            lines.append(f"  {filling['score']:7.4f}  {word:<{width}}  {filling['sequence']}")
+            lines.append(f"  {filling['score']:7.4f}  {padded(word, columns)}  {filling['sequence']}")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from nanodistil.cli import loading, records, results
+from nanodistil.cli.columns import padded, width
 from nanodistil.cli.parsing import whole
 from nanodistil.reading.records import Fields, Record
 
@@ -70,8 +71,8 @@ def table(record: Record, answer: Any) -> str:
     """A text's entities, readable: score, label, word, where it stands."""
     lines = [str(record.fields["text"])]
     labels = [found.get("entity_group") or found.get("entity") for found in answer]
-    width = max(map(len, labels), default=0)
+    columns = max(map(width, labels), default=0)
     for label, found in zip(labels, answer, strict=True):
         place = f"{found['start']}-{found['end']}"
-        lines.append(f"  {found['score']:7.4f}  {label:<{width}}  {place:>9}  {found['word']}")
+        lines.append(f"  {found['score']:7.4f}  {padded(label, columns)}  {place:>9}  {found['word']}")
     return "\n".join(lines)

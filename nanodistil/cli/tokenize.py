@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.cli import records, results
+from nanodistil.cli.columns import aligned
 from nanodistil.reading.records import Fields, Record
 from nanodistil.weights.errors import InputError
 
@@ -101,7 +102,7 @@ def table(encoding: Encoding, text: str, pair: str | None = None) -> str:
         else:
             source = text if sequence == 0 or pair is None else pair
             rows.append((str(number), token, str(start), str(end), repr(source[start:end])))
-    return _aligned(rows, right=(0, 2, 3))
+    return aligned(rows, right=(0, 2, 3))
 
 
 def told(found: Explanation, text: str) -> str:
@@ -135,7 +136,7 @@ def told(found: Explanation, text: str) -> str:
         )
         for word in found.words
     ]
-    return "\n".join([*lines, _aligned(rows, right=(2, 3))] if rows else [*lines, "  no words"])
+    return "\n".join([*lines, aligned(rows, right=(2, 3))] if rows else [*lines, "  no words"])
 
 
 def _short(text: str, most: int = 200) -> str:
@@ -146,12 +147,3 @@ def _one(text: str) -> str:
     from nanodistil.tokenization.explain import visible
 
     return f"'{visible(text)}'" if " " in text else visible(text)
-
-
-def _aligned(rows: list[tuple[str, ...]], right: tuple[int, ...]) -> str:
-    """Lines of columns, two spaces apart, those in `right` on the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
-        for row in rows
-    )

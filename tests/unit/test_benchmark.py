@@ -11,6 +11,7 @@ from conftest import TINY, random_tensors
 from nanodistil import benchmark
 from nanodistil.backend import gpu_module
 from nanodistil.cli import main
+from nanodistil.cli.bench import op_table
 from nanodistil.heads import DistilBertModel
 
 
@@ -100,3 +101,18 @@ def test_the_ladder_on_the_command_line(capsys, monkeypatch):
     assert "register tile" in capsys.readouterr().out
     assert main(["bench", "--ladder", "--seconds", "0", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 6
+
+
+def test_an_op_whose_data_was_in_a_cache_reaches_no_share_of_the_bandwidth():
+    """It would be 11315 % of what memory can give."""
+    cached = benchmark.OpTime("embed", 1, seconds=1e-5, bytes=10**6, floor=1e-3, bound="bandwidth")
+    moved = benchmark.OpTime("norm", 1, seconds=1e-3, bytes=10**6, floor=5e-4, bound="bandwidth")
+    fast = benchmark.OpTime("lin1", 1, seconds=1e-3, flops=10**6, floor=1.8e-3, bound="peak")  # in bfloat16, say
+    table = op_table(benchmark.Profile("1x8", 1.0, 1, [cached, moved, fast]), None)
+    assert [line.split("  ")[-1] for line in table.splitlines()[1:4]] == [
+        "in cache",
+        "50% of bandwidth",
+        "180% of peak",
+    ]
+    found = benchmark.Profile("1x8", 1.0, 1, [cached, moved]).as_dict()["ops"]
+    assert [op["in_cache"] for op in found] == [True, False]
