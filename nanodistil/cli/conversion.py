@@ -25,6 +25,7 @@ from typing import IO, Any
 from nanodistil.cli.forms import Form, arrow
 from nanodistil.reading.packed import opener
 from nanodistil.weights.errors import InputError
+from nanodistil.weights.small_files import parsed
 
 OURS = ("index", "result", "error")
 ROWS_AT_ONCE = 4096  # of Parquet
@@ -79,9 +80,15 @@ def _write_document(lines: str, out: IO[bytes]) -> None:
 
 
 def _objects(lines: str) -> Iterator[dict[str, Any]]:
-    with open(lines, encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield json.loads(line)
+    with open(lines, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                found = parsed(line)
+            except ValueError:
+                found = None
+            if not isinstance(found, dict):  # of a run that was resumed, and whose file somebody changed
+                raise InputError(f"line {number} of {lines} is no answer: remove the file, and start again")
+            yield found
 
 
 def _columns(lines: str, spread: bool) -> tuple[dict[str, str], list[str]]:

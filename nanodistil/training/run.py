@@ -118,7 +118,7 @@ class Run:
             was, now = before.get(name), self.settings.get(name)
             if was != now:
                 raise InputError(
-                    f"{self.folder}: the run began with {name} = {json.dumps(was)}, not {json.dumps(now)}; "
+                    f"{self.folder}: the run began with {name} = {_brief(was)}, not {_brief(now)}; "
                     "resume it with the settings it began with, or start another run"
                 )
 
@@ -126,7 +126,7 @@ class Run:
         now = self.settings.get(MADE_WITH, {})
         if self.writes and isinstance(before, dict) and before != now:  # runs of earlier versions have none
             changes = ", ".join(
-                f"{name} {json.dumps(before.get(name))} before, {json.dumps(now.get(name))} now"
+                f"{name} {_brief(before.get(name))} before, {_brief(now.get(name))} now"
                 for name in sorted({*before, *now})
                 if before.get(name) != now.get(name)
             )
@@ -262,6 +262,12 @@ def number_in(line: Mapping[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is {excerpt(value)}, not a number")
     return value
+
+
+def _brief(value: Any) -> str:
+    """A setting as settings.json has it, or how it begins."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _free_for_a_run(folder: Path) -> bool:

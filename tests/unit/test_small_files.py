@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nanodistil import DistilBertConfig
+from nanodistil.cli.conversion import _objects as answers_of
 from nanodistil.family.bert_config import BertConfig
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import columns_of, records_of
@@ -14,7 +15,7 @@ from nanodistil.tokenization.files import MAX_TOKENS, read_vocab_txt
 from nanodistil.tokenization.settings import read_settings
 from nanodistil.tokenization.tokenizer_json import read_tokenizer_json
 from nanodistil.training.plot import read_log
-from nanodistil.training.run import log_lines
+from nanodistil.training.run import Run, log_lines
 from nanodistil.training.shards import read_index
 from nanodistil.training.token_counts import read_token_counts
 from nanodistil.weights.cache import _lacks
@@ -55,6 +56,7 @@ READERS = {
     "data set": in_folder("data.json", lambda folder: read_index(folder, "data.json")),
     "counts": read_token_counts,
     "log": in_folder("log.jsonl", lambda folder: list(log_lines(folder / "log.jsonl"))),
+    "run": in_folder("settings.json", lambda folder: Run(folder, {}, resume=True)),
     "plot": in_folder("log.jsonl", read_log),
 }
 BAD = {
@@ -171,6 +173,24 @@ def test_a_damaged_log(tmp_path, line):
         list(log_lines(path))
     with pytest.raises(CheckpointError):
         read_log(tmp_path)
+
+
+def test_a_damaged_log_on_resume(tmp_path):
+    settings = {"seed": 1, "name": "x" * 10_000}
+    Run(tmp_path, settings).begin()
+    (tmp_path / "log.jsonl").write_bytes(b'{"step": 1, "loss": 2}\n\xff\n')
+    with pytest.raises(CheckpointError, match="UTF-8"):
+        Run(tmp_path, settings, resume=True).begin()
+    with pytest.raises(InputError, match=r"began with name = .xxxx") as caught:
+        Run(tmp_path, {**settings, "name": "y" * 10_000}, resume=True)
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+def test_damaged_answers_of_a_resumed_run(tmp_path):
+    path = tmp_path / "lines"
+    path.write_bytes(b'{"index": 0}\n' + DEEP.encode() + b"\n")
+    with pytest.raises(InputError, match=r"line 2 of .* is no answer"):
+        list(answers_of(str(path)))
 
 
 @pytest.mark.parametrize("figures", ['"loss": "x"', '"loss": 1, "lr": [1], "tokens_per_second": 2', '"loss": {}'])
