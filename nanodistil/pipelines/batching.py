@@ -9,7 +9,7 @@ are read a window at a time, a small one first, so the first answer comes soon a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 from typing import Any, NamedTuple
@@ -63,15 +63,27 @@ def check_pace(batch_size: Any, num_workers: Any) -> None:
             whole_number(name, value, least)
 
 
-def several(inputs: Any, what: str = "a text") -> Iterable[Any]:
-    """The inputs of a call that is not for one alone, as they are. Raises InputError where they are no several.
+def several(inputs: Any, what: str = "a text") -> Any:
+    """The inputs of a call that is not for one alone: as a list if their number is known, else as the stream it is.
 
-    A dict and bytes could be gone through too, by their keys and their numbers, which nobody means.
+    A tuple, a column of pandas, NumPy, Arrow or `datasets` is as good as a list, and is answered with one. Raises
+    InputError where they are no several: a dict and bytes could be gone through too, by their keys and their numbers, a
+    table by the names of its columns, a set in any order, and nobody means that.
+
+    >>> several(("a", "b")), next(several(iter(["a"])))
+    (['a', 'b'], 'a')
     """
+    if isinstance(inputs, list):
+        return inputs
     inputs = by_number(inputs)
-    if not isinstance(inputs, Iterable) or isinstance(inputs, dict | bytes):
-        raise InputError(f"{what} or several are needed, not {type(inputs).__name__}")
-    return inputs
+    kind = type(inputs).__name__
+    if not isinstance(inputs, Iterable) or isinstance(inputs, str | dict | bytes | bytearray | set | frozenset):
+        raise InputError(f"{what} or several are needed, not {kind}")
+    if hasattr(inputs, "columns") or getattr(inputs, "ndim", 1) != 1:
+        raise InputError(f"{what} or several are needed, not {kind}: choose one column")
+    if hasattr(inputs, "to_pylist"):  # Arrow's, whose elements are no strings by themselves
+        return inputs.to_pylist()
+    return list(inputs) if isinstance(inputs, Sized) else inputs
 
 
 def by_number(inputs: Any) -> Any:

@@ -64,20 +64,20 @@ class FeatureExtractionPipeline:
         """The vectors of each text: (1, T, D), or with pooling (D,); as nested lists, or with return_tensors an array,
         with "pt" PyTorch's tensor.
 
-        inputs: a text; a list of texts, which gives a list of the above; or any other iterable, which is then
-        streamed. truncation: cut a text that is too long, as the tokenizer's argument. tokenize_kwargs: more of these;
-        padding asked for has its vectors too, as in transformers, but no part in pooling. pooling: "none", "mean" or
-        "cls", and normalize: to the length 1, see above. Arrays have the model's dtype.
-        batch_size, num_workers: taken as transformers takes them; they change nothing, see batching.py.
+        inputs: a text; a list of texts, or what is as good as one (a tuple, an array, a column), which gives a list of
+        the above; or an iterator, which is streamed. truncation: cut a text that is too long, as the tokenizer's
+        argument. tokenize_kwargs: more of these; padding asked for has its vectors too, as in transformers, but no part
+        in pooling. pooling: "none", "mean" or "cls", and normalize: to the length 1, see above. Arrays have the model's
+        dtype. batch_size, num_workers: taken as transformers takes them; they change nothing, see batching.py.
         Raises InputError for a text longer than the model's positions, and for unusable arguments.
         """
         check_pace(batch_size, num_workers)
         settings = self._settings(truncation, tokenize_kwargs, return_tensors, pooling, normalize)
         if isinstance(inputs, str):
             return next(self._extract([inputs], settings))
-        if isinstance(inputs, list):
-            return list(self._extract(inputs, settings))
-        return self._extract(several(inputs), settings)
+        inputs = several(inputs)
+        answers = self._extract(inputs, settings)
+        return list(answers) if isinstance(inputs, list) else answers
 
     def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
         """The vectors of every text, in order; arguments as in a call.
@@ -107,7 +107,7 @@ class FeatureExtractionPipeline:
             raise InputError("encode gives one vector a text: pooling must be 'mean' or 'cls'")
         if isinstance(sentences, str):
             return self(sentences, return_tensors=True, **options)
-        vectors = list(self.each(sentences, return_tensors=True, **options))
+        vectors = list(self.each(several(sentences), return_tensors=True, **options))
         if not convert_to_numpy:
             return vectors
         none = np.zeros((0, self.model.config.dim), self.model.weights.word_embeddings.dtype)

@@ -74,11 +74,12 @@ class FillMaskPipeline:
     ) -> Any:
         """The best fillings of every [MASK], best first.
 
-        inputs: a text, a list of texts, or any other iterable, which is then streamed. Returns, for one text with one
-        [MASK], a list of {"score", "token", "token_str", "sequence"}; with k of them, k such lists; for a list of texts
-        a list of that (as in transformers, a list of one text gives what the text alone would); for an iterable an
-        iterator. top_k: how many (default 5). targets: rank only these words; one outside the vocabulary stands for its
-        first piece, with a warning. tokenizer_kwargs: e.g. {"truncation": True}. clean_up_tokenization_spaces: above.
+        inputs: a text, a list of texts (or tuple, array, column), or an iterator, which is streamed. Returns, for one
+        text with one [MASK], a list of {"score", "token", "token_str", "sequence"}; with k of them, k such lists; for a
+        list of texts a list of that (as in transformers, a list of one text gives what the text alone would); for an
+        iterable an iterator. top_k: how many (default 5). targets: rank only these words; one outside the vocabulary
+        stands for its first piece, with a warning. tokenizer_kwargs: e.g. {"truncation": True}.
+        clean_up_tokenization_spaces: above.
 
         whole_words: score targets with all their pieces; "token" is then the list of these. joint: fill all [MASK]s
         together, which gives one list a text, of {"score", "token": k ids, "token_str": k strings, "sequence"}. beams:
@@ -92,10 +93,11 @@ class FillMaskPipeline:
         )
         if isinstance(inputs, str):
             return next(self._fill([inputs], settings))
+        inputs = several(inputs)
         if isinstance(inputs, list):
             answers = list(self._fill(inputs, settings))
             return answers[0] if len(answers) == 1 else answers
-        return self._fill(several(inputs), settings)
+        return self._fill(inputs, settings)
 
     def each(self, texts: list[str], first: int = 0, **options: Any) -> Iterator[Any]:
         """The answers one by one, also where there is one text; arguments as in a call.

@@ -53,7 +53,8 @@ class MultipleChoicePipeline:
         check_pace(batch_size, num_workers)
         if isinstance(inputs, str | dict):
             return next(self.each([inputs], choices=choices, tokenizer_kwargs=tokenizer_kwargs))
-        answers = self.each(several(inputs, "a prompt"), choices=choices, tokenizer_kwargs=tokenizer_kwargs)
+        inputs = several(inputs, "a prompt")
+        answers = self.each(inputs, choices=choices, tokenizer_kwargs=tokenizer_kwargs)
         return list(answers) if isinstance(inputs, list) else answers
 
     def each(
@@ -112,7 +113,7 @@ def checked_choices(choices: Any, name: str) -> list[str]:
     """At least one choice, all of them strings, as a list. Raises InputError."""
     if isinstance(choices, str) or not isinstance(choices, Iterable):
         raise InputError(f"{name} must be a list of strings, not {type(choices).__name__}")
-    several = list(choices)
+    several = list(choices.to_pylist() if hasattr(choices, "to_pylist") else choices)
     if not several:
         raise InputError(f"{name} are empty; at least one is needed")
     wrong = [choice for choice in several if not isinstance(choice, str)]

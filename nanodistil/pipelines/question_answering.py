@@ -22,7 +22,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.heads import DistilBertForQuestionAnswering
-from nanodistil.pipelines.batching import Prepared, answered, by_number, check_pace, pace_of
+from nanodistil.pipelines.batching import Prepared, answered, by_number, check_pace, pace_of, several
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pipelines.preset import settings_of
@@ -95,10 +95,10 @@ class QuestionAnsweringPipeline:
 
         question, context: strings; or a list of questions with one context, or with as many. Or, by place or as `data`
         or `X`: a dict {"question", "context"} (whatever else it has is not looked at), an object with question_text and
-        context_text, a list of such, or any other iterable of them, which is then streamed. Returns for one question
-        its answer, a dict {"score", "start", "end", "answer"}, and for top_k > 1 a list of such if there are several;
-        for a list of questions a list of that (a list of one gives what the question alone would); for a stream an
-        iterator.
+        context_text, a list of such (or tuple, array, data set), or an iterator, which is streamed. Returns for one
+        question its answer, a dict {"score", "start", "end", "answer"}, and for top_k > 1 a list of such if there are
+        several; for a list of questions a list of that (a list of one gives what the question alone would); for a
+        stream an iterator.
 
         top_k: how many answers. max_answer_len: in tokens. max_seq_len: tokens of a window, question and all (default:
         384, or what the model takes). doc_stride: tokens by which windows overlap (default: half a window, or 128).
@@ -266,10 +266,9 @@ def sole_input(args: tuple[Any, ...], question: Any, context: Any, data: Any, X:
         return one_by_one(inputs)
     if hasattr(inputs, "question_text"):
         return [inputs]
-    inputs = by_number(inputs)
-    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, str | bytes) or not isinstance(by_number(inputs), Iterable):
         raise InputError(f"a question needs its context: pass question=... and context=..., not {excerpt(inputs)}")
-    return list(inputs) if isinstance(inputs, list | tuple) else inputs
+    return several(inputs, "a question with its context")
 
 
 def one_by_one(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -278,7 +277,10 @@ def one_by_one(item: dict[str, Any]) -> list[dict[str, Any]]:
     >>> one_by_one({"question": ["Who?", "Where?"], "context": "Bo in Rome."})[1]
     {'question': 'Where?', 'context': 'Bo in Rome.'}
     """
-    questions, contexts = item.get("question"), item.get("context")
+    questions, contexts = (
+        value if value is None or isinstance(value, str) or not isinstance(value, Iterable) else several(value)
+        for value in (item.get("question"), item.get("context"))
+    )
     if isinstance(contexts, list) and not isinstance(questions, list):
         raise InputError("several contexts need as many questions: pass lists of the same length")
     if not isinstance(questions, list):

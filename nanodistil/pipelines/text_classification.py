@@ -66,12 +66,13 @@ class TextClassificationPipeline:
     ) -> Any:
         """The class of each text, or its classes.
 
-        inputs: a text; a pair as {"text", "text_pair"}; a list of these; or any other iterable of them, which is then
-        streamed. A class is {"label", "score"}. Without top_k each input has the best one: a text gives a list of it,
-        a pair it alone, a list of inputs a list of them, an iterable an iterator. top_k: that many, best first, as a
-        list for each input; None: all. function_to_apply: "softmax", "sigmoid", "none", or "default", see above.
-        return_all_scores: transformers' former way to ask for all classes, in the model's order.
-        tokenizer_kwargs: e.g. truncation=True, max_length=128. batch_size, num_workers: taken, and change nothing.
+        inputs: a text; a pair as {"text", "text_pair"}; a list of these, or what is as good as one (a tuple, an array,
+        a column); or an iterator, which is streamed. A class is {"label", "score"}. Without top_k each input has the
+        best one: a text gives a list of it, a pair it alone, a list of inputs a list of them, an iterable an iterator.
+        top_k: that many, best first, as a list for each input; None: all. function_to_apply: "softmax", "sigmoid",
+        "none", or "default", see above. return_all_scores: transformers' former way to ask for all classes, in the
+        model's order. tokenizer_kwargs: e.g. truncation=True, max_length=128. batch_size, num_workers: taken, and
+        change nothing.
         Raises InputError for a text longer than the model's positions, and for unusable arguments.
         """
         check_pace(batch_size, num_workers)
@@ -81,9 +82,9 @@ class TextClassificationPipeline:
             return [answer] if top_k == UNSET else answer
         if isinstance(inputs, dict):
             return next(self._classify([inputs], settings))
-        if isinstance(inputs, list):
-            return list(self._classify(inputs, settings))
-        return self._classify(several(inputs), settings)
+        inputs = several(inputs)
+        answers = self._classify(inputs, settings)
+        return list(answers) if isinstance(inputs, list) else answers
 
     def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
         """An answer for every input, in order: the best class, or with top_k a list; arguments as in a call.

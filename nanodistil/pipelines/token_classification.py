@@ -90,10 +90,11 @@ class TokenClassificationPipeline:
     ) -> Any:
         """The entities of every text, in its order.
 
-        inputs: a text; a list of texts, for which there is a list of answers; or any other iterable, which is then
-        streamed. With is_split_into_words, texts are lists of words (and for a single one there is a list of one).
-        An answer is a list of {"entity", "score", "index", "word", "start", "end"}, one a token whose label counts,
-        or with an aggregation strategy of {"entity_group", "score", "word", "start", "end"}. Scores are floats.
+        inputs: a text; a list of texts, or what is as good as one (a tuple, an array, a column), for which there is a
+        list of answers; or an iterator, which is streamed. With is_split_into_words, texts are lists of words (and for
+        a single one there is a list of one). An answer is a list of {"entity", "score", "index", "word", "start",
+        "end"}, one a token whose label counts, or with an aggregation strategy of {"entity_group", "score", "word",
+        "start", "end"}. Scores are floats.
 
         aggregation_strategy: None or "none", "simple", "first", "average" or "max", see entities.py.
         ignore_labels: those that do not count, ["O"] by default. stride: read a text of any length, in windows that
@@ -116,7 +117,9 @@ class TokenClassificationPipeline:
             grouped_entities,
             ignore_subwords,
         )
-        if settings.delimiter is not None and isinstance(inputs, list) and not all(isinstance(w, list) for w in inputs):
+        if not isinstance(inputs, str):
+            inputs = several(inputs)
+        if settings.delimiter is not None and isinstance(inputs, list) and any(isinstance(w, str) for w in inputs):
             inputs = [inputs]
         if isinstance(inputs, str | list):
             texts = [inputs] if isinstance(inputs, str) else inputs
@@ -124,7 +127,7 @@ class TokenClassificationPipeline:
             return answers[0] if isinstance(inputs, str) else answers
         if offset_mapping is not None:
             raise InputError("offset_mapping goes with a text or a list of texts, not with a stream")
-        return self._find(((text, None) for text in several(inputs)), settings)
+        return self._find(((text, None) for text in inputs), settings)
 
     def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[list[Found]]:
         """The answers one by one, as they are ready; arguments as in a call.
@@ -208,6 +211,8 @@ class TokenClassificationPipeline:
         if settings.delimiter is None and not isinstance(text, str):
             hint = "; for a list of words pass is_split_into_words=True" if isinstance(text, list) else ""
             raise InputError(f"{name} is not a string but {type(text).__name__}{hint}")
+        if settings.delimiter is not None and not isinstance(texts, str | list) and isinstance(texts, Iterable):
+            texts = list(several(texts, "a list of words"))
         if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
             raise InputError(f"{name} is not a list of words, which is_split_into_words=True asks for")
         try:

@@ -65,21 +65,21 @@ class ZeroShotClassificationPipeline:
     ) -> Any:
         """Every label's score for each text, as {"sequence", "labels", "scores"}, best first.
 
-        sequences: a text, a list of texts, or any other iterable, which is then streamed; the result is one such dict,
-        a list, or an iterator. candidate_labels: several, or a string with commas between. hypothesis_template: what is
-        asked of a label, which stands for {}. multi_label: score each label by itself, as is done with a single one;
-        else the scores sum to 1.
-        multi_class: the old name of multi_label, with a warning. batch_size, num_workers: taken, and change nothing.
-        A text that does not fit beside the hypothesis is cut to what does.
+        sequences: a text, a list of texts (or tuple, array, column), or an iterator, which is streamed; the result is
+        one such dict, a list, or an iterator. candidate_labels: several, or a string with commas between.
+        hypothesis_template: what is asked of a label, which stands for {}. multi_label: score each label by itself, as
+        is done with a single one; else the scores sum to 1. multi_class: the old name of multi_label, with a warning.
+        batch_size, num_workers: taken, and change nothing. A text that does not fit beside the hypothesis is cut to
+        what does.
         Raises InputError for an empty text, no labels, a template without {}, and a hypothesis that leaves no room.
         """
         check_pace(batch_size, num_workers)
         settings = self._settings(candidate_labels, hypothesis_template, multi_label, multi_class)
         if isinstance(sequences, str):
             return next(self._classify([sequences], settings))
-        if isinstance(sequences, list):
-            return list(self._classify(sequences, settings))
-        return self._classify(several(sequences), settings)
+        sequences = several(sequences)
+        answers = self._classify(sequences, settings)
+        return list(answers) if isinstance(sequences, list) else answers
 
     def each(self, sequences: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
         """An answer for every text, in order; arguments as in a call.
@@ -159,7 +159,7 @@ def parsed_labels(candidate_labels: Any) -> list[str]:
         candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]
     if not isinstance(candidate_labels, Iterable):
         raise InputError(f"candidate_labels must be strings, not {type(candidate_labels).__name__}")
-    labels = list(candidate_labels)
+    labels = list(candidate_labels.to_pylist() if hasattr(candidate_labels, "to_pylist") else candidate_labels)
     if not labels:
         raise InputError("candidate_labels are needed, at least one")
     wrong = [label for label in labels if not isinstance(label, str)]
