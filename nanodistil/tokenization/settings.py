@@ -39,7 +39,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "max_len": lambda value: 0 <= value < float("inf"),
     "padding_side": ("left", "right").__contains__,
     "truncation_side": ("left", "right").__contains__,
-    "model_input_names": lambda value: all(isinstance(name, str) and name in _INPUTS for name in value),
+    "model_input_names": lambda value: bool(value) and all(isinstance(name, str) and name in _INPUTS for name in value),
 }
 _UNSUPPORTED: dict[str, Any] = {  # key -> the value with which it says nothing
     "pad_token_type_id": 0,

@@ -129,6 +129,8 @@ class DistilBertTokenizer:
         )
         self.padding_side = one_of("padding_side", padding_side or backend.padding_side, SIDES)
         self.truncation_side = one_of("truncation_side", truncation_side or backend.truncation_side, SIDES)
+        if model_input_names is not None and not model_input_names:
+            raise InputError("model_input_names is empty: a model is given input_ids at least; leave it out")
         self.model_input_names = list(self.model_input_names if model_input_names is None else model_input_names)
 
         normalizer = Normalizer(do_lower_case, strip_accents, tokenize_chinese_chars, backend.clean_text)

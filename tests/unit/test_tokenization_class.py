@@ -329,6 +329,7 @@ def test_added_tokens_that_cannot_be(tmp_path: Path, added: dict[str, Any], says
         {"model_max_length": float("nan")},
         {"model_max_length": -3},
         {"model_input_names": [3]},
+        {"model_input_names": []},
     ],
     ids=str,
 )
