@@ -48,3 +48,11 @@ def test_the_proofs_of_the_readme_are_the_tables_of_the_docs():
 
 def test_the_readme_is_a_shop_window():
     assert len((ROOT / "README.md").read_bytes()) <= 10_000
+
+
+def test_the_tests_that_stand_for_those_of_transformers_exist():
+    page = (ROOT / "docs/transformers-tests.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:parity/)?test_\w+\.py(?!`)", page))  # theirs stand in backticks
+    assert len(named) > 15
+    for name in named:
+        assert (ROOT / "tests" / (name if "/" in name else f"unit/{name}")).is_file(), name
