@@ -3,10 +3,12 @@
 A file is written under a temporary name beside its place, forced to the disk and then renamed, which replaces an older
 one in one step. So a crash or a full disk leaves the old file or none, and a process that has the old weights mapped
 into memory keeps them. Where files belong together, as weights and config do, all are written and forced to the disk
-before the first is renamed: what can fail has then not failed, and only the renames themselves remain, microseconds. No
-file system offers to rename two files in one step, so a process killed just there leaves the new weights beside the old
-config. A file that stays what it is, byte for byte, is not renamed: saving a model again touches its weights only, and
-then nothing remains. Savers of one folder take turns at renaming, or one's weights would meet the other's config.
+before the first is renamed: what can fail has then not failed, and only the renames remain. No file system does two in
+one step, so a process killed just between them leaves the new weights beside the old config. Meanwhile the old files
+have a second name: giving back their space would make a rename of 20 microseconds one of 5 milliseconds, within that
+window, and they could not be put back if the system refused a later rename. A file that stays what it is, byte for
+byte, is not renamed: saving a model again touches its weights only, and then there is no window. Savers of one folder
+take turns at renaming, or one's weights would meet the other's config.
 
 A killed process leaves its temporary files behind, of a model's size each. The next save of the same file removes them,
 but never those of a save that still runs, perhaps in another container: whoever writes one holds a lock (flock) on it,
@@ -19,8 +21,9 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from numpy.typing import NDArray
@@ -135,18 +138,35 @@ def _same(new: Path, old: Path) -> bool:
 
 
 def _renamed(pairs: list[tuple[Path, Path]]) -> None:
-    """Rename each first to its second where they differ: all, even if an exception (Ctrl-C) comes in between."""
+    """Rename each first to its second where they differ: all, even if an exception (Ctrl-C) comes in between; or none,
+    if the system refuses one.
+    """
     folders = {}
+    kept: dict[Path, Path] = {}  # old file -> its second name
+    done: list[Path] = []
     try:
         if os.name != "nt":
             for folder in sorted({path.parent for _, path in pairs}):  # sorted: two savers never wait for each other
                 folders[folder] = os.open(folder, os.O_RDONLY)
-                _quietly(_lock, folders[folder])
+                with suppress(OSError):
+                    _lock(folders[folder])
         pairs = [(new, path) for new, path in pairs if not _same(new, path)]
+        for _, path in pairs:
+            if path.is_file() and not path.is_symlink():
+                kept[path] = path.with_name(f".{path.name}.{token_hex(4)}")  # a leftover's name, should we be killed
+                with suppress(OSError):
+                    os.link(path, kept[path])
         try:
             for new, path in pairs:
                 os.replace(new, path)
+                done.append(path)
         except OSError:
+            for path in done:
+                if path in kept:
+                    with suppress(OSError):
+                        os.replace(kept[path], path)
+                else:
+                    path.unlink()
             raise
         except BaseException:
             for new, path in pairs:
@@ -154,15 +174,11 @@ def _renamed(pairs: list[tuple[Path, Path]]) -> None:
                     os.replace(new, path)
             raise
         for number in folders.values():
-            _quietly(os.fsync, number)  # the new names reach the disk too
+            with suppress(OSError):  # the new names reach the disk too
+                os.fsync(number)
     finally:
+        for old in kept.values():
+            with suppress(OSError):
+                old.unlink(missing_ok=True)
         for number in folders.values():
             os.close(number)
-
-
-def _quietly(do: Callable[[int], Any], number: int) -> None:
-    """What not every file system can do, and a save can do without."""
-    try:
-        do(number)
-    except OSError:
-        return

@@ -1,9 +1,11 @@
 """The known ways to make a pickle run something, in files otherwise good: refused by name, nothing executed."""
 
+import contextlib
 import gc
 import pickle
 import pickletools
 import tracemalloc
+import warnings
 
 import pytest
 from audit import watching
@@ -50,6 +52,18 @@ def test_refused_by_name(tmp_path, gadget):
         message = str(error.value)
         assert "\n" not in message and message.isprintable() and len(message) < 500, place
         assert says in message, place
+
+
+@pytest.mark.parametrize("gadget", GADGETS)
+def test_beside_a_state_dict_nothing_runs_either(tmp_path, gadget):
+    """In a training checkpoint unknown classes are passed over: loaded or refused, nothing is imported or called."""
+    state = torch_pickle(ARRAYS)[2:-1]
+    pickle = b"\x80\x02}(" + text("x") + GADGETS[gadget][0] + text("state_dict") + state + b"u."
+    (tmp_path / "pytorch_model.bin").write_bytes(torch_zip(pickle, STORAGES))
+    with watching(tmp_path) as seen, warnings.catch_warnings(), contextlib.suppress(CheckpointError):
+        warnings.simplefilter("ignore")
+        load(tmp_path, TINY, "masked_lm")
+    assert not seen
 
 
 def test_there_are_enough_of_them():

@@ -402,7 +402,7 @@ def test_an_adapter_and_its_base(server):
     assert hub.resolve_model("org/lora", local_files_only=True) == home
     assert (hub.resolve("org/lora", need="tokenizer") / "vocab.txt").is_file()
     server.models["org/empty"] = {"adapter_config.json": json.dumps(adapter).encode()}
-    with pytest.raises(ModelNotFoundError, match="is an adapter.* none of adapter_model.safetensors"):
+    with pytest.raises(ModelNotFoundError, match=r"is an adapter.* none of adapter_model.safetensors"):
         hub.resolve_model("org/empty")
     server.models["org/nothing"] = {"README.md": b""}
     with pytest.raises(ModelNotFoundError, match="lacks a file a model needs"):

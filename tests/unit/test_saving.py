@@ -69,7 +69,7 @@ def test_killed_at_every_step(tmp_path, step):
         assert (config, weights) == ("old", "new")
     else:
         assert config == weights == AFTER[step - 1]
-    assert bool(others) == (step < 7)
+    assert bool(others) == (step < 8)
     save(tmp_path, "new")
     assert held(tmp_path) == ("new", "new", [])
 
@@ -109,6 +109,42 @@ def test_a_folder_in_the_place_of_the_second_file(tmp_path):
     with pytest.raises(InputError, match="a folder of this name"):
         save(tmp_path, "new")
     np.testing.assert_array_equal(SafetensorsFile(tmp_path / "model.safetensors").array(FIRST), OLD[FIRST])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_rename_that_is_refused(tmp_path, monkeypatch, there):
+    """As Windows does while somebody reads the old file: the first is put back."""
+    if there:
+        save(tmp_path, "old")
+    replace = os.replace
+
+    def refused(new, path):
+        if path.name == "config.json":
+            raise PermissionError(13, "Permission denied")
+        replace(new, path)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(InputError, match="Permission denied"):
+        save(tmp_path, "new")
+    if there:
+        assert held(tmp_path) == ("old", "old", [])
+    else:
+        assert not list(tmp_path.iterdir())
+
+
+@unix
+def test_the_old_file_keeps_a_name_while_it_is_replaced(tmp_path, monkeypatch):
+    """Giving back its space takes a hundred times as long as the rename, within the window in which a kill hurts."""
+    save(tmp_path, "old")
+    links, replace = [], os.replace
+
+    def watched(new, path):
+        links.append(path.stat().st_nlink)
+        replace(new, path)
+
+    monkeypatch.setattr(os, "replace", watched)
+    save(tmp_path, "new")
+    assert links == [2, 2] and held(tmp_path) == ("new", "new", [])
 
 
 def test_an_exception_between_the_renames(tmp_path, monkeypatch):
