@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--impossible", action="store_true", help="there may be no answer, which is then empty")
     parser.add_argument("--no-align", action="store_true", help="answers may begin and end inside words")
     results.add_arguments(parser)
-    loading.add_arguments(parser, default="the official one, trained on SQuAD")
+    loading.add_arguments(parser, default="distilbert/distilbert-base-cased-distilled-squad")
 
 
 def run(args: argparse.Namespace) -> int:

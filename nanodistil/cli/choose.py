@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--choices", nargs="+", metavar="TEXT", help="the choices of every prompt; put them last")
     parser.add_argument("--truncate", action="store_true", help="cut prompts that do not fit beside a choice")
     results.add_arguments(parser)
-    loading.add_arguments(parser)
+    loading.add_arguments(parser, known="as nanodistil finetune multiple-choice makes it")
 
 
 def run(args: argparse.Namespace) -> int:

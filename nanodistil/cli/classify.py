@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
     results.add_arguments(parser)
-    loading.add_arguments(parser, default="the official one for sentiment")
+    loading.add_arguments(parser, default="distilbert/distilbert-base-uncased-finetuned-sst-2-english, for sentiment")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", nargs="+", metavar="WORD", help="rank only these words; put -- before the texts")
     parser.add_argument("--whole-words", action="store_true", help="score targets with all their pieces")
     parser.add_argument("--joint", action="store_true", help="fill all [MASK]s of a text together, not each by itself")
-    parser.add_argument("--beams", type=whole(), metavar="N", help="joint fillings that are pursued (default 16)")
+    parser.add_argument(
+        "--beams", type=whole(), metavar="N", help="joint fillings that are pursued (default 16, at most 1024)"
+    )
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
     parser.add_argument("--raw", action="store_true", help="sequences as transformers decodes them: i ' m, not i'm")
     parser.add_argument("--truth", action="store_true", help="compute in float64 too and print the largest difference")

@@ -9,9 +9,9 @@ from typing import Any
 from nanodistil.cli.parsing import whole
 
 
-def add_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """The arguments of every verb that runs a model. default: what it runs where none is named."""
-    which = f"default: {default}" if default else "one that was trained for it; there is no default"
+def add_arguments(parser: argparse.ArgumentParser, default: str | None = None, known: str = "") -> None:
+    """The arguments of every verb that runs a model. default: what it runs if none is named, or known: what could."""
+    which = f"default: {default}" if default else f"one that was trained for it, {known}; there is no default"
     parser.add_argument("--model", metavar="M", help=f"folder or hub id ({which})")
     add_backend_arguments(parser)
     parser.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")

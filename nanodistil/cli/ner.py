@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="words as transformers glues them together, not as they stand"
     )
     results.add_arguments(parser)
-    loading.add_arguments(parser)
+    loading.add_arguments(parser, known="such as elastic/distilbert-base-cased-finetuned-conll03-english")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -74,11 +75,18 @@ def share(text: str) -> float:
     return float(text)
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Does not break names at their hyphens, so that they can be copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that speaks as above. `more`: the list of inputs, which may go on behind options."""
 
     def __init__(self, prog: str | None = None, **more: Any) -> None:
-        super().__init__(prog, formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+        super().__init__(prog, formatter_class=Formatter, **more)
         self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf$)", re.IGNORECASE)
         self.add_argument(
             "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="say nothing but results and errors"
@@ -106,11 +114,13 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def _check_inputs(self, inputs: list[str], action: argparse.Action, found: argparse.Namespace) -> None:
-        """Raises InputError for options among the inputs, and where an option has taken them all."""
+        """Raises InputError for options and bytes among the inputs, and where an option has taken them all."""
         flags = self.flags()
         for word in inputs:
             if word.startswith("--") and word.partition("=")[0] in flags:
                 self.error(f"{word.partition('=')[0]} stands behind --, so it is no option; put it before")
+            if action.dest == "inputs" and any("\ud800" <= c <= "\udfff" for c in word):
+                self.error(f"the input {excerpt(word)} is not UTF-8, which texts must be")
         if inputs or getattr(found, "input", None) is not None:
             return
         for greedy in self._actions:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--multi-label", action="store_true", help="several may hold: each is scored by itself")
     results.add_arguments(parser)
-    loading.add_arguments(parser)
+    loading.add_arguments(parser, known="such as typeform/distilbert-base-uncased-mnli")
 
 
 def run(args: argparse.Namespace) -> int:

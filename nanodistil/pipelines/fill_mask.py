@@ -33,6 +33,7 @@ from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 OTHER_MASKS = re.compile(r"<mask>|\[\s*mask\s*\]|\{mask\}|\bmask_token\b|_{2,}|\[blank\]", re.IGNORECASE)
+MOST_BEAMS = 1024
 BEAMS = 16  # joint fillings that are pursued, where nothing is said
 
 Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
@@ -125,6 +126,8 @@ class FillMaskPipeline:
                 (None, self._target_words(targets)) if whole_words else (self._target_ids(targets), None)
             )
         width = max(whole_number("beams", beams, 1), self._top_k(top_k)) if joint else 0
+        if width > MOST_BEAMS:  # each of them has a score for every word
+            raise InputError(f"at most {MOST_BEAMS} joint fillings can be pursued, not {width}: lower beams or top_k")
         try:
             options = checked_options(tokenizer_kwargs)
         except InputError as error:

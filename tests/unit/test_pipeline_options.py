@@ -160,3 +160,10 @@ def test_ragged_labels_are_not_for_padding_true():
         tokenizer.pad(rows, return_tensors="np")
     with pytest.raises(InputError, match=r"input_ids has rows of different lengths .* padding=True"):
         tokenizer.pad({"input_ids": [[1, 2], [1]]}, padding=False, return_tensors="np")
+
+
+@pytest.mark.parametrize("options", [{"beams": 10**15}, {"top_k": 1025, "beams": 1}])
+def test_more_joint_fillings_than_there_is_time_and_memory_for(options):
+    fill = nanodistil.pipeline("fill-mask", model="nanodistil-mini", backend="numpy")
+    with pytest.raises(InputError, match="at most 1024 joint fillings"):
+        fill("a [MASK] [MASK]", joint=True, **options)
