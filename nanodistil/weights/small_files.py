@@ -19,18 +19,23 @@ from .errors import CheckpointError
 
 
 class Limits(NamedTuple):
-    """The most a file of some kind may hold: bytes, values (of all objects and lists), levels of nesting."""
+    """The most a file of some kind may hold: bytes, values, how many of them objects and lists, levels of nesting."""
 
     size: int
     values: int
+    parts: int
     depth: int = 32
 
 
-FOR_SETTINGS = Limits(1 << 20, 50_000)  # an index of shards, a run's settings: honest ones have some kB
-FOR_CONFIG = Limits(16 << 20, 500_000)  # config.json, with names for 100,000 labels
-FOR_TOKENS = Limits(48 << 20, 3_000_000)  # vocab.txt, tokenizer_config.json and the like, with 200,000 added tokens
-FOR_TOKENIZER = Limits(64 << 20, 4_000_000)  # tokenizer.json, with a million tokens; the multilingual one has 3 MB
-FOR_RECORDS = Limits(1 << 40, 1 << 40, 100)  # of a user's own data: as large as he likes
+FOR_SETTINGS = Limits(1 << 20, 50_000, 10_000)  # an index of shards, a run's settings: honest ones have some kB
+FOR_CONFIG = Limits(16 << 20, 500_000, 50_000)  # config.json, with names for 100,000 labels
+FOR_TOKENS = Limits(
+    48 << 20, 3_000_000, 250_000
+)  # vocab.txt, tokenizer_config.json and the like, with 200,000 added tokens
+FOR_TOKENIZER = Limits(
+    64 << 20, 4_000_000, 250_000
+)  # tokenizer.json, with a million tokens; the multilingual one has 3 MB
+FOR_RECORDS = Limits(1 << 40, 1 << 40, 1 << 40, 100)  # of a user's own data: as large as he likes
 
 _NOT_FORM = bytes(set(range(256)) - set(b'"[]{},'))
 _INNERMOST = re.compile(rb"\[\]|\{\}")
@@ -102,6 +107,8 @@ def check_form(raw: bytes, limits: Limits) -> None:
     brackets = bare.replace(b",", b"")
     if len(bare) - len(brackets) + len(brackets) // 2 > limits.values:
         raise ValueError(f"more than {limits.values:,} values")
+    if len(brackets) // 2 > limits.parts:
+        raise ValueError(f"more than {limits.parts:,} objects and lists")
     for _ in range(limits.depth):
         brackets, before = _INNERMOST.sub(b"", brackets), len(brackets)
         if len(brackets) == before:  # none left, or some without a partner, of which the parser will tell

@@ -103,12 +103,14 @@ def test_a_file_too_large_for_its_kind_is_not_parsed(tmp_path, limits, monkeypat
     ],
 )  # fmt: skip
 def test_form_is_counted_outside_of_strings(text, values, depth):
-    check_form(text.encode(), Limits(1000, values, depth))
+    check_form(text.encode(), Limits(1000, values, 9, depth))
     with pytest.raises(ValueError, match="deep"):
-        check_form(text.encode(), Limits(1000, values, depth - 1))
+        check_form(text.encode(), Limits(1000, values, 9, depth - 1))
     many = f"[{text}{',0' * 20}]"
     with pytest.raises(ValueError, match="more than 19 values"):
-        check_form(many.encode(), Limits(1000, 19, 10))
+        check_form(many.encode(), Limits(1000, 19, 9, 10))
+    with pytest.raises(ValueError, match="more than 0 objects and lists"):
+        check_form(text.encode(), Limits(1000, values, 0, depth))
 
 
 def test_what_honest_files_hold_is_within_the_limits(tmp_path):
