@@ -32,6 +32,10 @@ _HOME = {
     "AutoModelForQuestionAnswering": "nanodistil.auto",
     "AutoModelForMultipleChoice": "nanodistil.auto",
     "pipeline": "nanodistil.pipelines",
+    "DataCollatorWithPadding": "nanodistil.collating",
+    "DataCollatorForTokenClassification": "nanodistil.collating",
+    "DataCollatorForLanguageModeling": "nanodistil.collating",
+    "default_data_collator": "nanodistil.collating",
     "NanoDistilError": "nanodistil.weights.errors",
     "InputError": "nanodistil.weights.errors",
     "CheckpointError": "nanodistil.weights.errors",
@@ -52,6 +56,10 @@ if TYPE_CHECKING:
     from nanodistil.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
     from nanodistil.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
     from nanodistil.auto import AutoTokenizer as AutoTokenizer
+    from nanodistil.collating import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
+    from nanodistil.collating import DataCollatorForTokenClassification as DataCollatorForTokenClassification
+    from nanodistil.collating import DataCollatorWithPadding as DataCollatorWithPadding
+    from nanodistil.collating import default_data_collator as default_data_collator
     from nanodistil.config import DistilBertConfig as DistilBertConfig
     from nanodistil.heads import DistilBertForMaskedLM as DistilBertForMaskedLM
     from nanodistil.heads import DistilBertForMultipleChoice as DistilBertForMultipleChoice

@@ -18,10 +18,12 @@ measured at the end of each epoch.
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from zlib import crc32
 
@@ -236,11 +238,14 @@ def finetune(
     communicator: Communicator | None = None,
     on_step: Callable[[Stepped], None] | None = None,
     watch: Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None = None,
+    examples: tuple[Any, Any] | None = None,
+    on_figures: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Train a model into options.out, from where its run stands; its figures on `dev`, {} where there is none.
 
     name, settings: of the task, a key of tasks.TASKS and the fields of its class. resume, force: as Run. watch: given
-    the trainee and the run, it gives what is to be called with every line of the log.
+    the trainee and the run, it gives what is to be called with every line of the log. examples: of `train` and `dev`,
+    as the task reads them, where they are in memory (in_memory.py). on_figures: called with the figures of an epoch.
 
     Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
     """
@@ -249,13 +254,14 @@ def finetune(
     task = task_of(name, **settings)
     if options.teacher is not None and name != "question-answering":
         raise InputError("--teacher is for question answering; nanodistil distill teaches masked words")
-    examples = task.read(options.train)
-    dev = None if options.dev is None else task.read(options.dev)
-    model = load_model(task, placed, examples)
+    if examples is None:
+        examples = task.read(options.train), None if options.dev is None else task.read(options.dev)
+    learned, dev = examples
+    model = load_model(task, placed, learned)
     tokenizer = DistilBertTokenizer.from_pretrained(options.model)
     check_pair(model, tokenizer)
     check_length(task, model, tokenizer)
-    rows = task.rows(examples, tokenizer, model.config)
+    rows = task.rows(learned, tokenizer, model.config)
     if not len(rows):
         raise InputError(f"{options.train} has nothing to learn from")
     if dev is not None and everyone.rank == 0:
@@ -285,6 +291,12 @@ def finetune(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
+    def measure(judge: development.Development) -> dict[str, float]:
+        figures = judge.measure()
+        if on_figures:
+            on_figures(figures)
+        return figures
+
     best = save if options.load_best_model_at_end else None
     judge = None if dev is None else development.Development(task, model, tokenizer, dev, run, best)
     each = -(-len(rows) // options.batch_size)
@@ -306,9 +318,21 @@ def finetune(
         communicator=everyone,
         on_step=on_step,
         on_log=watch(trainee, run) if watch else None,
-        on_epoch=None if judge is None else lambda _: judge.measure(),
+        on_epoch=None if judge is None else lambda _: measure(judge),
     )
     if everyone.rank != 0:
         return {}
     save(run.folder)
     return {} if judge is None else judge.end(plan.steps, plan.batches / each)
+
+
+class _Callable(ModuleType):
+    """This file as a function: nanodistil.training.finetune(...) is that of in_memory.py."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        from nanodistil.training import in_memory
+
+        return in_memory.finetune(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable

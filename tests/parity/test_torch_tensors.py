@@ -241,3 +241,25 @@ tokenizer("a", return_tensors="pt")["input_ids"]
 assert "torch" in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ), timeout=120)
+
+
+@pytest.mark.parametrize("kind", ["DataCollatorWithPadding", "DataCollatorForTokenClassification"])
+def test_collators_as_transformers_has_them(kind):
+    tokenizer = nanodistil.AutoTokenizer.from_pretrained("nanodistil-mini")
+    theirs = transformers.DistilBertTokenizerFast(
+        str(ROOT / "nanodistil" / "weights" / "nanodistil-mini" / "vocab.txt")
+    )
+    rows = [dict(tokenizer(text)) for text in ("a good film", "bad", "who was in it ?")]
+    for row in rows:
+        row["labels"] = 1 if kind == "DataCollatorWithPadding" else [3] * len(row["input_ids"])
+    for wanted in ("pt", "np"):
+        mine = getattr(nanodistil, kind)(tokenizer, return_tensors=wanted)([dict(row) for row in rows])
+        other = getattr(transformers, kind)(theirs, return_tensors=wanted)([dict(row) for row in rows])
+        assert set(mine) == set(other)
+        for key in mine:
+            assert type(mine[key]) is type(other[key]) and mine[key].tolist() == other[key].tolist()
+    loader = torch.utils.data.DataLoader(
+        [{"input_ids": [2, 5, 3], "label": 1}] * 4, batch_size=2,
+        collate_fn=nanodistil.DataCollatorWithPadding(tokenizer, return_tensors="pt"),
+    )  # fmt: skip
+    assert [batch["labels"].tolist() for batch in loader] == [[1, 1], [1, 1]]

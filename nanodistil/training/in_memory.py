@@ -1,0 +1,198 @@
+"""Fine-tuning from Python, on examples that are in memory: what transformers' users have a Trainer for.
+
+    import nanodistil.training
+
+    figures = nanodistil.training.finetune(
+        "classification", "nanodistil-mini", train, "sentiment", dev=dev, num_train_epochs=2, callbacks=[print]
+    )
+
+Examples are a list of dicts, a pandas DataFrame, a `datasets.Dataset`, a dict of columns, anything that gives a dict an
+example; or a file, as on the command line. They are read by the task's own reader, from a file that lasts as long as
+that takes, so the same columns are known and the same slips found. Names of classes are taken from the data set's
+features. What is learned is what the command line learns from the same examples, to the last bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from nanodistil.pipelines.batching import by_number
+from nanodistil.training.evaluate import task_of
+from nanodistil.training.tasks import TASKS, Task
+from nanodistil.weights.errors import InputError, excerpt
+
+Examples = Any  # a path; or dicts, however they come
+
+
+def records(examples: Examples, what: str) -> list[dict[str, Any]]:
+    """The examples as dicts. what: their name, for messages. Raises InputError for what gives no dicts.
+
+    >>> records({"text": ["a", "b"], "label": [0, 1]}, "train")
+    [{'text': 'a', 'label': 0}, {'text': 'b', 'label': 1}]
+    """
+    if hasattr(examples, "to_dict") and hasattr(examples, "columns"):  # pandas
+        examples = examples.to_dict("records")
+    if isinstance(examples, Mapping):
+        if any(hasattr(value, "column_names") for value in examples.values()):
+            names = ", ".join(map(str, examples))[:60]
+            raise InputError(f"{what} is several data sets ({names}): give one of them")
+        columns = {str(name): list(values) for name, values in examples.items() if _is_column(values)}
+        if len(columns) != len(examples) or len(set(map(len, columns.values()))) > 1:
+            raise InputError(f"{what} is a dict, but not of columns of the same length")
+        examples = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    examples = by_number(examples)
+    if isinstance(examples, str | bytes) or not isinstance(examples, Iterable):
+        raise InputError(f"{what} must be a file, or examples as dicts, not {type(examples).__name__}")
+    found = []
+    for number, one in enumerate(examples, start=1):
+        if isinstance(one, str):
+            one = {"text": one}
+        if not isinstance(one, Mapping):
+            raise InputError(f"{what}: example {number} is not a dict but {type(one).__name__}")
+        found.append({str(name): value for name, value in one.items()})
+    return found
+
+
+def _is_column(values: Any) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+
+
+def class_names(examples: Examples) -> tuple[str, ...]:
+    """The names of the classes where a `datasets.Dataset` knows them, of its labels or of the tags in its lists."""
+    features = getattr(examples, "features", None)
+    for name in ("label", "labels", "ner_tags", "tags", "pos_tags", "chunk_tags"):
+        feature = features.get(name) if isinstance(features, Mapping) else None
+        names = getattr(getattr(feature, "feature", feature), "names", None)
+        if isinstance(names, Sequence) and not isinstance(names, str):
+            return tuple(map(str, names))
+    return ()
+
+
+def read(task: Task, name: str, examples: Examples, what: str) -> list[Any]:
+    """The task's examples. Raises InputError, with the number of the example, for one that cannot be used."""
+    if isinstance(examples, str | Path):
+        return task.read(examples)
+    found = records(examples, what)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / ("examples.json" if name == "question-answering" else "examples.jsonl")
+        try:
+            if name == "question-answering":
+                text = json.dumps({"data": [_article(one, i, what) for i, one in enumerate(found, start=1)]})
+            else:
+                text = "".join(json.dumps(one, default=_plain, allow_nan=False) + "\n" for one in found)
+        except InputError:
+            raise
+        except ValueError:
+            raise InputError(f"{what}: a value is NaN or infinite; leave such examples out") from None
+        path.write_text(text, encoding="utf-8")
+
+        def named(message: str) -> str:
+            return message.replace(str(path), what).replace("line ", "example ")
+
+        try:
+            read = task.read(path)
+        except InputError as error:
+            raise InputError(named(str(error))) from None
+    return [one._replace(place=named(one.place)) if hasattr(one, "place") else one for one in read]
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, and PyTorch's, as JSON has them. Raises InputError for what it has not."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise InputError(f"a value is of type {type(value).__name__}: strings, numbers and lists of them are learned from")
+
+
+def _article(one: dict[str, Any], number: int, what: str) -> dict[str, Any]:
+    """A question as `datasets` has SQuAD's, with "answers" of "text" and "answer_start", as SQuAD's file has it."""
+    try:
+        answers = one.get("answers") or {"text": [], "answer_start": []}
+        pairs = zip(list(answers["text"]), [int(start) for start in answers["answer_start"]], strict=True)
+        qa = {"id": str(one.get("id", number)), "question": one["question"]}
+        qa["answers"] = [{"text": text, "answer_start": start} for text, start in pairs]
+        return {"paragraphs": [{"context": one["context"], "qas": [qa]}]}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(
+            f'{what}: example {number} must have "question", "context" and "answers" with "text" and "answer_start"'
+        ) from None
+
+
+def finetune(
+    task: str,
+    model: str | Path,
+    train: Examples,
+    out: str | Path,
+    *,
+    dev: Examples = None,
+    callbacks: Iterable[Callable[[Mapping[str, Any]], object]] = (),
+    resume: bool = False,
+    force: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train a model for a task into the folder `out`; its figures on `dev`, {} where there is none.
+
+    task: "classification", "token-classification", "question-answering", "multiple-choice" or "masked-lm". model: a
+    folder, a hub id, or "nanodistil-mini". train, dev: examples, see above, or files. resume, force: go on with the run
+    in `out`, or start it anew. options: of the run (finetune.Options: num_train_epochs, batch_size, learning_rate,
+    dtype, seed, load_best_model_at_end, ...) and of the task (labels, columns, max_seq_length, task_name, ...).
+
+    callbacks: each is called with every line of the log, {"step", "epoch", "lr", "loss", ...} every logging_steps, and
+    {"step", "epoch", "dev_acc", ...} when an epoch has been measured. What one raises ends the run, which resume=True
+    goes on with from its last checkpoint.
+
+    What is in `out` then is for every pipeline here, and for transformers. Raises InputError for examples and arguments
+    that cannot be used, CheckpointError or ModelNotFoundError for a model that cannot.
+    """
+    from nanodistil.training.finetune import Options
+    from nanodistil.training.finetune import finetune as trained
+
+    if not isinstance(task, str) or task not in TASKS:
+        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(TASKS)}")
+    if not isinstance(model, str | Path):
+        raise InputError(f"a model is named by its folder or hub id, not given as {type(model).__name__}")
+    of_run = {field.name for field in fields(Options)}
+    of_task = {field.name for field in fields(type(task_of(task))) if field.init}  # type: ignore[arg-type]
+    if unknown := [name for name in options if name not in of_run | of_task]:
+        near = get_close_matches(unknown[0], of_run | of_task, 1)
+        hint = f"; {near[0]!r} is" if near else ""
+        raise InputError(f"{excerpt(unknown[0])} is no option of {task}{hint}")
+    settings = {name: value for name, value in options.items() if name in of_task}
+    if isinstance(settings.get("columns"), Mapping):
+        settings["columns"] = [f"{field}={name}" for field, name in settings["columns"].items()]
+    settings |= {name: tuple(settings[name]) for name in ("columns", "labels") if name in settings}
+    if "labels" in of_task and not settings.get("labels") and not settings.get("task_name"):
+        settings |= {"labels": names} if (names := class_names(train)) else {}
+    judge = task_of(task, **settings)
+    examples = read(judge, task, train, "train"), None if dev is None else read(judge, task, dev, "dev")
+    said: dict[str, Any] = {}
+    told = list(callbacks)
+    if wrong := [one for one in told if not callable(one)]:
+        raise InputError(f"a callback is a function that takes a line of the log, not {type(wrong[0]).__name__}")
+
+    def tell(line: Mapping[str, Any]) -> None:
+        said.update({name: line[name] for name in ("step", "epoch") if name in line})
+        for callback in told:
+            callback({**said, **line})
+
+    return trained(
+        task,
+        settings,
+        Options(
+            model=str(model),
+            train=str(train) if isinstance(train, str | Path) else "examples in memory",
+            out=str(out),
+            dev=None if dev is None else str(dev) if isinstance(dev, str | Path) else "examples in memory",
+            **{name: value for name, value in options.items() if name in of_run},
+        ),
+        resume=resume,
+        force=force,
+        examples=examples,
+        on_figures=tell,
+        watch=lambda trainee, run: tell,
+    )
