@@ -22,7 +22,7 @@ from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_o
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite
-from nanodistil.pipelines.tokens import check_length, checked_options, encoded
+from nanodistil.pipelines.tokens import check_length, checked_options, encoded, said_if_nothing
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import one_of
 from nanodistil.torch_tensors import as_tensor, imported
@@ -143,7 +143,7 @@ class FeatureExtractionPipeline:
                 raise InputError(f"{name} is not a string but {type(text).__name__}")
             ids, real = encoded(self.model, self.tokenizer, text, None, name, options)
             if pooling != "none":
-                ids, real = ids[real], real[real]
+                ids, real = said_if_nothing(ids[real], self.tokenizer), real[real]
             check_length(len(ids), self.model, name, options)
             # A text with padding whose vectors are wanted is computed by itself: elsewhere padding does not exist.
             return Prepared([ids]) if real.all() else Prepared([], (ids, real))

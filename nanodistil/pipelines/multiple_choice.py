@@ -18,7 +18,7 @@ from nanodistil.heads import DistilBertForMultipleChoice
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, softmax
-from nanodistil.pipelines.tokens import checked_options, row_of
+from nanodistil.pipelines.tokens import checked_options, row_of, said_if_nothing
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError
 
@@ -79,6 +79,8 @@ class MultipleChoicePipeline:
                 row_of(self.model, self.tokenizer, [(prompt, choice)], None, f"{name}, with choice {i},", options)
                 for i, choice in enumerate(several, start=1)
             ]
+            for row in rows:
+                said_if_nothing(row, self.tokenizer)
             return Prepared(rows, several)
 
         def compute(ids: Ints, real: Mask) -> Array:

@@ -177,6 +177,8 @@ class QuestionAnsweringPipeline:
             except InputError as error:
                 raise InputError(f"{name}: {error}") from None
             asked, ids = encoded["input_ids"]
+            if not asked:
+                raise InputError(f"the question of {name} has no words: nothing is asked")
             asked = self._cut(asked, settings.max_question_len)
             windows = self._windows(len(asked), len(ids), name, settings)
             before = [self.cls, *asked, self.sep]

@@ -22,7 +22,7 @@ from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_o
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
-from nanodistil.pipelines.tokens import TokenizerOptions, checked_options, row_of
+from nanodistil.pipelines.tokens import TokenizerOptions, checked_options, row_of, said_if_nothing
 from nanodistil.signatures import spelled_out
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
@@ -131,7 +131,8 @@ class TextClassificationPipeline:
         labels = self.model.config.id2label
 
         def prepare(one: Any, name: str) -> Prepared:
-            return Prepared([row_of(self.model, self.tokenizer, *text_and_pair(one, name), name, settings.options)])
+            ids = row_of(self.model, self.tokenizer, *text_and_pair(one, name), name, settings.options)
+            return Prepared([said_if_nothing(ids, self.tokenizer)])
 
         def compute(ids: Ints, real: Mask) -> Array:
             return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)

@@ -3,11 +3,13 @@
 Padding that a caller asks for changes nothing here, since no pipeline attends to it: it is left out again, so that a
 row is as long as its text. A text that does not fit the model is refused by name, and never cut unless asked; then to
 what both the tokenizer and the model take. (transformers cuts to the tokenizer's limit, which a folder with no more
-than a vocabulary does not give, and then fails in the model.)
+than a vocabulary does not give, and then fails in the model.) A text of which nothing is left is answered, as there,
+but with a word about it.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypedDict
 
 import numpy as np
@@ -32,6 +34,7 @@ class TokenizerOptions(TypedDict, total=False):
 
 
 OPTIONS = tuple(TokenizerOptions.__annotations__)
+NOTHING = "a text without a word (empty, or nothing of it is left) is answered like any other: from [CLS], [SEP] alone"
 CUTS = (True, "longest_first", "only_first", "only_second")
 
 
@@ -78,7 +81,20 @@ def encoded(
     ids, real = np.asarray(row["input_ids"], np.int64), np.asarray(row["attention_mask"], np.bool_)
     if not real.any():
         raise InputError(f"{name} has no tokens; it needs some, or add_special_tokens=True")
-    return ids.reshape(-1), real.reshape(-1)
+    ids, real = ids.reshape(-1), real.reshape(-1)
+    return ids, real
+
+
+def said_if_nothing(ids: Ints, tokenizer: DistilBertTokenizer) -> Ints:
+    """The ids (T,) as they are, with a warning if all of them are [CLS] and [SEP]."""
+    if {tokenizer.cls_token_id, tokenizer.sep_token_id}.issuperset(ids.tolist()):
+        warn_of_nothing()
+    return ids
+
+
+def warn_of_nothing() -> None:
+    """Say that there is an answer, and nothing that it could be an answer to."""
+    warnings.warn(NOTHING, stacklevel=3)
 
 
 def check_length(length: int, model: Pretrained, name: str, options: dict[str, Any]) -> None:

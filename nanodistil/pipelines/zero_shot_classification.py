@@ -25,7 +25,7 @@ from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_o
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.preset import settings_of
 from nanodistil.pipelines.scores import finite, softmax
-from nanodistil.pipelines.tokens import encoded
+from nanodistil.pipelines.tokens import encoded, warn_of_nothing
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -144,6 +144,8 @@ class ZeroShotClassificationPipeline:
             ids, _ = encoded(self.model, self.tokenizer, pair, None, name, {"truncation": "only_first"})
         except InputError:
             ids, _ = encoded(self.model, self.tokenizer, pair, None, name, {})
+        if len(ids) > 1 and ids[1] == self.tokenizer.sep_token_id:
+            warn_of_nothing()
         if len(ids) > self.model.config.max_position_embeddings:
             raise InputError(f"{name}: the hypothesis {excerpt(hypothesis)} leaves no room for a text; shorten it")
         return ids

@@ -1,5 +1,6 @@
 """What is as good as a list of texts is answered as one by every pipeline; an iterator is read as it comes."""
 
+import warnings
 from collections import deque
 from collections.abc import Sequence
 
@@ -145,3 +146,31 @@ def test_words_and_labels_in_columns(tmp_path):
     qa = pipeline("question-answering", tiny_folder(tmp_path / "q", DistilBertForQuestionAnswering), backend="numpy")
     several = {"question": np.array(["who ?", "what ?"]), "context": "the film was good ."}
     assert same(qa(**several), qa(question=["who ?", "what ?"], context=several["context"]))
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\u200b", "\u00ad\u0300"])
+def test_a_text_without_a_word_is_answered_with_a_word_about_it(asked, text):
+    """As transformers answers it, from [CLS] and [SEP]; where there must be something, it is an error."""
+    pipe, inputs, options = asked
+    if isinstance(inputs[0], dict):
+        with pytest.raises(InputError, match=r"is empty|has no words"):
+            pipe(question=text, context="a")
+        if text:  # where nothing is said, nothing answers
+            assert pipe(question="a", context=text)["answer"] == ""
+        return
+    task = type(pipe).__name__
+    if task == "TokenClassificationPipeline":
+        assert pipe(text) == []
+    elif task == "FillMaskPipeline" or (task == "ZeroShotClassificationPipeline" and not text):
+        with pytest.raises(InputError):
+            pipe(text, **options)
+    elif task == "MultipleChoicePipeline":
+        assert len(pipe(text, **options)) == 2  # the choices are there
+        with pytest.warns(UserWarning, match="without a word"):
+            pipe(text, choices=[text, text])
+    else:
+        with pytest.warns(UserWarning, match="without a word"):
+            pipe(text, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pipe("good film", **options)
