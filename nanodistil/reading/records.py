@@ -63,8 +63,8 @@ def columns_of(asked: Sequence[str], needed: Sequence[str], optional: Sequence[s
     fields = [*needed, *optional]
     names: dict[str, list[str]] = {}
     for one in asked:
-        field, _, name = one.partition("=")
-        known = field in fields
+        field, equals, name = one.partition("=")
+        known = bool(equals) and field in fields
         names.setdefault(field if known else fields[0], []).append(name if known else one)
     return [Column(f, names.get(f, [f]), f in needed or f in names, f in names) for f in fields]
 

@@ -72,6 +72,7 @@ def test_jsonl(tmp_path):
     ]
     named = write(tmp_path / "y.jsonl", '{"review": "a", "x=y": "b"}\n')
     assert fields("--input", named, "--column", "review") == [{"text": "a"}]
+    assert fields("--input", file, "--column", "text")[0] == {"text": "a"}  # a name that is the field's too
     assert fields("--input", named, "--column", "x=y") == [{"text": "b"}]
     pair = ["--column", "text=review", "--column", "text_pair=x=y"]
     assert fields("--input", named, *pair, optional=["text_pair"]) == [{"text": "a", "text_pair": "b"}]
