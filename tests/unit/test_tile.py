@@ -10,11 +10,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 numba = pytest.importorskip("numba")
 
-from nanodistil.kernels.cpu import tile  # noqa: E402
+from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_ops, tile, transpose  # noqa: E402
+from nanodistil.kernels.cpu.bfloat16_ops import rounded  # noqa: E402
+from nanodistil.kernels.runtime.place import Place  # noqa: E402
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="is about compiled code")
 
@@ -126,6 +129,53 @@ def test_the_neon_tile_compiles_to_neon(monkeypatch, turned):
     )
     assembly = machine.emit_assembly(parsed)
     assert assembly.count("fmla") >= tile.NEON.rows * tile.NEON.vectors
+
+
+def whole(shape, dtype, low, high):
+    return np.random.default_rng(0).integers(low, high, shape).astype(dtype)
+
+
+@compiled_only
+@pytest.mark.parametrize("name", ["multiply", "multiply_turned", "halves", "pairs", "turned_pairs", "int8"])
+def test_the_tile_does_what_its_definition_in_plain_python_says(name):
+    """Small whole numbers, so both are exact; the places begin and step differently, so mixing two up would show."""
+    twin, a, b = {
+        "multiply": (tile.multiply, whole(900, np.float32, -4, 5), whole(900, np.float32, -4, 5)),
+        "multiply_turned": (tile.multiply_turned, whole(900, np.float32, -4, 5), whole(900, np.float32, -4, 5)),
+        "halves": (bfloat16_ops.multiply_halves, whole(900, np.float32, -4, 5), rounded(whole(900, np.float32, -4, 5))),
+        "pairs": (bfloat16_ops.multiply_pairs, *pairs_of_bfloat16()),
+        "turned_pairs": (bfloat16_backward.multiply_turned_pairs, *pairs_of_bfloat16()),
+        "int8": (int8_ops.multiply_int8, *(whole(900, np.int64, -(2**31), 2**31).astype(np.int32) for _ in "ab")),
+    }[name]
+    kind = np.int32 if name == "int8" else np.float32
+    s = whole(900, kind, -4, 5)
+    compiled = numba.njit(lambda rows, a, b, s, c, depth: twin(rows, a, b, s, c, depth))  # there it is the tile
+    for rows in (1, 2, tile.ROWS):
+        sums = []
+        for run in (getattr(twin, "py_func", twin), compiled):
+            c = np.zeros(900, kind)
+            run(rows, Place(a, 3, 17), Place(b, 5, tile.COLUMNS), Place(s, 7, 9), Place(c, 2, tile.COLUMNS + 1), 4)
+            sums.append(c)
+        assert sums[0].any() and np.array_equal(*sums)
+
+
+def pairs_of_bfloat16():
+    """Two arrays of words that hold two small whole numbers each."""
+    bits = rounded(whole((2, 900, 2), np.float32, -4, 5)).astype(np.uint32)
+    return (bits[..., 0] | bits[..., 1] << np.uint32(16)).view(np.int32)
+
+
+@compiled_only
+def test_a_block_is_turned_as_its_definition_says():
+    x, turn = np.random.default_rng(0).standard_normal(900).astype(np.float32), transpose.turn
+    compiled = numba.njit(lambda x, rows, scale, out: turn(x, rows, scale, out))
+    for rows in (1, 5, transpose.LANES):
+        turned = []
+        for run in (getattr(turn, "py_func", turn), compiled):
+            out = np.zeros(900, np.float32)
+            run(Place(x, 3, 19), rows, np.float32(0.5), Place(out, 5, 21))
+            turned.append(out)
+        assert turned[0].any() and np.array_equal(*turned)
 
 
 def test_the_choice_follows_the_features():

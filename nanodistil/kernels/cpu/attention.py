@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
+from ..runtime.place import Place
 from .dropout import drop, key_of_head
 from .exp import exp_negative
 from .tile import COLUMNS, PIECE, ROWS, multiply
@@ -34,30 +35,31 @@ BEYOND = f32(-np.inf)  # what a place beyond the sentence scores
 NOTHING = f32(0.0)
 
 
-@kernel(inline=True)
-def panels_of_keys(k: Any, at: int, step: int, T: int, Dh: int, scale: Any, out: Any) -> None:
-    """(T, Dh), its rows `step` apart -> panels of scale k^T: out (ceil(T / COLUMNS), Dh, COLUMNS), flat.
+@helper()
+def panels_of_keys(k: Place, T: int, Dh: int, scale: Any, out: Any) -> None:
+    """(T, Dh) -> panels of scale k^T: out (ceil(T / COLUMNS), Dh, COLUMNS), flat.
 
     Columns beyond T repeat the last key: what they score is -inf whatever they hold, unless that is NaN.
     """
     for first in range(0, T, COLUMNS):
-        turn_rows(k, at + first * step, step, T - first, Dh, COLUMNS, scale, out, first * Dh, COLUMNS)
+        here = Place(k.numbers, k.at + first * k.step, k.step)
+        turn_rows(here, T - first, Dh, COLUMNS, scale, Place(out, first * Dh, COLUMNS))
 
 
-@kernel(inline=True)
-def panels_of_values(v: Any, at: int, step: int, T: int, Dh: int, out: Any) -> None:
-    """(T, Dh), its rows `step` apart -> panels of its columns: out (ceil(Dh / COLUMNS), T, COLUMNS), flat."""
+@helper()
+def panels_of_values(v: Place, T: int, Dh: int, out: Any) -> None:
+    """(T, Dh) -> panels of its columns: out (ceil(Dh / COLUMNS), T, COLUMNS), flat."""
     for p in range((Dh + COLUMNS - 1) // COLUMNS):
         columns = min(COLUMNS, Dh - p * COLUMNS)
         for t in range(T):
-            here, there = np.uint64(at + t * step + p * COLUMNS), np.uint64((p * T + t) * COLUMNS)
+            here, there = np.uint64(v.at + t * v.step + p * COLUMNS), np.uint64((p * T + t) * COLUMNS)
             for j in range(columns):
-                out[there + np.uint64(j)] = v[here + np.uint64(j)]
+                out[there + np.uint64(j)] = v.numbers[here + np.uint64(j)]
             for j in range(columns, COLUMNS):
                 out[there + np.uint64(j)] = NOTHING
 
 
-@kernel(inline=True)
+@helper()
 def what_scores_start_from(T: int, keep: Any, out: Any) -> None:
     """out (width,): 0 for a key, MASKED for one that is masked, BEYOND beyond the sentence. keep: (T,) or (0,)."""
     out[:T] = NOTHING
@@ -67,36 +69,25 @@ def what_scores_start_from(T: int, keep: Any, out: Any) -> None:
             out[t] = MASKED
 
 
-@kernel(inline=True)
-def multiply_long(
-    rows: int,
-    a: Any,
-    a_at: int,
-    lda: int,
-    b: Any,
-    b_at: int,
-    s: Any,
-    s_at: int,
-    c: Any,
-    c_at: int,
-    ldc: int,
-    depth: int,
-) -> None:
-    """C[:rows] = s + A B in pieces of PIECE; s is one row for all."""
-    multiply(rows, a, a_at, lda, b, b_at, s, s_at, 0, c, c_at, ldc, min(PIECE, depth))
+@helper()
+def multiply_long(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """C[:rows] = S[:rows] + A B in pieces of PIECE."""
+    multiply(rows, a, b, s, c, min(PIECE, depth))
     for k in range(PIECE, depth, PIECE):
-        multiply(rows, a, a_at + k, lda, b, b_at + k * COLUMNS, c, c_at, ldc, c, c_at, ldc, min(PIECE, depth - k))
+        further, below = Place(a.numbers, a.at + k, a.step), Place(b.numbers, b.at + k * COLUMNS, COLUMNS)
+        multiply(rows, further, below, c, c, min(PIECE, depth - k))
 
 
-@kernel(inline=True)
-def score_rows(rows: int, q: Any, at: int, step: int, keys: Any, Dh: int, start: Any, out: Any) -> None:
+@helper()
+def score_rows(rows: int, q: Place, keys: Any, Dh: int, start: Any, out: Any) -> None:
     """`rows` queries against the panels of keys: out (rows, width), flat."""
     width = start.shape[0]
     for left in range(0, width, COLUMNS):
-        multiply_long(rows, q, at, step, keys, left * Dh, start, left, out, left, width, Dh)
+        panel, scores = Place(keys, left * Dh, COLUMNS), Place(out, left, width)
+        multiply_long(rows, q, panel, Place(start, left, 0), scores, Dh)
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def softmax_row(x: Any, at: int, width: int, step: int, lanes: Any) -> None:
     """`width` numbers of x, flat, = softmax of them: COLUMNS at `at`, the next COLUMNS `step` further, and so on.
 
@@ -132,39 +123,27 @@ def softmax_row(x: Any, at: int, width: int, step: int, lanes: Any) -> None:
             x[np.uint64(first + j)] *= scale
 
 
-@kernel(inline=True)
-def context_rows(
-    rows: int,
-    probs: Any,
-    probs_at: int,
-    width: int,
-    values: Any,
-    T: int,
-    nothing: Any,
-    tile: Any,
-    Dh: int,
-    out: Any,
-    at: int,
-    step: int,
-) -> None:
-    """Averaged values for `rows` queries: probs (rows, T), rows `width` apart, against the panels of values -> out."""
+@helper()
+def context_rows(rows: int, probs: Place, values: Any, T: int, nothing: Any, tile: Any, Dh: int, out: Place) -> None:
+    """Averaged values for `rows` queries: probs (rows, T) against the panels of values -> out (rows, Dh)."""
     for left in range(0, Dh, COLUMNS):
+        panel, zeros = Place(values, left * T, COLUMNS), Place(nothing, 0, 0)
         if left + COLUMNS <= Dh:
-            multiply_long(rows, probs, probs_at, width, values, left * T, nothing, 0, out, at + left, step, T)
+            multiply_long(rows, probs, panel, zeros, Place(out.numbers, out.at + left, out.step), T)
         else:  # the tile writes whole panels
-            multiply_long(rows, probs, probs_at, width, values, left * T, nothing, 0, tile, 0, COLUMNS, T)
+            multiply_long(rows, probs, panel, zeros, Place(tile, 0, COLUMNS), T)
             for r in range(rows):
                 for j in range(Dh - left):
-                    out[at + r * step + left + j] = tile[r * COLUMNS + j]
+                    out.numbers[out.at + r * out.step + left + j] = tile[r * COLUMNS + j]
 
 
-@kernel(inline=True)
+@helper()
 def whole_panels(n: int) -> int:
     """n, rounded up to whole panels."""
     return (n + COLUMNS - 1) // COLUMNS * COLUMNS
 
 
-@kernel(inline=True)
+@helper()
 def longest(starts: Any) -> int:
     """Tokens of the longest sentence."""
     T = 0
@@ -214,19 +193,20 @@ def attention_heads(
         if first_query == last_query:
             continue
         width, head_key = whole_panels(T), key_of_head(key[0], item)
-        panels_of_keys(k, first * k_step + left, k_step, T, Dh, scale, keys)
-        panels_of_values(v, first * v_step + left, v_step, T, Dh, values)
+        panels_of_keys(Place(k, first * k_step + left, k_step), T, Dh, scale, keys)
+        panels_of_values(Place(v, first * v_step + left, v_step), T, Dh, values)
         score_from = all_from[:width]
         what_scores_start_from(T, keep[first : first + T], score_from)
         for row in range(first_query, last_query, ROWS):
             rows = min(ROWS, last_query - row)
-            score_rows(rows, q, row * q_step + left, q_step, keys, Dh, score_from, scores)
+            score_rows(rows, Place(q, row * q_step + left, q_step), keys, Dh, score_from, scores)
             for r in range(rows):
                 softmax_row(scores, r * width, width, COLUMNS, lanes)
                 if limit:
                     number = (row + r - first_query) * T
                     drop(scores, r * width, T, head_key, number, np.uint64(limit), share)
-            context_rows(rows, scores, 0, width, values, T, nothing, tile, Dh, flat, row * D + left, D)
+            context = Place(flat, row * D + left, D)
+            context_rows(rows, Place(scores, 0, width), values, T, nothing, tile, Dh, context)
 
 
 @kernel()
@@ -240,10 +220,10 @@ def score_heads(
     score_from = np.empty(width, np.float32)
     what_scores_start_from(T, keep, score_from)
     for h in range(start, stop):
-        panels_of_keys(k, h * Dh, k_step, T, Dh, scale, keys)
+        panels_of_keys(Place(k, h * Dh, k_step), T, Dh, scale, keys)
         for row in range(0, Q, ROWS):
             rows = min(ROWS, Q - row)
-            score_rows(rows, q, row * q_step + h * Dh, q_step, keys, Dh, score_from, scores)
+            score_rows(rows, Place(q, row * q_step + h * Dh, q_step), keys, Dh, score_from, scores)
             for r in range(rows):
                 out[h, row + r] = scores[r * width : r * width + T]
 
@@ -269,7 +249,7 @@ def context_heads(start: int, stop: int, probs: Any, v: Any, v_step: int, out: A
     values, nothing = np.empty(whole_panels(Dh) * T, np.float32), np.zeros(COLUMNS, np.float32)
     tile = np.empty(ROWS * COLUMNS, np.float32)
     for h in range(start, stop):
-        panels_of_values(v, h * Dh, v_step, T, Dh, values)
+        panels_of_values(Place(v, h * Dh, v_step), T, Dh, values)
         for row in range(0, Q, ROWS):
-            rows, at = min(ROWS, Q - row), (h * Q + row) * T
-            context_rows(rows, weights, at, T, values, T, nothing, tile, Dh, out, row * out_step + h * Dh, out_step)
+            rows, here = min(ROWS, Q - row), Place(weights, (h * Q + row) * T, T)
+            context_rows(rows, here, values, T, nothing, tile, Dh, Place(out, row * out_step + h * Dh, out_step))

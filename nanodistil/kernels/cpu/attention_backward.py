@@ -60,7 +60,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
+from ..runtime.place import Place
 from .attention import (
     NOTHING,
     longest,
@@ -79,7 +80,7 @@ BLOCK = PIECE  # queries at a time: what they add to dk and dv is one chain of a
 ONE = np.float32(1.0)
 
 
-@kernel(inline=True)
+@helper()
 def what_passes(T: int, keep: Any, scale: Any, out: Any) -> None:
     """out (width,): scale for a key, 0 for one that is masked and beyond the sentence. keep: (T,) or (0,)."""
     out[:T] = scale
@@ -89,38 +90,39 @@ def what_passes(T: int, keep: Any, scale: Any, out: Any) -> None:
             out[t] = NOTHING
 
 
-@kernel(inline=True)
-def product_by_panels(
-    n: int, a: Any, at: int, step: int, panels: Any, Dh: int, start: Any, width: int, out: Any
-) -> None:
+@helper()
+def product_by_panels(n: int, a: Place, panels: Any, Dh: int, start: Any, width: int, out: Any) -> None:
     """start + A B for n rows: (n, Dh), panels of (Dh, width), (width,) -> out (width / COLUMNS, BLOCK, COLUMNS)."""
     for t in range(0, width, COLUMNS):
         for r in range(0, n, ROWS):
-            rows, c_at = min(ROWS, n - r), t * BLOCK + r * COLUMNS
-            multiply_long(rows, a, at + r * step, step, panels, t * Dh, start, t, out, c_at, COLUMNS, Dh)
+            rows, here = min(ROWS, n - r), Place(a.numbers, a.at + r * a.step, a.step)
+            there = Place(out, t * BLOCK + r * COLUMNS, COLUMNS)
+            multiply_long(rows, here, Place(panels, t * Dh, COLUMNS), Place(start, t, 0), there, Dh)
 
 
-@kernel(inline=True)
+@helper()
 def product_of_panels(n: int, a: Any, columns: Any, T: int, Dh: int, out: Any, wide: int) -> None:
     """A B for n rows, A panel by panel: (T / COLUMNS, BLOCK, COLUMNS), panels of (T, Dh) -> out (n, wide)."""
     out[: n * wide] = NOTHING
     for t in range(0, T, COLUMNS):
         for c in range(0, Dh, COLUMNS):
             for r in range(0, n, ROWS):
-                rows, a_at, b_at, at = min(ROWS, n - r), t * BLOCK + r * COLUMNS, c * T + t * COLUMNS, r * wide + c
-                multiply(rows, a, a_at, COLUMNS, columns, b_at, out, at, wide, out, at, wide, min(COLUMNS, T - t))
+                here, panel = Place(a, t * BLOCK + r * COLUMNS, COLUMNS), Place(columns, c * T + t * COLUMNS, COLUMNS)
+                sums = Place(out, r * wide + c, wide)
+                multiply(min(ROWS, n - r), here, panel, sums, sums, min(COLUMNS, T - t))
 
 
-@kernel(inline=True)
+@helper()
 def add_turned_product(n: int, turned: Any, b: Any, Dh: int, width: int, out: Any) -> None:
     """out += A^T B over n rows: (Dh, BLOCK), (width / COLUMNS, BLOCK, COLUMNS) -> (width / COLUMNS, Dh, COLUMNS)."""
     for t in range(0, width, COLUMNS):
         for d in range(0, Dh, ROWS):
-            rows, at = min(ROWS, Dh - d), t * Dh + d * COLUMNS
-            multiply(rows, turned, d * BLOCK, BLOCK, b, t * BLOCK, out, at, COLUMNS, out, at, COLUMNS, n)
+            here, panel = Place(turned, d * BLOCK, BLOCK), Place(b, t * BLOCK, COLUMNS)
+            sums = Place(out, t * Dh + d * COLUMNS, COLUMNS)
+            multiply(min(ROWS, Dh - d), here, panel, sums, sums, n)
 
 
-@kernel(fastmath={"contract", "reassoc"}, inline=True)
+@helper(fastmath={"contract", "reassoc"})
 def mean_of_row(probs: Any, dP: Any, at: int, width: int) -> Any:
     """delta: the sum of P dP over a row, in float64. probs (width,), dP flat, panel by panel from `at`."""
     total = 0.0
@@ -131,7 +133,7 @@ def mean_of_row(probs: Any, dP: Any, at: int, width: int) -> Any:
     return np.float32(total)
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def through_softmax(probs: Any, dP: Any, at: int, width: int, through: Any) -> None:
     """dP = dS = through P (dP - delta), one row of the block."""
     delta = mean_of_row(probs, dP, at, width)
@@ -141,7 +143,7 @@ def through_softmax(probs: Any, dP: Any, at: int, width: int, through: Any) -> N
             dP[i] = probs[t] * (dP[i] - delta) * through[t]
 
 
-@kernel(inline=True)
+@helper()
 def copy_row(P: Any, at: int, width: int, out: Any) -> None:
     """One row of the block, panel by panel -> out (width,)."""
     for p in range(width // COLUMNS):
@@ -149,25 +151,26 @@ def copy_row(P: Any, at: int, width: int, out: Any) -> None:
             out[np.uint64(p * COLUMNS + j)] = P[np.uint64(at + p * BLOCK * COLUMNS + j)]
 
 
-@kernel(inline=True)
+@helper()
 def drop_row(x: Any, at: int, width: int, key: Any, number: int, limit: Any, share: Any) -> None:
     """Dropout on one row of the block; number: of its first among those of its head."""
     for p in range(width // COLUMNS):
         drop(x, at + p * BLOCK * COLUMNS, COLUMNS, key, number + p * COLUMNS, limit, share)
 
 
-@kernel(inline=True)
-def rows_of_panels(x: Any, T: int, Dh: int, square: Any, out: Any, at: int, step: int) -> None:
-    """Panels (ceil(T / COLUMNS), Dh, COLUMNS), flat, of a matrix (Dh, T) -> its transpose, rows `step` apart."""
+@helper()
+def rows_of_panels(x: Any, T: int, Dh: int, square: Any, out: Place) -> None:
+    """Panels (ceil(T / COLUMNS), Dh, COLUMNS), flat, of a matrix (Dh, T) -> its transpose (T, Dh)."""
     for t in range(0, T, LANES):
         keys = min(LANES, T - t)
         from_here = t // COLUMNS * Dh * COLUMNS + t % COLUMNS
         for d in range(0, Dh, LANES):
             columns = min(LANES, Dh - d)
-            turn(x, from_here + d * COLUMNS, COLUMNS, columns, ONE, square, 0, LANES)
+            turn(Place(x, from_here + d * COLUMNS, COLUMNS), columns, ONE, Place(square, 0, LANES))
             for i in range(keys):
                 for j in range(columns):
-                    out[np.uint64(at + (t + i) * step + d + j)] = square[np.uint64(i * LANES + j)]
+                    there = np.uint64(out.at + (t + i) * out.step + d + j)
+                    out.numbers[there] = square[np.uint64(i * LANES + j)]
 
 
 @kernel()
@@ -219,16 +222,20 @@ def attention_backward_heads(
         score_from, through = all_from[:width], all_through[:width]
         what_scores_start_from(T, keep[first : first + T], score_from)
         what_passes(T, keep[first : first + T], scale, through)
-        panels_of_keys(k, first * k_step + left, k_step, T, Dh, scale, keys)
-        panels_of_keys(v, first * v_step + left, v_step, T, Dh, ONE, values)
-        panels_of_values(k, first * k_step + left, k_step, T, Dh, columns)
+        own_keys = Place(k, first * k_step + left, k_step)
+        panels_of_keys(own_keys, T, Dh, scale, keys)
+        panels_of_keys(Place(v, first * v_step + left, v_step), T, Dh, ONE, values)
+        panels_of_values(own_keys, T, Dh, columns)
         dk_panels[: Dh * width] = NOTHING
         dv_panels[: Dh * width] = NOTHING
         for top in range(first_query, last_query, BLOCK):
             n = min(BLOCK, last_query - top)
-            q_at, d_at = top * q_step + left, top * dcontext_step + left
-            product_by_panels(n, q, q_at, q_step, keys, Dh, score_from, width, P)  # S
-            product_by_panels(n, dcontext, d_at, dcontext_step, values, Dh, nothing, width, dP)  # dR
+            queries, gradients = (
+                Place(q, top * q_step + left, q_step),
+                Place(dcontext, top * dcontext_step + left, dcontext_step),
+            )
+            product_by_panels(n, queries, keys, Dh, score_from, width, P)  # S
+            product_by_panels(n, gradients, values, Dh, nothing, width, dP)  # dR
             for r in range(n):  # from S and dR to R and dS
                 at, number = r * COLUMNS, (top + r - first_query) * T
                 softmax_row(P, at, width, BLOCK * COLUMNS, lanes)
@@ -238,12 +245,12 @@ def attention_backward_heads(
                     drop_row(dP, at, width, head_key, number, np.uint64(limit), share)
                 through_softmax(probs, dP, at, width, through)
             product_of_panels(n, dP, columns, T, Dh, dq_block, wide)
-            turn_rows(q, q_at, q_step, n, Dh, BLOCK, ONE, turned, 0, BLOCK)
+            turn_rows(queries, n, Dh, BLOCK, ONE, Place(turned, 0, BLOCK))
             add_turned_product(n, turned, dP, Dh, width, dk_panels)
-            turn_rows(dcontext, d_at, dcontext_step, n, Dh, BLOCK, ONE, turned, 0, BLOCK)
+            turn_rows(gradients, n, Dh, BLOCK, ONE, Place(turned, 0, BLOCK))
             add_turned_product(n, turned, P, Dh, width, dv_panels)
             for r in range(n):
                 for d in range(Dh):
                     dq_flat[np.uint64((top + r) * D + left + d)] = dq_block[np.uint64(r * wide + d)]
-        rows_of_panels(dk_panels, T, Dh, square, dk_flat, first * D + left, D)
-        rows_of_panels(dv_panels, T, Dh, square, dv_flat, first * D + left, D)
+        rows_of_panels(dk_panels, T, Dh, square, Place(dk_flat, first * D + left, D))
+        rows_of_panels(dv_panels, T, Dh, square, Place(dv_flat, first * D + left, D))

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..definitions.numpy_ops import Activation, fetch, send, vocabulary_softmax
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 from ..runtime.memory import aligned, empty
+from ..runtime.place import Place
 from ..runtime.pool import run, set_threads
 from . import numba_ops
 from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_inputs, whole_panels
@@ -34,7 +35,7 @@ from .numba_ops import (
     layer_norm,
     most_probable,
 )
-from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, FEATURES, SHAPE, tile_intrinsic
+from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, SHAPE, has_tile, in_registers
 from .transpose import LANES
 
 __all__ = [
@@ -45,7 +46,7 @@ __all__ = [
 
 Array = NDArray[np.float32]
 
-PAIRS = SHAPE.vector == 16 and "avx512bf16" in FEATURES  # whether two inputs share a word
+PAIRS = has_tile(BFLOAT16)  # whether two inputs share a word
 WORD = 2 if PAIRS else 1  # inputs a word
 
 
@@ -65,7 +66,7 @@ def widened(bits: NDArray[np.uint16]) -> Array:
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-@kernel(inline=True)
+@helper()
 def half(bits: Any) -> Any:
     """`rounded`, compiled: the bits of a float32, as uint32 -> those of the nearest bfloat16, in the lower half."""
     up = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
@@ -105,8 +106,42 @@ def prepare_linear(weight: Array, bias: Array) -> Any:
 
 prepare_head = prepare_linear
 
-if SHAPE.vector:
-    bfloat16_blocks = blocks_kernel(tile_intrinsic(BFLOAT16 if PAIRS else BFLOAT16_STORED))
+
+@helper()
+def number_of(half: Any) -> Any:
+    """The float32 that a bfloat16, as the lower 16 bits of a whole number, stands for."""
+    return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
+
+
+@in_registers(BFLOAT16)
+def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """`multiply` of words that hold two bfloat16 each: the sum of both products joins a float32 sum."""
+    for r in range(rows):
+        sums = np.zeros(COLUMNS, np.float32)
+        for k in range(depth):
+            x = np.uint32(a.numbers[a.at + r * a.step + k])
+            for j in range(COLUMNS):
+                w = np.uint32(b.numbers[b.at + k * COLUMNS + j])
+                sums[j] += number_of(x >> np.uint32(16)) * number_of(w >> np.uint32(16))
+                sums[j] += number_of(x & np.uint32(0xFFFF)) * number_of(w & np.uint32(0xFFFF))
+        for j in range(COLUMNS):
+            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
+
+
+@in_registers(BFLOAT16_STORED)
+def multiply_halves(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """`multiply` where B is stored in bfloat16: each number is widened on its way."""
+    for r in range(rows):
+        sums = np.zeros(COLUMNS, np.float32)
+        for k in range(depth):
+            number = a.numbers[a.at + r * a.step + k]
+            for j in range(COLUMNS):
+                sums[j] += number * number_of(b.numbers[b.at + k * COLUMNS + j])
+        for j in range(COLUMNS):
+            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
+
+
+bfloat16_blocks = blocks_kernel(multiply_pairs if PAIRS else multiply_halves)
 
 
 @kernel()

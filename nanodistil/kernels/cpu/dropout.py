@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 
 u64 = np.uint64
 ONE, HIGH = u64(1), u64(32)
@@ -32,7 +32,7 @@ def threshold(rate: float) -> int:
     return round(rate * 2**32)
 
 
-@kernel(inline=True)
+@helper()
 def stirred(x: Any) -> Any:
     """`mixed` of numpy_backward, one number of 64 bits."""
     x = (x ^ (x >> S1)) * M1
@@ -40,19 +40,19 @@ def stirred(x: Any) -> Any:
     return x ^ (x >> S3)
 
 
-@kernel(inline=True)
+@helper()
 def key_of_head(key: Any, item: int) -> Any:
     """`pair_key`: the key of the attention probabilities of work item sentence * heads + head."""
     return stirred(key + (u64(item) + ONE) * GOLDEN)
 
 
-@kernel(inline=True)
+@helper()
 def is_kept(key: Any, number: int, limit: Any) -> bool:
     """`kept` for one number of the array. limit: the threshold, unsigned."""
     return stirred(key + (u64(number) + ONE) * GOLDEN) >> HIGH >= limit
 
 
-@kernel(inline=True)
+@helper()
 def drop(x: Any, at: int, count: int, key: Any, first: int, limit: Any, share: Any) -> None:
     """x[at : at + count], numbers first .. first + count of their array: x / share where kept, else 0. x flat float32.
 

@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper
 
 f32 = np.float32
 
@@ -55,7 +55,7 @@ def _power_of_two(n):  # type: ignore[no-untyped-def]
     return lambda n: _exponent_bits(n)
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def exp_negative(x: Any) -> Any:
     """exp(x) for one float32 x <= 0; 0 below LOWEST, NaN for NaN.
 

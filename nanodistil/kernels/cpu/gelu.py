@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 from .exp import exp_negative
 
 f32 = np.float32
@@ -33,7 +33,7 @@ ZERO, HALF, ONE, FOUR, FAR = f32(0.0), f32(0.5), f32(1.0), f32(4.0), f32(40.0)
 DENSITY = f32(0.3989422804014327)  # 1 / sqrt(2 pi)
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def scaled_tail(z: Any) -> Any:
     """R: exp(z^2 / 2) Q(z) for one float32 z >= 0."""
     u = z / (z + FOUR)
@@ -41,14 +41,14 @@ def scaled_tail(z: Any) -> Any:
     return HALF + u * (R1 + u * (R2 + u * (R3 + u * (R4 + u * (R5 + u * r)))))
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def gelu_one(x: Any) -> Any:
     """GELU of one float32."""
     z = min(abs(x), FAR)  # beyond 40 the bump is 0; the bound keeps inf * 0 away
     return max(x, ZERO) - z * (exp_negative(-HALF * z * z) * scaled_tail(z))
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def gelu_slope_one(x: Any) -> Any:
     """d gelu / dx at one float32."""
     z = min(abs(x), FAR)
@@ -56,7 +56,7 @@ def gelu_slope_one(x: Any) -> Any:
     return bump if x < ZERO else ONE - bump
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def gelu_in_place(x: Any, at: int, count: int) -> None:
     """x[at : at + count] = gelu of it, x flat."""
     for j in range(count):

@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..definitions.numpy_ops import Activation, fetch, send, vocabulary_softmax
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 from ..runtime.memory import aligned, empty
+from ..runtime.place import Place
 from ..runtime.pool import run, set_threads
 from . import bfloat16_ops
 from .bfloat16_ops import prepare_linear as prepare_head
@@ -43,7 +44,7 @@ from .numba_ops import (
     layer_norm,
     most_probable,
 )
-from .tile import COLUMNS, FEATURES, INT8, PIECE, ROWS, SHAPE, tile_intrinsic
+from .tile import COLUMNS, INT8, PIECE, ROWS, in_registers
 
 __all__ = [
     "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
@@ -86,42 +87,25 @@ def prepare_linear(weight: Array, bias: Array) -> Panels:
     return Panels(panels.view(np.int32)[..., 0], scales, sums * scales, whole_panels(bias), O)
 
 
-if SHAPE.vector == 16 and "avx512vnni" in FEATURES:
-    multiply_int8 = tile_intrinsic(INT8)
-else:
-
-    @kernel(inline=True)
-    def multiply_int8(
-        rows: int,
-        a: Any,
-        a_at: int,
-        lda: int,
-        b: Any,
-        b_at: int,
-        s: Any,
-        s_at: int,
-        lds: int,
-        c: Any,
-        c_at: int,
-        ldc: int,
-        depth: int,
-    ) -> None:
-        for r in range(rows):
+@in_registers(INT8)
+def multiply_int8(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """`multiply` of words that hold four whole numbers each, unsigned in A and signed in B; sums in 32 bits, exact."""
+    for r in range(rows):
+        for j in range(COLUMNS):
+            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j]
+        for k in range(depth):
+            word = a.numbers[a.at + r * a.step + k]
+            x0, x1 = word & np.int32(255), (word >> np.int32(8)) & np.int32(255)
+            x2, x3 = (word >> np.int32(16)) & np.int32(255), (word >> np.int32(24)) & np.int32(255)
             for j in range(COLUMNS):
-                c[c_at + r * ldc + j] = s[s_at + r * lds + j]
-            for k in range(depth):
-                word = a[a_at + r * lda + k]
-                x0, x1 = word & np.int32(255), (word >> np.int32(8)) & np.int32(255)
-                x2, x3 = (word >> np.int32(16)) & np.int32(255), (word >> np.int32(24)) & np.int32(255)
-                for j in range(COLUMNS):
-                    w = b[b_at + k * COLUMNS + j]
-                    w0 = np.int32(w << np.int32(24)) >> np.int32(24)
-                    w1 = np.int32(w << np.int32(16)) >> np.int32(24)
-                    w2 = np.int32(w << np.int32(8)) >> np.int32(24)
-                    c[c_at + r * ldc + j] += np.int32(x0 * w0 + x1 * w1 + x2 * w2 + x3 * (w >> np.int32(24)))
+                w = b.numbers[b.at + k * COLUMNS + j]
+                w0 = np.int32(w << np.int32(24)) >> np.int32(24)
+                w1 = np.int32(w << np.int32(16)) >> np.int32(24)
+                w2 = np.int32(w << np.int32(8)) >> np.int32(24)
+                c.numbers[c.at + r * c.step + j] += np.int32(x0 * w0 + x1 * w1 + x2 * w2 + x3 * (w >> np.int32(24)))
 
 
-@kernel(inline=True)
+@helper()
 def ordered(bits: Any) -> Any:
     """The bits of a float32 as an int32 that is larger where the float is. (It is its own inverse.)"""
     return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
@@ -151,7 +135,7 @@ def quantize_rows(start: int, stop: int, x: Any, bits: Any, out: Any, lows: Any,
         lows[i], scales[i] = low, scale
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def scaled_back(
     totals: Any, at: int, low: Any, x_scale: Any, scale: Any, sums: Any, bias: Any, left: int, out: Any, out_at: int
 ) -> None:
@@ -189,11 +173,12 @@ def int8_blocks(
             depth = min(PIECE, I - first)
             for row in range(0, bottom - top, ROWS):
                 rows = min(ROWS, bottom - top - row)
-                a_at, b_at, c_at = (top + row) * I + first, (p * I + first) * COLUMNS, row * COLUMNS
+                inputs, panel = Place(a, (top + row) * I + first, I), Place(b, (p * I + first) * COLUMNS, COLUMNS)
+                totals = Place(c, row * COLUMNS, COLUMNS)
                 if first == 0:
-                    multiply_int8(rows, a, a_at, I, b, b_at, nothing, 0, 0, c, c_at, COLUMNS, depth)
+                    multiply_int8(rows, inputs, panel, Place(nothing, 0, 0), totals, depth)
                 else:
-                    multiply_int8(rows, a, a_at, I, b, b_at, c, c_at, COLUMNS, c, c_at, COLUMNS, depth)
+                    multiply_int8(rows, inputs, panel, totals, totals, depth)
         whole = left + COLUMNS <= O
         for r in range(bottom - top):
             done, at = (y, (top + r) * O + left) if whole else (spare, 0)

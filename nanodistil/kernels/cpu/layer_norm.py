@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 
 EPS = 1e-12  # a constant of DistilBERT, not a field of its config
 ROWS_AN_ITEM = 32  # of the backward pass: D float64 sums twice an item, so little beside 32 rows
 
 
-@kernel(fastmath={"contract", "reassoc"}, inline=True)
+@helper(fastmath={"contract", "reassoc"})
 def normalise(row: Any, weight: Any, bias: Any) -> None:
     """row = (row - mean) / sqrt(variance + eps) * weight + bias, in place: (D,) float32."""
     D = row.shape[0]
@@ -73,7 +73,7 @@ def embed_layer_norm_rows(
         normalise(out[i], weight, bias)
 
 
-@kernel(fastmath={"contract", "reassoc"}, inline=True)
+@helper(fastmath={"contract", "reassoc"})
 def normalise_backward(dy: Any, x: Any, weight: Any, dweight: Any, dbias: Any) -> None:
     """x = dx, in place: 3 x (D,) float32; dweight += dy n, dbias += dy, 2 x (D,) float64. n: the normalised x.
 

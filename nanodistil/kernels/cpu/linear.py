@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 from ..runtime.memory import aligned
+from ..runtime.place import Place
 from ..runtime.pool import run
 from .gelu import gelu_in_place
 from .tile import COLUMNS, PIECE, ROWS, SHAPE, multiply
@@ -48,7 +49,7 @@ def whole_panels(bias: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(np.asarray(bias, np.float32), (0, -len(bias) % COLUMNS))
 
 
-@kernel(inline=True)
+@helper()
 def turn_inputs(weight: Any, p: int, first: int, depth: int, I: int, out: Any, at: int) -> None:
     """Inputs first .. first + depth <= LANES of panel p: out[at + i COLUMNS + j] = W[p COLUMNS + j, first + i].
 
@@ -58,7 +59,8 @@ def turn_inputs(weight: Any, p: int, first: int, depth: int, I: int, out: Any, a
     rows = min(COLUMNS, weight.shape[0] // I - left)
     for r in range(0, rows, LANES):
         if depth == LANES:
-            turn(weight, (left + r) * I + first, I, min(LANES, rows - r), np.float32(1), out, at + r, COLUMNS)
+            here = Place(weight, (left + r) * I + first, I)
+            turn(here, min(LANES, rows - r), np.float32(1), Place(out, at + r, COLUMNS))
         else:  # where a block would reach beyond its rows
             for i in range(depth):
                 for j in range(r, min(r + LANES, rows)):
@@ -108,7 +110,7 @@ def items(n: int, w: Any) -> int:
     return int(-(-n // BLOCK) * w.panels.shape[0])
 
 
-@kernel(inline=True)
+@helper()
 def place(item: int, N: int, P: int) -> tuple[int, int, int]:
     """The rows top..bottom and the panel of a work item. Blocks are of equal height, in whole tiles, but the last."""
     blocks = (N + BLOCK - 1) // BLOCK
@@ -137,11 +139,12 @@ def blocks_kernel(multiply: Any) -> Any:
                 depth = min(PIECE, I - first)
                 for row in range(0, bottom - top, ROWS):
                     rows = min(ROWS, bottom - top - row)
-                    a_at, b_at, c_at = (top + row) * I + first, (p * I + first) * COLUMNS, at + row * step
+                    inputs, panel = Place(a, (top + row) * I + first, I), Place(b, (p * I + first) * COLUMNS, COLUMNS)
+                    sums = Place(c, at + row * step, step)
                     if first == 0:
-                        multiply(rows, a, a_at, I, b, b_at, bias, left, 0, c, c_at, step, depth)
+                        multiply(rows, inputs, panel, Place(bias, left, 0), sums, depth)
                     else:
-                        multiply(rows, a, a_at, I, b, b_at, c, c_at, step, c, c_at, step, depth)
+                        multiply(rows, inputs, panel, sums, sums, depth)
             for r in range(bottom - top):
                 if activation == GELU:
                     gelu_in_place(c, at + r * step, COLUMNS)

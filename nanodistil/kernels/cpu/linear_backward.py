@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from ..runtime.jit import kernel
 from ..runtime.memory import aligned
 from ..runtime.native import Rows
+from ..runtime.place import Place
 from ..runtime.pool import run
 from .linear import BLOCK, Panels, place
 from .tile import COLUMNS, PIECE, ROWS, multiply_turned
@@ -124,8 +125,12 @@ def weight_kernel(multiply_turned: Any) -> Any:
                 depth = min(PIECE, N - first)
                 for row in range(0, bottom - top, ROWS):
                     rows = min(ROWS, bottom - top - row)
-                    a_at, b_at, c_at = first * step + top + row, (p * N + first) * COLUMNS, at + row * wide
-                    multiply_turned(rows, dy, a_at, step, b, b_at, c, c_at, wide, c, c_at, wide, depth)
+                    here, panel = (
+                        Place(dy, first * step + top + row, step),
+                        Place(b, (p * N + first) * COLUMNS, COLUMNS),
+                    )
+                    sums = Place(c, at + row * wide, wide)
+                    multiply_turned(rows, here, panel, sums, sums, depth)
             if not whole:
                 for r in range(bottom - top):
                     dW[top + r, left:] = spare[r * COLUMNS : r * COLUMNS + I - left]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 from .exp import exp_negative
 
 f32, f64 = np.float32, np.float64
@@ -28,7 +28,7 @@ LOWEST = f32(-np.inf)
 LANES = 64  # running maxima side by side
 
 
-@kernel(inline=True)
+@helper()
 def largest(x: Any, lanes: Any) -> Any:
     """The largest of x (V,); in lanes, because a single chain of comparisons cannot be vector code."""
     V = x.shape[0]
@@ -45,7 +45,7 @@ def largest(x: Any, lanes: Any) -> Any:
     return found
 
 
-@kernel(fastmath={"contract", "reassoc"}, inline=True)
+@helper(fastmath={"contract", "reassoc"})
 def exponentials(x: Any, top: Any, temperature: Any, out: Any) -> float:
     """out = exp((x - top) / temperature), 2 x (V,); their sum."""
     total = 0.0
@@ -78,7 +78,7 @@ def cross_entropy_rows(start: int, stop: int, logits: Any, labels: Any, scale: A
         dlogits[i, label] = at_label
 
 
-@kernel(fastmath={"contract", "reassoc"}, inline=True)
+@helper(fastmath={"contract", "reassoc"})
 def expected_difference(e: Any, student: Any, s_top: Any, teacher: Any, t_top: Any) -> float:
     """The sum of e ((teacher - its largest) - (student - its largest)): 3 x (V,)."""
     total = 0.0

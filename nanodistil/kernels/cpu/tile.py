@@ -38,6 +38,7 @@ does not depend on its neighbours. Callers cut long sums into pieces of PIECE: s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -45,9 +46,10 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper
+from ..runtime.place import Place
 
 PIECE = 64  # products summed in a chain before they join the running total; numpy_ops.SUM_PIECE is the same
 
@@ -102,12 +104,20 @@ class Dot(NamedTuple):
     instruction: str  # sum' = instruction(...) on vectors
     sum_first: bool  # whether the sum is its first argument, or its last
     halves: bool = False  # whether B holds the upper halves of its words only
+    feature: str = ""  # what the processor must have besides its vectors
 
 
 FLOAT32 = Dot(_f32, _f32, f"llvm.fma.v{SHAPE.vector}f32", sum_first=False)  # one float32 a word
-BFLOAT16 = Dot(_i32, _f32, "llvm.x86.avx512bf16.dpbf16ps.512", sum_first=True)  # two bfloat16
+BFLOAT16 = Dot(_i32, _f32, "llvm.x86.avx512bf16.dpbf16ps.512", sum_first=True, feature="avx512bf16")  # two bfloat16
 BFLOAT16_STORED = FLOAT32._replace(halves=True)  # B in bfloat16, widened on the way; for all other machines
-INT8 = Dot(_i32, _i32, "llvm.x86.avx512.vpdpbusd.512", sum_first=True)  # four: unsigned in A, signed in B
+INT8 = Dot(
+    _i32, _i32, "llvm.x86.avx512.vpdpbusd.512", sum_first=True, feature="avx512vnni"
+)  # four: unsigned A, signed B
+
+
+def has_tile(dot: Dot) -> bool:
+    """Whether this machine multiplies so in registers."""
+    return SHAPE.vector > 0 if not dot.feature else SHAPE.vector == 16 and dot.feature in FEATURES
 
 
 def _emit_tile(
@@ -201,23 +211,19 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
     return function
 
 
-def tile_intrinsic(dot: Dot, turned: bool = False) -> Any:
+def _tile(dot: Dot, turned: bool) -> Any:
     """The tile for `dot` as an intrinsic: a switch on the number of rows, each case a tile of exactly so many."""
 
     @intrinsic
-    def multiply_tile(typing_context, rows, a, a_at, lda, b, b_at, s, s_at, lds, c, c_at, ldc, depth):  # type: ignore[no-untyped-def]
-        whole = types.int64
-        signature = types.void(whole, a, whole, whole, b, whole, s, whole, whole, c, whole, whole, whole)
-
+    def multiply_tile(typing_context, rows, a, b, s, c, depth):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            rows, a, a_at, lda, b, b_at, s, s_at, lds, c, c_at, ldc, depth = arguments
-            _, a_type, _, _, b_type, _, s_type, _, _, c_type, *_ = signature.args
+            rows, *places, depth = arguments
 
-            def pointer(array_type: Any, array: Any, at: Any) -> Any:
-                return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
+            def pointer_and_step(kind: Any, place: Any) -> tuple[Any, Any]:
+                array, at, step = cgutils.unpack_tuple(builder, place, 3)
+                return builder.gep(context.make_array(kind.types[0])(context, builder, array).data, [at]), step
 
-            a, b = pointer(a_type, a, a_at), pointer(b_type, b, b_at)
-            s, c = pointer(s_type, s, s_at), pointer(c_type, c, c_at)
+            (a, lda), (b, _), (s, lds), (c, ldc) = map(pointer_and_step, signature.args[1:5], places)
             done = builder.append_basic_block("tile.done")
             switch = builder.switch(rows, done)
             for n in range(1, ROWS + 1):
@@ -229,47 +235,56 @@ def tile_intrinsic(dot: Dot, turned: bool = False) -> Any:
             builder.position_at_end(done)
             return context.get_dummy_value()
 
-        return signature, codegen
+        return types.void(types.int64, a, b, s, c, types.int64), codegen
 
     return multiply_tile
 
 
-def plain_tile(turned: bool = False) -> Any:
-    """The tile in plain loops, for machines without vectors."""
+def in_registers(dot: Dot, *, turned: bool = False) -> Callable[[Callable[..., None]], Any]:
+    """Compiled code takes the register tile for `dot` in the place of the decorated function, which defines it.
 
-    @kernel(fastmath={"contract"}, inline=True)
-    def multiply_plainly(
-        rows: int,
-        a: Any,
-        a_at: int,
-        lda: int,
-        b: Any,
-        b_at: int,
-        s: Any,
-        s_at: int,
-        lds: int,
-        c: Any,
-        c_at: int,
-        ldc: int,
-        depth: int,
-    ) -> None:
-        sums = np.empty(COLUMNS, np.float32)
-        for r in range(rows):
-            sums[:] = np.float32(0.0)
-            for k in range(depth):
-                number = a[a_at + (k * lda + r if turned else r * lda + k)]
-                for j in range(COLUMNS):
-                    sums[j] += number * b[b_at + k * COLUMNS + j]
+    Python runs the function as it stands; and it is what is compiled on a machine without the tile.
+    """
+
+    def decorate(definition: Callable[..., None]) -> Any:
+        if not has_tile(dot):
+            return helper(fastmath={"contract"} if dot.total == _f32 else None)(definition)
+        multiply_tile = _tile(dot, turned)
+
+        @overload(definition, inline="always")
+        def compiled(rows, a, b, s, c, depth):  # type: ignore[no-untyped-def]
+            return lambda rows, a, b, s, c, depth: multiply_tile(rows, a, b, s, c, depth)
+
+        return definition
+
+    return decorate
+
+
+@in_registers(FLOAT32)
+def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """C[:rows] = S[:rows] + A[:rows] B, with 1 <= rows <= ROWS: (rows, depth), (depth, COLUMNS) -> (rows, COLUMNS).
+
+    a, b, s and c are places in float32 arrays; b is a packed panel, whose rows are COLUMNS long. All COLUMNS columns of
+    S and C are touched, so they must exist.
+    """
+    for r in range(rows):
+        sums = np.zeros(COLUMNS, np.float32)
+        for k in range(depth):
+            number = a.numbers[a.at + r * a.step + k]
             for j in range(COLUMNS):
-                c[c_at + r * ldc + j] = s[s_at + r * lds + j] + sums[j]
+                sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
+        for j in range(COLUMNS):
+            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
 
-    return multiply_plainly
 
-
-# One product of a tile, C[:rows] = S[:rows] + A[:rows] B with 1 <= rows <= ROWS. a, b, s, c are one-dimensional float32
-# arrays, a_at, b_at, s_at, c_at the places in them where the tile begins, lda, lds and ldc the steps from row to row; b
-# holds a packed panel (depth, COLUMNS). All COLUMNS columns of S and C are touched, so they must exist.
-multiply = tile_intrinsic(FLOAT32) if SHAPE.vector else plain_tile()
-
-# The same where A is stored as its transpose: lda is the step from one k to the next, and the rows lie side by side.
-multiply_turned = tile_intrinsic(FLOAT32, turned=True) if SHAPE.vector else plain_tile(turned=True)
+@in_registers(FLOAT32, turned=True)
+def multiply_turned(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """The same where A is stored as its transpose: a.step is that from one k to the next, the rows lie side by side."""
+    for r in range(rows):
+        sums = np.zeros(COLUMNS, np.float32)
+        for k in range(depth):
+            number = a.numbers[a.at + k * a.step + r]
+            for j in range(COLUMNS):
+                sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
+        for j in range(COLUMNS):
+            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]

@@ -18,10 +18,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
-from ..runtime.jit import kernel
+from ..runtime.jit import helper
+from ..runtime.place import Place
 from .tile import SHAPE
 
 LANES = SHAPE.vector or 8  # rows and columns of a block
@@ -29,14 +30,15 @@ LANES = SHAPE.vector or 8  # rows and columns of a block
 _f32, _i32, _i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
-def turn(x: Any, at: int, step: int, rows: int, scale: Any, out: Any, out_at: int, out_step: int) -> None:
-    """out[j, r] = scale x[r, j] for a block of LANES x LANES; x, out flat float32, the blocks begin at `at`, `out_at`.
+def turn(x: Place, rows: int, scale: Any, out: Place) -> None:
+    """out[j, r] = scale x[r, j] for a block of LANES x LANES: the definition; compiled code does it in registers.
 
-    Of x only the first `rows` rows exist; the last of them stands in for the others.
+    x and out are places in float32 arrays. Of x only the first `rows` rows exist; the last one stands in for others.
     """
     for r in range(LANES):
         for j in range(LANES):
-            out[out_at + j * out_step + r] = x[at + min(r, rows - 1) * step + j] * scale
+            number = x.numbers[x.at + min(r, rows - 1) * x.step + j] * scale
+            out.numbers[out.at + j * out.step + r] = number
 
 
 def _exchanged(builder: Any, rows: list[Any], distance: int) -> list[Any]:
@@ -54,16 +56,16 @@ def _exchanged(builder: Any, rows: list[Any], distance: int) -> list[Any]:
 
 
 @intrinsic
-def _turn(typing_context, x, at, step, rows, scale, out, out_at, out_step):  # type: ignore[no-untyped-def]
-    whole = types.int64
-    signature = types.void(x, whole, whole, whole, types.float32, out, whole, whole)
-
+def _turn(typing_context, x, rows, scale, out):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        x, at, step, rows, scale, out, out_at, out_step = arguments
+        x, rows, scale, out = arguments
+        x, at, step = cgutils.unpack_tuple(builder, x, 3)
+        out, out_at, out_step = cgutils.unpack_tuple(builder, out, 3)
+        x_type, out_type = signature.args[0].types[0], signature.args[3].types[0]
         vector = ir.VectorType(_f32, LANES)
         undefined = ir.Constant(vector, ir.Undefined)
-        source = builder.gep(context.make_array(signature.args[0])(context, builder, x).data, [at])
-        target = builder.gep(context.make_array(signature.args[5])(context, builder, out).data, [out_at])
+        source = builder.gep(context.make_array(x_type)(context, builder, x).data, [at])
+        target = builder.gep(context.make_array(out_type)(context, builder, out).data, [out_at])
         zeros = ir.Constant(ir.VectorType(_i32, LANES), [0] * LANES)
         scales = builder.shuffle_vector(builder.insert_element(undefined, scale, _i32(0)), undefined, zeros)
         last, block = builder.sub(rows, _i64(1)), []
@@ -82,36 +84,34 @@ def _turn(typing_context, x, at, step, rows, scale, out, out_at, out_step):  # t
             builder.store(value, builder.bitcast(place, vector.as_pointer())).align = 4
         return context.get_dummy_value()
 
-    return signature, codegen
+    return types.void(x, types.int64, types.float32, out), codegen
 
 
 if SHAPE.vector:
 
     @overload(turn, inline="always")
-    def _turn_compiled(x, at, step, rows, scale, out, out_at, out_step):  # type: ignore[no-untyped-def]
-        return lambda x, at, step, rows, scale, out, out_at, out_step: _turn(
-            x, at, step, rows, scale, out, out_at, out_step
-        )
+    def _turn_compiled(x, rows, scale, out):  # type: ignore[no-untyped-def]
+        return lambda x, rows, scale, out: _turn(x, rows, scale, out)
 
 else:
-    turn = kernel(inline=True)(turn)
+    turn = helper()(turn)
 
 
-@kernel(inline=True)
-def turn_rows(
-    x: Any, at: int, step: int, rows: int, columns: int, wide: int, scale: Any, out: Any, out_at: int, out_step: int
-) -> None:
-    """out[j, r] = scale x[r, j]: (rows, columns) -> (columns, wide), wide being whole blocks; both flat, any columns.
+@helper()
+def turn_rows(x: Place, rows: int, columns: int, wide: int, scale: Any, out: Place) -> None:
+    """out[j, r] = scale x[r, j]: (rows, columns) -> (columns, wide), wide being whole blocks; any number of columns.
 
     Of `wide` columns only the first `rows` mean anything: the others repeat the last row.
     """
     for first in range(0, wide, LANES):
         r = min(first, rows - 1)
-        from_here, to_here = at + r * step, out_at + first
+        from_here, to_here = x.at + r * x.step, out.at + first
         if columns % LANES == 0:
             for j in range(0, columns, LANES):
-                turn(x, from_here + j, step, rows - r, scale, out, to_here + j * out_step, out_step)
+                here = Place(x.numbers, from_here + j, x.step)
+                turn(here, rows - r, scale, Place(out.numbers, to_here + j * out.step, out.step))
         else:
             for j in range(columns):
                 for i in range(LANES):
-                    out[to_here + j * out_step + i] = x[from_here + min(i, rows - r - 1) * step + j] * scale
+                    number = x.numbers[from_here + min(i, rows - r - 1) * x.step + j]
+                    out.numbers[to_here + j * out.step + i] = number * scale

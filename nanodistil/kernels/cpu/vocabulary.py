@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from ..definitions.numpy_ops import LANES
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 from .exp import exp_negative
 
 f32 = np.float32
 LOWEST, ZERO = f32(-np.inf), f32(0.0)
 
 
-@kernel(inline=True)
+@helper()
 def enter(x: Any, first: int, last: int, best: Any, words: Any) -> None:
     """Words first..last of x (V,) into the sorted list of the largest so far, (k,) each: equal ones in their order."""
     k = best.shape[0]
@@ -39,7 +39,7 @@ def enter(x: Any, first: int, last: int, best: Any, words: Any) -> None:
             best[place], words[place] = x[j], j
 
 
-@kernel(inline=True)
+@helper()
 def find_largest(x: Any, best: Any, words: Any) -> None:
     """best, words (k,) = the largest of x (V,) and where they stand, largest first; k > 0."""
     V, k = x.shape[0], best.shape[0]
@@ -54,7 +54,7 @@ def find_largest(x: Any, best: Any, words: Any) -> None:
     enter(x, whole, V, best, words)
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@helper(fastmath={"contract"})
 def sum_of_exponentials(x: Any, top: Any, lanes: Any) -> Any:
     """The sum of exp(x - top), (V,), in LANES lanes; NaN where x holds a number that is not finite."""
     V = x.shape[0]

@@ -178,3 +178,8 @@ def kernel(*, fastmath: set[str] | None = None, inline: bool = False) -> Callabl
         return compiled
 
     return decorate
+
+
+def helper(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function as a part of the kernels that call it; it has no cache of its own."""
+    return kernel(fastmath=fastmath, inline=True)
