@@ -51,13 +51,13 @@ def check_device(wanted: Any, backend: str) -> None:
     Traceback (most recent call last):
     nanodistil.weights.errors.DeviceError: device 'cuda': the numba backend computes on the cpu; for ...
     """
-    given = wanted
+    said = excerpt(wanted if isinstance(wanted, int) else str(wanted))
     if isinstance(wanted, dict):  # a device_map: what is placed, and where
         places = list(map(str, wanted.values()))
         wanted = places[0] if places and len(set(places)) == 1 else "several devices"
         wanted = int(wanted) if wanted.isdecimal() else wanted
     if isinstance(wanted, bool) or (isinstance(wanted, int) and wanted < -1):
-        raise InputError(f"device {excerpt(given)}: a device is a name such as 'cpu', a number, or -1 for the cpu")
+        raise InputError(f"device {said}: a device is a name such as 'cpu', a number, or -1 for the cpu")
     here = device_of(backend)
     if isinstance(wanted, int):
         wanted = "cpu" if wanted < 0 else f"cuda:{wanted}"
@@ -66,7 +66,7 @@ def check_device(wanted: Any, backend: str) -> None:
         name = here
     if name not in (here, f"{here}:0"):
         turn = "load it with backend='numba'" if here.type == "cuda" else "for an NVIDIA GPU load with backend='cupy'"
-        raise DeviceError(f"device {excerpt(given)}: the {backend} backend computes on the {here}; {turn}")
+        raise DeviceError(f"device {said}: the {backend} backend computes on the {here}; {turn}")
 
 
 def dtype_name(dtype: Any) -> Any:

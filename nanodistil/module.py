@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from nanodistil import parameters
 from nanodistil.devices import Device, check_device, device_of, dtype_name
-from nanodistil.parameters import Embedding, Linear, Parameter
+from nanodistil.parameters import Linear, Parameter
 from nanodistil.weights.errors import InputError, excerpt
 
 
@@ -140,10 +140,6 @@ class Readable(Module):
         """The same without the names."""
         for _, parameter in self.named_parameters():
             yield parameter
-
-    def get_input_embeddings(self) -> Embedding:
-        """The table of words: `.weight` (V, D), and called with ids (...) it gives (..., D) for inputs_embeds."""
-        return Embedding(self._parameter("embeddings.word_embeddings.weight"))
 
     def get_output_embeddings(self) -> Linear | None:
         """From a hidden state to a score for every word: `.weight` (V, D), `.bias` (V,); None without such a head."""

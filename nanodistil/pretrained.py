@@ -23,7 +23,7 @@ from nanodistil.config import DistilBertConfig, overridden
 from nanodistil.loading_arguments import OF_MODELS, OF_SAVING, nothing_but, taken
 from nanodistil.module import Readable
 from nanodistil.packing import Packing, sent
-from nanodistil.parameters import Embedding
+from nanodistil.parameters import Embedding, Parameter
 from nanodistil.taps import HeadMask, Recorder, as_tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
@@ -180,6 +180,13 @@ class Pretrained(Readable):
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return expected(self.config, self.head)
+
+    def get_input_embeddings(self) -> Embedding:
+        """The table of words: `.weight` (V, D), and called with ids (...) it gives (..., D) for inputs_embeds.
+
+        In every dtype: what is rounded are the linear maps.
+        """
+        return Embedding(Parameter.of(self.ops.fetch(self.weights.word_embeddings)))
 
     def state_dict(self) -> dict[str, Array]:
         """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""

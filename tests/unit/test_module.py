@@ -1,6 +1,7 @@
 """What code written for PyTorch asks of a model: answered where it is true, refused by name where it is not."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -86,6 +87,16 @@ def test_embeddings_in_and_out():
     assert (scores.weight @ hidden + scores.bias).shape == (scores.out_features,) == (SIZE["vocab_size"],)
     assert scores.in_features == SIZE["dim"]
     assert model("DistilBertModel").get_output_embeddings() is None
+
+
+@pytest.mark.skipif(not find_spec("numba"), reason="only compiled kernels round")
+def test_words_are_there_in_every_dtype():
+    rounded = nanodistil.DistilBertModel.from_pretrained("nanodistil-mini", dtype="int8")
+    exact = nanodistil.DistilBertModel.from_pretrained("nanodistil-mini", backend="numpy")
+    np.testing.assert_array_equal(rounded.get_input_embeddings().weight, exact.get_input_embeddings().weight)
+    assert rounded.num_parameters() == exact.num_parameters()
+    with pytest.raises(InputError, match="rounded"):
+        next(rounded.parameters())
 
 
 def test_a_bert_counts_its_own_weights():
