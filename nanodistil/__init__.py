@@ -7,6 +7,8 @@ Numba.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nanodistil import forking as forking
+
 __version__ = "0.1.0"
 
 # public name -> module that defines it

@@ -3,6 +3,8 @@
 Numba compiles a function for the types and layouts it is called with, so the surest way to have everything is to do
 everything once: the embedded model answers, with and without a tap, on one token and on several, padded and not.
 
+What root compiles, every user of the machine may then load: so an image is made by root and run by someone else.
+
 On a GPU kernels are compiled for the width of the rows and of the heads, so there it is done in two sizes, the embedded
 model's and the official ones', with random weights and one layer: what is compiled is the same.
 """
@@ -31,7 +33,7 @@ class Warmth(NamedTuple):
     """What a warm-up came to."""
 
     seconds: float
-    cache: dict[str, Any]  # diagnosis.cache: folder, files, bytes, why_not_writable
+    cache: dict[str, Any]  # diagnosis.cache: folder, files, bytes, why_not_readable, why_not_writable
 
 
 def warm_up(model: str = "nanodistil-mini") -> Warmth:
@@ -48,6 +50,7 @@ def warm_up(model: str = "nanodistil-mini") -> Warmth:
                 run(ids, mask, keep_masked=True)
             run([[0, 1]], tap=lambda name, value: value)
     DistilBertTokenizer.from_pretrained(model)(["warm " * 200] * 1250)  # long enough for its compiled scan to be used
+    diagnosis.share_cache()
     return Warmth(perf_counter() - began, diagnosis.cache())
 
 

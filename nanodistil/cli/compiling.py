@@ -1,7 +1,8 @@
 """One line on a terminal while kernels are being compiled: the first run of a machine takes seconds, silently else.
 
 It listens to the logger that runtime/jit.py announces each compilation on, so it works for every verb and whichever
-part of the library asks first, and nothing that a verb does not need is imported for it.
+part of the library asks first, and nothing that a verb does not need is imported for it. A warning there, that nothing
+can be kept, becomes a line that stays, on a terminal or not.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ class CompileLine(logging.Handler):
 
     def __init__(self, out: TextIO | None) -> None:
         super().__init__(logging.INFO)
-        self.out = out
+        self.out = out if out is not None and out.isatty() else None
+        self.warnings = out
         self.count = 0
         self.going: list[str] = []  # a kernel may need another one compiled first
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            if self.warnings is not None:
+                print(("" if self.out is None else ERASE) + record.getMessage(), file=self.warnings, flush=True)
+            return
         what, _, name = record.getMessage().partition(" ")
         if what == "compiling":
             self.count += 1
@@ -43,7 +49,7 @@ class CompileLine(logging.Handler):
 @contextmanager
 def announced(out: TextIO | None) -> Iterator[CompileLine]:
     """Count what is compiled in this context, and announce it on `out` where that is a terminal."""
-    line = CompileLine(out if out is not None and out.isatty() else None)
+    line = CompileLine(out)
     logger = logging.getLogger(LOGGER)
     before = logger.level
     logger.addHandler(line)

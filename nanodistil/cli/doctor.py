@@ -69,8 +69,10 @@ def kernels(found: dict[str, Any]) -> list[tuple[str, str]]:
     reasons = ", ".join(f"{name} {n}" for name, n in threads["limits"].items())
     rows.append(("threads", f"{threads['used']} (of {reasons})"))
     state = f"{cache['files']} kernels, {cache['bytes'] / 1e6:.1f} MB"
-    if cache["why_not_writable"]:
-        state = f"not used: {cache['why_not_writable']}; every process compiles anew"
+    if cache["why_not_readable"]:
+        state = f"not used: {cache['why_not_readable']}; every process compiles anew"
+    elif cache["why_not_writable"]:
+        state += f", and no more will be kept: {cache['why_not_writable']}"
     rows.append(("kernels", f"{cache['folder'] or 'nowhere'}; {state}"))
     if limits:
         speed = f"{limits['flops'] / 1e9:.0f} GFLOP/s in float32, {limits['bandwidth'] / 1e9:.1f} GB/s read from memory"

@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     cache = warmth.cache
     kept = f"{cache['files']} in {cache['folder']}, {cache['bytes'] / 1e6:.1f} MB"
-    if cache["why_not_writable"]:
-        kept = f"not kept, for {cache['folder'] or 'the cache'} cannot be used: {cache['why_not_writable']}"
+    if cache["why_not_writable"] and (line.count or cache["why_not_readable"]):
+        kept = f"not kept: {cache['why_not_writable']}"
     print(f"{line.count} kernels compiled in {warmth.seconds:.1f} s; {kept}")
     if gpu := warm_up_gpu():
         print(f"GPU: {gpu.modules} sources compiled or loaded in {gpu.seconds:.1f} s; CuPy keeps them in {gpu.folder}")

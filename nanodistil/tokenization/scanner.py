@@ -66,7 +66,7 @@ class Scanner:
         slots = np.zeros(1 << (2 * len(entries)).bit_length(), np.int64)
         tokens = np.frombuffer(b"".join(encoded), np.uint8)
         self.longest = int((entries[:, 1] - entries[:, 0]).max())
-        self.scan.insert(slots, entries, tokens, len(names))
+        self.scan.fill_table(slots, entries, tokens, len(names))
         return slots, entries, tokens
 
     def rows(self, texts: list[str], frame: Frame = NO_FRAME) -> Rows:

@@ -70,23 +70,6 @@ def test_a_tile_that_multiplies_wrongly_is_reported_and_not_used(capsys, monkeyp
         backend._untrue.cache_clear()
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners and modes here")
-def test_why_nothing_can_be_kept(tmp_path, monkeypatch):
-    jit = pytest.importorskip("nanodistil.kernels.runtime.jit")
-    monkeypatch.setenv("NANODISTIL_CACHE_DIR", str(tmp_path))
-    folder, why_not = jit.cache_place()
-    assert folder.parent == tmp_path and why_not == ""
-    folder.chmod(0o777)
-    assert "others may write" in jit.cache_place()[1]
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("NANODISTIL_CACHE_DIR", str(tmp_path / "file"))
-    assert jit.cache_place()[1] != ""
-    for variable in ("NANODISTIL_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(jit.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError()))
-    assert jit.cache_place() == (None, "the user has no home folder; set NANODISTIL_CACHE_DIR")
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -110,6 +93,13 @@ def test_no_line_where_nobody_looks():
     with announced(out) as line:
         logging.getLogger(LOGGER).info("compiling %s", "a")
     assert out.getvalue() == "" and line.count == 1
+
+
+def test_that_nothing_can_be_kept_is_a_line_on_a_terminal_or_not():
+    for out in (io.StringIO(), Terminal()):
+        with announced(out), announced(None):
+            logging.getLogger(LOGGER).warning("nanodistil: not kept: %s", "a full disk")
+        assert out.getvalue().removeprefix(ERASE) == "nanodistil: not kept: a full disk\n"
 
 
 def test_after_a_warmup_nothing_is_compiled():

@@ -45,16 +45,17 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.atomics import claimed, given_back
 from ..runtime.borrowed import borrowed
 from ..runtime.jit import kernel
-from ..runtime.pool import run_python
+from ..runtime.pool import run, threads
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Int = Any  # a Python int or an int64, which compiled code does not tell apart
 Table = tuple[Longs, Ints, Bytes]  # hash slots; entries (first byte, end, id); the bytes of all tokens
-Workspace = tuple[Bytes, Ints, Bytes, Ints, Longs, Ints]  # what one thread writes to besides the result
+Workspace = tuple[Longs, Bytes, Ints, Bytes, Ints, Longs, Ints]  # what threads write to besides the result
 
 # What becomes of a code point, in the low bits of its action; above bit ARGUMENT stands a number.
 WORD, SPACE, ALONE, DROP, ONE, MANY = range(6)  # itself; white space; a word by itself; nothing; another; expansions[n]
@@ -105,10 +106,10 @@ def find(table: Table, vocabulary: Int, word: Bytes, start: Int, end: Int, h: In
 
 
 @kernel()
-def insert(slots: Longs, entries: Ints, tokens: Bytes, vocabulary: Int) -> None:
+def insert(start: Int, stop: Int, slots: Longs, entries: Ints, tokens: Bytes, vocabulary: Int) -> None:
     """Fill the hash table, an array of zeros of a power of two, more than there are entries: hash << 32 | entry + 1."""
     mask = len(slots) - 1
-    for entry in range(len(entries)):
+    for entry in range(start, stop):
         h = np.int64(FIRST_PIECE if entry < vocabulary else NEXT_PIECE)
         for at in range(entries[entry, 0], entries[entry, 1]):
             h = mixed(h, np.int64(tokens[at]))
@@ -116,6 +117,11 @@ def insert(slots: Longs, entries: Ints, tokens: Bytes, vocabulary: Int) -> None:
         while slots[slot] != 0:
             slot = (slot + 1) & mask
         slots[slot] = (h << 32) | (entry + 1)
+
+
+def fill_table(slots: Longs, entries: Ints, tokens: Bytes, vocabulary: int) -> None:
+    """`insert` of all entries, by one thread."""
+    run(insert, len(entries), slots, entries, tokens, vocabulary, least=len(entries))
 
 
 @helper
@@ -250,19 +256,22 @@ def scan(
     slots: Longs,
     entries: Ints,
     tokens: Bytes,
-    keys: Bytes,  # (lines, 2 + KEY): size of a word, number of its pieces, its bytes
-    cached: Ints,  # (lines, CACHED_PIECES, 2): the id of each piece, and its end in characters
-    word: Bytes,  # scratch for one word: see new_workspace
-    bounds: Ints,
-    hashes: Longs,
-    pieces: Ints,
+    taken: Longs,  # (n,): which of the n rows of the next six are in use; each for one thread at a time
+    keys: Bytes,  # (n, lines, 2 + KEY): size of a word, number of its pieces, its bytes
+    cached: Ints,  # (n, lines, CACHED_PIECES, 2): the id of each piece, and its end in characters
+    words: Bytes,  # (n, ...): scratch for one word: see new_workspace
+    all_bounds: Ints,
+    all_hashes: Longs,
+    all_pieces: Ints,
     settings: Longs,
     out: Ints,  # (4, capacity): id, start, end and word of each token; word -1 for tokens put in
 ) -> None:
     """Scan the texts of some parts. The tokens of a part stand in `out` one after the other, those of a text too."""
+    mine = claimed(taken)
     table = borrowed(slots), borrowed(entries), borrowed(tokens)
-    cache = borrowed(keys), borrowed(cached)
-    word, bounds, scratch = borrowed(word), borrowed(bounds), (borrowed(hashes), borrowed(pieces))
+    cache = borrowed(keys[mine]), borrowed(cached[mine])
+    word, bounds = borrowed(words[mine]), borrowed(all_bounds[mine])
+    scratch = borrowed(all_hashes[mine]), borrowed(all_pieces[mine])
     settings, out = borrowed(settings), borrowed(out)
     longest_word = settings[LONGEST_WORD]
     none: Int = np.int64(0)  # plain literals would make the helpers compile once more
@@ -370,33 +379,30 @@ def scan(
             if hard:  # room for whatever the definition finds
                 k = first + (end - texts[text, BYTES]) * settings[GROWTH] + 2
             texts[text, FIRST], texts[text, COUNT], texts[text, HARD] = first, k - first, hard
+    given_back(taken, mine)
 
 
 def scan_batch(parts: Longs, *arguments: Any, workspaces: list[Workspace], lines: int) -> None:
-    """`scan` over all parts, on as many threads as there are; each takes one of `workspaces`, or makes one."""
+    """`scan` over all parts, on as many threads as there are, with one of `workspaces` or a new one."""
     *before, settings, out = arguments
-
-    def some(start: int, stop: int) -> None:
-        try:
-            workspace = workspaces.pop()
-        except IndexError:
-            workspace = new_workspace(lines, int(settings[LONGEST_WORD]))
-        scan(start, stop, parts, *before, *workspace, settings, out)
-        workspaces.append(workspace)
-
-    if len(parts) == 2:
-        some(0, 1)
+    while workspaces:
+        workspace = workspaces.pop()
+        if len(workspace[0]) >= threads():
+            break
     else:
-        run_python(some, len(parts) - 1)
+        workspace = new_workspace(threads(), lines, int(settings[LONGEST_WORD]))
+    run(scan, len(parts) - 1, parts, *before, *workspace, settings, out)
+    workspaces.append(workspace)
 
 
-def new_workspace(lines: int, longest_word: int) -> Workspace:
-    """An empty word cache (a word has at least one byte) of a power of two lines, and scratch for a word."""
+def new_workspace(n: int, lines: int, longest_word: int) -> Workspace:
+    """For n threads: an empty word cache (a word has at least one byte) of a power of two lines, scratch for a word."""
     return (
-        np.zeros((lines, 2 + KEY), np.uint8),
-        np.zeros((lines, CACHED_PIECES, 2), np.int32),
-        np.empty(4 * (longest_word + 2), np.uint8),
-        np.empty((longest_word + 2, 2), np.int32),
-        np.empty(longest_word + 2, np.int64),
-        np.empty((longest_word + 2, 2), np.int32),
+        np.zeros(n, np.int64),
+        np.zeros((n, lines, 2 + KEY), np.uint8),
+        np.zeros((n, lines, CACHED_PIECES, 2), np.int32),
+        np.empty((n, 4 * (longest_word + 2)), np.uint8),
+        np.empty((n, longest_word + 2, 2), np.int32),
+        np.empty((n, longest_word + 2), np.int64),
+        np.empty((n, longest_word + 2, 2), np.int32),
     )

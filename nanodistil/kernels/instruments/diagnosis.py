@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from ..cpu import numba_ops, tile
-from ..runtime import jit, pool
+from ..runtime import pool, store
 
 # Of LLVM's names, those that decide about the speed of a matrix product, here or in the lower precisions.
 TELLING = (
@@ -118,11 +118,21 @@ def threads() -> dict[str, Any]:
 
 
 def cache() -> dict[str, Any]:
-    """The folder of compiled kernels: where, how many, how large, and why nothing can be kept ("" where it can)."""
-    folder, why_not = jit.cache_place()
-    sizes = []
-    if folder is not None and folder.is_dir():
-        for file in folder.glob("*.bin"):
-            with contextlib.suppress(OSError):  # another process has just replaced or removed it
-                sizes.append(file.stat().st_size)
-    return {"folder": folder and str(folder), "files": len(sizes), "bytes": sum(sizes), "why_not_writable": why_not}
+    """The folder of compiled kernels: where, how many, how large, and why they cannot be loaded from there, or none
+    kept ("" where they can)."""
+    folder, why_not_readable, why_not_writable = store.state()
+    sizes: list[int] = []
+    with contextlib.suppress(OSError):
+        sizes = store.listed()
+    return {
+        "folder": folder and str(folder),
+        "files": len(sizes),
+        "bytes": sum(sizes),
+        "why_not_readable": why_not_readable,
+        "why_not_writable": why_not_writable,
+    }
+
+
+def share_cache() -> None:
+    """Let every user load what root has compiled; without effect for others than root."""
+    store.share()

@@ -9,100 +9,55 @@
   lets a sum be split over vector lanes. Neither assumes the absence of NaN or infinity.
 
 Compiling all kernels takes seconds, loading them from disk milliseconds, so the machine code is kept in a cache of the
-user's own. Numba's own cache has an index file beside the data and a key that misses edits to helpers in other files;
-this one has neither: one file per kernel and signature, under a folder named by a hash of every kernel source, the CPU
-and the versions. A file that is truncated, foreign or garbage is not unpickled (its SHA-256 stands in front) and is
-simply compiled again; where nothing can be written, nothing is kept and everything still works.
+user's own (store.py). Numba's own cache wants to write beside the sources or into a home folder, and raises where it
+can do neither; it has an index file beside the data and a key that misses edits to helpers in other files. This one has
+one file per kernel and signature, under a folder named by a hash of every kernel source and the versions, and a key
+with the CPU in it. A file that is truncated, foreign or garbage is not unpickled (its SHA-256 stands in front) and is
+simply compiled again; where nothing can be kept, everything still works.
 
 Seconds of silence look like a hang, so each compilation is announced, and its end, on the logger of this package
 (`logging`, level INFO): a channel that whoever runs the program may listen to, as the command line does, without our
-knowing of them. Loading from the cache is not announced.
-
-    NANODISTIL_CACHE_DIR, else NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/nanodistil, else ~/.cache/nanodistil
+knowing of them. Loading from the cache is not announced. That nothing can be kept is a warning there, once a process;
+where nobody has set up logging, Python writes it to stderr.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
 import pickle
-import platform
-import stat
-import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import llvmlite
 import numba
-import numpy as np
-from numba.core.caching import CompileResultCacheImpl, _Cache
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
 from numba.core.runtime.nrt import rtsys
+
+from . import store
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 HASH_BYTES = 32
 COMPILING, COMPILED = "compiling %s", "compiled %s"  # what the logger says, with a kernel's name
+NOT_KEPT = "nanodistil: compiled kernels are not kept, so every process compiles them anew: %s; " + store.ADVICE
 log = logging.getLogger(__package__.rpartition(".")[0])  # nanodistil.kernels
 
 
-def cache_root() -> Path | None:
-    """The folder compiled kernels are kept under, or None where the user has no home."""
-    for variable, below in (
-        ("NANODISTIL_CACHE_DIR", ""),
-        ("NUMBA_CACHE_DIR", "nanodistil"),
-        ("XDG_CACHE_HOME", "nanodistil"),
-    ):
-        if os.environ.get(variable):
-            return Path(os.environ[variable]) / below
-    try:
-        return Path.home() / ".cache" / "nanodistil"
-    except RuntimeError:
-        return None
-
-
 @cache
-def source_key() -> str:
-    """A hash of all that the machine code depends on besides the CPU: our sources and the compilers' versions."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    for version in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, platform.machine()):
-        digest.update(version.encode())
-    return digest.hexdigest()[:16]
+def _say_not_kept(why: str) -> None:
+    log.warning(NOT_KEPT, why)
 
 
-def cache_place() -> tuple[Path | None, str]:
-    """Where compiled kernels belong, and why nothing can be kept there ("" where it can). Makes the folder if need be.
-
-    The files are pickles: never load them from a folder that someone else could have written to.
-    """
-    root = cache_root()
-    if root is None:
-        return None, "the user has no home folder; set NANODISTIL_CACHE_DIR"
-    folder = root / f"kernels-{source_key()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = folder.stat()
-        if hasattr(os, "getuid") and status.st_uid != os.getuid():
-            return folder, "it belongs to another user"
-        if hasattr(os, "getuid") and stat.S_IMODE(status.st_mode) & 0o022:
-            return folder, "others may write to it; remove it, or chmod 700"
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        return folder, error.strerror or str(error)
-    return folder, ""
+def foretell() -> None:
+    """Say, before it takes its time, that compiling is in vain."""
+    if not _foretold:
+        _foretold.append(True)
+        if why := store.state().why_not_writable:
+            _say_not_kept(why)
 
 
-@cache
-def cache_folder() -> Path | None:
-    """A folder that is ours alone (mode 0700) and writable, made if need be; None where there is none."""
-    folder, why_not = cache_place()
-    return None if why_not else folder
+_foretold: list[bool] = []
 
 
 class OneFilePerKernel(_Cache):
@@ -112,22 +67,22 @@ class OneFilePerKernel(_Cache):
     """
 
     def __init__(self, function: Callable[..., Any], variant: str = "") -> None:
-        self.impl = CompileResultCacheImpl(function)
         self.variant = variant
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
     @property
     def cache_path(self) -> str | None:
-        return str(cache_folder()) if cache_folder() else None
+        place = store.folder()
+        return str(place) if place else None
 
-    def path(self, signature: Any, codegen: Any) -> Path | None:
-        folder = cache_folder()
+    def file(self, signature: Any, codegen: Any) -> str:
         key = hashlib.sha256(repr((str(signature), self.variant, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        return folder / f"{self.name}-{key}.bin" if folder else None
+        return f"{self.name}-{key}.bin"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         loaded = self._read(signature, target_context)
         if loaded is None:
+            foretell()
             log.info(COMPILING, self.name)
         return loaded
 
@@ -135,28 +90,23 @@ class OneFilePerKernel(_Cache):
         # All that machine code needs of Numba. (`target_context.refresh()`, which Numba's own cache calls here, makes
         # the compiler ready as well: 0.2 to 0.35 s of a first answer that takes 0.6 s.)
         rtsys.initialize(target_context)
-        path = self.path(signature, target_context.codegen())
         try:
-            raw = path.read_bytes() if path else b""
+            raw = store.read(self.file(signature, target_context.codegen()))
             if hashlib.sha256(raw[HASH_BYTES:]).digest() != raw[:HASH_BYTES]:
                 return None
-            return self.impl.rebuild(target_context, pickle.loads(raw[HASH_BYTES:]))
+            return CompileResult._rebuild(target_context, *pickle.loads(raw[HASH_BYTES:]))
         except Exception:  # whatever a stale or foreign file provokes, the answer is to compile
             return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         log.info(COMPILED, self.name)
-        path = self.path(signature, compiled.library.codegen)
-        if path is None or not self.impl.check_cachable(compiled):
-            return
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        if compiled.library.has_dynamic_globals or any(not loop.can_cache for loop in compiled.lifted):
+            return  # it holds addresses of this process
+        raw = pickle.dumps(compiled._reduce(), protocol=4)
         try:
-            raw = pickle.dumps(self.impl.reduce(compiled), protocol=4)
-            temporary.write_bytes(hashlib.sha256(raw).digest() + raw)
-            temporary.replace(path)
-        except OSError:  # a full disk, a folder that went away: the next process compiles once more
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            store.write(self.file(signature, compiled.library.codegen), hashlib.sha256(raw).digest() + raw)
+        except OSError as error:  # a full disk, a folder that went away: the next process compiles once more
+            _say_not_kept(store.why(error))
 
     def enable(self) -> None: ...
 

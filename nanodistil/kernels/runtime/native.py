@@ -28,6 +28,7 @@ from numba.np.numpy_support import from_dtype
 from numpy.lib.stride_tricks import as_strided
 
 from .jit import OPTIONS, OneFilePerKernel
+from .undisturbed import undisturbed
 
 Kind = tuple[str, int]  # of an argument: character of the dtype, and dimensions (0: a number)
 
@@ -165,17 +166,17 @@ def callable_at(compiled: CFunc) -> Callable[..., int]:
 
 def entry(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
     """The kernel for arguments of these kinds, compiled or loaded from the cache at its first use."""
-    found = _entries.get((kernel, kinds))
-    if found is None:
-        unpacked = _unpacked(kinds)
-        # The same once more, without a cache of its own: its code is part of the entry's.
-        body = numba.njit(**OPTIONS, fastmath=kernel.targetoptions["fastmath"])(kernel.py_func)
+    return _entries.get((kernel, kinds)) or undisturbed(_made, kernel, kinds)
 
-        def call(start: int, stop: int, words: int) -> int:
-            body(start, stop, *unpacked(words))
-            return 1
 
-        compiled = c_function(call, 3, OneFilePerKernel(kernel.py_func, str(kinds)))
-        found = Entry(compiled, callable_at(compiled))
-        _entries[kernel, kinds] = found
-    return found
+def _made(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
+    unpacked = _unpacked(kinds)
+    # The same once more, without a cache of its own: its code is part of the entry's.
+    body = numba.njit(**OPTIONS, fastmath=kernel.targetoptions["fastmath"])(kernel.py_func)
+
+    def call(start: int, stop: int, words: int) -> int:
+        body(start, stop, *unpacked(words))
+        return 1
+
+    compiled = c_function(call, 3, OneFilePerKernel(kernel.py_func, str(kinds)))
+    return _entries.setdefault((kernel, kinds), Entry(compiled, callable_at(compiled)))

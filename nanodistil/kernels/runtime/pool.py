@@ -7,113 +7,52 @@ number of threads nor who takes which share can change a bit of the result.
 1. Shares are taken, not given: whoever is free takes the next from a counter. Halves fixed beforehand end when the
    slower thread ends, and on a shared machine there is always a slower one.
 2. Between two ops of a forward pass lie some 20 us, less than it takes to wake a thread. So a worker that has finished
-   keeps looking for the next job for about 0.1 ms, in machine code, without the interpreter's lock, and only then goes
-   to sleep. An op on two threads costs 2 us more than on one; through a ThreadPoolExecutor it was 64 us more.
-3. Callers do not wait for one another: each takes the workers that are free at the moment and does the rest itself. So
-   any number of Python threads may compute at once, and a forked child, whose workers did not come along, makes new
-   ones.
+   keeps looking for the next job for about 0.1 ms and only then goes to sleep. An op on two threads costs 2 us more
+   than on one; through a ThreadPoolExecutor it was 64 us more.
+3. Callers do not wait for one another: each takes the workers that are free at the moment and does the rest itself.
+4. A signal handler may raise between any two instructions of Python, in a `finally` too, and whatever was half done
+   stays so. So there are none: a job is one call of machine code, which takes workers, wakes them, works, waits and
+   frees them (`perform`); and a worker lives in one call, to the end of the process (`serve`).
 
 Why not Numba's `prange`: its layers abort or hang when two Python threads enter at once, or after a fork.
 
-A job and a worker's box are rows of 64-bit words in memory that both sides read and write with atomic operations; the
-functions that do so are compiled like kernels and are the first half of this file.
+What both sides share lies in rows of 64-bit words: the pool's own, a worker's box, a job (atomics.py).
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import ctypes
 import os
-import threading
-import time
 from array import array
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from .jit import OneFilePerKernel, kernel
+from .atomics import add, call, exchange, load, pause
+from .jit import OneFilePerKernel, helper
 from .native import Entry, as_python, c_function, callable_at, entry, words_of
+from .undisturbed import undisturbed
 
 SHARES = 8  # a thread takes about so many in an op: fewer wait for the slowest, more cost 0.1 us each
-LOOKS = 3000  # a worker looks so often for a new job before it sleeps: 0.1 ms or so
+LOOKS = 3000  # so often one looks for a new job, or for the end of one, before one makes room: 0.1 ms or so
+MOST = 1024  # workers
 
-# A job: what to call, how much of it, how much is taken, how often it failed. A line of the cache apart: what changes.
-ADDRESS, WORDS, ITEMS, SHARE, TAKEN, FAILED, JOB_SIZE = 0, 1, 2, 3, 8, 9, 16
-# A worker's box: jobs posted, the address of the last, whether the worker sleeps; jobs done.
-POSTED, JOB, SLEEPS, DONE, BOX_SIZE = 0, 1, 2, 8, 16
-
-_i64 = ir.IntType(64)
-
-
-def _word(builder: Any, base: Any, i: Any) -> Any:
-    return builder.gep(builder.inttoptr(base, _i64.as_pointer()), [i])
-
-
-def _whole(count: int) -> Any:
-    return types.int64(*(types.int64,) * count)
+# A job: what to call, how much of it, how much is taken, how often it failed, the boxes of the workers that are on it.
+# A line of the cache apart: what changes.
+ADDRESS, WORDS, ITEMS, SHARE, TAKEN, FAILED, BOXES = 0, 1, 2, 3, 8, 9, 16
+# A worker's box: whether it has a worker, and a free one; jobs posted, the address of the last; whether the worker
+# sleeps, and the lock that it sleeps on; jobs done.
+HIRED, FREE, POSTED, JOB, SLEEPS, LOCK, DONE, BOX_SIZE = 0, 1, 2, 3, 4, 5, 8, 16
+# The pool: how many boxes count, and the addresses of what it needs of the system. The boxes follow.
+WANTED, NEW_LOCK, ACQUIRE, RELEASE, YIELD, POOL_SIZE = 0, 1, 2, 3, 4, 16
 
 
-@intrinsic
-def load(typing_context, base, i):  # type: ignore[no-untyped-def]
-    """Word i at the address `base`."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.load_atomic(_word(builder, *arguments), "seq_cst", 8)
-
-    return _whole(2), codegen
-
-
-@intrinsic
-def exchange(typing_context, base, i, value):  # type: ignore[no-untyped-def]
-    """Write word i; what was there before."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.atomic_rmw("xchg", _word(builder, *arguments[:2]), arguments[2], "seq_cst")
-
-    return _whole(3), codegen
-
-
-@intrinsic
-def add(typing_context, base, i, value):  # type: ignore[no-untyped-def]
-    """Add to word i; what was there before."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.atomic_rmw("add", _word(builder, *arguments[:2]), arguments[2], "seq_cst")
-
-    return _whole(3), codegen
-
-
-@intrinsic
-def call(typing_context, address, start, stop, words):  # type: ignore[no-untyped-def]
-    """Call the entry of a kernel (native.py)."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        function = ir.FunctionType(_i64, [_i64] * 3)
-        return builder.call(builder.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
-
-    return _whole(4), codegen
-
-
-@intrinsic
-def pause(typing_context):  # type: ignore[no-untyped-def]
-    """Tell the processor that this is a loop that waits."""
-
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        if str(builder.module.triple).startswith(("x86_64", "i686")):
-            nothing = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@kernel(inline=True)
+@helper()
 def take_shares(job: int) -> int:
     """Take shares of a job until none is left. Always 0."""
     share: int = load(job, SHARE)
@@ -126,116 +65,143 @@ def take_shares(job: int) -> int:
     return 0
 
 
-@kernel(inline=True)
-def serve(box: int, looks: int) -> int:
-    """A worker: do what is posted in `box` until `looks` looks in a row found nothing. 1: go to sleep, 0: come back."""
-    done: int = load(box, DONE)
-    looked = 0
-    while looked < looks:
-        if load(box, POSTED) == done:
+@helper()
+def box_of(pool: int, i: int) -> int:
+    """The address of box i."""
+    return pool + 8 * (POOL_SIZE + i * BOX_SIZE)
+
+
+@helper()
+def perform(pool: int, job: int, wanted: int) -> int:
+    """Do a job, together with at most `wanted` workers that are free. How many shares failed."""
+    count, i = 0, 0
+    while count < wanted and i < load(pool, WANTED):
+        box = box_of(pool, i)
+        i += 1
+        if load(box, FREE) == 1 and exchange(box, FREE, 0) == 1:
+            exchange(job, BOXES + count, box)
+            count += 1
+            exchange(box, JOB, job)
+            add(box, POSTED, 1)
+            if exchange(box, SLEEPS, 0) == 1:
+                call(load(pool, RELEASE), load(box, LOCK), 0, 0)
+    take_shares(job)
+    for n in range(count):
+        box = load(job, BOXES + n)
+        looked = 0
+        while load(box, DONE) != load(box, POSTED):
             pause()
             looked += 1
-            continue
-        take_shares(load(box, JOB))
-        done += 1
-        exchange(box, DONE, done)
-        looked = 0
-    exchange(box, SLEEPS, 1)
-    # Posted meanwhile? Then whoever posted has seen SLEEPS and wakes us, or we are the first to take it back.
-    return 1 if load(box, POSTED) == done or exchange(box, SLEEPS, 0) == 0 else 0
+            if looked == LOOKS:  # it may be waiting for this very core
+                call(load(pool, YIELD), 0, 0, 0)
+                looked = 0
+        exchange(box, FREE, 1)
+    return load(job, FAILED)
 
 
-@kernel(inline=True)
-def post(box: int, job: int) -> int:
-    """Give a worker a job. 1: it sleeps, and must be woken."""
-    exchange(box, JOB, job)
-    add(box, POSTED, 1)
-    return exchange(box, SLEEPS, 0)
-
-
-@kernel(inline=True)
-def finished(box: int, looks: int) -> int:
-    """Wait for a worker for so many looks. Whether it is done."""
-    for _ in range(looks):
-        if load(box, DONE) == load(box, POSTED):
-            return 1
-        pause()
+@helper()
+def serve(pool: int) -> int:
+    """A worker: take a box without one, and do what is posted there for ever. Comes back where no box needs one."""
+    box, i = 0, 0
+    while box == 0 and i < load(pool, WANTED):
+        if exchange(box_of(pool, i), HIRED, 1) == 0:
+            box = box_of(pool, i)
+        i += 1
+    lock: int = call(load(pool, NEW_LOCK), 0, 0, 0) if box else 0
+    if lock == 0:
+        if box:
+            exchange(box, HIRED, 0)
+        return 0
+    call(load(pool, ACQUIRE), lock, 1, 0)  # from now on, to acquire it is to sleep until someone releases it
+    exchange(box, LOCK, lock)
+    exchange(box, FREE, 1)
+    done, looked = 0, 0
+    while load(pool, WANTED):  # always, but Numba takes no loop without an end
+        if load(box, POSTED) != done:
+            take_shares(load(box, JOB))
+            done += 1
+            exchange(box, DONE, done)
+            looked = 0
+        elif looked < LOOKS:
+            pause()
+            looked += 1
+        else:
+            exchange(box, SLEEPS, 1)
+            # Posted meanwhile? Then whoever posted has seen SLEEPS and wakes us, or we are the first to take it back.
+            if load(box, POSTED) == done or exchange(box, SLEEPS, 0) == 0:
+                call(load(pool, ACQUIRE), lock, 1, 0)
+            looked = 0
     return 0
 
 
 @cache
 def _functions() -> list[tuple[Any, Callable[..., int]]]:
-    """The functions above, compiled: code and callable of each. Once a process, and a forked child has its parent's:
-    to compile it would need Numba's lock, which another thread may have held when it was forked."""
-    functions = [(take_shares, 1), (serve, 2), (post, 2), (finished, 2)]
+    """`perform` and `serve`, compiled: code and callable of each. Once a process; a forked child has its parent's."""
+    return undisturbed(_made)
+
+
+def _made() -> list[tuple[Any, Callable[..., int]]]:
+    functions = [(perform, 3), (serve, 1)]
     code = [c_function(f.py_func, count, OneFilePerKernel(f.py_func)) for f, count in functions]
     return [(c, callable_at(c)) for c in code]
 
 
-class Worker:
-    """A thread of the pool, its box, and what its last job uses, held until the next whatever becomes of its caller."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.memory = array("q", [0] * BOX_SIZE)
-        self.box = self.memory.buffer_info()[0]
-        self.alarm = threading.Lock()
-        self.alarm.acquire()
-        self.holds: Any = None
-        threading.Thread(target=self._work, args=(pool,), name="nanodistil", daemon=True).start()
-
-    def _work(self, pool: Pool) -> None:
-        while True:
-            if pool.serve(self.box, LOOKS):
-                self.alarm.acquire()
+def _system() -> list[int]:
+    """The addresses of the functions that the pool needs. Python's locks do not need Python's own big one."""
+    python = ctypes.pythonapi
+    give_way = ctypes.WinDLL("kernel32").SwitchToThread if os.name == "nt" else ctypes.CDLL(None).sched_yield
+    functions = python.PyThread_allocate_lock, python.PyThread_acquire_lock, python.PyThread_release_lock, give_way
+    return [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions]
 
 
 class Pool:
-    """The workers of a process, and which of them are free."""
+    """The workers of a process. Its memory is never given back: they look at it to the last moment of the process."""
 
     def __init__(self) -> None:
-        self.take_shares, self.serve, self.post, self.finished = (call for _, call in _functions())
-        self.process = os.getpid()
-        self.free: list[Worker] = []
-        self.count = 0
+        self.begin()
 
-    def take(self, wanted: int) -> list[Worker]:
-        """At most so many free workers, new ones among them as long as there are fewer than threads allow."""
-        taken: list[Worker] = []
-        while len(taken) < wanted:
-            try:
-                taken.append(self.free.pop())
-            except IndexError:
-                if self.count >= threads() - 1:
-                    break
-                self.count += 1
-                try:
-                    taken.append(Worker(self))
-                except RuntimeError:  # the interpreter is shutting down, or the system gives no more threads
-                    break
-        return taken
+    def begin(self) -> None:
+        """Have no workers yet: at first, and in a forked child, whose parent's did not come along."""
+        size = 8 * (POOL_SIZE + MOST * BOX_SIZE)
+        calloc = ctypes.pythonapi.PyMem_RawCalloc
+        calloc.restype, calloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t, ctypes.c_size_t)
+        address = calloc(1, size + 64)
+        if address is None:
+            raise MemoryError("no memory for the threads' boxes")
+        address += -address % 64
+        self.memory = (ctypes.c_int64 * (size // 8)).from_address(address)
+        for i, function in zip((NEW_LOCK, ACQUIRE, RELEASE, YIELD), _system(), strict=True):
+            self.memory[i] = function
+        self.asked = 0  # threads that were started
+        self.address = address
 
-    def do(self, compiled: Entry, items: int, share: int, words: array[int], parts: int, holds: Any) -> None:
+    def workers(self) -> int:
+        """How many there are."""
+        return sum(self.memory[POOL_SIZE + HIRED :: BOX_SIZE])
+
+    def hire(self, serve: Callable[[int], int], wanted: int) -> None:
+        """Have so many workers. A thread too many, begun by two callers at once or before a signal, ends by itself."""
+        wanted = min(wanted, MOST)
+        while self.asked < wanted:
+            self.memory[WANTED] = max(self.memory[WANTED], wanted)
+            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down, or the system gives no threads
+                _thread.start_new_thread(serve, (self.address,))  # no Thread: that one has locks
+            self.asked += 1
+
+    def do(self, compiled: Entry, items: int, share: int, words: array[int], parts: int) -> None:
         """Do a job on `parts` threads, this one among them."""
-        job = array("q", [compiled.code.address or 0, words.buffer_info()[0], items, share, *[0] * (JOB_SIZE - 4)])
-        address = job.buffer_info()[0]
-        workers = self.take(parts - 1)
-        try:
-            for worker in workers:
-                worker.holds = holds, words, job
-                if self.post(worker.box, address):
-                    worker.alarm.release()
-            self.take_shares(address)
-        finally:
-            for worker in workers:
-                while not self.finished(worker.box, LOOKS):
-                    time.sleep(0)  # it may be waiting for this very core
-                self.free.append(worker)
-        if job[FAILED]:
+        (_, perform), (_, serve) = _functions()
+        self.hire(serve, threads() - 1)
+        others = min(parts - 1, MOST)
+        begin = compiled.code.address or 0, words.buffer_info()[0], items, share
+        job = array("q", [*begin, *[0] * (BOXES + others - len(begin))])
+        if perform(self.address, job.buffer_info()[0], others):
             raise MemoryError("a kernel found no memory to work in")
 
 
-_pool: Pool | None = None
-_executor: tuple[int, int, ThreadPoolExecutor] | None = None  # (process id, threads, executor)
+_pool = Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.begin)
 _threads: int | None = None
 
 
@@ -277,7 +243,6 @@ def set_threads(n: int) -> None:
 
 def run(kernel: Callable[..., None], items: int, *arguments: Any, least: int = 1) -> None:
     """kernel(start, stop, *arguments) over 0..items, divided among the threads, at least `least` items to each."""
-    global _pool
     if not items:
         return
     if numba.config.DISABLE_JIT:
@@ -291,31 +256,4 @@ def run(kernel: Callable[..., None], items: int, *arguments: Any, least: int = 1
         if compiled.call(0, items, words.buffer_info()[0]) != 1:
             raise MemoryError("a kernel found no memory to work in")
         return
-    if _pool is None or _pool.process != os.getpid():
-        _pool = Pool()
-    _pool.do(compiled, items, max(least, items // (parts * SHARES)), words, parts, arguments)
-
-
-def run_python(function: Callable[[int, int], None], items: int) -> None:
-    """function(start, stop) over 0..items, one contiguous part a thread: for what is not a kernel but calls one."""
-    global _executor
-    parts = min(threads(), items)
-    if parts <= 1:
-        if items:
-            function(0, items)
-        return
-    if _executor is None or _executor[:2] != (os.getpid(), threads()):
-        _executor = os.getpid(), threads(), ThreadPoolExecutor(threads() - 1, "nanodistil")
-    cuts = [items * i // parts for i in range(parts + 1)]
-    try:
-        others = [_executor[2].submit(function, cuts[i], cuts[i + 1]) for i in range(1, parts)]
-    except RuntimeError:  # the interpreter is shutting down and starts no threads
-        function(0, items)
-        return
-    try:
-        function(cuts[0], cuts[1])
-    finally:
-        for other in others:  # also after an error: nobody may work on once we have returned
-            other.exception()
-    for other in others:
-        other.result()
+    _pool.do(compiled, items, max(least, items // (parts * SHARES)), words, parts)
