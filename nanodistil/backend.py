@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from nanodistil.kernels.definitions.sentences import Sentences as Sentences
 from nanodistil.weights.errors import DeviceError, InputError, MissingExtraError, excerpt
 
 Array = NDArray[np.floating]
@@ -56,12 +57,8 @@ class Ops(Protocol):
     ) -> Array: ...
     def layer_norm(self, x: Array, weight: Array, bias: Array) -> Array: ...
     def add_layer_norm(self, x: Array, residual: Array, weight: Array, bias: Array) -> Array: ...
-    def attention(
-        self, q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None
-    ) -> Array: ...
-    def attention_scores(
-        self, q: Array, k: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None
-    ) -> list[Array]: ...
+    def attention(self, q: Array, k: Array, v: Array, who: Sentences) -> Array: ...
+    def attention_scores(self, q: Array, k: Array, who: Sentences) -> list[Array]: ...
     def attention_probs(self, scores: Sequence[Array]) -> list[Array]: ...
     def attention_context(self, probs: Sequence[Array], v: Array, starts: Ints) -> Array: ...
     def vocabulary_softmax(self, logits: Array) -> Array: ...
@@ -88,10 +85,7 @@ class BackwardOps(Protocol):
         q: Array,
         k: Array,
         v: Array,
-        asking: Ints,
-        starts: Ints,
-        heads: int,
-        keep: Mask | None,
+        who: Sentences,
         rate: float,
         key: int,
     ) -> Array: ...
@@ -102,10 +96,7 @@ class BackwardOps(Protocol):
         k: Array,
         v: Array,
         context: Array,
-        asking: Ints,
-        starts: Ints,
-        heads: int,
-        keep: Mask | None,
+        who: Sentences,
         rate: float,
         key: int,
     ) -> tuple[Array, Array, Array]: ...

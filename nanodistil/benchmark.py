@@ -52,7 +52,7 @@ def operations(op: str, arguments: dict[str, Any], result: Any) -> int:
     if op.startswith("linear"):
         return 2 * int(arguments["x"].size) * int(result.shape[1])
     if op in ("attention", "attention_scores"):
-        asking, starts = np.diff(arguments["asking"]), np.diff(arguments["starts"])
+        asking, starts = np.diff(arguments["who"].asking), np.diff(arguments["who"].starts)
         return (4 if op == "attention" else 2) * int(arguments["q"].shape[1]) * int((asking * starts).sum())
     return 0
 

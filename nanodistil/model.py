@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, TypeVar
 
-from nanodistil.backend import Array, Ints, Mask, Ops
+from nanodistil.backend import Array, Ints, Mask, Ops, Sentences
 from nanodistil.config import DistilBertConfig
 from nanodistil.weights.layout import LayerWeights, Weights
 
@@ -105,15 +105,15 @@ def self_attention(
     q = tap(f"{at}.q_lin", qkv[:, :A])  # (N, A)
     k = tap(f"{at}.k_lin", qkv[:, A : 2 * A])  # (N, A)
     v = tap(f"{at}.v_lin", qkv[:, 2 * A :])  # (N, A)
-    H, asking = A * config.n_heads // config.dim, batch.starts
+    who = Sentences(batch.starts, batch.starts, A * config.n_heads // config.dim, batch.keep)
     if look is not None:
-        q, asking = q[look.rows], look.starts  # (M, A)
+        q, who = q[look.rows], who._replace(asking=look.starts)  # (M, A)
     if tap.wants(f"{at}.scores", f"{at}.probs"):
-        scores = tap(f"{at}.scores", ops.attention_scores(q, k, asking, batch.starts, H, batch.keep))  # B x (H, T, T)
+        scores = tap(f"{at}.scores", ops.attention_scores(q, k, who))  # B x (H, T, T)
         probs = tap(f"{at}.probs", ops.attention_probs(scores))  # B x (H, T, T)
         context = ops.attention_context(probs, v, batch.starts)  # (N, A)
     else:
-        context = ops.attention(q, k, v, asking, batch.starts, H, batch.keep)  # (N, A)
+        context = ops.attention(q, k, v, who)  # (N, A)
     context = tap(f"{at}.context", context)
     return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N, D)
 

@@ -15,6 +15,7 @@ import pytest
 
 from nanodistil import backend as backends
 from nanodistil.config import DistilBertConfig
+from nanodistil.kernels.definitions.sentences import Sentences
 from nanodistil.weights.names import expected
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,8 @@ class OnHost:
         def sent(value):
             if isinstance(value, list):
                 return [sent(one) for one in value]
+            if isinstance(value, Sentences):
+                return value._replace(keep=sent(value.keep))
             return self.ops.send(value) if isinstance(value, np.ndarray) else value
 
         def fetched(value):
@@ -69,7 +72,7 @@ class OnHost:
         @functools.wraps(op)
         def call(*arguments):
             names = inspect.signature(op).parameters
-            here = ("asking", "starts") if not name.startswith("prepare") else names
+            here = ("starts",) if not name.startswith("prepare") else names
             return fetched(op(*(a if n in here else sent(a) for n, a in zip(names, arguments, strict=True))))
 
         return call

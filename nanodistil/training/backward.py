@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.backend import Array, BackwardOps, Ops, Sentences
 from nanodistil.config import DistilBertConfig
 from nanodistil.model import Look, Packed
 from nanodistil.training.saved import Dropout, Run, block
@@ -58,14 +58,13 @@ def self_attention_backward(
     """(N, D) -> (N, D). With `look` only M rows gathered, and dy is (M, D)."""
     q, k, v, context = (seen[f"{at}.{name}"] for name in ("q_lin", "k_lin", "v_lin", "context"))  # (N, A)
     A = q.shape[1]
-    H, asking = A * config.n_heads // config.dim, batch.starts
+    who = Sentences(batch.starts, batch.starts, A * config.n_heads // config.dim, batch.keep)
     if look is not None:
-        q, asking = q[look.rows], look.starts  # (M, A)
+        q, who = q[look.rows], who._replace(asking=look.starts)  # (M, A)
     bops.linear_backward_weight(dy, context, *d.out_lin)
     dcontext = bops.linear_backward_input(dy, layer.out_lin)  # (N or M, A)
-    dq, dk, dv = bops.attention_backward(
-        dcontext, q, k, v, context, asking, batch.starts, H, batch.keep, *dropout.at(f"{at}.probs")
-    )  # (N or M, A), 2 x (N, A)
+    given = dcontext, q, k, v, context, who
+    dq, dk, dv = bops.attention_backward(*given, *dropout.at(f"{at}.probs"))  # (N or M, A), 2 x (N, A)
     dqkv = np.empty_like(dk, shape=(len(x), 3 * A))  # (N, 3A)
     if look is not None:
         dqkv[:, :A] = 0

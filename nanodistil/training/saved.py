@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nanodistil import model
-from nanodistil.backend import Array, BackwardOps, Ints, Mask, Ops
+from nanodistil.backend import Array, BackwardOps, Ops, Sentences
 from nanodistil.config import DistilBertConfig
 from nanodistil.model import Look, Packed, Value
 from nanodistil.taps import Recorder
@@ -103,10 +103,8 @@ class DroppedAttention:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.ops, name)
 
-    def attention(
-        self, q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None
-    ) -> Array:
-        return self.bops.attention_dropped(q, k, v, asking, starts, heads, keep, self.rate, self.key)
+    def attention(self, q: Array, k: Array, v: Array, who: Sentences) -> Array:
+        return self.bops.attention_dropped(q, k, v, who, self.rate, self.key)
 
 
 def block(

@@ -14,6 +14,7 @@ from transformers.activations import ACT2FN
 
 from nanodistil.kernels.cpu import numba_backward, numba_ops
 from nanodistil.kernels.definitions import activations, numpy_backward, numpy_ops
+from nanodistil.kernels.definitions.sentences import Sentences
 
 pytestmark = pytest.mark.parity
 
@@ -143,8 +144,8 @@ def test_attention(D, heads, lengths, masked):
 
     def ours(ops, _, dtype):
         arrays = [a.astype(dtype) for a in (q, k, v)]
-        context = ops.attention_dropped(*arrays, starts, starts, heads, keep, 0.0, 0)
-        return ops.attention_backward(d.astype(dtype), *arrays, context, starts, starts, heads, keep, 0.0, 0)
+        context = ops.attention_dropped(*arrays, Sentences(starts, starts, heads, keep), 0.0, 0)
+        return ops.attention_backward(d.astype(dtype), *arrays, context, Sentences(starts, starts, heads, keep), 0.0, 0)
 
     judge_gradients(loss, ours, q, k, v, measure=typical)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nanodistil.kernels.definitions import numpy_backward, numpy_ops
+from nanodistil.kernels.definitions.sentences import Sentences
 
 pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
 
@@ -99,12 +100,12 @@ class Batch:
     def truth(self, dtype=np.float64, size=False):
         """What it should be; size: the average of |v|."""
         q, k, v = (a.astype(dtype) for a in (self.q, self.kv[:, : self.D], self.kv[:, self.D :]))
-        places = begins(self.asked), begins(self.lengths), self.heads, self.keep
+        who = Sentences(begins(self.asked), begins(self.lengths), self.heads, self.keep)
         if size:
             v = np.abs(v)
         if self.rate:
-            return numpy_backward.attention_dropped(q, k, v, *places, self.rate, self.key)
-        return numpy_ops.attention(q, k, v, *places)
+            return numpy_backward.attention_dropped(q, k, v, who, self.rate, self.key)
+        return numpy_ops.attention(q, k, v, who)
 
     def backward(self, cupy, compiled, file, parts=2):
         """dq (M, D), dk, dv (N, D) for the gradient self.dcontext. parts: of a tile, in float32."""
@@ -134,9 +135,9 @@ class Batch:
     def true_gradients(self, dtype=np.float64):
         arrays = self.dcontext, self.q, self.kv[:, : self.D], self.kv[:, self.D :]
         dcontext, q, k, v = (a.astype(dtype) for a in arrays)
-        places = begins(self.asked), begins(self.lengths), self.heads, self.keep
+        who = Sentences(begins(self.asked), begins(self.lengths), self.heads, self.keep)
         context = self.truth(dtype)
-        return numpy_backward.attention_backward(dcontext, q, k, v, context, *places, self.rate, self.key)
+        return numpy_backward.attention_backward(dcontext, q, k, v, context, who, self.rate, self.key)
 
     def within_rounding(self, result):
         """|error| <= a rounding of each probability and one of the result, 3e-5 of it for scores in float32."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nanodistil.kernels.definitions import numpy_backward
+from nanodistil.kernels.definitions.sentences import Sentences
 
 pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
 
@@ -359,17 +360,15 @@ def test_attention_and_its_derivative(cupy, dtype, heads, rate, asked):
     on_device = cupy.asarray(qkv)
     q, k, v = (on_device[:, i * A : (i + 1) * A] for i in range(3))
     exact_q, exact_k, exact_v = (exact[:, i * A : (i + 1) * A] for i in range(3))
-    places = asking, starts, heads
+    who = Sentences(asking, starts, heads, keep)
     q, exact_q = q[: asking[-1]], exact_q[: asking[-1]]
-    given = q, k, v, *places, cupy.asarray(keep), rate, 5
+    given = q, k, v, who._replace(keep=cupy.asarray(keep)), rate, 5
     context = bops.attention_dropped(*given)
-    truth = numpy_backward.attention_dropped(exact_q, exact_k, exact_v, *places, keep, rate, 5)
+    truth = numpy_backward.attention_dropped(exact_q, exact_k, exact_v, who, rate, 5)
     unit = {"float32": 2**-19, "float16": 2**-9, "bfloat16": 2**-6}[dtype]
     assert context.dtype == dtype_of(dtype)
     near(context.get(), truth, unit * np.abs(truth).max())
-    exact_gradients = numpy_backward.attention_backward(
-        exact_dcontext, exact_q, exact_k, exact_v, truth, *places, keep, rate, 5
-    )
+    exact_gradients = numpy_backward.attention_backward(exact_dcontext, exact_q, exact_k, exact_v, truth, who, rate, 5)
     found = bops.attention_backward(cupy.asarray(dcontext), q, k, v, context, *given[3:])
     for gradient, exact_gradient in zip(found, exact_gradients, strict=True):
         near(gradient.get(), exact_gradient, unit * np.abs(exact_gradient).max())
@@ -388,10 +387,11 @@ def test_heads_too_large_for_the_kernels_are_worked_on_by_the_host(cupy, bops):
     rng, starts = np.random.default_rng(1), np.array([0, 4])
     (x, exact), (d, exact_d) = draw(rng, 4, 3 * 130), draw(rng, 4, 130)
     parts, exact_parts = ([a[:, i * 130 : (i + 1) * 130] for i in range(3)] for a in (cupy.asarray(x), exact))
-    context = bops.attention_dropped(*parts, starts, starts, 1, None, 0.1, 3)
-    exact_context = numpy_backward.attention_dropped(*exact_parts, starts, starts, 1, None, 0.1, 3)
+    who = Sentences(starts, starts, 1, None)
+    context = bops.attention_dropped(*parts, who, 0.1, 3)
+    exact_context = numpy_backward.attention_dropped(*exact_parts, who, 0.1, 3)
     near(context.get(), exact_context, 1e-5)
-    found = bops.attention_backward(cupy.asarray(d), *parts, context, starts, starts, 1, None, 0.1, 3)
-    truth = numpy_backward.attention_backward(exact_d, *exact_parts, exact_context, starts, starts, 1, None, 0.1, 3)
+    found = bops.attention_backward(cupy.asarray(d), *parts, context, who, 0.1, 3)
+    truth = numpy_backward.attention_backward(exact_d, *exact_parts, exact_context, who, 0.1, 3)
     for gradient, exact_gradient in zip(found, truth, strict=True):
         near(gradient.get(), exact_gradient, 1e-5 * np.abs(exact_gradient).max())

@@ -17,6 +17,7 @@ numba = pytest.importorskip("numba")
 
 from nanodistil.kernels.cpu import numba_ops  # noqa: E402
 from nanodistil.kernels.cpu.exp import exp_negative  # noqa: E402
+from nanodistil.kernels.definitions.sentences import Sentences  # noqa: E402
 from nanodistil.kernels.runtime import jit, native, pool  # noqa: E402
 from nanodistil.kernels.runtime import undisturbed as undisturbed_module  # noqa: E402
 from nanodistil.kernels.runtime.undisturbed import undisturbed  # noqa: E402
@@ -48,7 +49,7 @@ def an_attention_and_a_product():
     x, weight = rng.standard_normal((300, 96), np.float32), rng.standard_normal((70, 96), np.float32)
     y = numba_ops.linear(x, numba_ops.prepare_linear(weight, np.zeros(70, np.float32)))
     starts = np.array([0, 100, 300])
-    return y, numba_ops.attention(x, x, x, starts, starts, 4, None), numba_ops.layer_norm(x, x[0], x[1])
+    return y, numba_ops.attention(x, x, x, Sentences(starts, starts, 4, None)), numba_ops.layer_norm(x, x[0], x[1])
 
 
 @compiled_only

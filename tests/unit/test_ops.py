@@ -7,6 +7,7 @@ import pytest
 from conftest import assert_same
 
 from nanodistil.kernels.definitions import activations, numpy_ops
+from nanodistil.kernels.definitions.sentences import Sentences
 
 RNG = np.random.default_rng(7)
 
@@ -137,17 +138,17 @@ def test_attention_against_float64(ops, masked):
         keep = np.ones(17, np.bool_)
         keep[masked] = False
     wide = [np.ascontiguousarray(a, np.float64) for a in (q, k, v)]
-    exact = numpy_ops.attention(*wide, STARTS, STARTS, 4, keep)
-    np.testing.assert_allclose(ops.attention(q, k, v, STARTS, STARTS, 4, keep), exact, rtol=1e-5, atol=2e-6)
+    exact = numpy_ops.attention(*wide, Sentences(STARTS, STARTS, 4, keep))
+    np.testing.assert_allclose(ops.attention(q, k, v, Sentences(STARTS, STARTS, 4, keep)), exact, rtol=1e-5, atol=2e-6)
 
 
 def test_attention_by_parts_is_bitwise_attention(ops, backend):
     """What a tap sees is what the fused kernel computes."""
     q, k, v = qkv()
     keep = np.arange(17) % 5 != 0
-    scores = ops.attention_scores(q, k, STARTS, STARTS, 4, keep)
+    scores = ops.attention_scores(q, k, Sentences(STARTS, STARTS, 4, keep))
     probs = ops.attention_probs(scores)
-    fused = ops.attention(q, k, v, STARTS, STARTS, 4, keep)
+    fused = ops.attention(q, k, v, Sentences(STARTS, STARTS, 4, keep))
     assert_same(backend, ops.attention_context(probs, v, STARTS), fused)
     assert [p.shape for p in probs] == [(4, 1, 1), (4, 5, 5), (4, 11, 11)]
     for p, s in zip(probs, numpy_ops.sentences(STARTS), strict=True):
@@ -159,18 +160,18 @@ def test_a_sentence_without_real_tokens_attends_to_all_alike(ops):
     q, k, v = qkv()
     keep = np.ones(17, np.bool_)
     keep[1:6] = False
-    got = ops.attention(q, k, v, STARTS, STARTS, 4, keep)[1:6]
+    got = ops.attention(q, k, v, Sentences(STARTS, STARTS, 4, keep))[1:6]
     np.testing.assert_allclose(got, np.tile(v[1:6].mean(0), (5, 1)), rtol=1e-5, atol=1e-6)
 
 
 def test_attention_stays_within_its_sentence(ops):
     """What the first and the last sentence say does not reach the one between them."""
     q, k, v = qkv()
-    before = ops.attention(q, k, v, STARTS, STARTS, 4, None)[1:6]
+    before = ops.attention(q, k, v, Sentences(STARTS, STARTS, 4, None))[1:6]
     others = np.r_[0, 6:17]
     for a in (q, k, v):
         a[others] = 100.0
-    after = ops.attention(q, k, v, STARTS, STARTS, 4, None)[1:6]
+    after = ops.attention(q, k, v, Sentences(STARTS, STARTS, 4, None))[1:6]
     np.testing.assert_array_equal(before, after)
 
 
@@ -178,16 +179,16 @@ def test_some_queries_only(ops, backend):
     """In the last layer only the rows a head looks at ask: they get what they get when all ask (BLAS: nearly)."""
     q, k, v = qkv()
     rows, asking = np.array([0, 3, 5, 8]), np.array([0, 1, 3, 4])
-    full = ops.attention(q, k, v, STARTS, STARTS, 4, None)[rows]
-    some = ops.attention(q[rows], k, v, asking, STARTS, 4, None)
+    full = ops.attention(q, k, v, Sentences(STARTS, STARTS, 4, None))[rows]
+    some = ops.attention(q[rows], k, v, Sentences(asking, STARTS, 4, None))
     if backend == "numba":
         np.testing.assert_array_equal(some, full)
     else:
         np.testing.assert_allclose(some, full, rtol=1e-6, atol=1e-7)
-    scores = ops.attention_scores(q[rows], k, asking, STARTS, 4, None)
+    scores = ops.attention_scores(q[rows], k, Sentences(asking, STARTS, 4, None))
     assert [s.shape for s in scores] == [(4, 1, 1), (4, 2, 5), (4, 1, 11)]
     assert_same(backend, ops.attention_context(ops.attention_probs(scores), v, STARTS), some)
-    nobody = ops.attention(q[:0], k, v, np.zeros(4, np.int64), STARTS, 4, None)
+    nobody = ops.attention(q[:0], k, v, Sentences(np.zeros(4, np.int64), STARTS, 4, None))
     assert nobody.shape == (0, 20)
 
 

@@ -27,6 +27,7 @@ import sys
 import numpy as np
 from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_ops, numba_backward, numba_ops, tile
 from nanodistil.kernels.definitions import numpy_ops
+from nanodistil.kernels.definitions.sentences import Sentences
 rng = np.random.default_rng(0)
 exactly = "float32" in sys.argv
 forward = [numba_ops] * exactly + [bfloat16_ops, int8_ops]
@@ -53,8 +54,8 @@ if exactly:
     starts = np.array([0, 1, 18])
     q = rng.standard_normal((18, 60)).astype(np.float32)
     wide = q.astype(np.float64)
-    exact = numpy_ops.attention(wide[:, :20], wide[:, 20:40], wide[:, 40:], starts, starts, 4, None)
-    got = numba_ops.attention(q[:, :20], q[:, 20:40], q[:, 40:], starts, starts, 4, None)
+    exact = numpy_ops.attention(wide[:, :20], wide[:, 20:40], wide[:, 40:], Sentences(starts, starts, 4, None))
+    got = numba_ops.attention(q[:, :20], q[:, 20:40], q[:, 40:], Sentences(starts, starts, 4, None))
     found["attention"] = float(np.abs(got - exact).max())
 print(json.dumps(found))
 """

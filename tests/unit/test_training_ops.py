@@ -10,6 +10,7 @@ import pytest
 
 from nanodistil import backend as backends
 from nanodistil.kernels.definitions import activations, numpy_backward, numpy_ops
+from nanodistil.kernels.definitions.sentences import Sentences
 
 ULP = 2.0**-24  # half a unit in the last place of a float32, relative
 RNG = np.random.default_rng(11)
@@ -114,9 +115,9 @@ def test_attention_backward_is_the_gradient(asking, rate, masked):
     w = RNG.standard_normal((asking[-1], D))
 
     def context(q, k, v):
-        return numpy_backward.attention_dropped(q, k, v, asking, STARTS, H, keep, rate, 5)
+        return numpy_backward.attention_dropped(q, k, v, Sentences(asking, STARTS, H, keep), rate, 5)
 
-    gradients = numpy_backward.attention_backward(w, *qkv, context(*qkv), asking, STARTS, H, keep, rate, 5)
+    gradients = numpy_backward.attention_backward(w, *qkv, context(*qkv), Sentences(asking, STARTS, H, keep), rate, 5)
     for i, dx in enumerate(gradients):
         assert_gradient(lambda x, i=i: (w * context(*qkv[:i], x, *qkv[i + 1 :])).sum(), qkv[i], dx)
 
@@ -257,7 +258,7 @@ CASES = {
 def test_attention_backward(compiled, case, rate):
     """Against float64: within some roundings of the size of what was added up."""
     heads, (d, q, k, v, asking, starts, keep) = CASES[case]
-    where = asking, starts, heads, keep, rate, 2**64 - 9
+    where = Sentences(asking, starts, heads, keep), rate, 2**64 - 9
     context = compiled.attention_dropped(q, k, v, *where)
     exact = numpy_backward.attention_dropped(*wide(q, k, v), *where)
     np.testing.assert_allclose(context, exact, rtol=1e-6, atol=1e-6)
@@ -272,13 +273,13 @@ def test_attention_with_rate_0_is_attention(compiled):
     heads, (_, q, k, v, asking, starts, keep) = CASES["masked"]
     from nanodistil.kernels.cpu import numba_ops
 
-    got = compiled.attention_dropped(q, k, v, asking, starts, heads, keep, 0.0, 3)
-    np.testing.assert_array_equal(got, numba_ops.attention(q, k, v, asking, starts, heads, keep))
+    got = compiled.attention_dropped(q, k, v, Sentences(asking, starts, heads, keep), 0.0, 3)
+    np.testing.assert_array_equal(got, numba_ops.attention(q, k, v, Sentences(asking, starts, heads, keep)))
 
 
 def test_no_gradient_reaches_a_masked_key(compiled):
     heads, (d, q, k, v, asking, starts, keep) = CASES["masked"]
-    where = asking, starts, heads, keep, 0.0, 3
+    where = Sentences(asking, starts, heads, keep), 0.0, 3
     dq, dk, dv = compiled.attention_backward(d, q, k, v, compiled.attention_dropped(q, k, v, *where), *where)
     assert (dk[~keep] == 0).all() and (dv[9] == 0).all()
     assert (dq[1:8] == 0).all() and (dv[1:8] != 0).all()  # all masked: every value counts alike, scores do not
@@ -369,7 +370,7 @@ def everything(ops):
     ops.embed_backward(some(50, 130), random.integers(0, 9, 50), random.integers(0, 4, 50), words, places)
     starts = np.array([0, 3, 20, 29])
     d, q, k, v = some(4, 29, 12)
-    where = starts, starts, 3, None, 0.1, 8
+    where = Sentences(starts, starts, 3, None), 0.1, 8
     context = ops.attention_dropped(q, k, v, *where)
     results += [sums, words, places, context, *ops.attention_backward(d, q, k, v, context, *where)]
     student, teacher, d = some(3, 40, 70)

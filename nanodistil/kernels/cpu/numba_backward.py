@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..definitions import numpy_backward
 from ..definitions.numpy_backward import HEAD_ROWS
 from ..definitions.numpy_ops import Activation
+from ..definitions.sentences import Sentences
 from ..runtime.memory import empty
 from ..runtime.pool import run
 from .adamw import STRETCH, adamw_numbers, square_sums
@@ -126,11 +127,9 @@ def _dropping(rate: float, key: int) -> Dropping:
     return np.array([key], np.uint64), threshold(rate), np.float32(1 - rate)
 
 
-def attention_dropped(
-    q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None, rate: float, key: int
-) -> Array:
+def attention_dropped(q: Array, k: Array, v: Array, who: Sentences, rate: float, key: int) -> Array:
     """`attention` with dropout on the probabilities, as training has it: (M, D), 2 x (N, D) -> (M, D)."""
-    return attention_with(_dropping(rate, key), q, k, v, asking, starts, heads, keep)
+    return attention_with(_dropping(rate, key), q, k, v, who)
 
 
 def attention_backward(
@@ -139,10 +138,7 @@ def attention_backward(
     k: Array,
     v: Array,
     context: Array,
-    asking: Ints,
-    starts: Ints,
-    heads: int,
-    keep: Mask | None,
+    who: Sentences,
     rate: float,
     key: int,
 ) -> tuple[Array, Array, Array]:
@@ -154,16 +150,16 @@ def attention_backward(
     dq, dk, dv = empty(M, D), empty(N, D), empty(N, D)
     run(
         attention_backward_heads,
-        (len(starts) - 1) * heads,
+        (len(who.starts) - 1) * who.heads,
         rows_of(dcontext),
         rows_of(q),
         rows_of(k),
         rows_of(v),
-        asking,
-        starts,
-        heads,
-        NOTHING_MASKED if keep is None else keep,
-        scale_of(q, heads),
+        who.asking,
+        who.starts,
+        who.heads,
+        NOTHING_MASKED if who.keep is None else who.keep,
+        scale_of(q, who.heads),
         *_dropping(rate, key),
         dq,
         dk,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..definitions import numpy_ops
 from ..definitions.numpy_ops import Activation, fetch, send, sentences, vocabulary_softmax
+from ..definitions.sentences import Sentences
 from ..runtime.memory import empty
 from ..runtime.native import Rows
 from ..runtime.pool import run, set_threads
@@ -110,13 +111,10 @@ def attention(
     q: Array,
     k: Array,
     v: Array,
-    asking: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    heads: int,
-    keep: NDArray[np.bool_] | None,
+    who: Sentences,
 ) -> Array:
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D)."""
-    return attention_with(NOTHING_DROPPED, q, k, v, asking, starts, heads, keep)
+    return attention_with(NOTHING_DROPPED, q, k, v, who)
 
 
 def attention_with(
@@ -124,24 +122,21 @@ def attention_with(
     q: Array,
     k: Array,
     v: Array,
-    asking: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    heads: int,
-    keep: NDArray[np.bool_] | None,
+    who: Sentences,
 ) -> Array:
     """The same with dropout on the probabilities, for training."""
     out = empty(*q.shape)
     run(
         attention_heads,
-        (len(starts) - 1) * heads,
+        (len(who.starts) - 1) * who.heads,
         rows_of(q),
         rows_of(k),
         rows_of(v),
-        asking,
-        starts,
-        heads,
-        NOTHING_MASKED if keep is None else keep,
-        scale_of(q, heads),
+        who.asking,
+        who.starts,
+        who.heads,
+        NOTHING_MASKED if who.keep is None else who.keep,
+        scale_of(q, who.heads),
         *dropping,
         out,
     )
@@ -151,17 +146,15 @@ def attention_with(
 def attention_scores(
     q: Array,
     k: Array,
-    asking: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    heads: int,
-    keep: NDArray[np.bool_] | None,
+    who: Sentences,
 ) -> list[Array]:
     """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
     scores = []
-    for a, s in zip(sentences(asking), sentences(starts), strict=True):
-        out = np.empty((heads, a.stop - a.start, s.stop - s.start), np.float32)
-        mask = NOTHING_MASKED if keep is None else keep[s]
-        run(score_heads, heads, rows_of(q[a]), rows_of(k[s]), mask, scale_of(q, heads), q.shape[1] // heads, out)
+    for a, s in zip(sentences(who.asking), sentences(who.starts), strict=True):
+        out = np.empty((who.heads, a.stop - a.start, s.stop - s.start), np.float32)
+        mask = NOTHING_MASKED if who.keep is None else who.keep[s]
+        scale, Dh = scale_of(q, who.heads), q.shape[1] // who.heads
+        run(score_heads, who.heads, rows_of(q[a]), rows_of(k[s]), mask, scale, Dh, out)
         scores.append(out)
     return scores
 

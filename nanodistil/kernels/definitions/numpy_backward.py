@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .activations import DERIVATIVES
 from .numpy_ops import LAYER_NORM_EPS, SUM_PIECE, Activation, Array, sentence_scores, sentences, softmax, split_heads
+from .sentences import Sentences
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -140,15 +141,13 @@ def _dropped(probs: Array, rate: float, key: int, sentence: int) -> Array:
     return np.stack([dropout(probs[h], rate, pair_key(key, sentence, h, H)) for h in range(H)])
 
 
-def attention_dropped(
-    q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Mask | None, rate: float, key: int
-) -> Array:
+def attention_dropped(q: Array, k: Array, v: Array, who: Sentences, rate: float, key: int) -> Array:
     """`attention` with dropout on the probabilities, as training has it: (M, D), 2 x (N, D) -> (M, D)."""
     out = np.empty((q.shape[0], v.shape[1]), q.dtype)
-    for b, (a, s) in enumerate(zip(sentences(asking), sentences(starts), strict=True)):
-        scores = sentence_scores(q[a], k[s], heads, None if keep is None else keep[s])  # (H, Q, T)
+    for b, (a, s) in enumerate(zip(sentences(who.asking), sentences(who.starts), strict=True)):
+        scores = sentence_scores(q[a], k[s], who.heads, None if who.keep is None else who.keep[s])  # (H, Q, T)
         probs = _dropped(softmax(scores), rate, key, b)
-        out[a] = (probs @ split_heads(v[s], heads)).transpose(1, 0, 2).reshape(-1, v.shape[1])
+        out[a] = (probs @ split_heads(v[s], who.heads)).transpose(1, 0, 2).reshape(-1, v.shape[1])
     return out
 
 
@@ -158,10 +157,7 @@ def attention_backward(
     k: Array,
     v: Array,
     context: Array,
-    asking: Ints,
-    starts: Ints,
-    heads: int,
-    keep: Mask | None,
+    who: Sentences,
     rate: float,
     key: int,
 ) -> tuple[Array, Array, Array]:
@@ -173,9 +169,10 @@ def attention_backward(
     keys for it. A masked score was replaced by a constant, so no gradient passes it.
     """
     dq, dk, dv = (np.zeros_like(a) for a in (q, k, v))
+    heads = who.heads
     scale = q.dtype.type(np.sqrt(q.shape[1] // heads))
-    for b, (a, s) in enumerate(zip(sentences(asking), sentences(starts), strict=True)):
-        mask = None if keep is None else keep[s]
+    for b, (a, s) in enumerate(zip(sentences(who.asking), sentences(who.starts), strict=True)):
+        mask = None if who.keep is None else who.keep[s]
         qh, kh, vh = split_heads(q[a], heads), split_heads(k[s], heads), split_heads(v[s], heads)  # (H, ., Dh)
         P = softmax(sentence_scores(q[a], k[s], heads, mask))  # (H, Q, T)
         do, o = split_heads(dcontext[a], heads), split_heads(context[a], heads)  # (H, Q, Dh)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS
+from .sentences import Sentences
 
 Array = NDArray[np.floating]
 
@@ -208,9 +209,7 @@ def sentence_context(probs: Array, v: Array) -> Array:
     return context.transpose(1, 0, 2).reshape(probs.shape[1], v.shape[1])
 
 
-# The packed forms. `starts` (B + 1,) holds the row at which each sentence begins, then N; `asking` the same for the
-# queries, which are all tokens (Q = T, asking = starts) or, in the last layer, those a head needs. `keep` (N,) is
-# False at masked keys, or None where there are none. Scores and probs are B arrays (H, Q, T).
+# The packed forms, which `Sentences` tells where each sentence begins. Scores and probs are B arrays (H, Q, T).
 
 
 def sentences(starts: NDArray[np.int64]) -> list[slice]:
@@ -221,14 +220,11 @@ def sentences(starts: NDArray[np.int64]) -> list[slice]:
 def attention_scores(
     q: Array,
     k: Array,
-    asking: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    heads: int,
-    keep: NDArray[np.bool_] | None,
+    who: Sentences,
 ) -> list[Array]:
     """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
-    pairs = zip(sentences(asking), sentences(starts), strict=True)
-    return [sentence_scores(q[a], k[s], heads, None if keep is None else keep[s]) for a, s in pairs]
+    pairs = zip(sentences(who.asking), sentences(who.starts), strict=True)
+    return [sentence_scores(q[a], k[s], who.heads, None if who.keep is None else who.keep[s]) for a, s in pairs]
 
 
 def attention_probs(scores: Sequence[Array]) -> list[Array]:
@@ -246,10 +242,7 @@ def attention(
     q: Array,
     k: Array,
     v: Array,
-    asking: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    heads: int,
-    keep: NDArray[np.bool_] | None,
+    who: Sentences,
 ) -> Array:
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D) (Vaswani 2017, eq. 1)."""
-    return attention_context(attention_probs(attention_scores(q, k, asking, starts, heads, keep)), v, starts)
+    return attention_context(attention_probs(attention_scores(q, k, who)), v, who.starts)

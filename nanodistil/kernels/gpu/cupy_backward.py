@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from ..definitions import numpy_backward
 from ..definitions.numpy_ops import LAYER_NORM_EPS, Activation
+from ..definitions.sentences import Sentences
 from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
@@ -153,18 +154,15 @@ class CupyBackwardOps:
         q: Array,
         k: Array,
         v: Array,
-        asking: Ints,
-        starts: Ints,
-        heads: int,
-        keep: Array | None,
+        who: Sentences,
         rate: float,
         key: int,
     ) -> Array:
         """`attention` with dropout on the probabilities, as training has it: (M, A), 2 x (N, A) -> (M, A)."""
-        if q.shape[1] // heads > LARGEST_HEAD:
-            arguments = q, k, v, asking, starts, heads, keep, rate, key
+        if q.shape[1] // who.heads > LARGEST_HEAD:
+            arguments = q, k, v, who, rate, key
             return self.ops.on_host(numpy_backward.attention_dropped, *arguments)[0]
-        return self.ops.attention_with((rate, key), q, k, v, asking, starts, heads, keep)
+        return self.ops.attention_with((rate, key), q, k, v, who)
 
     def attention_backward(
         self,
@@ -173,10 +171,7 @@ class CupyBackwardOps:
         k: Array,
         v: Array,
         context: Array,
-        asking: Ints,
-        starts: Ints,
-        heads: int,
-        keep: Array | None,
+        who: Sentences,
         rate: float,
         key: int,
     ) -> tuple[Array, Array, Array]:
@@ -185,16 +180,16 @@ class CupyBackwardOps:
         context is not looked at: attention_backward.cu says why.
         """
         (M, A), N = q.shape, k.shape[0]
-        size = A // heads
+        size = A // who.heads
         if size > LARGEST_HEAD:
-            arguments = dcontext, q, k, v, context, asking, starts, heads, keep, rate, key
+            arguments = dcontext, q, k, v, context, who, rate, key
             dq, dk, dv = self.ops.on_host(numpy_backward.attention_backward, *arguments)
             return dq, dk, dv
         dcontext, q, k, v = (self.ops.operand(x) for x in (dcontext, q, k, v))
         if k.strides[0] != v.strides[0]:
             k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
         dq, dk, dv = (cp.empty((height, A), self.ops.stored) for height in (M, N, N))
-        statistics = cp.empty((M, heads, 4), np.float32)
+        statistics = cp.empty((M, who.heads, 4), np.float32)
         if self.ops.on_tensor_cores(size, dcontext, q, k, v):
             file, threads, parts = "attention_backward.cu", 128, 1
         else:
@@ -202,15 +197,15 @@ class CupyBackwardOps:
         stored = TYPES[self.ops.stored.name]
         module = compiled(file, STORED=stored, HEAD=size, **({"DROPOUT": 1} if rate else {}))
         wide, of_q, of_k, apart = (np.int32(x.strides[0] // x.itemsize) for x in (dcontext, q, k, dk))
-        mask = np.uint64(0) if keep is None else keep.view(np.uint8)  # 0: a null pointer
+        mask = np.uint64(0) if who.keep is None else who.keep.view(np.uint8)  # 0: a null pointer
         drop = np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
         for kernel, (tiles, places), out in (
-            ("attention_backward_queries", self.ops.table(asking, starts), (dq, apart)),
-            ("attention_backward_keys", self.table_of_keys(asking, starts), (dk, dv, apart)),
+            ("attention_backward_queries", self.ops.table(who.asking, who.starts), (dq, apart)),
+            ("attention_backward_keys", self.table_of_keys(who.asking, who.starts), (dk, dv, apart)),
         ):
             if tiles.shape[0]:
-                inputs = dcontext, wide, q, k, v, of_q, of_k, tiles, mask, np.int32(heads), np.float32(size**-0.5)
-                launch = (tiles.shape[0], heads, parts), (threads,)
+                inputs = dcontext, wide, q, k, v, of_q, of_k, tiles, mask, np.int32(who.heads), np.float32(size**-0.5)
+                launch = (tiles.shape[0], who.heads, parts), (threads,)
                 module.get_function(kernel)(*launch, (*inputs, places, *drop, statistics, *out))
         return dq, dk, dv
 

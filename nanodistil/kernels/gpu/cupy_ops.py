@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from ..definitions import numpy_ops
 from ..definitions.numpy_ops import LAYER_NORM_EPS, Activation
+from ..definitions.sentences import Sentences
 from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
@@ -279,11 +280,9 @@ class CupyOps:
 
     # ---- attention
 
-    def attention(
-        self, q: Array, k: Array, v: Array, asking: Ints, starts: Ints, heads: int, keep: Array | None
-    ) -> Array:
+    def attention(self, q: Array, k: Array, v: Array, who: Sentences) -> Array:
         """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, A), 2 x (N, A) -> (M, A)."""
-        return self.attention_with(None, q, k, v, asking, starts, heads, keep)
+        return self.attention_with(None, q, k, v, who)
 
     def attention_with(
         self,
@@ -291,19 +290,16 @@ class CupyOps:
         q: Array,
         k: Array,
         v: Array,
-        asking: Ints,
-        starts: Ints,
-        heads: int,
-        keep: Array | None,
+        who: Sentences,
     ) -> Array:
         """The same with dropout on the probabilities, for training. dropping: rate and key."""
-        size = q.shape[1] // heads
+        size = q.shape[1] // who.heads
         if size > LARGEST_HEAD and dropping is None:
-            return self.on_host(numpy_ops.attention, q, k, v, asking, starts, heads, keep)[0]
+            return self.on_host(numpy_ops.attention, q, k, v, who)[0]
         q, k, v = (self.operand(x) for x in (q, k, v))
         if k.strides[0] != v.strides[0]:
             k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
-        table, out = self.table(asking, starts), cp.empty(q.shape, self.stored)
+        table, out = self.table(who.asking, who.starts), cp.empty(q.shape, self.stored)
         if not table.tiles.shape[0]:
             return out
         strides = [np.int32(x.strides[0] // x.itemsize) for x in (q, k, out)]
@@ -315,10 +311,10 @@ class CupyOps:
             **({} if dropping is None else {"DROPOUT": 1}),
         ).get_function("attention")
         none = np.uint64(0)  # a null pointer
-        mask = none if keep is None else keep.view(np.uint8)
-        arguments = q, k, v, *strides[:2], table.tiles, mask, np.int32(heads), np.float32(1 / np.sqrt(size))
+        mask = none if who.keep is None else who.keep.view(np.uint8)
+        arguments = q, k, v, *strides[:2], table.tiles, mask, np.int32(who.heads), np.float32(1 / np.sqrt(size))
         drop = table.places, np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
-        kernel((table.tiles.shape[0], heads), (ATTENTION_THREADS,), (*arguments, *drop, out, strides[2]))
+        kernel((table.tiles.shape[0], who.heads), (ATTENTION_THREADS,), (*arguments, *drop, out, strides[2]))
         return out
 
     def on_tensor_cores(self, size: int, *arrays: Array) -> bool:
@@ -327,16 +323,18 @@ class CupyOps:
 
     def on_host(self, definition: Any, *arguments: Any) -> tuple[Array, ...]:
         """The results of a function of numpy_ops or numpy_backward, one or several, for what has no kernel here."""
-        found = definition(*(self.fetch(a) if isinstance(a, cp.ndarray) else a for a in arguments))
+        found = definition(*map(self._fetched, arguments))
         return tuple(self.send(x) for x in (found if isinstance(found, tuple) else (found,)))
 
-    def attention_scores(
-        self, q: Array, k: Array, asking: Ints, starts: Ints, heads: int, keep: Array | None
-    ) -> list[Array]:
+    def _fetched(self, argument: Any) -> Any:
+        """An argument as the definitions take it: arrays on the host, those of sentences too."""
+        if isinstance(argument, Sentences):
+            return argument._replace(keep=None if argument.keep is None else self.fetch(argument.keep))
+        return self.fetch(argument) if isinstance(argument, cp.ndarray) else argument
+
+    def attention_scores(self, q: Array, k: Array, who: Sentences) -> list[Array]:
         """Scaled dot products of every sentence with itself: (M, A), (N, A) -> B x (H, Q, T). On the host."""
-        mask = None if keep is None else self.fetch(keep)
-        scores = numpy_ops.attention_scores(self.fetch(q), self.fetch(k), asking, starts, heads, mask)
-        return [self.send(s) for s in scores]
+        return [self.send(s) for s in numpy_ops.attention_scores(self.fetch(q), self.fetch(k), self._fetched(who))]
 
     def attention_probs(self, scores: Sequence[Array]) -> list[Array]:
         """softmax over the keys: B x (H, Q, T) -> B x (H, Q, T). On the host."""
