@@ -14,12 +14,12 @@ __version__ = "0.1.0"
 # public name -> module that defines it
 _HOME = {
     "DistilBertConfig": "nanodistil.config",
-    "DistilBertModel": "nanodistil.heads",
-    "DistilBertForMaskedLM": "nanodistil.heads",
-    "DistilBertForSequenceClassification": "nanodistil.heads",
-    "DistilBertForTokenClassification": "nanodistil.heads",
-    "DistilBertForQuestionAnswering": "nanodistil.heads",
-    "DistilBertForMultipleChoice": "nanodistil.heads",
+    "DistilBertModel": "nanodistil.family.distilbert",
+    "DistilBertForMaskedLM": "nanodistil.family.distilbert",
+    "DistilBertForSequenceClassification": "nanodistil.family.distilbert",
+    "DistilBertForTokenClassification": "nanodistil.family.distilbert",
+    "DistilBertForQuestionAnswering": "nanodistil.family.distilbert",
+    "DistilBertForMultipleChoice": "nanodistil.family.distilbert",
     "DistilBertTokenizer": "nanodistil.tokenization",
     "DistilBertTokenizerFast": "nanodistil.tokenization",
     "AddedToken": "nanodistil.tokenization",
@@ -63,12 +63,12 @@ if TYPE_CHECKING:
     from nanodistil.collating import DataCollatorWithPadding as DataCollatorWithPadding
     from nanodistil.collating import default_data_collator as default_data_collator
     from nanodistil.config import DistilBertConfig as DistilBertConfig
-    from nanodistil.heads import DistilBertForMaskedLM as DistilBertForMaskedLM
-    from nanodistil.heads import DistilBertForMultipleChoice as DistilBertForMultipleChoice
-    from nanodistil.heads import DistilBertForQuestionAnswering as DistilBertForQuestionAnswering
-    from nanodistil.heads import DistilBertForSequenceClassification as DistilBertForSequenceClassification
-    from nanodistil.heads import DistilBertForTokenClassification as DistilBertForTokenClassification
-    from nanodistil.heads import DistilBertModel as DistilBertModel
+    from nanodistil.family.distilbert import DistilBertForMaskedLM as DistilBertForMaskedLM
+    from nanodistil.family.distilbert import DistilBertForMultipleChoice as DistilBertForMultipleChoice
+    from nanodistil.family.distilbert import DistilBertForQuestionAnswering as DistilBertForQuestionAnswering
+    from nanodistil.family.distilbert import DistilBertForSequenceClassification as DistilBertForSequenceClassification
+    from nanodistil.family.distilbert import DistilBertForTokenClassification as DistilBertForTokenClassification
+    from nanodistil.family.distilbert import DistilBertModel as DistilBertModel
     from nanodistil.pipelines import pipeline as pipeline
     from nanodistil.tokenization import AddedToken as AddedToken
     from nanodistil.tokenization import BatchEncoding as BatchEncoding

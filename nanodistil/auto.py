@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nanodistil.tokenization import DistilBertTokenizer
 
 FAMILIES = {  # model_type -> the module of its config, of its models, and what its classes' names begin with
-    "distilbert": ("nanodistil.config", "nanodistil.heads", "DistilBert"),
+    "distilbert": ("nanodistil.config", "nanodistil.family.distilbert", "DistilBert"),
     "bert": ("nanodistil.family.bert_config", "nanodistil.family.bert", "Bert"),
 }
 SOURCE = ("revision", "cache_dir", "local_files_only", "token")  # arguments that say which model

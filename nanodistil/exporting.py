@@ -14,21 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanodistil import heads
 from nanodistil.config import DistilBertConfig
+from nanodistil.family import distilbert
 from nanodistil.pretrained import Pretrained
 from nanodistil.weights import names
 from nanodistil.weights.adapter import Adapter
 from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
 from nanodistil.weights.hub import Home, resolve_model
 from nanodistil.weights.loading import sources
-from nanodistil.weights.names import HEADS
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 CLASSES: dict[str, type[Pretrained]] = {
-    name: made
-    for name, made in vars(heads).items()
-    if isinstance(made, type) and issubclass(made, Pretrained) and made is not Pretrained
+    name: made for name, made in vars(distilbert).items() if name.startswith("DistilBert")
 }
 
 
@@ -72,15 +69,15 @@ def class_of(home: Home) -> type[Pretrained]:
             shapes, labels = own, adapter.sizes().get("num_labels", labels)
 
     def complete(made: type[Pretrained]) -> bool:
-        rows = 1 if made.head == "multiple_choice" else labels
-        return set(HEADS[made.head]) <= set(shapes) and shapes.get("classifier.weight", (rows,))[:1] in ((rows,), ())
+        rows = 1 if made.head.arrays.get("classifier.bias") == "1" else labels
+        return set(made.head.arrays) <= set(shapes) and shapes.get("classifier.weight", (rows,))[:1] in ((rows,), ())
 
-    found = [name for name, made in CLASSES.items() if made.head == "base" or complete(made)]
+    found = [name for name, made in CLASSES.items() if made.head.bare or complete(made)]
     named = config.extra.get("architectures")
     named = named[0] if isinstance(named, list) and named else None
     if named in found and not (home.base and named == "DistilBertModel"):  # of which the base may be one
         return CLASSES[str(named)]
-    return CLASSES[max(found, key=lambda name: len(HEADS[CLASSES[name].head]))]
+    return CLASSES[max(found, key=lambda name: len(CLASSES[name].head.arrays))]
 
 
 def rounded(name: str, array: NDArray[Any], dtype: str) -> NDArray[Any]:

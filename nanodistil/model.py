@@ -154,38 +154,3 @@ def encoder(batch: Packed, w: Weights, config: DistilBertConfig, ops: Ops, tap: 
     for i, layer in enumerate(w.layers):
         x = block(x, layer, batch, config, ops, tap, f"layer.{i}", look if i == last else None)  # (N, D)
     return x
-
-
-def masked_lm(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """A score for every word of the vocabulary at each of M rows: (M, D) -> (M, V).
-
-    `vocab_projector` is the word embeddings again (tied): a word scores high where the hidden state points its way.
-    """
-    if tap.wants("vocab_transform"):
-        h = ops.activation(tap("vocab_transform", ops.linear(x, w.vocab_transform)), w.activation)  # (M, D)
-    else:
-        h = ops.linear_activation(x, w.vocab_transform, w.activation)  # (M, D)
-    h = tap("vocab_layer_norm", ops.layer_norm(h, *w.vocab_layer_norm))  # (M, D)
-    return tap("vocab_projector", ops.linear(h, w.vocab_projector))  # (M, V)
-
-
-def sequence_classification(x: Array, w: Weights, ops: Ops, tap: Tap, activation: str = "relu") -> Array:
-    """A score for every class, from the first token of each sentence: (B, D) -> (B, C).
-
-    For multiple choice there is one class: how well the sentence answers. activation: "tanh" in a BERT.
-    """
-    if tap.wants("pre_classifier"):
-        h = ops.activation(tap("pre_classifier", ops.linear(x, w.pre_classifier)), activation)  # (B, D)
-    else:
-        h = ops.linear_activation(x, w.pre_classifier, activation)  # (B, D)
-    return tap("classifier", ops.linear(h, w.classifier))  # (B, C)
-
-
-def token_classification(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """A score for every class at every token: (N, D) -> (N, C)."""
-    return tap("classifier", ops.linear(x, w.classifier))
-
-
-def question_answering(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """How well the answer starts, and how well it ends, at every token: (N, D) -> (N, 2)."""
-    return tap("qa_outputs", ops.linear(x, w.qa_outputs))

@@ -61,7 +61,7 @@ class _Graph:
 
     def whole(self) -> Any:
         helper, types = self.onnx.helper, self.onnx.TensorProto
-        choices = self.model.head == "multiple_choice"
+        choices = self.model.head.name == "multiple_choice"
         shape = ["batch", "choices", "sequence"] if choices else ["batch", "sequence"]
         inputs = [helper.make_tensor_value_info(n, types.INT64, shape) for n in ("input_ids", "attention_mask")]
         ids, mask = "input_ids", "attention_mask"
@@ -167,7 +167,7 @@ class _Graph:
 
     def answers(self, x: str, shape: list[str]) -> list[tuple[str, str, list[Any]]]:
         """Name, node and shape of each output."""
-        C, V, head = self.config.num_labels, self.config.vocab_size, self.model.head
+        C, V, head = self.config.num_labels, self.config.vocab_size, self.model.head.name
         if head == "masked_lm":
             h = self.activation("vocab_transform.active", self.linear("vocab_transform", x, "vocab_transform"),
                                 self.config.activation)  # fmt: skip

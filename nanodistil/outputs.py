@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from nanodistil.backend import Array
 
 
@@ -63,56 +61,5 @@ class BaseModelOutputWithPooling(Output):
 
     last_hidden_state: Array  # (B, T, D)
     pooler_output: Array | None = None  # (B, D), where the checkpoint has a pooler
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MaskedLMOutput(Output):
-    """Of DistilBertForMaskedLM."""
-
-    loss: np.floating | None = None  # where labels were given; a number of the logits' dtype, here and below
-    logits: Array  # (B, T, V), or (M, V) where positions were asked for
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SequenceClassifierOutput(Output):
-    """Of DistilBertForSequenceClassification."""
-
-    loss: np.floating | None = None
-    logits: Array  # (B, C)
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TokenClassifierOutput(Output):
-    """Of DistilBertForTokenClassification."""
-
-    loss: np.floating | None = None
-    logits: Array  # (B, T, C)
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class QuestionAnsweringModelOutput(Output):
-    """Of DistilBertForQuestionAnswering."""
-
-    loss: np.floating | None = None
-    start_logits: Array  # (B, T)
-    end_logits: Array  # (B, T)
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MultipleChoiceModelOutput(Output):
-    """Of DistilBertForMultipleChoice."""
-
-    loss: np.floating | None = None
-    logits: Array  # (B, choices)
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None

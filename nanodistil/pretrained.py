@@ -1,8 +1,8 @@
 """What every model class shares: a checkpoint becomes a callable model, and back, with everything checked on the way.
 
-A model is a config, weights laid out for one backend, and a call that packs the batch, runs model.py and unpacks. The
-classes users know are in heads.py. Arguments and results are those of transformers, as NumPy arrays; `keep_masked`,
-`positions` and `tap` are ours.
+A model is a config, weights laid out for one backend, and a call that packs the batch, runs model.py and unpacks. How
+it is called is said by its head (heads/), and what it is called by its family (family/). Arguments and results are
+those of transformers, as NumPy arrays; `keep_masked`, `positions` and `tap` are ours.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nanodistil import model, state, structure
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig, overridden
+from nanodistil.head import BASE, Head
 from nanodistil.loading_arguments import OF_MODELS, OF_SAVING, nothing_but, taken
 from nanodistil.module import Readable
 from nanodistil.packing import Packing, sent
@@ -60,7 +61,7 @@ class Encoded(NamedTuple):
 class Pretrained(Readable):
     """A DistilBERT without a head; not for use by itself."""
 
-    head: ClassVar[str] = "base"  # its row in weights/names.py
+    head: ClassVar[Head] = BASE
 
     def __init__(
         self,
@@ -175,8 +176,8 @@ class Pretrained(Readable):
             raise InputError(
                 f"the weights were rounded to {self.dtype}; load the model in float32 to save or change it"
             )
-        tied = self.head != "masked_lm" or self.config.tie_word_embeddings
-        return read_back(self.weights, self.ops.restore_linear, self.ops.fetch, tied)
+        tied = self.config.tie_word_embeddings
+        return read_back(self.weights, self.ops.restore_linear, self.ops.fetch, self.head.tied if tied else ())
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return expected(self.config, self.head)
@@ -328,6 +329,10 @@ class Pretrained(Readable):
             or None,
         }
         return Encoded(packing, x if places is None else x[send(places)], recorder, recorded)
+
+    def _scores(self, encoded: Encoded) -> Array:
+        """What the head makes of hidden states, where the backend computes."""
+        return self.head.forward(encoded.x, self.weights, self.ops, encoded.recorder)
 
     def _embeds(self, inputs_embeds: ArrayLike) -> Array:
         """Checked (B, T, D) embeddings in the dtype of the model."""

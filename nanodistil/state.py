@@ -16,7 +16,7 @@ from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.loading import finite
-from nanodistil.weights.names import canonical, filed
+from nanodistil.weights.names import Head, canonical, filed
 
 TIED = "vocab_projector.weight"
 
@@ -29,7 +29,7 @@ class IncompatibleKeys(NamedTuple):
 
 
 def merged(
-    now: dict[str, Array], head: str, state_dict: Any, strict: bool, floats: DTypeLike
+    now: dict[str, Array], head: Head, state_dict: Any, strict: bool, floats: DTypeLike
 ) -> tuple[dict[str, Array], IncompatibleKeys]:
     """The tensors of a model of this head, those of the state dict in place of its own.
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanodistil.backend import BACKENDS, gpu_module, instrument
 from nanodistil.config import DistilBertConfig
-from nanodistil.heads import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
+from nanodistil.family.distilbert import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 from nanodistil.pipelines import pipeline
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import DeviceError, MissingExtraError

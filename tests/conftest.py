@@ -15,6 +15,7 @@ import pytest
 
 from nanodistil import backend as backends
 from nanodistil.config import DistilBertConfig
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.kernels.definitions.sentences import Sentences
 from nanodistil.weights.names import expected
 
@@ -102,7 +103,7 @@ def shared():
 def random_tensors(config, head="masked_lm", seed=0, dtype=np.float32, scale=0.2):
     """A random model's tensors under the names of weights/names.py, norms near 1."""
     rng = np.random.default_rng(seed)
-    tensors = {name: scale * rng.standard_normal(shape) for name, shape in expected(config, head).items()}
+    tensors = {name: scale * rng.standard_normal(shape) for name, shape in expected(config, TABLE[head]).items()}
     for name in tensors:
         if "norm" in name.lower() and name.endswith("weight"):
             tensors[name] += 1

@@ -7,6 +7,7 @@ import numpy as np
 from weight_files import file_bytes
 
 from nanodistil.family.bert_config import BertConfig
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights import bert_names
 from nanodistil.weights.names import is_norm
 
@@ -17,13 +18,13 @@ TINY = BertConfig(**SHAPE, max_position_embeddings=7, type_vocab_size=3)
 def tensors(head, dtype=np.float64, config=TINY):
     """Random ones under canonical names, norms near 1."""
     rng, drawn = np.random.default_rng(7), {}
-    for name, shape in bert_names.expected(config, head).items():
+    for name, shape in bert_names.expected(config, TABLE[head]).items():
         drawn[name] = ((is_norm(name) and name.endswith("weight")) + 0.4 * rng.standard_normal(shape)).astype(dtype)
     return drawn
 
 
 def under_their_names(head, dtype=np.float64):
-    return {bert_names.filed(name, head): array for name, array in tensors(head, dtype).items()}
+    return {bert_names.filed(name, TABLE[head]): array for name, array in tensors(head, dtype).items()}
 
 
 def saved(folder, arrays, **config):

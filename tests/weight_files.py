@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.names import expected, filed
 
 TINY = SimpleNamespace(
@@ -15,12 +16,14 @@ TINY = SimpleNamespace(
 def tiny_arrays(head="masked_lm", config=TINY, seed=0):
     """Canonical name -> float32 array."""
     random = np.random.default_rng(seed)
-    return {name: random.standard_normal(shape).astype(np.float32) for name, shape in expected(config, head).items()}
+    return {
+        name: random.standard_normal(shape).astype(np.float32) for name, shape in expected(config, TABLE[head]).items()
+    }
 
 
 def as_filed(arrays, head="masked_lm"):
     """The same under transformers' names."""
-    return {filed(name, head): array for name, array in arrays.items()}
+    return {filed(name, TABLE[head]): array for name, array in arrays.items()}
 
 
 def bf16(array):

@@ -66,7 +66,7 @@ def _ladder(args: argparse.Namespace) -> int:
 def _model(args: argparse.Namespace) -> int:
     from nanodistil.backend import choose
     from nanodistil.benchmark import limits, profile, shape_of
-    from nanodistil.heads import DistilBertModel
+    from nanodistil.family.distilbert import DistilBertModel
     from nanodistil.weights.hub import resolve_default
 
     shapes = args.shape or SHAPES

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     has_tokenizer = write_student(Path(args.out), folder, config, tensors)
-    if teacher.head == "base":
+    if teacher.head.bare:
         print("note: the teacher has no masked-LM head, and so neither has the student", file=sys.stderr)
     elif not args.vocab_transform:
         print("note: vocab_transform and vocab_layer_norm were drawn at random", file=sys.stderr)

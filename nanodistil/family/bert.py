@@ -39,23 +39,24 @@ from nanodistil import backend as backends
 from nanodistil.backend import Array, Ints
 from nanodistil.config import DistilBertConfig
 from nanodistil.family.bert_config import BertConfig
-from nanodistil.heads import (
+from nanodistil.family.distilbert import (
     DistilBertForMaskedLM,
     DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
     DistilBertModel,
-    finished,
 )
+from nanodistil.head import BASE, Head
+from nanodistil.heads.calling import finished
+from nanodistil.heads.masked_lm import MASKED_LM, MaskedLMOutput
+from nanodistil.heads.pooler import POOLER
+from nanodistil.heads.question_answering import QUESTION_ANSWERING, QuestionAnsweringModelOutput
+from nanodistil.heads.sequence_classification import SequenceClassifierOutput, of_activation
+from nanodistil.heads.token_classification import TOKEN_CLASSIFICATION, TokenClassifierOutput
 from nanodistil.loading_arguments import OF_MODELS, taken
+from nanodistil.model import NoTap
 from nanodistil.module import Module
-from nanodistil.outputs import (
-    BaseModelOutputWithPooling,
-    MaskedLMOutput,
-    QuestionAnsweringModelOutput,
-    SequenceClassifierOutput,
-    TokenClassifierOutput,
-)
+from nanodistil.outputs import BaseModelOutputWithPooling
 from nanodistil.packing import positions_of, real_tokens, rectangle
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.signatures import spelled_out
@@ -64,6 +65,7 @@ from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.initial import POSITIONS, fresh
 
 Tensors = dict[str, Array]
+CLASSIFICATION = of_activation("tanh")  # where DistilBERT has ReLU
 
 
 def as_distilbert(config: BertConfig, tensors: Tensors) -> tuple[DistilBertConfig, Tensors]:
@@ -83,7 +85,7 @@ class Bert(Module):
     config: BertConfig. distilbert: the DistilBERT that computes it. dropped: what from_pretrained had no use for.
     """
 
-    head: ClassVar[str]  # its row in weights/bert_names.py
+    head: ClassVar[Head]
     counterpart: ClassVar[type[Pretrained]]  # the class of `distilbert`
     distilbert: Pretrained
 
@@ -145,8 +147,8 @@ class Bert(Module):
         asked.check_folder(home.folder, "config.json")
         config = BertConfig.from_json_file(home.config)
         head = cls.head
-        if head == "pooler" and bert_names.POOLER not in sources(home.base or home.folder, bert_names):
-            head = "base"
+        if head is POOLER and bert_names.POOLER not in sources(home.base or home.folder, bert_names):
+            head = BASE
         floats = "float64" if wanted == "float64" else "float32"
         loaded = load(home.folder, config, head, floats, table=bert_names, draw=False, base=home.base)
         model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
@@ -154,8 +156,8 @@ class Bert(Module):
         return model
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        pooled = self.head != "pooler" or self.distilbert.weights.pre_classifier is not None
-        return bert_names.expected(self.config, self.head if pooled else "base")
+        pooled = self.head is not POOLER or hasattr(self.distilbert.weights.head, "pre_classifier")
+        return bert_names.expected(self.config, self.head if pooled else BASE)
 
     def _placed(
         self, input_ids: ArrayLike | None, inputs_embeds: ArrayLike | None, types: ArrayLike | None, options: Options
@@ -192,7 +194,7 @@ class BertModel(Bert):
     ((1, 5, 24), (1, 24))
     """
 
-    head = "pooler"
+    head = POOLER
     counterpart = DistilBertModel
     distilbert: DistilBertModel
 
@@ -218,9 +220,9 @@ class BertModel(Bert):
         out = self.distilbert(input_ids, attention_mask, head_mask, inputs_embeds, **placed)
         ops, w = self.distilbert.ops, self.distilbert.weights
         pooled = None
-        if w.pre_classifier is not None:
+        if hasattr(w.head, "pre_classifier"):
             first = np.ascontiguousarray(out.last_hidden_state[:, 0])  # (B, D)
-            pooled = ops.fetch(ops.linear_activation(ops.send(first), w.pre_classifier, "tanh"))  # (B, D)
+            pooled = ops.fetch(self.head.forward(ops.send(first), w, ops, NoTap()))  # (B, D)
         output = BaseModelOutputWithPooling(out.last_hidden_state, pooled, out.hidden_states, out.attentions)
         return finished(output, options, self.distilbert.config, input_ids, inputs_embeds)
 
@@ -228,7 +230,7 @@ class BertModel(Bert):
 class BertForMaskedLM(Bert):
     """The encoder and the head it was trained with: which word belongs here?"""
 
-    head = "masked_lm"
+    head = MASKED_LM
     counterpart = DistilBertForMaskedLM
     distilbert: DistilBertForMaskedLM
 
@@ -255,13 +257,13 @@ class BertForMaskedLM(Bert):
 class _Pooled(DistilBertForSequenceClassification):
     """With tanh before the classifier, where DistilBERT has ReLU."""
 
-    activation: ClassVar[str] = "tanh"
+    head = CLASSIFICATION
 
 
 class BertForSequenceClassification(Bert):
     """The encoder, its pooler and a classifier on that."""
 
-    head = "sequence_classification"
+    head = CLASSIFICATION
     counterpart = _Pooled
     distilbert: _Pooled
 
@@ -285,7 +287,7 @@ class BertForSequenceClassification(Bert):
 class BertForTokenClassification(Bert):
     """The encoder and a classifier on every token."""
 
-    head = "token_classification"
+    head = TOKEN_CLASSIFICATION
     counterpart = DistilBertForTokenClassification
     distilbert: DistilBertForTokenClassification
 
@@ -309,7 +311,7 @@ class BertForTokenClassification(Bert):
 class BertForQuestionAnswering(Bert):
     """The encoder and two scores on every token: does the answer start here, does it end here?"""
 
-    head = "question_answering"
+    head = QUESTION_ANSWERING
     counterpart = DistilBertForQuestionAnswering
     distilbert: DistilBertForQuestionAnswering
 

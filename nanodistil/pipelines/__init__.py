@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nanodistil.pretrained import Pretrained
     from nanodistil.tokenization import DistilBertTokenizer
 
-# task -> module of this folder, class in it, class of the model in heads.py
+# task -> module of this folder, class in it, class of the model in family/distilbert.py
 TASKS = {
     "fill-mask": ("fill_mask", "FillMaskPipeline", "DistilBertForMaskedLM"),
     "text-classification": (
@@ -135,7 +135,7 @@ def pipeline(
     >>> [r["token_str"] for r in fill("Hello I'm a [MASK] model.", top_k=2)]
     ['new', 'good']
     """
-    from nanodistil import heads
+    from nanodistil.family import distilbert
     from nanodistil.tokenization import DistilBertTokenizer
 
     task = ALIASES.get(task, task) if isinstance(task, str) else task
@@ -171,7 +171,7 @@ def pipeline(
             warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
             if head == "DistilBertModel":
                 warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
-            loaded = getattr(heads, head).from_pretrained(
+            loaded = getattr(distilbert, head).from_pretrained(
                 model, **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading}
             )
         if head == "DistilBertForTokenClassification" and "pre_classifier.weight" in loaded.dropped:
@@ -188,7 +188,7 @@ def pipeline(
         model = loaded
     elif backend is not None or threads is not None:
         raise InputError("backend and threads belong to the loading of a model; this one is loaded already")
-    if not isinstance(model, getattr(heads, head)):
+    if not isinstance(model, getattr(distilbert, head)):
         raise InputError(f"{task} needs a folder, a hub id or a {head}, not a {type(model).__name__}")
     if loaded is None:
         wanted = taken(loading, OF_MODELS, dtype)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.heads import DistilBertModel
+from nanodistil.family.distilbert import DistilBertModel
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.preset import settings_of

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.heads import DistilBertForMaskedLM
+from nanodistil.family.distilbert import DistilBertForMaskedLM
 from nanodistil.pipelines.batching import ON_CPU, Prepared, answered, batches, check_pace, pace_of, padded, several
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
 from nanodistil.pipelines.pairing import check_pair, words_of

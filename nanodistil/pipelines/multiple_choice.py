@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.heads import DistilBertForMultipleChoice
+from nanodistil.family.distilbert import DistilBertForMultipleChoice
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.scores import finite, ranked, softmax

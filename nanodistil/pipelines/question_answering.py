@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.heads import DistilBertForQuestionAnswering
+from nanodistil.family.distilbert import DistilBertForQuestionAnswering
 from nanodistil.pipelines.batching import Prepared, answered, by_number, check_pace, pace_of, several
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.pairing import check_pair, longest_row

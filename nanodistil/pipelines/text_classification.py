@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.heads import DistilBertForSequenceClassification
+from nanodistil.family.distilbert import DistilBertForSequenceClassification
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.preset import settings_of

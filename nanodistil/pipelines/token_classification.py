@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.heads import DistilBertForTokenClassification
+from nanodistil.family.distilbert import DistilBertForTokenClassification
 from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
 from nanodistil.pipelines.entities import STRATEGIES, Entity, Piece, aggregate, merged
 from nanodistil.pipelines.overlap import overlapping

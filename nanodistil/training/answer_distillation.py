@@ -21,9 +21,9 @@ import numpy as np
 from nanodistil import losses
 from nanodistil.backend import Array, Ints
 from nanodistil.family.bert import BertForQuestionAnswering
-from nanodistil.heads import DistilBertForQuestionAnswering
+from nanodistil.family.distilbert import DistilBertForQuestionAnswering
+from nanodistil.heads.learning import add_cross_entropy
 from nanodistil.packing import Packing
-from nanodistil.training.objectives import add_cross_entropy
 from nanodistil.training.trainee import Trainee
 
 

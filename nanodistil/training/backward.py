@@ -12,6 +12,8 @@ The shape letters are those of model.py. `w` and `layer` hold the weights in the
 gradients under the same names: a linear map is there the pair (dW, db), and tied weights are one array, to which both
 uses add. `seen` is what the forward pass kept (saved.py), and `dropout` what it dropped.
 
+Heads go back in their own files (heads/), by the same rules.
+
 What looks odd is the last layer: a head that needs only M rows of it (`look` in model.py) sends back
 only M; the other rows of x were asked for their keys and values alone.
 """
@@ -144,41 +146,3 @@ def encoder_backward(
             dx, x, w.layers[i], d.layers[i], seen, run.batch, config, ops, bops, run.dropout, at, look
         )  # (N, D)
     return embeddings_backward(dx, run, w, d, config.pad_token_id, bops)  # (N, D)
-
-
-def masked_lm_backward(
-    dlogits: Array, x: Array, w: Weights, d: Weights, seen: Seen, ops: Ops, bops: BackwardOps
-) -> Array:
-    """(M, V) -> (M, D)."""
-    z, h = seen["vocab_transform"], seen["vocab_layer_norm"]  # (M, D)
-    bops.linear_backward_weight(dlogits, h, *d.vocab_projector)
-    dh = bops.linear_backward_input(dlogits, w.vocab_projector)  # (M, D)
-    norm = w.vocab_layer_norm
-    dh = bops.layer_norm_backward(dh, ops.activation(z, w.activation), norm.weight, *d.vocab_layer_norm)  # (M, D)
-    dz = bops.activation_backward(dh, z, w.activation)  # (M, D)
-    bops.linear_backward_weight(dz, x, *d.vocab_transform)
-    return bops.linear_backward_input(dz, w.vocab_transform)  # (M, D)
-
-
-def sequence_classification_backward(
-    dlogits: Array, x: Array, w: Weights, d: Weights, seen: Seen, ops: Ops, bops: BackwardOps, dropout: Dropout
-) -> Array:
-    """(B, C) -> (B, D). Dropout stands before the ReLU here: see saved.py."""
-    z = seen["pre_classifier"]  # (B, D)
-    bops.linear_backward_weight(dlogits, ops.activation(z, "relu"), *d.classifier)
-    dh = bops.linear_backward_input(dlogits, w.classifier)  # (B, D)
-    dz = dropout("pre_classifier", bops.activation_backward(dh, z, "relu"))  # (B, D)
-    bops.linear_backward_weight(dz, x, *d.pre_classifier)
-    return bops.linear_backward_input(dz, w.pre_classifier)  # (B, D)
-
-
-def token_classification_backward(dlogits: Array, x: Array, w: Weights, d: Weights, bops: BackwardOps) -> Array:
-    """(N, C) -> (N, D)."""
-    bops.linear_backward_weight(dlogits, x, *d.classifier)
-    return bops.linear_backward_input(dlogits, w.classifier)
-
-
-def question_answering_backward(dlogits: Array, x: Array, w: Weights, d: Weights, bops: BackwardOps) -> Array:
-    """(N, 2) -> (N, D)."""
-    bops.linear_backward_weight(dlogits, x, *d.qa_outputs)
-    return bops.linear_backward_input(dlogits, w.qa_outputs)

@@ -30,9 +30,9 @@ from zlib import crc32
 import numpy as np
 
 from nanodistil import backend as backends
-from nanodistil import heads
 from nanodistil.backend import Ints
 from nanodistil.config import DistilBertConfig
+from nanodistil.family import distilbert
 from nanodistil.family.bert import BertForQuestionAnswering
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pretrained import Pretrained
@@ -42,7 +42,6 @@ from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.evaluate import check_length, task_of
 from nanodistil.training.loop import Plan, Step, Stepped, Worked, train
-from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.run import Run, made_with
 from nanodistil.training.sampler import epochs
@@ -129,7 +128,7 @@ def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*newly initialised.*")  # that is what fine-tuning is for
         warnings.filterwarnings("ignore", ".*no use for.*")
-        model: Pretrained = getattr(heads, task.HEAD).from_pretrained(
+        model: Pretrained = getattr(distilbert, task.HEAD).from_pretrained(
             options.model,
             ignore_mismatched_sizes=options.ignore_mismatched_sizes,
             **place,
@@ -147,7 +146,7 @@ def load_teacher(options: Options, folder: Path) -> Any:
     """A BERT or DistilBERT that answers questions. Raises InputError where it does not fit, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
     if read_json(folder / "config.json", FOR_CONFIG).get("model_type") == "distilbert":
-        kind = heads.DistilBertForQuestionAnswering
+        kind = distilbert.DistilBertForQuestionAnswering
         teacher: Any = load_distilbert(kind, str(options.teacher), folder, backend, dtype)
     else:
         teacher = BertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)
@@ -184,7 +183,7 @@ def make_step(
     task: Task, options: Options, rows: Any, trainee: Trainee, teacher: Any, tokenizer: DistilBertTokenizer
 ) -> Step:
     """What works through a micro-batch, given the numbers of its rows: the head's loss, or what a teacher says too."""
-    objective = OBJECTIVES[trainee.model.head]
+    objective = trainee.model.head.objective
     distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
 
     def step(items: Ints, key: int, scale: float) -> Worked:

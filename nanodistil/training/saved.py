@@ -5,10 +5,8 @@ that name is dropout, and one that remembers values, the Recorder that serves us
 asks of a forward one. model.py is not touched, and what it computes without a key is bitwise what it computes for a
 user.
 
-Two places need a thought. Attention probabilities never exist as arrays (a fused kernel makes and uses them row by
-row), so dropout on them is an op of its own, which stands in for `attention` in the ops that model.py is handed. And
-in a sentence classifier dropout comes after the ReLU, where no tap is; but zeroing or scaling by 1 / (1 - rate) before
-a ReLU is the same as after it, to the last bit, so it is applied to what the ReLU is given.
+One place needs a thought. Attention probabilities never exist as arrays (a fused kernel makes and uses them row by
+row), so dropout on them is an op of its own, which stands in for `attention` in the ops that model.py is handed.
 
 What is kept of a block, in rows of width D: its input, q, k, v, context, out_lin, sa_layer_norm and lin2, and lin1 at 4
 D, together 12 D numbers a token. The T x T probabilities are never kept. Nor is the activation of lin1, another 4 D: to
@@ -26,6 +24,7 @@ import numpy as np
 from nanodistil import model
 from nanodistil.backend import Array, BackwardOps, Ops, Sentences
 from nanodistil.config import DistilBertConfig
+from nanodistil.head import Head
 from nanodistil.model import Look, Packed, Value
 from nanodistil.taps import Recorder
 from nanodistil.weights.layout import LayerWeights, Weights
@@ -34,13 +33,6 @@ BLOCK = (  # what the backward pass of a block asks for
     "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.context", "attention.out_lin", "sa_layer_norm",
     "ffn.lin1", "ffn.lin2",
 )  # fmt: skip
-HEADS = {  # of a head: what it is named in weights/names.py, and what to keep of it
-    "masked_lm": ("vocab_transform", "vocab_layer_norm"),
-    "sequence_classification": ("pre_classifier",),
-    "multiple_choice": ("pre_classifier",),
-    "token_classification": (),
-    "question_answering": (),
-}
 
 
 def site_key(key: int, site: int) -> int:
@@ -52,21 +44,18 @@ def site_key(key: int, site: int) -> int:
     return int(np.random.SeedSequence([key, site]).generate_state(1, np.uint64)[0])
 
 
-def dropout_rates(config: DistilBertConfig, head: str) -> dict[str, float]:
+def dropout_rates(config: DistilBertConfig, head: Head) -> dict[str, float]:
     """Where DistilBERT has dropout, by the name of the intermediate, and how much, as transformers' modules have it.
 
-    "hidden" is what the head is given. The masked-LM head has none.
+    A head adds a place of its own ("hidden" is what it is given), or none.
     """
     rates = {"embeddings.LayerNorm": config.dropout}
     for i in range(config.n_layers):
         rates |= {f"layer.{i}.attention.probs": config.attention_dropout, f"layer.{i}.ffn.lin2": config.dropout}
-    last = {
-        "sequence_classification": ("pre_classifier", config.seq_classif_dropout),
-        "multiple_choice": ("pre_classifier", config.seq_classif_dropout),
-        "token_classification": ("hidden", config.dropout),
-        "question_answering": ("hidden", config.qa_dropout),
-    }
-    return rates | dict([last[head]] if head in last else [])
+    if head.dropout:
+        name, rate = head.dropout
+        rates[name] = rate(config)
+    return rates
 
 
 class Dropout:

@@ -27,7 +27,9 @@ from typing import NamedTuple
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig
 from nanodistil.family.bert_config import BertConfig
-from nanodistil.heads import DistilBertForMaskedLM, DistilBertModel
+from nanodistil.family.distilbert import DistilBertForMaskedLM, DistilBertModel
+from nanodistil.head import BASE, Head
+from nanodistil.heads.masked_lm import MASKED_LM
 from nanodistil.weights import bert_names, names
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.files import CONFIG, WEIGHT_FILES
@@ -45,7 +47,7 @@ class Teacher(NamedTuple):
     config: DistilBertConfig
     tensors: Tensors  # under the names of weights/names.py
     token_types: Array | None  # (Y, D); a DistilBERT has none
-    head: str  # "masked_lm" or "base"
+    head: Head  # masked_lm, or none
 
 
 def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
@@ -57,7 +59,7 @@ def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
     is_bert = kind == "bert"
     config = BertConfig.from_dict(values) if is_bert else DistilBertConfig.from_dict(values)
     table = bert_names if is_bert else names
-    head = "masked_lm" if "vocab_projector.bias" in sources(folder, table) else "base"
+    head = MASKED_LM if "vocab_projector.bias" in sources(folder, table) else BASE
     tensors = load(folder, config, head, dtype, table=table, draw=False).tensors
     plain = config.as_distilbert() if isinstance(config, BertConfig) else config
     return Teacher(plain, tensors, tensors.pop(bert_names.TOKEN_TYPES, None), head)

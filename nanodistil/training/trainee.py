@@ -17,8 +17,8 @@ The masters are float32 or float64, the dtype in which the model was loaded. In 
 rounded copies, while gradients are added up and steps taken in float32: a step is often smaller than the distance from
 one such number to the next, and would be lost.
 
-What it does not do: losses (objectives.py), and steps (optimizer.py). And it takes a model over: pruning its heads or
-resizing its embeddings afterwards begins a new model, and needs a new trainee.
+What it does not do: losses (the heads' objectives), and steps (optimizer.py). And it takes a model over: pruning its
+heads or resizing its embeddings afterwards begins a new model, and needs a new trainee.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil import backend as backends
-from nanodistil import model as forward
 from nanodistil.backend import Array
 from nanodistil.config import DistilBertConfig
+from nanodistil.head import HeadRun
 from nanodistil.model import Look, Packed
 from nanodistil.packing import sent
 from nanodistil.pretrained import Pretrained
@@ -63,15 +63,6 @@ def how_to_load(backend: str | None, dtype: str | None, threads: int | None) -> 
         "dtype": "float64" if dtype == "float64" else "float32",
         "threads": threads if backend == "numba" else None,
     }
-
-
-class HeadRun(NamedTuple):
-    """Hidden states after the head, and the way back."""
-
-    logits: Array  # (rows, V or C or 2)
-    x: Array  # (rows, D) what the head's first map was given
-    seen: dict[str, Array]
-    dropout: Dropout
 
 
 class Map(NamedTuple):
@@ -111,16 +102,14 @@ class Trainee:
         model: loaded in float32 or float64. checkpointing: a third more time for far less memory, see saved.py.
         dtype: "bfloat16" for linear maps in bfloat16 (on a GPU also "tf32", and "float16", whose loss has to be scaled:
         loss_scale.py); None for the model's own. frozen: names of weights to leave as they are. Raises InputError for a
-        model whose weights were rounded on loading, or whose activation has learned numbers (prelu, xielu), for a
-        BERT's classifier, for names it does not have, and for a dtype that cannot be.
+        model whose weights were rounded on loading, or whose activation has learned numbers (prelu, xielu), for
+        names it does not have, and for a dtype that cannot be.
         """
         config = model.config
         if config.activation in LEARNED:
             raise InputError(
                 f"a model with the activation {excerpt(config.activation)}, which learns itself, cannot be trained"
             )
-        if getattr(model, "activation", "relu") != "relu":  # heads.py; what is trained here has ReLU
-            raise InputError("a BERT's classifier, with its tanh, answers and is not trained; begin from a DistilBERT")
         masters = model.tensors()
         backend, dtype = backends.choose(model.backend, dtype or model.dtype)
         self.bops = backends.load_backward(backend, dtype)
@@ -222,34 +211,16 @@ class Trainee:
 
         key: as for `encode`, and the same number may serve both. Raises InputError for a model without a head.
         """
-        head = self.model.head
-        if head not in saved.HEADS:
-            raise InputError(f"{type(self.model).__name__} has no head to apply")
-        w, dropout = self.model.weights, self._dropout(key)
-        x, tap = dropout("hidden", x), Recorder(saved.HEADS[head], dropout)
-        if head == "masked_lm":
-            logits = forward.masked_lm(x, w, self.ops, tap)
-        elif head == "token_classification":
-            logits = forward.token_classification(x, w, self.ops, tap)
-        elif head == "question_answering":
-            logits = forward.question_answering(x, w, self.ops, tap)
-        else:
-            logits = forward.sequence_classification(x, w, self.ops, tap)
+        head, dropout = self.model.head, self._dropout(key)
+        x, tap = dropout("hidden", x), Recorder(head.kept, dropout)
+        logits = head.forward(x, self.model.weights, self.ops, tap)
         return HeadRun(logits, x, tap.seen, dropout)
 
     def head_backward(self, dlogits: Array, run: HeadRun) -> Array:
         """From the gradient of run.logits to that of the hidden states: -> (rows, D). Adds to the gradients."""
-        head, w, d, bops, dropout = self.model.head, self._w, self._d, self.bops, run.dropout
-        if head == "masked_lm":
-            dx = backward.masked_lm_backward(dlogits, run.x, w, d, run.seen, self.ops, bops)
-        elif head == "token_classification":
-            dx = backward.token_classification_backward(dlogits, run.x, w, d, bops)
-        elif head == "question_answering":
-            dx = backward.question_answering_backward(dlogits, run.x, w, d, bops)
-        else:
-            dx = backward.sequence_classification_backward(dlogits, run.x, w, d, run.seen, self.ops, bops, dropout)
+        dx = self.model.head.backward(dlogits, run, self._w, self._d, self.ops, self.bops)
         self._freeze()
-        return dropout("hidden", dx)
+        return run.dropout("hidden", dx)
 
     def _dropout(self, key: int | None) -> Dropout:
         return Dropout(saved.dropout_rates(self.config, self.model.head), key, self.bops.dropout)

@@ -144,7 +144,7 @@ class TripleLoss:
             head = trainee.apply_head(run.x[here], key)  # logits are (m, V)
             theirs = None
             if teacher is not None and taught is not None and terms.keys() & {"ce", "mse"}:
-                theirs = forward.masked_lm(taught[here], teacher.weights, teacher.ops, NoTap())  # (m, V)
+                theirs = teacher.head.forward(taught[here], teacher.weights, teacher.ops, NoTap())  # (m, V)
             d = np.zeros_like(head.logits)  # (m, V)
             words = send(labels[piece])  # (m,)
             found = self.of_logits(trainee.bops, head.logits, theirs, words, len(rows), labelled, scale, d)

@@ -24,6 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from .errors import CheckpointError, excerpt
 from .files import ADAPTER_CONFIG, adapter_weights
 from .mapped import FLOATS
+from .names import Head
 from .safetensors_reader import SafetensorsFile
 from .small_files import read_json
 from .wrappers import SEGMENTS
@@ -45,7 +46,7 @@ class Table(Protocol):
     """The part of a table of names that is needed here."""
 
     def canonical(self, name: str) -> str | None: ...
-    def set_aside(self, name: str, head: str) -> bool: ...
+    def set_aside(self, name: str, head: Head) -> bool: ...
 
 
 class Base(NamedTuple):
@@ -135,7 +136,7 @@ class Adapter:
                 found[fields[name]] = shape[0]
         return found
 
-    def check(self, wanted: dict[str, tuple[int, ...]], head: str) -> None:
+    def check(self, wanted: dict[str, tuple[int, ...]], head: Head) -> None:
         """Raises CheckpointError where it has parts for what the model lacks, or of another shape; headers only."""
         for name, parts in self.parts.items():
             if name not in wanted:

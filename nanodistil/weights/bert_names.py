@@ -57,17 +57,14 @@ POOLER = "pre_classifier.weight"
 is_head = names.is_head  # where the pooler counts as one
 
 
-def expected(config: Any, head: str = "base") -> dict[str, tuple[int, ...]]:
+def expected(config: Any, head: names.Head = names.BARE) -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of every array of a BERT.
 
-    config: a BertConfig (nanodistil/family/bert_config.py). head: a key of names.HEADS, or "pooler" for the body with
-    its pooler; "base" is without.
+    config: a BertConfig (nanodistil/family/bert_config.py). head: as for names.expected; the body alone is without its
+    pooler, which is a head that is `bare`.
     """
-    shapes = names.expected(config.as_distilbert(), "base" if head == "pooler" else head)
-    D = config.hidden_size
-    if head == "pooler":
-        shapes |= {POOLER: (D, D), "pre_classifier.bias": (D,)}
-    return {**shapes, TOKEN_TYPES: (config.type_vocab_size, D)}
+    shapes = names.expected(config.as_distilbert(), head)
+    return {**shapes, TOKEN_TYPES: (config.type_vocab_size, config.hidden_size)}
 
 
 def canonical(name: str) -> str | None:
@@ -89,7 +86,7 @@ def canonical(name: str) -> str | None:
     return names.canonical(f"{ours}.{last}") if ours else PREFIX + name
 
 
-def set_aside(name: str, head: str) -> bool:
+def set_aside(name: str, head: names.Head) -> bool:
     """Whether a model of this head leaves a canonical name of the file alone without a word.
 
     Every official BERT has a pooler and a masked-LM head, whatever one wants of it.
@@ -97,10 +94,11 @@ def set_aside(name: str, head: str) -> bool:
     return is_head(name)
 
 
-def filed(name: str, head: str) -> str:
+def filed(name: str, head: names.Head) -> str:
     """The inverse of `canonical`: a BERT's name for the array in a file of this head.
 
-    >>> filed("transformer.layer.3.ffn.lin1.bias", "masked_lm"), filed("vocab_projector.bias", "masked_lm")
+    >>> head = names.Bare(bare=False)
+    >>> filed("transformer.layer.3.ffn.lin1.bias", head), filed("vocab_projector.bias", head)
     ('bert.encoder.layer.3.intermediate.dense.bias', 'cls.predictions.bias')
     """
     module, _, last = name.rpartition(".")
@@ -112,7 +110,7 @@ def filed(name: str, head: str) -> str:
     else:
         theirs = _theirs(OTHERS, module)
     of_body = theirs.startswith(("embeddings.", "encoder.", "pooler."))
-    return f"{PREFIX if of_body and head not in ('base', 'pooler') else ''}{theirs}.{last}"
+    return f"{PREFIX if of_body and not head.bare else ''}{theirs}.{last}"
 
 
 def _theirs(table: dict[str, str], module: str) -> str:

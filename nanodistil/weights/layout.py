@@ -1,15 +1,14 @@
 """Weight layout, converted once at load: from the checkpoint's tensors to what the forward pass wants.
 
     checkpoint                                              here
-    embeddings.word_embeddings.weight        (V, D)         word_embeddings, and vocab_projector (tied: the same)
+    embeddings.word_embeddings.weight        (V, D)         word_embeddings, and head.vocab_projector (tied: the same)
     embeddings.position_embeddings.weight    (P, D)         position_embeddings
     embeddings.LayerNorm.{weight,bias}                      LayerNorm
     attention.{q,k,v}_lin.{weight,bias}      3 x (D, D)     qkv_lin, one map (3D, D): one pass over x instead of three
     attention.out_lin, ffn.lin1, ffn.lin2                   out_lin, lin1, lin2
     sa_layer_norm, output_layer_norm                        the same
-    vocab_transform, vocab_layer_norm                       the same
-    vocab_projector.bias                     (V,)           vocab_projector
-    pre_classifier, classifier, qa_outputs                  the same
+    vocab_projector.bias                     (V,)           head.vocab_projector
+    what else the head has, whatever it is                  head.NAME: a linear map, or a norm
     ffn.activation, activation               scalars        activation, with the name: ("prelu", weight)
 
 `read_back` undoes it, for saving and for changing the model. `prepare`, `prepare_head` and `send` are the backend's
@@ -19,14 +18,15 @@ The model sees only the result, so no other file knows about layouts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .mapped import release
-from .names import LEARNED
+from .names import BODY, LEARNED, is_norm
 
 Tensors = dict[str, NDArray[Any]]
 Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers: ("prelu", weight)
@@ -55,19 +55,14 @@ class LayerWeights(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A whole model; of the maps of heads those are None that it does not have."""
+    """A whole model."""
 
     word_embeddings: NDArray[Any]  # (V, D)
     position_embeddings: NDArray[Any]  # (P, D)
     LayerNorm: Norm
     layers: tuple[LayerWeights, ...]
-    activation: Activation  # of the masked-LM head
-    vocab_transform: Any = None  # (D, D)
-    vocab_layer_norm: Any = None  # Norm
-    vocab_projector: Any = None  # (V, D)
-    pre_classifier: Any = None  # (D, D)
-    classifier: Any = None  # (C, D), or (1, D) for multiple choice
-    qa_outputs: Any = None  # (2, D)
+    activation: Activation  # of a head that applies the config's
+    head: SimpleNamespace  # the head's maps and norms, under their names
 
 
 def lay_out(
@@ -109,30 +104,27 @@ def lay_out(
             output_layer_norm=norm(f"{at}.output_layer_norm"),
         )
 
-    words, head = tensors["embeddings.word_embeddings.weight"], {}
-    if "vocab_transform.weight" in tensors:
-        head = {  # the projector is by far the largest, so it comes first, while little else is in memory
-            "vocab_projector": packed(
-                (tensors.get("vocab_projector.weight", words), tensors["vocab_projector.bias"]), prepare=prepare_head
-            ),
-            "vocab_transform": linear("vocab_transform", prepare=prepare_head),
-            "vocab_layer_norm": norm("vocab_layer_norm"),
-        }
-    for name in ("pre_classifier", "classifier", "qa_outputs"):
-        if f"{name}.weight" in tensors:
-            head[name] = linear(name, prepare=prepare_head)
+    words = tensors["embeddings.word_embeddings.weight"]
+    head: dict[str, Any] = {}
+    of_head = dict.fromkeys(name.rpartition(".")[0] for name in tensors if not name.startswith(BODY))
+    # A projection tied to the words is by far the largest, so it comes first, while little else is in memory.
+    for name in sorted(of_head.keys() - {"activation"}, key=lambda name: f"{name}.weight" in tensors):
+        if f"{name}.weight" not in tensors:
+            head[name] = packed((words, tensors[f"{name}.bias"]), prepare=prepare_head)
+        else:
+            head[name] = norm(name) if is_norm(f"{name}.weight") else linear(name, prepare=prepare_head)
     return Weights(
         word_embeddings=send(words),
         position_embeddings=send(tensors["embeddings.position_embeddings.weight"]),
         LayerNorm=norm("embeddings.LayerNorm"),
         layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
         activation=activated("activation"),
-        **head,
+        head=SimpleNamespace(**head),
     )
 
 
-def read_back(w: Weights, restore: Restore, fetch: Move, tied: bool) -> Tensors:
-    """What `lay_out` was given, bit for bit, if the backend keeps every bit. tied: without vocab_projector.weight."""
+def read_back(w: Weights, restore: Restore, fetch: Move, tied: Iterable[str]) -> Tensors:
+    """What `lay_out` was given, bit for bit, if the backend keeps every bit. tied: without these."""
     tensors: Tensors = {
         "embeddings.word_embeddings.weight": fetch(w.word_embeddings),
         "embeddings.position_embeddings.weight": fetch(w.position_embeddings),
@@ -149,7 +141,8 @@ def read_back(w: Weights, restore: Restore, fetch: Move, tied: bool) -> Tensors:
     def learned(value: Activation, at: str) -> None:
         if not isinstance(value, str):
             for name, number in zip(LEARNED[value[0]], value[1:], strict=True):
-                tensors[f"{at}.{name}"] = number
+                if number is not None:
+                    tensors[f"{at}.{name}"] = number
 
     norm("embeddings.LayerNorm", w.LayerNorm)
     for i, layer in enumerate(w.layers):
@@ -161,12 +154,12 @@ def read_back(w: Weights, restore: Restore, fetch: Move, tied: bool) -> Tensors:
         learned(layer.activation, f"{at}.ffn.activation")
         linear(layer.lin2, f"{at}.ffn.lin2")
         norm(f"{at}.output_layer_norm", layer.output_layer_norm)
-    for name in ("vocab_transform", "vocab_projector", "pre_classifier", "classifier", "qa_outputs"):
-        if (value := getattr(w, name)) is not None:
+    for name, value in vars(w.head).items():
+        if isinstance(value, Norm):
+            norm(name, value)
+        else:
             linear(value, name)
-    if w.vocab_layer_norm is not None:
-        norm("vocab_layer_norm", w.vocab_layer_norm)
-        learned(w.activation, "activation")
-    if tied:
-        tensors.pop("vocab_projector.weight", None)
+    learned(w.activation, "activation")
+    for name in tied:
+        tensors.pop(name, None)
     return tensors

@@ -24,6 +24,7 @@ from .files import ADAPTER_CONFIG, WEIGHT_FILES, contained, is_index, shards, we
 from .foreign_names import translated
 from .initial import POSITIONS, fresh
 from .mapped import FLOATS, release
+from .names import BARE, Head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
 from .safetensors_reader import SafetensorsFile
 from .wrappers import OUTSIDE, unwrapped
@@ -47,11 +48,11 @@ class Names(Protocol):
 
     PREFIX: str
 
-    def expected(self, config: Any, head: str = ...) -> dict[str, tuple[int, ...]]: ...
+    def expected(self, config: Any, head: Head = ...) -> dict[str, tuple[int, ...]]: ...
     def canonical(self, name: str) -> str | None: ...
-    def filed(self, name: str, head: str) -> str: ...
+    def filed(self, name: str, head: Head) -> str: ...
     def is_head(self, name: str) -> bool: ...
-    def set_aside(self, name: str, head: str) -> bool: ...
+    def set_aside(self, name: str, head: Head) -> bool: ...
 
 
 class Loaded(NamedTuple):
@@ -65,7 +66,7 @@ class Loaded(NamedTuple):
 def load(
     folder: Path,
     config: Any,
-    head: str = "base",
+    head: Head = BARE,
     dtype: DTypeLike = np.float32,
     *,
     ignore_mismatched_sizes: bool = False,
@@ -79,8 +80,8 @@ def load(
     drawn fresh (initial.py), under one UserWarning that names it; so is, with ignore_mismatched_sizes, what it has in
     another shape. What it lacks of the body is never invented; only positions called sinusoidal are computed.
     Names a model has no use for are warned about once, as transformers does; the head of another task is left aside
-    silently by "base". table: whose names are in the file. draw: False where a missing head is an error too. base: of
-    a folder that holds an adapter alone, the folder of the model it is added to. Raises CheckpointError naming each
+    silently by the body alone. table: whose names are in the file. draw: False if a missing head is an error too. base:
+    of a folder that holds an adapter alone, the folder of the model it is added to. Raises CheckpointError naming each
     array of the body that is missing, and each one that is misshapen, not of a float type, or not finite.
     """
     wanted = table.expected(config, head)
@@ -92,7 +93,7 @@ def load(
         adapter = Adapter(folder, table)
         adapter.check(wanted, head)
         found |= {name: (adapter.file, stored) for name, stored in adapter.whole.items()}
-    if head == "base" and (vectors := sentence_modules.told(folder)):
+    if head.bare and (vectors := sentence_modules.told(folder)):
         notes = [f"{folder}: {vectors}", *notes]
     drawn, dropped, told = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
     new = fresh({name: wanted[name] for name in drawn}, config, dtype)
@@ -225,7 +226,7 @@ def _check(
     folder: Path,
     wanted: dict[str, tuple[int, ...]],
     found: dict[str, Source],
-    head: str,
+    head: Head,
     config: Any,
     ignore_mismatched_sizes: bool,
     table: Names,
@@ -246,7 +247,7 @@ def _check(
             if drawn or (name == POSITIONS and getattr(config, "sinusoidal_pos_embds", False)):
                 anew.append(name)
             else:
-                missing.append(f"{table.filed(name, 'base')} {shape}")
+                missing.append(f"{table.filed(name, BARE)} {shape}")
             continue
         file, stored = found[name]
         entry = file.entries[stored]

@@ -18,7 +18,9 @@ A base model read from a task's file drops that task's head without a word. Any 
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 EMBEDDINGS = {
     "embeddings.word_embeddings.weight": "V D",
@@ -46,63 +48,60 @@ LAYER = {  # L times, behind "transformer.layer.0." and so on
     "output_layer_norm.bias": "D",
 }
 
-HEADS: dict[str, dict[str, str]] = {  # what each task puts on top
-    "base": {},
-    "masked_lm": {
-        "vocab_transform.weight": "D D",
-        "vocab_transform.bias": "D",
-        "vocab_layer_norm.weight": "D",
-        "vocab_layer_norm.bias": "D",
-        "vocab_projector.bias": "V",
-    },
-    "sequence_classification": {
-        "pre_classifier.weight": "D D",
-        "pre_classifier.bias": "D",
-        "classifier.weight": "C D",
-        "classifier.bias": "C",
-    },
-    "token_classification": {
-        "classifier.weight": "C D",
-        "classifier.bias": "C",
-    },
-    "question_answering": {
-        "qa_outputs.weight": "2 D",
-        "qa_outputs.bias": "2",
-    },
-    "multiple_choice": {
-        "pre_classifier.weight": "D D",
-        "pre_classifier.bias": "D",
-        "classifier.weight": "1 D",
-        "classifier.bias": "1",
-    },
-}
 LEARNED = {  # activations with numbers of their own, for each layer's ffn and for the masked-LM head; a scalar is ""
     "prelu": {"weight": "1"},
     "xielu": {"alpha_p": "1", "alpha_n": "1", "beta": "", "eps": ""},
 }
-TIED = {"vocab_projector.weight": "V D"}  # an array of its own only where the config says tie_word_embeddings: false
-
 PREFIX = "distilbert."
-HEAD_MODULES = (
-    "vocab_transform", "activation", "vocab_layer_norm", "vocab_projector", "pre_classifier", "classifier",
-    "qa_outputs",
-)  # fmt: skip
+BODY = ("embeddings.", "transformer.")  # what the body's names begin with
+HEAD_MODULES = {"activation"}  # what those of heads begin with: each head adds its own when it is defined
 FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim", "C": "num_labels"}
 
 
-def expected(config: Any, head: str = "base") -> dict[str, tuple[int, ...]]:
+class Head(Protocol):
+    """What is asked here of a head (nanodistil/head.py)."""
+
+    @property
+    def arrays(self) -> Mapping[str, str]:
+        """Canonical name -> shape, as in the tables above."""
+
+    @property
+    def tied(self) -> Mapping[str, str]:
+        """Arrays of their own only if the config says tie_word_embeddings: false."""
+
+    @property
+    def activated(self) -> bool:
+        """Whether it applies the config's activation."""
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is none: the body alone, whose files know no prefix."""
+
+
+class Bare(NamedTuple):
+    """The body alone."""
+
+    arrays: Mapping[str, str] = MappingProxyType({})
+    tied: Mapping[str, str] = MappingProxyType({})
+    activated: bool = False
+    bare: bool = True
+
+
+BARE = Bare()
+
+
+def expected(config: Any, head: Head = BARE) -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of every array of the model, in the table's order.
 
     config: any object with vocab_size, max_position_embeddings, dim, hidden_dim, n_layers (and tie_word_embeddings,
     taken as True where absent; num_labels where the head classifies; n_heads and pruned_heads where heads were pruned).
-    head: a key of HEADS.
 
     >>> from types import SimpleNamespace
     >>> uncased = SimpleNamespace(vocab_size=30522, max_position_embeddings=512, dim=768, hidden_dim=3072, n_layers=6)
     >>> expected(uncased)["transformer.layer.5.ffn.lin1.weight"]
     (3072, 768)
-    >>> count(expected(uncased)), count(expected(uncased, "masked_lm"))
-    (66362880, 66985530)
+    >>> count(expected(uncased))
+    66362880
     """
 
     def shape(letters: str, A: int = 0) -> tuple[int, ...]:
@@ -116,11 +115,11 @@ def expected(config: Any, head: str = "base") -> dict[str, tuple[int, ...]]:
         A = attention_width(config, i)
         shapes |= {f"transformer.layer.{i}.{name}": shape(letters, A) for name, letters in LAYER.items()}
         shapes |= {f"transformer.layer.{i}.ffn.activation.{name}": shape(letters) for name, letters in learned.items()}
-    shapes |= {name: shape(letters) for name, letters in HEADS[head].items()}
-    if head == "masked_lm":
+    shapes |= {name: shape(letters) for name, letters in head.arrays.items()}
+    if head.activated:
         shapes |= {f"activation.{name}": shape(letters) for name, letters in learned.items()}
-    if head == "masked_lm" and not getattr(config, "tie_word_embeddings", True):
-        shapes |= {name: shape(letters) for name, letters in TIED.items()}
+    if not getattr(config, "tie_word_embeddings", True):
+        shapes |= {name: shape(letters) for name, letters in head.tied.items()}
     return shapes
 
 
@@ -166,15 +165,15 @@ def is_head(name: str) -> bool:
     return name.partition(".")[0] in HEAD_MODULES
 
 
-def set_aside(name: str, head: str) -> bool:
+def set_aside(name: str, head: Head) -> bool:
     """Whether a model of this head leaves a canonical name of the file alone without a word."""
-    return head == "base" and is_head(name)
+    return head.bare and is_head(name)
 
 
-def filed(name: str, head: str) -> str:
+def filed(name: str, head: Head) -> str:
     """The inverse of `canonical` for writing: transformers' name for the array in a file of this head.
 
-    >>> filed("embeddings.LayerNorm.bias", "masked_lm"), filed("vocab_projector.bias", "masked_lm")
-    ('distilbert.embeddings.LayerNorm.bias', 'vocab_projector.bias')
+    >>> filed("embeddings.LayerNorm.bias", Bare()), filed("vocab_projector.bias", Bare(bare=False))
+    ('embeddings.LayerNorm.bias', 'vocab_projector.bias')
     """
-    return name if head == "base" or is_head(name) else PREFIX + name
+    return PREFIX + name if name.startswith(BODY) and not head.bare else name

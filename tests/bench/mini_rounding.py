@@ -19,6 +19,7 @@ import torch
 from transformers import BertTokenizerFast, DistilBertForMaskedLM
 from transformers import DistilBertConfig as Config
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.loading import load
 from nanodistil.weights.quantization import dequantize_rows, quantize_rows
 
@@ -94,7 +95,7 @@ def main() -> None:
     names = {name.removeprefix("distilbert."): p for name, p in model.named_parameters()}  # tied: listed once
     batch = masked(args.original, args.text, args.positions)
     truth = torch.cat([what for _, _, what in batch])
-    original = load(args.original, model.config, "masked_lm").tensors
+    original = load(args.original, model.config, TABLE["masked_lm"]).tensors
 
     def put(tensors: dict[str, np.ndarray]) -> torch.Tensor:
         with torch.no_grad():
@@ -130,7 +131,7 @@ def main() -> None:
         row(way, put(tensors), size)
     if (EMBEDDED / "model.safetensors").exists():
         size = (EMBEDDED / "model.safetensors").stat().st_size
-        row("the embedded file", put(load(EMBEDDED, model.config, "masked_lm").tensors), size)
+        row("the embedded file", put(load(EMBEDDED, model.config, TABLE["masked_lm"]).tensors), size)
 
 
 if __name__ == "__main__":

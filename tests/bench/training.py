@@ -53,7 +53,7 @@ def data(batch: int, tokens: int) -> tuple[np.ndarray, np.ndarray]:
 def ours(dtype: str, ids: np.ndarray, labels: np.ndarray, threads: int) -> Step:
     from nanodistil.backend import load_backward
     from nanodistil.config import DistilBertConfig
-    from nanodistil.heads import DistilBertForMaskedLM
+    from nanodistil.family.distilbert import DistilBertForMaskedLM
     from nanodistil.packing import Packing
     from nanodistil.training.optimizer import AdamW, clipping
     from nanodistil.training.trainee import Trainee

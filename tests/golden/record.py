@@ -110,16 +110,17 @@ def record_tiny():
 
 def record_fill_mask():
     from nanodistil.config import DistilBertConfig
+    from nanodistil.heads.masked_lm import MASKED_LM
     from nanodistil.weights import hub, loading
     from nanodistil.weights.names import filed
 
     folder = hub.resolve("nanodistil-mini")
     config = DistilBertConfig.from_json_file(folder / "config.json")
-    tensors = loading.load(folder, config, "masked_lm", np.dtype("float32")).tensors
+    tensors = loading.load(folder, config, MASKED_LM, np.dtype("float32")).tensors
     with tempfile.TemporaryDirectory() as copy:
         for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
             (Path(copy) / name).write_bytes((folder / name).read_bytes())
-        named = {filed(k, "masked_lm"): np.ascontiguousarray(v) for k, v in tensors.items()}
+        named = {filed(k, MASKED_LM): np.ascontiguousarray(v) for k, v in tensors.items()}
         save_file(named, Path(copy) / "model.safetensors", metadata={"format": "pt"})
         model = transformers.DistilBertForMaskedLM.from_pretrained(copy).eval()
         fill = transformers.pipeline(

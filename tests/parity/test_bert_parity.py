@@ -12,6 +12,7 @@ from weight_formats import keras
 
 from nanodistil.cli import main
 from nanodistil.family import bert
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights import bert_names, loading
 from nanodistil.weights.h5_file import torch_name
 
@@ -206,9 +207,9 @@ def test_names_of_tensorflow(tmp_path):
         ours = torch_name(place)
         assert ours is None or bert_names.canonical(ours) == bert_names.canonical(name)
     config = bert.BertConfig.from_json_file(tmp_path / "config.json")
-    safe = loading.load(tmp_path, config, "masked_lm", table=bert_names, draw=False)
+    safe = loading.load(tmp_path, config, TABLE["masked_lm"], table=bert_names, draw=False)
     (tmp_path / "model.safetensors").unlink()
-    loaded = loading.load(tmp_path, config, "masked_lm", table=bert_names, draw=False)
+    loaded = loading.load(tmp_path, config, TABLE["masked_lm"], table=bert_names, draw=False)
     assert loaded.tensors.keys() == safe.tensors.keys()
     for name, array in safe.tensors.items():
         np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)

@@ -17,7 +17,6 @@ import transformers
 import nanodistil
 from nanodistil.config import DistilBertConfig
 from nanodistil.packing import Packing
-from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.trainee import Trainee
 from nanodistil.weights.names import canonical, expected
 
@@ -91,7 +90,7 @@ def their_gradients(model, batch, dtype):
 
 def our_gradients(kind, model, batch, backend, dtype):
     trainee = ours(kind, model, backend, dtype)
-    loss = OBJECTIVES[trainee.model.head](trainee, batch)
+    loss = trainee.model.head.objective(trainee, batch)
     return loss, {name: gradient.astype(np.float64) for name, gradient in trainee.gradients.items()}
 
 

@@ -14,6 +14,7 @@ from full_size import errors, our_run, save_random_model, torch_run
 from safetensors.numpy import save_file
 
 from nanodistil import DistilBertConfig, DistilBertForMaskedLM, pipeline
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights import hub, loading
 from nanodistil.weights.names import filed
 
@@ -83,8 +84,8 @@ def their_fill(tmp_path_factory):
     for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
         shutil.copy(folder / name, copy)
     config = DistilBertConfig.from_json_file(folder / "config.json")
-    tensors = loading.load(folder, config, "masked_lm", np.float32).tensors
-    named = {filed(name, "masked_lm"): np.ascontiguousarray(value) for name, value in tensors.items()}
+    tensors = loading.load(folder, config, TABLE["masked_lm"], np.float32).tensors
+    named = {filed(name, TABLE["masked_lm"]): np.ascontiguousarray(value) for name, value in tensors.items()}
     save_file(named, copy / "model.safetensors", metadata={"format": "pt"})
     model = transformers.DistilBertForMaskedLM.from_pretrained(copy).eval()
     tokenizer = transformers.DistilBertTokenizerFast.from_pretrained(copy)

@@ -15,6 +15,7 @@ import transformers
 from weight_formats import keras
 
 from nanodistil import DistilBertConfig
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights import loading
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.h5_file import torch_name
@@ -52,7 +53,7 @@ def config_of(folder):
 
 def wanted(made, head, config):
     state = {canonical(name): value.float().numpy() for name, value in made.state_dict().items()}
-    return {name: state[name] for name in expected(config, head)}
+    return {name: state[name] for name in expected(config, TABLE[head])}
 
 
 @pytest.mark.parametrize("head", CLASSES)
@@ -69,7 +70,7 @@ def test_saved_by_transformers(tmp_path, head, how, dtype):
     config = config_of(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        loaded = loading.load(tmp_path, config, head)
+        loaded = loading.load(tmp_path, config, TABLE[head])
     assert not loaded.initialised and not loaded.dropped
     for name, array in wanted(made, head, config).items():
         np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)
@@ -91,7 +92,7 @@ def test_saved_by_torch(tmp_path, old, what):
     torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=not old)
     made.config.save_pretrained(tmp_path)
     config = config_of(tmp_path)
-    loaded = loading.load(tmp_path, config, "masked_lm")
+    loaded = loading.load(tmp_path, config, TABLE["masked_lm"])
     for name, array in wanted(made, "masked_lm", config).items():
         np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)
 
@@ -139,10 +140,10 @@ def test_another_number_of_labels(tmp_path):
     with pytest.raises(RuntimeError, match="mismatch"):
         info(kind, tmp_path, num_labels=9)
     with pytest.raises(CheckpointError, match="ignore_mismatched_sizes"):
-        loading.load(tmp_path, config, "sequence_classification")
+        loading.load(tmp_path, config, TABLE["sequence_classification"])
     theirs = info(kind, tmp_path, num_labels=9, ignore_mismatched_sizes=True)
     with pytest.warns(UserWarning, match="newly initialised"):
-        loaded = loading.load(tmp_path, config, "sequence_classification", ignore_mismatched_sizes=True)
+        loaded = loading.load(tmp_path, config, TABLE["sequence_classification"], ignore_mismatched_sizes=True)
     assert set(loaded.initialised) == set(mismatched(theirs))
 
 
@@ -175,13 +176,13 @@ def test_checkpoints_of_training(tmp_path, old):
     for state in states:
         torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=not old)
         with pytest.warns(UserWarning, match="note: "):
-            loaded = loading.load(tmp_path, config, "masked_lm")
+            loaded = loading.load(tmp_path, config, TABLE["masked_lm"])
         for name, array in wanted(made, "masked_lm", config).items():
             np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)
     for whole in (made, {"model": made}):
         torch.save(whole, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=not old)
         with pytest.raises(CheckpointError, match=r"DistilBertForMaskedLM.*whole pickled model, save model.state_dict"):
-            loading.load(tmp_path, config, "masked_lm")
+            loading.load(tmp_path, config, TABLE["masked_lm"])
 
 
 def test_sinusoidal_positions():
@@ -212,6 +213,6 @@ def test_names_of_tensorflow(tmp_path, head):
         assert ours is None or canonical(ours) == canonical(name)
         assert (transposed.value == "simple") == place.endswith("kernel:0")
     made.config.save_pretrained(tmp_path)
-    loaded = loading.load(tmp_path, config_of(tmp_path), head)
+    loaded = loading.load(tmp_path, config_of(tmp_path), TABLE[head])
     for name, array in wanted(made, head, config_of(tmp_path)).items():
         np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)

@@ -13,6 +13,7 @@ from pickle_gadgets import GADGETS
 from weight_files import TINY, as_filed, tiny_arrays
 from weight_formats import raw_storages, text, torch_pickle, torch_stream, torch_zip
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.loading import load
 from nanodistil.weights.torch_pickle import read_pickle
@@ -37,7 +38,7 @@ def ready(tmp_path_factory):
     for container in list(CONTAINERS.values())[1:3]:
         (folder / "pytorch_model.bin").write_bytes(container(b"N"))
         with pytest.warns(UserWarning, match="no use for: x"):
-            load(folder, TINY, "masked_lm")
+            load(folder, TINY, TABLE["masked_lm"])
     assert pickletools.opcodes
 
 
@@ -47,7 +48,7 @@ def test_refused_by_name(tmp_path, gadget):
     for place, container in CONTAINERS.items():
         (tmp_path / "pytorch_model.bin").write_bytes(container(instructions))
         with watching(tmp_path) as seen, pytest.raises(CheckpointError) as error:
-            load(tmp_path, TINY, "masked_lm")
+            load(tmp_path, TINY, TABLE["masked_lm"])
         assert not seen, place
         message = str(error.value)
         assert "\n" not in message and message.isprintable() and len(message) < 500, place
@@ -62,7 +63,7 @@ def test_beside_a_state_dict_nothing_runs_either(tmp_path, gadget):
     (tmp_path / "pytorch_model.bin").write_bytes(torch_zip(pickle, STORAGES))
     with watching(tmp_path) as seen, warnings.catch_warnings(), contextlib.suppress(CheckpointError):
         warnings.simplefilter("ignore")
-        load(tmp_path, TINY, "masked_lm")
+        load(tmp_path, TINY, TABLE["masked_lm"])
     assert not seen
 
 

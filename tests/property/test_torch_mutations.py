@@ -34,6 +34,7 @@ from weight_formats import (
     torch_zip,
 )
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.loading import load
 from nanodistil.weights.names import expected
@@ -156,7 +157,7 @@ def check(folder, file, raw, seed):
     start = time.process_time()
     with watching(folder) as seen:
         try:
-            tensors = load(folder, TINY, "masked_lm", dtype).tensors
+            tensors = load(folder, TINY, TABLE["masked_lm"], dtype).tensors
         except CheckpointError as error:
             assert "\n" not in str(error) and len(str(error)) < 20_000, seed
             tensors = None
@@ -167,7 +168,7 @@ def check(folder, file, raw, seed):
     assert not seen, (seed, list(seen))
     if tensors is None:
         return False
-    for name, shape in expected(TINY, "masked_lm").items():
+    for name, shape in expected(TINY, TABLE["masked_lm"]).items():
         assert tensors[name].shape == shape and tensors[name].dtype == dtype and np.isfinite(tensors[name]).all(), seed
     return True
 
@@ -177,7 +178,7 @@ def sweep(folder, file, good, make, seeds):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (folder / file).write_bytes(good)
-        assert load(folder, TINY, "masked_lm")  # what a load imports, once, is imported now
+        assert load(folder, TINY, TABLE["masked_lm"])  # what a load imports, once, is imported now
         return sum(check(folder, file, make(random.Random(seed)), seed) for seed in seeds)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from weight_files import TINY, as_filed, file_bytes, header_of, tiny_arrays
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.loading import load
 from nanodistil.weights.names import expected
@@ -115,13 +116,13 @@ def check(folder, seed):
         (folder / file).write_bytes(data)
     start = time.process_time()
     try:
-        loaded = load(folder, TINY, "masked_lm", rng.choice([np.float32, np.float64])).tensors
+        loaded = load(folder, TINY, TABLE["masked_lm"], rng.choice([np.float32, np.float64])).tensors
     except CheckpointError as error:
         assert "\n" not in str(error), seed
         return False
     finally:
         assert time.process_time() - start < WATCHDOG, seed
-    for wanted, shape in expected(TINY, "masked_lm").items():
+    for wanted, shape in expected(TINY, TABLE["masked_lm"]).items():
         assert loaded[wanted].shape == shape and np.isfinite(loaded[wanted]).all(), seed
     return True
 
@@ -149,13 +150,13 @@ def test_many_broken_files(tmp_path):
 def test_unbroken_files_load(tmp_path, align):
     arrays = as_filed(tiny_arrays())
     (tmp_path / "model.safetensors").write_bytes(file_bytes(arrays, align=align))
-    assert load(tmp_path, TINY, "masked_lm")
+    assert load(tmp_path, TINY, TABLE["masked_lm"])
 
 
 def timed(folder):
     start = time.process_time()
     try:
-        load(folder, TINY, "masked_lm")
+        load(folder, TINY, TABLE["masked_lm"])
     except CheckpointError as error:
         return time.process_time() - start, str(error)
     return time.process_time() - start, ""

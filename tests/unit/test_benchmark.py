@@ -12,7 +12,7 @@ from nanodistil import benchmark
 from nanodistil.backend import gpu_module
 from nanodistil.cli import main
 from nanodistil.cli.bench import op_table
-from nanodistil.heads import DistilBertModel
+from nanodistil.family.distilbert import DistilBertModel
 
 
 def test_operations_and_bytes_by_hand():

@@ -20,6 +20,7 @@ from nanodistil.family.bert import (
     BertModel,
 )
 from nanodistil.family.bert_config import BertConfig
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.kernels.definitions.numpy_ops import ACTIVATIONS
 from nanodistil.weights import bert_names
 from nanodistil.weights.names import count
@@ -167,10 +168,10 @@ def test_a_random_one_and_its_pickle():
 
 def test_published_parameter_counts():
     """bert-base-uncased, and bert-large."""
-    assert count(bert_names.expected(BertConfig(), "pooler")) == 109_482_240
-    assert count(bert_names.expected(BertConfig(), "masked_lm")) == 109_514_298
+    assert count(bert_names.expected(BertConfig(), TABLE["pooler"])) == 109_482_240
+    assert count(bert_names.expected(BertConfig(), TABLE["masked_lm"])) == 109_514_298
     large = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
-    assert count(bert_names.expected(large, "pooler")) == 335_141_888
+    assert count(bert_names.expected(large, TABLE["pooler"])) == 335_141_888
 
 
 @pytest.mark.parametrize(
@@ -195,8 +196,8 @@ def test_names(stored, name):
 @pytest.mark.parametrize("head", ["base", *CLASSES])
 def test_filed_is_undone(head):
     for activation in ("gelu", "prelu", "xielu"):
-        for name in bert_names.expected(replace(TINY, hidden_act=activation), head):
-            assert bert_names.canonical(bert_names.filed(name, head)) == name
+        for name in bert_names.expected(replace(TINY, hidden_act=activation), TABLE[head]):
+            assert bert_names.canonical(bert_names.filed(name, TABLE[head])) == name
 
 
 def old(arrays):

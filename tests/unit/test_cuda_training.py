@@ -10,13 +10,13 @@ from small_distillation import small_distillation
 from tiny_folders import tiny_folder
 
 from nanodistil import DistilBertForMaskedLM, DistilBertForQuestionAnswering, InputError
+from nanodistil.heads.masked_lm import objective as masked_lm
 from nanodistil.training import checkpoint, loop
 from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.communicator import Mpi
 from nanodistil.training.distill import Options, distill
 from nanodistil.training.finetune import Options as FineTuning
 from nanodistil.training.finetune import finetune
-from nanodistil.training.objectives import masked_lm
 from nanodistil.training.trainee import Trainee, how_to_load
 
 pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet

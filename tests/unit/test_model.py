@@ -9,10 +9,10 @@ from conftest import TINY, assert_same, random_tensors
 
 from nanodistil import DistilBertForMaskedLM, DistilBertForMultipleChoice, DistilBertModel, InputError
 from nanodistil.family.bert import BertModel
+from nanodistil.heads.masked_lm import objective
 from nanodistil.kernels.definitions import numpy_ops
 from nanodistil.packing import Packing
 from nanodistil.taps import Recorder
-from nanodistil.training import objectives
 from nanodistil.training.trainee import Trainee
 
 IDS = np.array([[3, 4, 5, 6, 7], [8, 9, 10, 0, 0], [11, 0, 0, 0, 0]])
@@ -94,7 +94,7 @@ def test_only_zeros_and_ones_are_a_mask(mask, tmp_path):
         lambda: calls[1](IDS, mask, labels=IDS, keep_masked=True),
         lambda: bert(IDS, mask),
         lambda: choice(IDS[:, None], mask[:, None]),
-        lambda: objectives.masked_lm(trainee, batch),
+        lambda: objective(trainee, batch),
     ):
         with pytest.raises(InputError, match=r"attention_mask has a .*1 says that a token is real") as error:
             call()

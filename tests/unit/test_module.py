@@ -11,6 +11,7 @@ from tiny_berts import TINY as TINY_BERT
 import nanodistil
 from nanodistil import DeviceError, DistilBertConfig, InputError, MissingExtraError
 from nanodistil.family import bert
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.names import count, expected
 
 IDS = [[2, 5, 6, 3], [2, 7, 8, 3]]
@@ -101,7 +102,7 @@ def test_words_are_there_in_every_dtype():
 
 def test_a_bert_counts_its_own_weights():
     one = bert.BertForSequenceClassification(TINY_BERT, backend="numpy")
-    assert one.num_parameters() == count(bert.bert_names.expected(TINY_BERT, "sequence_classification"))
+    assert one.num_parameters() == count(bert.bert_names.expected(TINY_BERT, TABLE["sequence_classification"]))
     assert one.eval() is one and one.device == "cpu" and one.dtype == "float32"
 
 

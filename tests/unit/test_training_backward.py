@@ -8,13 +8,11 @@ from conftest import TINY, random_tensors
 
 from nanodistil import InputError, heads
 from nanodistil.config import ACTIVATIONS
-from nanodistil.family.bert import BertForSequenceClassification
-from nanodistil.family.bert_config import BertConfig
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.kernels.definitions import numpy_backward
 from nanodistil.kernels.definitions.activations import DERIVATIVES
 from nanodistil.packing import Packing
 from nanodistil.training import saved
-from nanodistil.training.objectives import OBJECTIVES
 from nanodistil.training.trainee import POSITIONS, Trainee
 from nanodistil.weights.names import LEARNED
 
@@ -53,7 +51,7 @@ def model_for(head, config=SMALL, backend="numpy", dtype="float64", seed=0):
 def gradients(head, *, batch=None, key=None, scale=1.0, model=None, **options):
     """Loss and trainee after one batch, which the options of the trainee may vary."""
     trainee = Trainee(model or model_for(head), **options)
-    loss = OBJECTIVES[head](trainee, batch or batch_for(head), key=key, scale=scale)
+    loss = TABLE[head].objective(trainee, batch or batch_for(head), key=key, scale=scale)
     return loss, trainee
 
 
@@ -68,7 +66,7 @@ def check_by_differences(head, trainee, batch, key=None, entries=2, step=1e-5):
             for sign in (1, -1):
                 flat[i] = before + sign * step
                 trainee.refresh()
-                losses.append(OBJECTIVES[head](trainee, batch, key=key))
+                losses.append(TABLE[head].objective(trainee, batch, key=key))
             flat[i] = before
             measured = (losses[0] - losses[1]) / (2 * step)
             if name == "embeddings.word_embeddings.weight" and i < SMALL.dim:
@@ -179,7 +177,7 @@ def test_float32_on_numpy():
 def test_gradients_add_up_and_scale():
     _, once = gradients("masked_lm")
     _, other = gradients("masked_lm", scale=0.25)
-    OBJECTIVES["masked_lm"](other, batch_for("masked_lm"), scale=0.5)
+    TABLE["masked_lm"].objective(other, batch_for("masked_lm"), scale=0.5)
     np.testing.assert_allclose(other.flat_gradients, 0.75 * once.flat_gradients, rtol=1e-12, atol=1e-15)
     other.zero_gradients()
     assert not other.flat_gradients.any()
@@ -262,11 +260,11 @@ def test_dropout_falls_where_it_should_with_a_key_for_each_place():
     blocks = {f"layer.{i}.{name}" for i in range(2) for name in ("attention.probs", "ffn.lin2")}
     for head, last in [
         ("masked_lm", set()),
-        ("sequence_classification", {"pre_classifier"}),
+        ("sequence_classification", {"pre_classifier.activation"}),
         ("token_classification", {"hidden"}),
         ("question_answering", set()),  # its rate is 0 here
     ]:
-        dropout = saved.Dropout(saved.dropout_rates(config, head), 1, numpy_backward.dropout)
+        dropout = saved.Dropout(saved.dropout_rates(config, TABLE[head]), 1, numpy_backward.dropout)
         assert dropout.sites.keys() == {"embeddings.LayerNorm"} | blocks | last
         keys = [key for _, key in dropout.sites.values()]
         assert len(set(keys)) == len(keys)
@@ -282,7 +280,7 @@ def test_dropout_of_the_classifier_is_that_of_what_follows_the_relu():
     model = model_for("sequence_classification", replace(SMALL, seq_classif_dropout=0.5))
     trainee = Trainee(model)
     x = np.random.default_rng(0).standard_normal((6, SMALL.dim))
-    rate, key = trainee.apply_head(x, 4).dropout.at("pre_classifier")
+    rate, key = trainee.apply_head(x, 4).dropout.at("pre_classifier.activation")
     tensors = model.tensors()
     h = np.maximum(x @ tensors["pre_classifier.weight"].T + tensors["pre_classifier.bias"], 0)
     h = numpy_backward.dropout(h, rate, key)
@@ -356,9 +354,6 @@ def test_frozen_weights_get_no_gradient_and_no_decay():
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(InputError, match="prelu"):
         Trainee(heads.DistilBertModel(replace(SMALL, activation="prelu"), backend="numpy"))
-    bert = BertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8, vocab_size=9)
-    with pytest.raises(InputError, match="a BERT's classifier"):
-        Trainee(BertForSequenceClassification(bert, backend="numpy").distilbert)
     with pytest.raises(InputError, match="no weights called 'ffn'"):
         Trainee(model_for("masked_lm"), frozen=["ffn"])
     with pytest.raises(InputError, match="q, k and v"):
@@ -407,5 +402,5 @@ def test_rounded_weights_cannot_be_trained(dtype):
 def test_batches_that_do_not_fit(head, change, message):
     trainee = Trainee(model_for(head))
     with pytest.raises(InputError, match=message):
-        OBJECTIVES[head](trainee, {**batch_for(head), **change})
+        TABLE[head].objective(trainee, {**batch_for(head), **change})
     assert not trainee.flat_gradients.any()

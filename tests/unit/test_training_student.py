@@ -12,6 +12,7 @@ from tiny_berts import TINY, saved, tensors, under_their_names
 from nanodistil import DistilBertForMaskedLM, DistilBertModel, DistilBertTokenizer, InputError
 from nanodistil.cli import main
 from nanodistil.family.bert import BertForMaskedLM
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.training.binarize import fingerprint
 from nanodistil.training.student import Teacher, extract, read_teacher, spread
 from nanodistil.weights import bert_names
@@ -26,12 +27,12 @@ WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] " + " ".join("abcdefghijklmnopqrstuvwxy"
 
 def bert(config=DEEP, head="masked_lm", dtype="float32"):
     arrays = tensors(head, dtype, config)
-    return Teacher(config.as_distilbert(), arrays, arrays.pop(bert_names.TOKEN_TYPES), head)
+    return Teacher(config.as_distilbert(), arrays, arrays.pop(bert_names.TOKEN_TYPES), TABLE[head])
 
 
 def distilbert(**changes):
     config = replace(TINY_DISTILBERT, n_layers=5, **changes)
-    return Teacher(config, random_tensors(config), None, "masked_lm")
+    return Teacher(config, random_tensors(config), None, TABLE["masked_lm"])
 
 
 def with_words(folder):
@@ -68,7 +69,7 @@ def test_every_tensor_is_the_teachers(teacher, layers):
             number, _, inner = rest.partition(".")
             name = f"transformer.layer.{chosen[int(number)]}.{inner}"
         assert array is teacher.tensors[name]
-    assert len(student) == 16 * len(chosen) + 4 + 5 * (teacher.head == "masked_lm")
+    assert len(student) == 16 * len(chosen) + 4 + 5 * (teacher.head.name == "masked_lm")
 
 
 @pytest.mark.parametrize(("backend", "dtype"), [("numpy", "float64"), ("numpy", "float32"), ("numba", "float32")])

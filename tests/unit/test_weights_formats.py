@@ -27,6 +27,7 @@ from weight_formats import (
 )
 
 from nanodistil import DistilBertForMaskedLM
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights import loading
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.h5_file import H5File
@@ -85,7 +86,7 @@ def test_one_model_in_every_form(tmp_path, form, stored):
     arrays = {name: array.astype(stored) for name, array in tiny_arrays().items()}
     folder = write(tmp_path, form, as_filed(arrays))
     for dtype in (np.float32, np.float64):
-        loaded = loading.load(folder, TINY, "masked_lm", dtype)
+        loaded = loading.load(folder, TINY, TABLE["masked_lm"], dtype)
         assert not loaded.initialised and loaded.dropped == []
         assert list(loaded.tensors) == list(arrays)
         for name, array in loaded.tensors.items():
@@ -99,14 +100,14 @@ def test_bfloat16(tmp_path, form):
     there = loading.load(
         write(tmp_path / "s", "safetensors", {n: bf16(a) for n, a in arrays.items()}), TINY, "masked_lm"
     )
-    here = loading.load(write(tmp_path / "h", form, {n: bf16(a) for n, a in arrays.items()}), TINY, "masked_lm")
+    here = loading.load(write(tmp_path / "h", form, {n: bf16(a) for n, a in arrays.items()}), TINY, TABLE["masked_lm"])
     for name, array in here.tensors.items():
         np.testing.assert_array_equal(array, there.tensors[name])
 
 
 @pytest.mark.parametrize("form", ["bin", "bins"])
 def test_float32_is_a_view_of_the_file(tmp_path, form):
-    loaded = loading.load(write(tmp_path, form, as_filed(tiny_arrays())), TINY, "masked_lm")
+    loaded = loading.load(write(tmp_path, form, as_filed(tiny_arrays())), TINY, TABLE["masked_lm"])
     for array in loaded.tensors.values():
         assert not array.flags.owndata and not array.flags.writeable
 
@@ -117,9 +118,9 @@ def test_every_head(tmp_path, form, head):
     config = SimpleNamespace(**vars(TINY), num_labels=3)
     arrays = tiny_arrays(head, config)
     filed = as_filed(arrays, "masked_lm")  # with the prefix, which a file of the base model has here too
-    loaded = loading.load(write(tmp_path, form, filed), config, head)
+    loaded = loading.load(write(tmp_path, form, filed), config, TABLE[head])
     assert not loaded.initialised and not loaded.dropped
-    for name in expected(config, head):
+    for name in expected(config, TABLE[head]):
         np.testing.assert_array_equal(loaded.tensors[name], arrays[name], err_msg=name)
 
 
@@ -129,7 +130,7 @@ def test_preference(tmp_path):
         write(tmp_path, form, as_filed(tiny_arrays(seed=seed)))
     files = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"]
     for seed, file in enumerate([*files, "tf_model.h5", "flax_model.msgpack"]):
-        words = loading.load(tmp_path, TINY, "masked_lm").tensors["embeddings.word_embeddings.weight"]
+        words = loading.load(tmp_path, TINY, TABLE["masked_lm"]).tensors["embeddings.word_embeddings.weight"]
         np.testing.assert_array_equal(words, tiny_arrays(seed=seed)["embeddings.word_embeddings.weight"], err_msg=file)
         (tmp_path / file).unlink()
 
@@ -144,12 +145,12 @@ def test_linked_shards_of_the_cache(tmp_path):
     for i, file in enumerate(snapshot.glob("*.bin")):
         file.rename(blobs / f"abc{i}")
         file.symlink_to(f"../../blobs/abc{i}")
-    assert loading.load(snapshot, TINY, "masked_lm")
+    assert loading.load(snapshot, TINY, TABLE["masked_lm"])
 
 
 def refused(folder):
     with pytest.raises(CheckpointError) as error:
-        loading.load(folder, TINY, "masked_lm")
+        loading.load(folder, TINY, TABLE["masked_lm"])
     message = str(error.value)
     assert "\n" not in message and len(message) < 5000
     return message
@@ -252,7 +253,7 @@ def test_integers_are_no_weights(tmp_path):
         file.array("w")
     ids = {"distilbert.embeddings.position_ids": np.arange(5)[None]}
     folder = write(tmp_path, "bin", as_filed(tiny_arrays()) | ids)
-    assert not loading.load(folder, TINY, "masked_lm").dropped
+    assert not loading.load(folder, TINY, TABLE["masked_lm"]).dropped
 
 
 def test_data_that_lies_unaligned(tmp_path):
@@ -504,7 +505,7 @@ def test_cut_arrays(tmp_path):
     arrays = as_filed(tiny_arrays())
     (tmp_path / "flax_model.msgpack").write_bytes(flax(arrays, pieces_of=7))
     for dtype in (np.float32, np.float64):
-        loaded = loading.load(tmp_path, TINY, "masked_lm", dtype).tensors
+        loaded = loading.load(tmp_path, TINY, TABLE["masked_lm"], dtype).tensors
         for name, array in tiny_arrays().items():
             np.testing.assert_array_equal(loaded[name], array, err_msg=name)
 
@@ -555,7 +556,7 @@ def test_odd_things_in_a_tree(tmp_path):
 def test_no_extra_is_needed_for_flax(tmp_path, monkeypatch):
     folder = write(tmp_path, "msgpack", as_filed(tiny_arrays()))
     monkeypatch.setitem(sys.modules, "msgpack", None)
-    assert loading.load(folder, TINY, "masked_lm")
+    assert loading.load(folder, TINY, TABLE["masked_lm"])
 
 
 # The way a user comes in

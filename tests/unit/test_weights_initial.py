@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.initial import fresh, sinusoidal
 from nanodistil.weights.names import expected
 
@@ -15,7 +16,7 @@ WORDS, POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_emb
 
 
 def test_a_whole_model():
-    shapes = expected(CONFIG, "sequence_classification")
+    shapes = expected(CONFIG, TABLE["sequence_classification"])
     arrays = fresh(shapes, CONFIG)
     assert {name: array.shape for name, array in arrays.items()} == shapes
     for name, array in arrays.items():

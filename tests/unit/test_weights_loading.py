@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from weight_files import TINY, as_filed, bf16, file_bytes, header_of, tiny_arrays
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights import loading, quantization
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.loading import finite
@@ -50,7 +51,7 @@ def same(loaded, arrays):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_as_transformers_writes_it(tmp_path, head, dtype):
     arrays = tiny_arrays(head)
-    loaded = load(put(tmp_path, as_filed(arrays, head), metadata={"format": "pt"}), TINY, head, dtype)
+    loaded = load(put(tmp_path, as_filed(arrays, head), metadata={"format": "pt"}), TINY, TABLE[head], dtype)
     assert same(loaded, arrays) and {a.dtype for a in loaded.values()} == {np.dtype(dtype)}
 
 
@@ -61,8 +62,10 @@ def test_float_types(tmp_path, stored, exact):
     arrays = tiny_arrays()
     kept = {name: array.astype(stored) for name, array in arrays.items()}
     folder = put(tmp_path, kept)
-    assert same(load(folder, TINY, "masked_lm"), {name: array.astype(np.float32) for name, array in kept.items()})
-    assert same(load(folder, TINY, "masked_lm", np.float64), {n: a.astype(exact) for n, a in kept.items()})
+    assert same(
+        load(folder, TINY, TABLE["masked_lm"]), {name: array.astype(np.float32) for name, array in kept.items()}
+    )
+    assert same(load(folder, TINY, TABLE["masked_lm"], np.float64), {n: a.astype(exact) for n, a in kept.items()})
 
 
 def test_bfloat16(tmp_path):
@@ -72,7 +75,7 @@ def test_bfloat16(tmp_path):
     for dtype in (np.float32, np.float64):
         np.testing.assert_array_equal(SafetensorsFile(tmp_path / "x").array("w", dtype), cut.astype(dtype))
     arrays = tiny_arrays()
-    assert load(put(tmp_path, {name: bf16(array) for name, array in arrays.items()}), TINY, "masked_lm")
+    assert load(put(tmp_path, {name: bf16(array) for name, array in arrays.items()}), TINY, TABLE["masked_lm"])
 
 
 def test_float64_is_rounded_to_nearest(tmp_path):
@@ -82,7 +85,7 @@ def test_float64_is_rounded_to_nearest(tmp_path):
 
 
 def test_float32_is_a_view_of_the_file(tmp_path):
-    loaded = load(put(tmp_path, tiny_arrays()), TINY, "masked_lm")
+    loaded = load(put(tmp_path, tiny_arrays()), TINY, TABLE["masked_lm"])
     for array in loaded.values():
         assert not array.flags.owndata and not array.flags.writeable and array.flags.aligned
         assert array.flags.c_contiguous
@@ -90,7 +93,7 @@ def test_float32_is_a_view_of_the_file(tmp_path):
 
 def test_data_that_lies_unaligned(tmp_path):
     arrays = tiny_arrays()
-    loaded = load(put(tmp_path, arrays, align=1), TINY, "masked_lm")
+    loaded = load(put(tmp_path, arrays, align=1), TINY, TABLE["masked_lm"])
     assert same(loaded, arrays) and all(array.flags.aligned for array in loaded.values())
 
 
@@ -105,9 +108,9 @@ def test_scalars_and_empty_arrays(tmp_path, shape):
 
 def test_base_file_into_masked_lm_and_back(tmp_path):
     arrays = tiny_arrays()
-    assert same(load(put(tmp_path, arrays), TINY, "masked_lm"), arrays)  # the prefix is missing
+    assert same(load(put(tmp_path, arrays), TINY, TABLE["masked_lm"]), arrays)  # the prefix is missing
     base = {name: array for name, array in arrays.items() if not name.startswith("vocab_")}
-    assert same(load(put(tmp_path, as_filed(arrays)), TINY, "base"), base)  # the head is left aside
+    assert same(load(put(tmp_path, as_filed(arrays)), TINY, TABLE["base"]), base)  # the head is left aside
 
 
 def test_gamma_and_beta(tmp_path):
@@ -119,36 +122,36 @@ def test_gamma_and_beta(tmp_path):
             last = {"weight": "gamma", "bias": "beta"}[last]
         old[f"{module}.{last}"] = array
     assert sum(name.endswith(".gamma") for name in old) == 6
-    assert same(load(put(tmp_path, old), TINY, "masked_lm"), arrays)
+    assert same(load(put(tmp_path, old), TINY, TABLE["masked_lm"]), arrays)
 
 
 @pytest.mark.parametrize("name", ["distilbert.embeddings.position_ids", "embeddings.position_ids"])
 def test_position_ids_are_ignored(tmp_path, name):
     arrays = tiny_arrays()
-    assert same(load(put(tmp_path, as_filed(arrays) | {name: np.arange(5)[None]}), TINY, "masked_lm"), arrays)
+    assert same(load(put(tmp_path, as_filed(arrays) | {name: np.arange(5)[None]}), TINY, TABLE["masked_lm"]), arrays)
 
 
 def test_tied_projection_is_ignored_even_if_it_differs(tmp_path):
     arrays = tiny_arrays()
     for projection in (arrays[WORDS], arrays[WORDS] + 1, np.zeros((2, 2), np.float32)):
         folder = put(tmp_path, as_filed(arrays) | {"vocab_projector.weight": projection})
-        assert same(load(folder, TINY, "masked_lm"), arrays)
+        assert same(load(folder, TINY, TABLE["masked_lm"]), arrays)
 
 
 def test_untied_projection_is_a_weight(tmp_path):
     config = SimpleNamespace(**{**vars(TINY), "tie_word_embeddings": False})
     arrays = tiny_arrays(config=config)
     assert "vocab_projector.weight" in arrays
-    assert same(load(put(tmp_path, as_filed(arrays)), config, "masked_lm"), arrays)
+    assert same(load(put(tmp_path, as_filed(arrays)), config, TABLE["masked_lm"]), arrays)
     with pytest.warns(UserWarning, match=r"newly initialised.*: vocab_projector.weight;"):
-        assert load(put(tmp_path, as_filed(tiny_arrays())), config, "masked_lm")["vocab_projector.weight"].any()
+        assert load(put(tmp_path, as_filed(tiny_arrays())), config, TABLE["masked_lm"])["vocab_projector.weight"].any()
 
 
 def test_heads_of_other_tasks(tmp_path):
     arrays = tiny_arrays("base")
     others = ("pre_classifier.weight", "classifier.bias", "qa_outputs.weight", "vocab_transform.weight")
     more = {name: np.ones(3, np.float32) for name in others}
-    assert same(load(put(tmp_path, as_filed(arrays) | more), TINY, "base"), arrays)
+    assert same(load(put(tmp_path, as_filed(arrays) | more), TINY, TABLE["base"]), arrays)
 
 
 def test_unexpected_names_are_warned_about(tmp_path):
@@ -156,7 +159,7 @@ def test_unexpected_names_are_warned_about(tmp_path):
     more = {"classifier.weight": np.ones(3, np.float32), "pooler.bias": np.ones(3, np.float32)}
     folder = put(tmp_path, as_filed(arrays) | more)
     with pytest.warns(UserWarning, match="no use for: classifier.weight, pooler.bias"):
-        assert same(load(folder, TINY, "masked_lm"), arrays)
+        assert same(load(folder, TINY, TABLE["masked_lm"]), arrays)
 
 
 # What is made anew
@@ -169,19 +172,19 @@ HEADS = ["masked_lm", "sequence_classification", "token_classification", "questi
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_head_the_checkpoint_lacks(tmp_path, head, dtype):
     body = tiny_arrays("base")
-    lacks = [name for name in expected(CLASSIFIER, head) if name not in body]
+    lacks = [name for name in expected(CLASSIFIER, TABLE[head]) if name not in body]
     said = rf"newly initialised, as not in the checkpoint: {', '.join(lacks)}; train the model before you trust it"
     with pytest.warns(UserWarning, match=said) as warned:
-        loaded = loading.load(put(tmp_path, body), CLASSIFIER, head, dtype)
+        loaded = loading.load(put(tmp_path, body), CLASSIFIER, TABLE[head], dtype)
     assert len(warned) == 1
     assert loaded.initialised == lacks and loaded.dropped == []
-    assert list(loaded.tensors) == list(expected(CLASSIFIER, head))
+    assert list(loaded.tensors) == list(expected(CLASSIFIER, TABLE[head]))
     for name, array in loaded.tensors.items():
-        assert array.shape == expected(CLASSIFIER, head)[name] and array.dtype == dtype
+        assert array.shape == expected(CLASSIFIER, TABLE[head])[name] and array.dtype == dtype
         if name in body:
             np.testing.assert_array_equal(array, body[name])
     with pytest.warns(UserWarning):
-        again = load(tmp_path, CLASSIFIER, head, dtype)
+        again = load(tmp_path, CLASSIFIER, TABLE[head], dtype)
     assert same(again, loaded.tensors)  # the same at every start
 
 
@@ -189,17 +192,17 @@ def test_a_head_in_part(tmp_path):
     arrays = tiny_arrays()
     del arrays["vocab_transform.bias"], arrays["vocab_layer_norm.weight"]
     with pytest.warns(UserWarning, match=r"checkpoint: vocab_transform.bias, vocab_layer_norm.weight;"):
-        loaded = load(put(tmp_path, arrays), TINY, "masked_lm")
+        loaded = load(put(tmp_path, arrays), TINY, TABLE["masked_lm"])
     assert same(loaded, tiny_arrays() | {"vocab_transform.bias": np.zeros(4), "vocab_layer_norm.weight": np.ones(4)})
 
 
 def test_from_one_task_to_another(tmp_path):
     with pytest.warns(UserWarning) as warned:
-        loaded = loading.load(put(tmp_path, as_filed(tiny_arrays())), CLASSIFIER, "token_classification")
+        loaded = loading.load(put(tmp_path, as_filed(tiny_arrays())), CLASSIFIER, TABLE["token_classification"])
     assert loaded.initialised == ["classifier.weight", "classifier.bias"]
     assert loaded.dropped == [name for name in tiny_arrays() if name.startswith("vocab_")]
     assert [("no use for: vocab_transform.weight" in str(w.message)) for w in warned] == [True, False]
-    loaded = loading.load(tmp_path, TINY, "base")  # silently
+    loaded = loading.load(tmp_path, TINY, TABLE["base"])  # silently
     assert loaded.initialised == [] and len(loaded.dropped) == 5
 
 
@@ -211,7 +214,7 @@ def test_a_head_of_another_size(tmp_path):
     assert "ignore_mismatched_sizes=True" in message
     said = r"not in the checkpoint in this shape \(classifier.weight is \(3, 4\).*: classifier.weight, classifier.bias;"
     with pytest.warns(UserWarning, match=said):
-        loaded = loading.load(folder, more, "sequence_classification", ignore_mismatched_sizes=True)
+        loaded = loading.load(folder, more, TABLE["sequence_classification"], ignore_mismatched_sizes=True)
     assert loaded.initialised == ["classifier.weight", "classifier.bias"]
     assert loaded.tensors["classifier.weight"].shape == (7, 4)
 
@@ -224,13 +227,13 @@ def test_a_body_of_another_size(tmp_path):
     assert "misfit: embeddings.word_embeddings.weight is" in message
     assert "ignore_mismatched_sizes" not in message  # nobody is talked into a body without its words
     with pytest.warns(UserWarning, match=r"in this shape.*: distilbert.embeddings.word_embeddings.weight; train"):
-        loaded = loading.load(folder, fewer, "sequence_classification", ignore_mismatched_sizes=True)
+        loaded = loading.load(folder, fewer, TABLE["sequence_classification"], ignore_mismatched_sizes=True)
     assert loaded.tensors["embeddings.word_embeddings.weight"].shape == (5, 4)
     assert loaded.initialised == ["distilbert.embeddings.word_embeddings.weight"]
     same({**loaded.tensors, WORDS: None}, {**tiny_arrays("sequence_classification", CLASSIFIER), WORDS: None})
     deeper = SimpleNamespace(**{**vars(CLASSIFIER), "n_layers": CLASSIFIER.n_layers + 1})
     with pytest.raises(CheckpointError, match="missing"):  # not of another size: not there
-        loading.load(folder, deeper, "sequence_classification", ignore_mismatched_sizes=True)
+        loading.load(folder, deeper, TABLE["sequence_classification"], ignore_mismatched_sizes=True)
 
 
 def test_sinusoidal_positions_need_no_file(tmp_path):
@@ -251,7 +254,7 @@ def test_sinusoidal_positions_need_no_file(tmp_path):
 
 def refused(folder, config=TINY, head="masked_lm", dtype=np.float32):
     with pytest.raises(CheckpointError) as error:
-        load(folder, config, head, dtype)
+        load(folder, config, TABLE[head], dtype)
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -288,7 +291,7 @@ def test_not_finite(tmp_path, bad, stored):
 def test_beyond_float32(tmp_path):
     arrays = {name: array.astype(np.float64) for name, array in as_filed(tiny_arrays()).items()}
     arrays[FILED_WORDS][0, 0] = 1e300
-    assert load(put(tmp_path, arrays), TINY, "masked_lm", np.float64)
+    assert load(put(tmp_path, arrays), TINY, TABLE["masked_lm"], np.float64)
     assert "infinite in" in refused(tmp_path)
 
 
@@ -353,7 +356,7 @@ def shard(
 def test_shards(tmp_path):
     arrays = tiny_arrays()
     folder, _ = shard(tmp_path, as_filed(arrays))
-    assert same(load(folder, TINY, "masked_lm"), arrays)
+    assert same(load(folder, TINY, TABLE["masked_lm"]), arrays)
 
 
 def test_a_shard_is_missing(tmp_path):
@@ -369,7 +372,7 @@ def test_the_index_lies(tmp_path):
     swapped = weight_map | {first: weight_map[second]}
     assert f"not in the shard it names: {first} ({weight_map[second]})" in refused(shard(tmp_path, arrays, swapped)[0])
     forgotten = {name: file for name, file in weight_map.items() if name != first}
-    assert same(load(shard(tmp_path, arrays, forgotten)[0], TINY, "masked_lm"), tiny_arrays())  # the files count
+    assert same(load(shard(tmp_path, arrays, forgotten)[0], TINY, TABLE["masked_lm"]), tiny_arrays())  # the files count
     invented = weight_map | {"nothing": weight_map[first]}
     assert "not in the shard it names: nothing" in refused(shard(tmp_path, arrays, invented)[0])
 
@@ -414,10 +417,10 @@ def test_links_a_user_made(tmp_path):
     folder.mkdir()
     put(elsewhere, as_filed(tiny_arrays()))
     (folder / "model.safetensors").symlink_to(elsewhere / "model.safetensors")
-    assert same(load(folder, TINY, "masked_lm"), tiny_arrays())
+    assert same(load(folder, TINY, TABLE["masked_lm"]), tiny_arrays())
     linked = tmp_path / "linked"
     linked.symlink_to(elsewhere)
-    assert same(load(linked, TINY, "masked_lm"), tiny_arrays())
+    assert same(load(linked, TINY, TABLE["masked_lm"]), tiny_arrays())
 
 
 def test_a_shard_named_by_an_index_stays_in_the_folder(tmp_path):
@@ -439,7 +442,7 @@ def test_links_of_the_cache(tmp_path):
     name = next(iter(weight_map.values()))
     (snapshot / name).rename(blobs / "abc")
     (snapshot / name).symlink_to("../../blobs/abc")
-    assert load(snapshot, TINY, "masked_lm")
+    assert load(snapshot, TINY, TABLE["masked_lm"])
     (snapshot / name).unlink()
     (model / "abc").write_bytes((blobs / "abc").read_bytes())
     (snapshot / name).symlink_to("../../blobs/../abc")
@@ -456,10 +459,10 @@ def test_tiny_random_distilbert(shared):
     config = SimpleNamespace(**json.loads((folder / "config.json").read_text()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        loaded = load(folder, config, "base")
+        loaded = load(folder, config, TABLE["base"])
     assert loaded["transformer.layer.4.ffn.lin1.weight"].shape == (37, 32)
     with pytest.warns(UserWarning, match="newly initialised"):
-        assert len(loading.load(folder, config, "masked_lm").initialised) == 5
+        assert len(loading.load(folder, config, TABLE["masked_lm"]).initialised) == 5
 
 
 def test_a_real_model_against_its_rounded_copy(shared, tmp_path):
@@ -468,7 +471,7 @@ def test_a_real_model_against_its_rounded_copy(shared, tmp_path):
         pytest.skip("no model with learned weights")
     quantization.write(original, tmp_path)
     config = SimpleNamespace(**json.loads((original / "config.json").read_text()))
-    ours, theirs = load(tmp_path, config, "masked_lm"), load(original, config, "masked_lm")
+    ours, theirs = load(tmp_path, config, TABLE["masked_lm"]), load(original, config, TABLE["masked_lm"])
     for name, array in theirs.items():
         error = np.abs(ours[name] - array).max()
         assert error <= np.abs(array).max() / 253, name  # half a step of 1/127, and the rounding of a scale

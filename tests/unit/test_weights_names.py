@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.names import canonical, count, expected, filed, is_head
 
 
@@ -17,14 +18,14 @@ def official(vocab_size):
 )
 def test_published_parameter_counts(vocab_size, base, masked_lm):
     assert count(expected(official(vocab_size))) == base
-    assert count(expected(official(vocab_size), "masked_lm")) == masked_lm
-    assert len(expected(official(vocab_size), "masked_lm")) == 105
+    assert count(expected(official(vocab_size), TABLE["masked_lm"])) == masked_lm
+    assert len(expected(official(vocab_size), TABLE["masked_lm"])) == 105
 
 
 def test_untied():
     config = official(30522)
     config.tie_word_embeddings = False
-    assert expected(config, "masked_lm")["vocab_projector.weight"] == (30522, 768)
+    assert expected(config, TABLE["masked_lm"])["vocab_projector.weight"] == (30522, 768)
     assert "vocab_projector.weight" not in expected(config)
 
 
@@ -49,9 +50,9 @@ def test_what_files_say(stored, name):
 
 @pytest.mark.parametrize("head", ["base", "masked_lm"])
 def test_filed_is_undone(head):
-    for name in expected(official(10), head):
-        assert canonical(filed(name, head)) == name
-        assert filed(name, head).startswith("distilbert.") == (head != "base" and not is_head(name))
+    for name in expected(official(10), TABLE[head]):
+        assert canonical(filed(name, TABLE[head])) == name
+        assert filed(name, TABLE[head]).startswith("distilbert.") == (head != "base" and not is_head(name))
 
 
 @pytest.mark.parity
@@ -60,4 +61,4 @@ def test_against_transformers(head, kind):
     transformers = pytest.importorskip("transformers")
     config = transformers.DistilBertConfig(vocab_size=20, dim=12, n_heads=3, hidden_dim=7, n_layers=2)
     theirs = {name: tuple(p.shape) for name, p in getattr(transformers, kind)(config).named_parameters()}
-    assert theirs == {filed(name, head): shape for name, shape in expected(config, head).items()}
+    assert theirs == {filed(name, TABLE[head]): shape for name, shape in expected(config, TABLE[head]).items()}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from weight_files import TINY, as_filed, file_bytes, tiny_arrays
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.cache import EMBEDDED
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.loading import load
@@ -45,7 +46,7 @@ def embedded_config():
 
 def test_embedded_model_is_the_same_in_float32_and_float64():
     single, double = (
-        load(EMBEDDED, embedded_config(), "masked_lm", dtype).tensors for dtype in (np.float32, np.float64)
+        load(EMBEDDED, embedded_config(), TABLE["masked_lm"], dtype).tensors for dtype in (np.float32, np.float64)
     )
     assert sum(array.size for array in single.values()) == 22_743_738
     for name, array in single.items():
@@ -60,7 +61,7 @@ def test_write(tmp_path):
         (tmp_path / folder).mkdir()
     (tmp_path / "float/model.safetensors").write_bytes(file_bytes(as_filed(arrays)))
     write(tmp_path / "float", tmp_path / "int8")
-    loaded = load(tmp_path / "int8", config, "masked_lm").tensors
+    loaded = load(tmp_path / "int8", config, TABLE["masked_lm"]).tensors
     assert list(loaded) == list(arrays)
     assert max(np.abs(loaded[name] - arrays[name]).max() for name in arrays) < 0.02
     first = (tmp_path / "int8/model.safetensors").read_bytes()
@@ -104,7 +105,7 @@ def test_int8_files(tmp_path, scales, metadata, says):
         arrays[WORDS + ".scale"] = scales
     (tmp_path / "model.safetensors").write_bytes(file_bytes(arrays, metadata))
     if says is None:
-        assert (load(tmp_path, TINY, "masked_lm").tensors["embeddings.word_embeddings.weight"] == 1).all()
+        assert (load(tmp_path, TINY, TABLE["masked_lm"]).tensors["embeddings.word_embeddings.weight"] == 1).all()
     else:
         with pytest.raises(CheckpointError, match=says):
-            load(tmp_path, TINY, "masked_lm")
+            load(tmp_path, TINY, TABLE["masked_lm"])

@@ -9,6 +9,7 @@ import pytest
 from weight_files import TINY, as_filed, file_bytes, tiny_arrays
 from weight_formats import raw_storages, strides, tensor, text, torch_bin, torch_stream, torch_zip
 
+from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights import bert_names, loading
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.h5_file import MOST as MOST_GROUPS
@@ -28,7 +29,7 @@ def same(loaded, arrays=ARRAYS):
 
 def load(folder, arrays, form=file_bytes, head="masked_lm", **how):
     (folder / ("model.safetensors" if form is file_bytes else "pytorch_model.bin")).write_bytes(form(arrays, **how))
-    return loading.load(folder, TINY, head)
+    return loading.load(folder, TINY, TABLE[head])
 
 
 def refused(folder, arrays, form=file_bytes):
@@ -74,7 +75,7 @@ def test_what_stands_beside_it(tmp_path):
     arrays = {f"l1.{n}": a for n, a in tiny_arrays("base").items()} | {"classifier.bias": np.full(3, 7, np.float32)}
     (tmp_path / "model.safetensors").write_bytes(file_bytes(arrays | {"loss.weight": ONE}))
     with pytest.warns(UserWarning) as warned:
-        loaded = loading.load(tmp_path, config, "token_classification")
+        loaded = loading.load(tmp_path, config, TABLE["token_classification"])
     said = " ".join(str(w.message) for w in warned)
     assert "no use for: classifier.bias, loss.weight" in said and "newly initialised" in said
     assert not (loaded.tensors["classifier.bias"] == 7).any()
@@ -85,7 +86,7 @@ def test_two_models(tmp_path):
     assert "holds 2 models, behind 'student.' and 'teacher.'" in refused(tmp_path, both)
     with pytest.warns(UserWarning, match="no use for: ema"):  # one that stands by itself is the model
         same(load(tmp_path, FILED | {f"ema.{n}": a for n, a in FILED.items()}))
-    bert = {f"teacher.{bert_names.filed(n, 'masked_lm')}": a for n, a in ARRAYS.items()}
+    bert = {f"teacher.{bert_names.filed(n, TABLE['masked_lm'])}": a for n, a in ARRAYS.items()}
     with pytest.warns(UserWarning, match=r"behind 'student.'|no use for: teacher"):  # the other is a BERT
         same(load(tmp_path, {f"student.{n}": a for n, a in FILED.items()} | bert))
 
@@ -136,7 +137,7 @@ def test_training_checkpoints(tmp_path, key):
     pickle = b"\x80\x02}(" + beside + text(key) + state(arrays) + b"u."
     (tmp_path / "pytorch_model.bin").write_bytes(torch_zip(pickle, raw_storages(arrays)))
     with pytest.warns(UserWarning) as warned:
-        same(loading.load(tmp_path, TINY, "masked_lm"))
+        same(loading.load(tmp_path, TINY, TABLE["masked_lm"]))
     said = [str(w.message) for w in warned]
     assert len(said) == 2 and "behind 'model.'" in said[0] and f"those in its '{key}'" in said[1]
 
@@ -145,13 +146,13 @@ def test_a_training_checkpoint_of_the_old_format(tmp_path):
     pickle = b"\x80\x02}(" + text("x") + HPARAMS + text("state_dict") + state(FILED) + b"u."
     (tmp_path / "pytorch_model.bin").write_bytes(torch_stream(FILED, pickle))
     with pytest.warns(UserWarning, match="those in its 'state_dict'"):
-        same(loading.load(tmp_path, TINY, "masked_lm"))
+        same(loading.load(tmp_path, TINY, TABLE["masked_lm"]))
 
 
 def raw(tmp_path, pickle, arrays=FILED):
     (tmp_path / "pytorch_model.bin").write_bytes(torch_zip(pickle, raw_storages(arrays)))
     with pytest.raises(CheckpointError) as error:
-        loading.load(tmp_path, TINY, "masked_lm")
+        loading.load(tmp_path, TINY, TABLE["masked_lm"])
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -214,7 +215,7 @@ def test_written_by_other_frameworks(tmp_path, rule, form, told, config):
     (tmp_path / "model.safetensors").write_bytes(raw)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        loaded = loading.load(tmp_path, config, "masked_lm")
+        loaded = loading.load(tmp_path, config, TABLE["masked_lm"])
     same(loaded, arrays)
     assert all(array.flags.c_contiguous for array in loaded.tensors.values())
 
@@ -227,7 +228,7 @@ def test_shards_of_tensorflow(tmp_path):
         (tmp_path / file).write_bytes(file_bytes(dict(list(arrays.items())[i::2]), {"format": "tf"}))
     index = {f"tf_distil_bert_for_masked_lm/{name}": files[i % 2] for i, name in enumerate(arrays)}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    same(loading.load(tmp_path, TINY, "masked_lm"))
+    same(loading.load(tmp_path, TINY, TABLE["masked_lm"]))
 
 
 def test_two_arrays_that_come_to_one_name(tmp_path):
@@ -241,7 +242,7 @@ def test_quantised_by_others(tmp_path):
     arrays = FILED | {"distilbert.transformer.layer.0.ffn.lin1.weight": np.ones((6, 1), np.int64)}
     (tmp_path / "model.safetensors").write_bytes(file_bytes(arrays, {"format": "mlx"}))
     with pytest.raises(CheckpointError, match=r"its weights are quantised \(config.json: quantization\)"):
-        loading.load(tmp_path, config, "masked_lm")
+        loading.load(tmp_path, config, TABLE["masked_lm"])
 
 
 # Bounds

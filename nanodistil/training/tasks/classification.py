@@ -24,7 +24,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
-from nanodistil.heads import DistilBertForSequenceClassification
+from nanodistil.family.distilbert import DistilBertForSequenceClassification
 from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics

@@ -26,7 +26,7 @@ import numpy as np
 
 from nanodistil.backend import Ints
 from nanodistil.config import DistilBertConfig
-from nanodistil.heads import DistilBertForMaskedLM
+from nanodistil.family.distilbert import DistilBertForMaskedLM
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import ON_CPU, batches, padded
 from nanodistil.pipelines.pairing import words_of

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
-from nanodistil.heads import DistilBertForMultipleChoice
+from nanodistil.family.distilbert import DistilBertForMultipleChoice
 from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.tasks import Evaluation

@@ -24,7 +24,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
-from nanodistil.heads import DistilBertForQuestionAnswering
+from nanodistil.family.distilbert import DistilBertForQuestionAnswering
 from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.scores import finite

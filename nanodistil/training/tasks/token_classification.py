@@ -25,7 +25,7 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.config import DistilBertConfig
-from nanodistil.heads import DistilBertForTokenClassification
+from nanodistil.family.distilbert import DistilBertForTokenClassification
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import by_length, pace_of, padded
 from nanodistil.reading import records

@@ -1,0 +1,40 @@
+"""DistilBERT (Sanh et al. 2019): the classes users know, the encoder alone and with each of the heads.
+
+DistilBertModel                       ids -> hidden states
+DistilBertForMaskedLM                 ids -> a score for every word of the vocabulary
+DistilBertForSequenceClassification   ids -> a score for every class
+DistilBertForTokenClassification      ids -> a score for every class, at every token
+DistilBertForQuestionAnswering        ids -> where the answer starts and ends
+DistilBertForMultipleChoice           several ids -> which of them fits
+"""
+
+from nanodistil.heads.base import Encoder
+from nanodistil.heads.masked_lm import ForMaskedLM
+from nanodistil.heads.multiple_choice import ForMultipleChoice
+from nanodistil.heads.question_answering import ForQuestionAnswering
+from nanodistil.heads.sequence_classification import ForSequenceClassification
+from nanodistil.heads.token_classification import ForTokenClassification
+
+
+class DistilBertModel(Encoder):
+    __doc__ = Encoder.__doc__
+
+
+class DistilBertForMaskedLM(ForMaskedLM):
+    __doc__ = ForMaskedLM.__doc__
+
+
+class DistilBertForSequenceClassification(ForSequenceClassification):
+    __doc__ = ForSequenceClassification.__doc__
+
+
+class DistilBertForTokenClassification(ForTokenClassification):
+    __doc__ = ForTokenClassification.__doc__
+
+
+class DistilBertForQuestionAnswering(ForQuestionAnswering):
+    __doc__ = ForQuestionAnswering.__doc__
+
+
+class DistilBertForMultipleChoice(ForMultipleChoice):
+    __doc__ = ForMultipleChoice.__doc__

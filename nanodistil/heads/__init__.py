@@ -1,0 +1,48 @@
+"""The heads: each a file that says all of it (head.py says what that is), and a line in the table below.
+
+    pooler                    the first token of a BERT, as its body's last word
+    masked_lm                 which word belongs here?
+    sequence_classification   a class for a text
+    token_classification      a class for every token
+    question_answering        where the answer starts and ends
+    multiple_choice           which of several continuations fits
+
+calling.py and learning.py hold what their calls, and their losses, do alike. Calls take transformers' arguments in
+transformers' order, and the keyword arguments of pretrained.Options. If labels are given there is a loss (losses.py),
+and positions that the mask hides are computed, since transformers counts them. Arguments that do not fit the model
+raise InputError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nanodistil.head import BASE, Head
+from nanodistil.heads.masked_lm import MASKED_LM
+from nanodistil.heads.multiple_choice import MULTIPLE_CHOICE
+from nanodistil.heads.pooler import POOLER
+from nanodistil.heads.question_answering import QUESTION_ANSWERING
+from nanodistil.heads.sequence_classification import SEQUENCE_CLASSIFICATION
+from nanodistil.heads.token_classification import TOKEN_CLASSIFICATION
+
+HEADS: dict[str, Head] = {
+    head.name: head
+    for head in (
+        BASE,
+        POOLER,
+        MASKED_LM,
+        SEQUENCE_CLASSIFICATION,
+        TOKEN_CLASSIFICATION,
+        QUESTION_ANSWERING,
+        MULTIPLE_CHOICE,
+    )
+}
+
+
+def __getattr__(name: str) -> Any:
+    """DistilBERT's classes, which stood here before there were families."""
+    if name.startswith("DistilBert"):
+        from nanodistil.family import distilbert
+
+        return getattr(distilbert, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,77 @@
+"""One score for each candidate: which continuation fits? The sequence classifier's maps, with a single class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nanodistil import losses
+from nanodistil.backend import Array
+from nanodistil.head import Batch, Head, Learner
+from nanodistil.heads.calling import finished, joined
+from nanodistil.heads.learning import TOKENS, add_cross_entropy, at_first, only, packed
+from nanodistil.heads.sequence_classification import SEQUENCE_CLASSIFICATION
+from nanodistil.losses import IGNORED
+from nanodistil.outputs import Output
+from nanodistil.pretrained import Options, Pretrained
+from nanodistil.signatures import spelled_out
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MultipleChoiceModelOutput(Output):
+    """Of ForMultipleChoice."""
+
+    loss: np.floating | None = None
+    logits: Array  # (B, choices)
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
+    """Cross-entropy among the choices: input_ids and attention_mask (B, choices, T), labels (B,) -> the loss."""
+    only(batch, "labels")
+    sentences = {name: joined(batch[name]) for name in TOKENS if batch.get(name) is not None}
+    run, head = at_first(learner, packed(learner, sentences, first=True), key)  # (B choices, 1)
+    logits = head.logits.reshape(np.shape(batch["input_ids"])[:2])  # (B, choices)
+    loss = losses.cross_entropy(learner.ops.fetch(logits), batch["labels"])
+    dlogits = np.zeros_like(logits)
+    add_cross_entropy(learner, logits, batch["labels"], IGNORED, scale, dlogits)
+    learner.encode_backward(learner.head_backward(dlogits.reshape(head.logits.shape), head), run)
+    return float(loss)
+
+
+MULTIPLE_CHOICE = replace(
+    SEQUENCE_CLASSIFICATION,
+    name="multiple_choice",
+    arrays={**SEQUENCE_CLASSIFICATION.arrays, "classifier.weight": "1 D", "classifier.bias": "1"},
+    objective=objective,
+)
+
+
+class ForMultipleChoice(Pretrained):
+    """The encoder and one score for each candidate: which continuation fits?"""
+
+    head: ClassVar[Head] = MULTIPLE_CHOICE
+
+    @spelled_out(Options, keep_masked=False)
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> MultipleChoiceModelOutput:
+        """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
+        ids, mask, embeds = joined(input_ids), joined(attention_mask), joined(inputs_embeds)  # (B choices, T) each
+        e = self._encode(ids, mask, head_mask, embeds, "first", **options)
+        scores = self.ops.fetch(self._scores(e))  # (B choices, 1)
+        given: Any = inputs_embeds if input_ids is None else input_ids
+        logits = scores.reshape(np.shape(given)[:2])  # (B, choices)
+        loss = None if labels is None else losses.cross_entropy(logits, labels)
+        output = MultipleChoiceModelOutput(loss=loss, logits=logits, **e.recorded)
+        return finished(output, options, self.config, input_ids, inputs_embeds)

@@ -1,0 +1,116 @@
+"""Two scores on every token: does the answer start here, does it end here?
+
+x (N, D) -> qa_outputs (N, 2)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nanodistil import losses
+from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.config import DistilBertConfig
+from nanodistil.head import Batch, Head, HeadRun, Learner
+from nanodistil.heads.calling import finished, with_masked
+from nanodistil.heads.learning import add_cross_entropy, only, packed
+from nanodistil.model import Tap
+from nanodistil.outputs import Output
+from nanodistil.pretrained import Options, Pretrained
+from nanodistil.signatures import spelled_out
+from nanodistil.weights.errors import InputError
+from nanodistil.weights.layout import Weights
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QuestionAnsweringModelOutput(Output):
+    """Of ForQuestionAnswering."""
+
+    loss: np.floating | None = None
+    start_logits: Array  # (B, T)
+    end_logits: Array  # (B, T)
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """How well the answer starts, and how well it ends, at every token: (N, D) -> (N, 2)."""
+    return tap("qa_outputs", ops.linear(x, w.head.qa_outputs))
+
+
+def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
+    """(N, 2) -> (N, D)."""
+    bops.linear_backward_weight(dlogits, run.x, *d.head.qa_outputs)
+    return bops.linear_backward_input(dlogits, w.head.qa_outputs)
+
+
+def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
+    """Cross-entropy over all T positions of where the answer starts and ends: start_, end_positions (B,) -> the loss.
+
+    A position from T on is an answer that was cut off, and does not count. Padding does: see above.
+    """
+    only(batch, "start_positions", "end_positions")
+    packing = packed(learner, batch, keep_masked=True)
+    B, T = packing.computed.shape
+    run = learner.encode(packing.batch, None, key)  # (B T, D)
+    head = learner.apply_head(run.x, key)  # (B T, 2)
+    both = learner.ops.fetch(head.logits)
+    start, end = (np.ascontiguousarray(both[:, i].reshape(B, T)) for i in range(2))
+    places = (batch["start_positions"], batch["end_positions"])
+    loss = losses.span_loss(start, end, *places)  # checks the places too
+    dlogits = np.empty_like(head.logits)  # (B T, 2)
+    for i, (logits, at) in enumerate(zip(map(learner.ops.send, (start, end)), places, strict=True)):
+        d = np.zeros_like(logits)  # (B, T)
+        add_cross_entropy(learner, logits, np.reshape(at, -1).clip(0, T), T, scale / 2, d)
+        dlogits[:, i] = d.reshape(-1)
+    learner.encode_backward(learner.head_backward(dlogits, head), run)
+    return float(loss)
+
+
+QUESTION_ANSWERING = Head(
+    "question_answering",
+    arrays={"qa_outputs.weight": "2 D", "qa_outputs.bias": "2"},
+    forward=forward,
+    backward=backward,
+    dropout=("hidden", lambda config: config.qa_dropout),
+    objective=objective,
+)
+
+
+class ForQuestionAnswering(Pretrained):
+    """The encoder and two scores on every token: does the answer start here, does it end here?"""
+
+    head: ClassVar[Head] = QUESTION_ANSWERING
+
+    def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
+        if config.num_labels != 2:
+            raise InputError(f"question answering has two labels, not {config.num_labels}: pass num_labels=2")
+        super()._set(config, tensors)
+
+    @spelled_out(Options, keep_masked=False)
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        inputs_embeds: ArrayLike | None = None,
+        start_positions: ArrayLike | None = None,
+        end_positions: ArrayLike | None = None,
+        **options: Unpack[Options],
+    ) -> QuestionAnsweringModelOutput:
+        """(B, T) ids and mask -> start and end logits (B, T) each, zero at masked positions.
+
+        start_positions, end_positions: (B,) tokens between which the answer stands; both are needed for a loss.
+        """
+        counted = None if start_positions is None or end_positions is None else (start_positions, end_positions)
+        options = with_masked(options, counted)
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)
+        logits = self.ops.fetch(self._scores(e))  # (N, 2)
+        logits = e.packing.unpack(logits)  # (B, T, 2)
+        start, end = logits[..., 0], logits[..., 1]  # (B, T)
+        loss = None if counted is None else losses.span_loss(start, end, *counted)
+        output = QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end, **e.recorded)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
