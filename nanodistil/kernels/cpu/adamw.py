@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..definitions.numpy_backward import Step
 from ..runtime.jit import kernel
 
 STRETCH = 1 << 14  # numbers of a partial sum, and the least an optimiser's thread is woken for
@@ -29,25 +30,15 @@ def adamw_numbers(
     dx: Any,
     m: Any,
     v: Any,
-    scale: Any,
-    keep: Any,
-    share1: Any,
-    share2: Any,
-    correction: Any,
-    eps: Any,
-    rate: Any,
+    step: Step,
 ) -> None:
-    """Numbers start..stop of an AdamW step: 4 x (n,) float32, in place; `adamw` in numba_backward names the rest.
-
-    keep: what decay leaves of x. share1, share2: of what is new in m and v. correction: of the root of v, which began
-    at 0; that of m is in the rate.
-    """
+    """Numbers start..stop of an AdamW step: 4 x (n,) float32, in place."""
     for i in range(np.uint64(start), np.uint64(stop)):
-        g = dx[i] * scale
-        m[i] += share1 * (g - m[i])
-        v[i] += share2 * (g * g - v[i])
-        deviation = np.sqrt(v[i]) / correction + eps
-        x[i] = x[i] * keep - rate * m[i] / deviation
+        g = dx[i] * step.scale
+        m[i] += step.share1 * (g - m[i])
+        v[i] += step.share2 * (g * g - v[i])
+        deviation = np.sqrt(v[i]) / step.correction + step.eps
+        x[i] = x[i] * step.keep - step.rate * m[i] / deviation
 
 
 @kernel(fastmath={"contract", "reassoc"})

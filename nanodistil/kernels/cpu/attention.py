@@ -18,13 +18,14 @@ between them; the numbers are bitwise the same, which a test checks.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
 from ..runtime.place import Place
-from .dropout import drop, key_of_head
+from .dropout import Dropping, drop, key_of_head
 from .exp import exp_negative
 from .tile import COLUMNS, PIECE, ROWS, multiply
 from .transpose import turn_rows
@@ -152,78 +153,72 @@ def longest(starts: Any) -> int:
     return T
 
 
+class QKV(NamedTuple):
+    """The three matrices of an attention, or their gradients: queries (M, D), keys and values (N, D)."""
+
+    q: Any
+    k: Any
+    v: Any
+
+
+@helper()
+def scale_of(Dh: int) -> Any:
+    """1 / sqrt(Dh), what dot products of queries and keys are multiplied by."""
+    return f32(1.0 / np.sqrt(np.float64(Dh)))
+
+
 @kernel()
-def attention_heads(
-    start: int,
-    stop: int,
-    q: Any,
-    q_step: int,
-    k: Any,
-    k_step: int,
-    v: Any,
-    v_step: int,
-    asking: Any,
-    starts: Any,
-    heads: int,
-    keep: Any,
-    scale: Any,
-    key: Any,
-    limit: int,
-    share: Any,
-    out: Any,
-) -> None:
+def attention_heads(start: int, stop: int, x: QKV, who: Sentences, dropping: Dropping, out: Any) -> None:
     """Work items start..stop, item = sentence * heads + head: q (M, D), k, v (N, D) float32 -> out (M, D).
 
-    q, k and v are flat, their rows so many floats apart: views of one product need no copy. asking, starts: (B + 1,)
-    first query and first key of each sentence. keep: (N,) bool, False at masked keys, or (0,) where there are none.
-    scale: 1 / sqrt(Dh). key (1,) uint64, limit, share: dropout on the probabilities, see there; limit 0: none.
+    q, k and v are places: views of one product need no copy. who.keep: (N,) bool, or (0,) if no key is masked.
     """
+    (q, k, v), heads = x, who.heads
+    keep: Any = who.keep
     D = out.shape[1]
     Dh = D // heads
-    flat = out.reshape(-1)
-    most = whole_panels(longest(starts))
+    scale, flat = scale_of(Dh), out.reshape(-1)
+    most = whole_panels(longest(who.starts))
     keys, values = np.empty(Dh * most, np.float32), np.empty(whole_panels(Dh) * most, np.float32)
     scores, all_from = np.empty(ROWS * most, np.float32), np.empty(most, np.float32)
     nothing, tile = np.zeros(COLUMNS, np.float32), np.empty(ROWS * COLUMNS, np.float32)
     lanes = np.empty(COLUMNS, np.float32)
     for item in range(start, stop):
         sentence, left = item // heads, item % heads * Dh
-        first, T = starts[sentence], starts[sentence + 1] - starts[sentence]
-        first_query, last_query = asking[sentence], asking[sentence + 1]
+        first, T = who.starts[sentence], who.starts[sentence + 1] - who.starts[sentence]
+        first_query, last_query = who.asking[sentence], who.asking[sentence + 1]
         if first_query == last_query:
             continue
-        width, head_key = whole_panels(T), key_of_head(key[0], item)
-        panels_of_keys(Place(k, first * k_step + left, k_step), T, Dh, scale, keys)
-        panels_of_values(Place(v, first * v_step + left, v_step), T, Dh, values)
+        width, head_key = whole_panels(T), key_of_head(dropping.key[0], item)
+        panels_of_keys(Place(k.numbers, first * k.step + left, k.step), T, Dh, scale, keys)
+        panels_of_values(Place(v.numbers, first * v.step + left, v.step), T, Dh, values)
         score_from = all_from[:width]
         what_scores_start_from(T, keep[first : first + T], score_from)
         for row in range(first_query, last_query, ROWS):
             rows = min(ROWS, last_query - row)
-            score_rows(rows, Place(q, row * q_step + left, q_step), keys, Dh, score_from, scores)
+            score_rows(rows, Place(q.numbers, row * q.step + left, q.step), keys, Dh, score_from, scores)
             for r in range(rows):
                 softmax_row(scores, r * width, width, COLUMNS, lanes)
-                if limit:
+                if dropping.limit:
                     number = (row + r - first_query) * T
-                    drop(scores, r * width, T, head_key, number, np.uint64(limit), share)
+                    drop(scores, r * width, T, head_key, number, np.uint64(dropping.limit), dropping.share)
             context = Place(flat, row * D + left, D)
             context_rows(rows, Place(scores, 0, width), values, T, nothing, tile, Dh, context)
 
 
 @kernel()
-def score_heads(
-    start: int, stop: int, q: Any, q_step: int, k: Any, k_step: int, keep: Any, scale: Any, Dh: int, out: Any
-) -> None:
-    """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32, flat -> out (H, Q, T)."""
+def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, Dh: int, out: Any) -> None:
+    """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32 -> out (H, Q, T)."""
     Q, T = out.shape[1], out.shape[2]
-    width = whole_panels(T)
+    width, scale = whole_panels(T), scale_of(Dh)
     keys, scores = np.empty(Dh * width, np.float32), np.empty(ROWS * width, np.float32)
     score_from = np.empty(width, np.float32)
     what_scores_start_from(T, keep, score_from)
     for h in range(start, stop):
-        panels_of_keys(Place(k, h * Dh, k_step), T, Dh, scale, keys)
+        panels_of_keys(Place(k.numbers, h * Dh, k.step), T, Dh, scale, keys)
         for row in range(0, Q, ROWS):
             rows = min(ROWS, Q - row)
-            score_rows(rows, Place(q, row * q_step + h * Dh, q_step), keys, Dh, score_from, scores)
+            score_rows(rows, Place(q.numbers, row * q.step + h * Dh, q.step), keys, Dh, score_from, scores)
             for r in range(rows):
                 out[h, row + r] = scores[r * width : r * width + T]
 
@@ -241,15 +236,17 @@ def softmax_rows(start: int, stop: int, x: Any, out: Any) -> None:
 
 
 @kernel()
-def context_heads(start: int, stop: int, probs: Any, v: Any, v_step: int, out: Any, out_step: int) -> None:
-    """Averaged values of one sentence, heads start..stop: (H, Q, T), (T, D) float32, flat -> out (Q, D), flat."""
+def context_heads(start: int, stop: int, probs: Any, v: Place, out: Place) -> None:
+    """Averaged values of one sentence, heads start..stop: (H, Q, T), (T, D) float32 -> out (Q, D)."""
     H, Q, T = probs.shape
-    Dh = out_step // H
+    Dh = out.step // H
     weights = probs.reshape(-1)
     values, nothing = np.empty(whole_panels(Dh) * T, np.float32), np.zeros(COLUMNS, np.float32)
     tile = np.empty(ROWS * COLUMNS, np.float32)
     for h in range(start, stop):
-        panels_of_values(Place(v, h * Dh, v_step), T, Dh, values)
+        panels_of_values(Place(v.numbers, h * Dh, v.step), T, Dh, values)
         for row in range(0, Q, ROWS):
             rows, here = min(ROWS, Q - row), Place(weights, (h * Q + row) * T, T)
-            context_rows(rows, here, values, T, nothing, tile, Dh, Place(out, row * out_step + h * Dh, out_step))
+            context_rows(
+                rows, here, values, T, nothing, tile, Dh, Place(out.numbers, row * out.step + h * Dh, out.step)
+            )

@@ -60,19 +60,22 @@ from typing import Any
 
 import numpy as np
 
+from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
 from ..runtime.place import Place
 from .attention import (
     NOTHING,
+    QKV,
     longest,
     multiply_long,
     panels_of_keys,
     panels_of_values,
+    scale_of,
     softmax_row,
     what_scores_start_from,
     whole_panels,
 )
-from .dropout import drop, key_of_head
+from .dropout import Dropping, drop, key_of_head
 from .tile import COLUMNS, PIECE, ROWS, multiply
 from .transpose import LANES, turn, turn_rows
 
@@ -175,37 +178,19 @@ def rows_of_panels(x: Any, T: int, Dh: int, square: Any, out: Place) -> None:
 
 @kernel()
 def attention_backward_heads(
-    start: int,
-    stop: int,
-    dcontext: Any,
-    dcontext_step: int,
-    q: Any,
-    q_step: int,
-    k: Any,
-    k_step: int,
-    v: Any,
-    v_step: int,
-    asking: Any,
-    starts: Any,
-    heads: int,
-    keep: Any,
-    scale: Any,
-    key: Any,
-    limit: int,
-    share: Any,
-    dq: Any,
-    dk: Any,
-    dv: Any,
+    start: int, stop: int, dcontext: Place, x: QKV, who: Sentences, dropping: Dropping, dx: QKV
 ) -> None:
     """Work items start..stop, item = sentence * heads + head: dq (M, D), dk, dv (N, D) float32, of `attention_heads`.
 
-    dcontext (M, D) is flat, its rows so many floats apart, as q, k and v are; the other arguments are those of the
-    forward pass.
+    dcontext (M, D) is a place, as q, k and v are; the other arguments are those of the forward pass.
     """
+    (q, k, v), (dq, dk, dv), heads = x, dx, who.heads
+    keep: Any = who.keep
     D = dq.shape[1]
     Dh = D // heads
+    scale = scale_of(Dh)
     dq_flat, dk_flat, dv_flat = dq.reshape(-1), dk.reshape(-1), dv.reshape(-1)
-    most, wide = whole_panels(longest(starts)), whole_panels(Dh)
+    most, wide = whole_panels(longest(who.starts)), whole_panels(Dh)
     keys, values = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
     columns = np.empty(wide * most, np.float32)  # k again, for dq
     P, dP = np.empty(BLOCK * most, np.float32), np.empty(BLOCK * most, np.float32)
@@ -216,33 +201,32 @@ def attention_backward_heads(
     nothing = np.zeros(most, np.float32)
     for item in range(start, stop):
         sentence, left = item // heads, item % heads * Dh
-        first, T = starts[sentence], starts[sentence + 1] - starts[sentence]
-        first_query, last_query = asking[sentence], asking[sentence + 1]
-        width, head_key = whole_panels(T), key_of_head(key[0], item)
+        first, T = who.starts[sentence], who.starts[sentence + 1] - who.starts[sentence]
+        first_query, last_query = who.asking[sentence], who.asking[sentence + 1]
+        width, head_key = whole_panels(T), key_of_head(dropping.key[0], item)
         score_from, through = all_from[:width], all_through[:width]
         what_scores_start_from(T, keep[first : first + T], score_from)
         what_passes(T, keep[first : first + T], scale, through)
-        own_keys = Place(k, first * k_step + left, k_step)
+        own_keys = Place(k.numbers, first * k.step + left, k.step)
         panels_of_keys(own_keys, T, Dh, scale, keys)
-        panels_of_keys(Place(v, first * v_step + left, v_step), T, Dh, ONE, values)
+        panels_of_keys(Place(v.numbers, first * v.step + left, v.step), T, Dh, ONE, values)
         panels_of_values(own_keys, T, Dh, columns)
         dk_panels[: Dh * width] = NOTHING
         dv_panels[: Dh * width] = NOTHING
         for top in range(first_query, last_query, BLOCK):
             n = min(BLOCK, last_query - top)
-            queries, gradients = (
-                Place(q, top * q_step + left, q_step),
-                Place(dcontext, top * dcontext_step + left, dcontext_step),
-            )
+            queries = Place(q.numbers, top * q.step + left, q.step)
+            gradients = Place(dcontext.numbers, top * dcontext.step + left, dcontext.step)
             product_by_panels(n, queries, keys, Dh, score_from, width, P)  # S
             product_by_panels(n, gradients, values, Dh, nothing, width, dP)  # dR
             for r in range(n):  # from S and dR to R and dS
                 at, number = r * COLUMNS, (top + r - first_query) * T
                 softmax_row(P, at, width, BLOCK * COLUMNS, lanes)
                 copy_row(P, at, width, probs)
-                if limit:
-                    drop_row(P, at, width, head_key, number, np.uint64(limit), share)
-                    drop_row(dP, at, width, head_key, number, np.uint64(limit), share)
+                if dropping.limit:
+                    limit = np.uint64(dropping.limit)
+                    drop_row(P, at, width, head_key, number, limit, dropping.share)
+                    drop_row(dP, at, width, head_key, number, limit, dropping.share)
                 through_softmax(probs, dP, at, width, through)
             product_of_panels(n, dP, columns, T, Dh, dq_block, wide)
             turn_rows(queries, n, Dh, BLOCK, ONE, Place(turned, 0, BLOCK))

@@ -54,8 +54,8 @@ Words = NDArray[np.uint32]
 
 
 @kernel()
-def pair_rows(start: int, stop: int, bits: Any, step: int, N: int, I: int, out: Any) -> None:
-    """Pairs start..stop of rows, `step` apart, cut in pieces: bits of float32 (N, I) -> (P, ceil(N / 2), width) words.
+def pair_rows(start: int, stop: int, bits: Place, N: int, I: int, out: Any) -> None:
+    """Pairs start..stop of rows, cut in pieces: bits of float32 (N, I) -> (P, ceil(N / 2), width) words.
 
     A word is the number of an even row, rounded, below that of the odd row after it; 0 beyond N and I.
     """
@@ -64,14 +64,14 @@ def pair_rows(start: int, stop: int, bits: Any, step: int, N: int, I: int, out: 
     for pair in range(start, stop):
         for p in range(P):
             left = p * width
-            a, c = np.uint64(2 * pair * step + left), np.uint64((p * pairs + pair) * width)
-            b, some = a + np.uint64(step), np.uint64(min(width, I - left))
+            a, c = np.uint64(2 * pair * bits.step + left), np.uint64((p * pairs + pair) * width)
+            b, some = a + np.uint64(bits.step), np.uint64(min(width, I - left))
             if 2 * pair + 1 < N:
                 for j in range(some):
-                    words[c + j] = half(bits[a + j]) | (half(bits[b + j]) << upper)
+                    words[c + j] = half(bits.numbers[a + j]) | (half(bits.numbers[b + j]) << upper)
             else:
                 for j in range(some):
-                    words[c + j] = half(bits[a + j])
+                    words[c + j] = half(bits.numbers[a + j])
             for j in range(some, wide):
                 words[c + j] = np.uint32(0)
 

@@ -13,7 +13,7 @@ number in between, and Numba would continue in floating point.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,19 @@ GOLDEN = u64(0x9E3779B97F4A7C15)
 M1, M2 = u64(0xBF58476D1CE4E5B9), u64(0x94D049BB133111EB)
 S1, S2, S3 = u64(30), u64(27), u64(31)
 ZERO = np.float32(0.0)
+
+
+class Dropping(NamedTuple):
+    """What a kernel that drops must know."""
+
+    key: Any  # (1,) uint64
+    limit: int  # `threshold`; 0: nothing is dropped
+    share: Any  # float32 1 - rate, what is kept
+
+
+def dropping(rate: float, key: int) -> Dropping:
+    """The same for a rate and a key."""
+    return Dropping(np.array([key], u64), threshold(rate), np.float32(1 - rate))
 
 
 def threshold(rate: float) -> int:
@@ -64,11 +77,11 @@ def drop(x: Any, at: int, count: int, key: Any, first: int, limit: Any, share: A
 
 
 @kernel()
-def drop_rows(start: int, stop: int, x: Any, key: Any, limit: int, share: Any, out: Any) -> None:
-    """out[start:stop] = dropout of x[start:stop]: (N, D) float32, (1,) uint64 -> (N, D)."""
+def drop_rows(start: int, stop: int, x: Any, dropping: Dropping, out: Any) -> None:
+    """out[start:stop] = dropout of x[start:stop]: (N, D) float32 -> (N, D)."""
     D = x.shape[1]
     flat = out.reshape(-1)
     for i in range(start, stop):
         for d in range(D):
             out[i, d] = x[i, d]
-        drop(flat, i * D, D, key[0], i * D, u64(limit), share)
+        drop(flat, i * D, D, dropping.key[0], i * D, u64(dropping.limit), dropping.share)

@@ -135,35 +135,29 @@ def quantize_rows(start: int, stop: int, x: Any, bits: Any, out: Any, lows: Any,
         lows[i], scales[i] = low, scale
 
 
+class Quantized(NamedTuple):
+    """Inputs in whole numbers."""
+
+    words: Any  # (N, words), four uint8 each
+    low: Any  # (N,) the smallest input of each row
+    scale: Any  # (N,) float32
+
+
 @helper(fastmath={"contract"})
-def scaled_back(
-    totals: Any, at: int, low: Any, x_scale: Any, scale: Any, sums: Any, bias: Any, left: int, out: Any, out_at: int
-) -> None:
-    """COLUMNS whole numbers of a row -> out = totals x_scale scale + low sums + bias."""
+def scaled_back(totals: Place, low: Any, scale: Any, w: Panels, left: int, out: Place) -> None:
+    """COLUMNS whole numbers of a row -> out = totals scale w.scale + low w.sums + w.bias."""
     for j in range(COLUMNS):
         c = np.uint64(left + j)
-        whole = np.float32(totals[np.uint64(at + j)])
-        out[np.uint64(out_at + j)] = whole * (x_scale * scale[c]) + (low * sums[c] + bias[c])
+        whole = np.float32(totals.numbers[np.uint64(totals.at + j)])
+        out.numbers[np.uint64(out.at + j)] = whole * (scale * w.scale[c]) + (low * w.sums[c] + w.bias[c])
 
 
 @kernel()
-def int8_blocks(
-    start: int,
-    stop: int,
-    x: Any,
-    lows: Any,
-    x_scale: Any,
-    panels: Any,
-    scale: Any,
-    sums: Any,
-    bias: Any,
-    activation: int,
-    out: Any,
-) -> None:
-    """Work items start..stop of out = activation(x W^T + b), x (N, words); as linear_blocks in linear.py."""
-    N, I = x.shape
-    P, O = panels.shape[0], out.shape[1]
-    a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
+def int8_blocks(start: int, stop: int, x: Quantized, w: Panels, activation: int, out: Any) -> None:
+    """Work items start..stop of out = activation(x W^T + b); as linear_blocks in linear.py."""
+    N, I = x.words.shape
+    P, O = w.panels.shape[0], out.shape[1]
+    a, b, y = x.words.reshape(-1), w.panels.reshape(-1), out.reshape(-1)
     c, spare = np.empty(BLOCK * COLUMNS, np.int32), np.empty(COLUMNS, np.float32)
     nothing = np.zeros(COLUMNS, np.int32)
     for item in range(start, stop):
@@ -183,7 +177,8 @@ def int8_blocks(
         for r in range(bottom - top):
             done, at = (y, (top + r) * O + left) if whole else (spare, 0)
             row = top + r
-            scaled_back(c, r * COLUMNS, lows[row], x_scale[row], scale, sums, bias, left, done, at)
+            totals = Place(c, r * COLUMNS, COLUMNS)
+            scaled_back(totals, x.low[row], x.scale[row], w, left, Place(done, at, COLUMNS))
             if activation == GELU:
                 gelu_in_place(done, at, COLUMNS)
             if not whole:
@@ -197,8 +192,7 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
     numbers = empty(N, w.panels.shape[1] * WORD, dtype=np.uint8)
     lows, scales = np.empty(N, np.float32), np.empty(N, np.float32)
     run(quantize_rows, N, x, x.view(np.int32), numbers, lows, scales, least=16)
-    words = numbers.view(np.int32)
-    run(int8_blocks, items(N, w), words, lows, scales, w.panels, w.scale, w.sums, w.bias, activation, out)
+    run(int8_blocks, items(N, w), Quantized(numbers.view(np.int32), lows, scales), w, activation, out)
     return out
 
 

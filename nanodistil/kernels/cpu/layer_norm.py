@@ -16,7 +16,7 @@ up at the end in their order: the same bits with any number of threads.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,13 +61,20 @@ def add_layer_norm_rows(start: int, stop: int, x: Any, residual: Any, weight: An
         normalise(out[i], weight, bias)
 
 
+class Lookup(NamedTuple):
+    """What is looked up for N tokens: 2 x (N,) int64 in the rows of 2 tables."""
+
+    ids: Any
+    positions: Any
+    words: Any  # (V, D)
+    places: Any  # (P, D)
+
+
 @kernel(fastmath={"contract"})
-def embed_layer_norm_rows(
-    start: int, stop: int, ids: Any, positions: Any, words: Any, places: Any, weight: Any, bias: Any, out: Any
-) -> None:
-    """out[start:stop] = layer_norm(words[ids] + places[positions]): 2 x (N,), (V, D), (P, D), 2 x (D,) -> (N, D)."""
+def embed_layer_norm_rows(start: int, stop: int, tokens: Lookup, weight: Any, bias: Any, out: Any) -> None:
+    """out[start:stop] = layer_norm(words[ids] + places[positions]): ..., 2 x (D,) -> (N, D)."""
     for i in range(start, stop):
-        word, place = words[ids[i]], places[positions[i]]
+        word, place = tokens.words[tokens.ids[i]], tokens.places[tokens.positions[i]]
         for d in range(out.shape[1]):
             out[i, d] = word[d] + place[d]
         normalise(out[i], weight, bias)

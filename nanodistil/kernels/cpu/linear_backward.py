@@ -50,8 +50,8 @@ STRIPE = 256  # numbers of db that are summed together: 2 KB of float64
 
 
 @kernel()
-def cut_rows(start: int, stop: int, x: Any, step: int, I: int, panels: Any) -> None:
-    """Rows start..stop of x, `step` apart, cut into pieces of COLUMNS: (N, I) -> (P, N, COLUMNS), zeros beyond I.
+def cut_rows(start: int, stop: int, x: Place, I: int, panels: Any) -> None:
+    """Rows start..stop of x, cut into pieces of COLUMNS: (N, I) -> (P, N, COLUMNS), zeros beyond I.
 
     Indices are unsigned because Numba lets signed ones count from the end; that test cost 4 times the copying.
     """
@@ -60,10 +60,10 @@ def cut_rows(start: int, stop: int, x: Any, step: int, I: int, panels: Any) -> N
     for n in range(start, stop):
         for p in range(P):
             left = p * COLUMNS
-            a, c = np.uint64(n * step + left), np.uint64((p * N + n) * COLUMNS)
+            a, c = np.uint64(n * x.step + left), np.uint64((p * N + n) * COLUMNS)
             width = np.uint64(min(COLUMNS, I - left))
             for j in range(width):
-                out[c + j] = x[a + j]
+                out[c + j] = x.numbers[a + j]
             for j in range(width, np.uint64(COLUMNS)):
                 out[c + j] = np.float32(0)
 
@@ -83,8 +83,8 @@ def pack_transpose(weight: Array) -> Panels:
 
 
 @kernel()
-def add_rows(start: int, stop: int, dy: Any, step: int, N: int, db: Any) -> None:
-    """Stripes start..stop, of STRIPE numbers, of db += the sum of the N rows of dy, `step` apart: adding to (O,)."""
+def add_rows(start: int, stop: int, dy: Place, N: int, db: Any) -> None:
+    """Stripes start..stop, of STRIPE numbers, of db += the sum of the N rows of dy: adding to (O,)."""
     O = db.shape[0]
     sums = np.empty(STRIPE, np.float64)
     for stripe in range(start, stop):
@@ -92,9 +92,9 @@ def add_rows(start: int, stop: int, dy: Any, step: int, N: int, db: Any) -> None
         width = min(STRIPE, O - left)
         sums[:] = 0.0
         for n in range(N):
-            at = np.uint64(n * step + left)
+            at = np.uint64(n * dy.step + left)
             for j in range(np.uint64(width)):
-                sums[j] += np.float64(dy[at + j])
+                sums[j] += np.float64(dy.numbers[at + j])
         for j in range(width):
             db[left + j] = np.float32(np.float64(db[left + j]) + sums[j])
 
@@ -103,8 +103,8 @@ def weight_kernel(multiply_turned: Any) -> Any:
     """`weight_blocks` for a tile: float32 below, bfloat16 in bfloat16_backward."""
 
     @kernel(fastmath={"contract"})
-    def weight_blocks(start: int, stop: int, dy: Any, step: int, panels: Any, dW: Any) -> None:
-        """Work items start..stop of dW += dY^T X: (N, O) in rows `step` apart, (P, N, COLUMNS), adding to (O, I).
+    def weight_blocks(start: int, stop: int, dy: Place, panels: Any, dW: Any) -> None:
+        """Work items start..stop of dW += dY^T X: (N, O), (P, N, COLUMNS), adding to (O, I).
 
         N in words, see `Dot` in tile.py.
         """
@@ -126,7 +126,7 @@ def weight_kernel(multiply_turned: Any) -> Any:
                 for row in range(0, bottom - top, ROWS):
                     rows = min(ROWS, bottom - top - row)
                     here, panel = (
-                        Place(dy, first * step + top + row, step),
+                        Place(dy.numbers, first * dy.step + top + row, dy.step),
                         Place(b, (p * N + first) * COLUMNS, COLUMNS),
                     )
                     sums = Place(c, at + row * wide, wide)

@@ -19,15 +19,16 @@ from ..definitions.sentences import Sentences
 from ..runtime.memory import empty
 from ..runtime.pool import run
 from .adamw import STRETCH, adamw_numbers, square_sums
+from .attention import QKV
 from .attention_backward import attention_backward_heads
-from .dropout import drop_rows, threshold
+from .dropout import drop_rows, dropping
 from .embed_backward import STRIP, scatter_strips
 from .gelu import gelu_backward_rows
 from .layer_norm import ROWS_AN_ITEM, add_layer_norm_backward_blocks, layer_norm_backward_blocks
 from .linear import BLOCK, Panels
 from .linear_backward import DEPTH, STRIPE, add_rows, pack_transpose, panels_of_rows, weight_blocks
 from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, squared_error_rows
-from .numba_ops import NOTHING_MASKED, ROWS_A_THREAD, Dropping, attention_with, rows_of, scale_of
+from .numba_ops import ROWS_A_THREAD, attention_with, masks, rows_of
 from .numba_ops import linear as linear_backward_input
 from .tile import COLUMNS
 
@@ -118,18 +119,13 @@ def dropout(x: Array, rate: float, key: int) -> Array:
     out = empty(*x.shape)
     shape = math.prod(x.shape[:-1]), x.shape[-1]
     numbers = np.ascontiguousarray(x).reshape(shape)
-    run(drop_rows, shape[0], numbers, *_dropping(rate, key), out.reshape(shape), least=ROWS_A_THREAD)
+    run(drop_rows, shape[0], numbers, dropping(rate, key), out.reshape(shape), least=ROWS_A_THREAD)
     return out
-
-
-def _dropping(rate: float, key: int) -> Dropping:
-    """What a kernel that drops must know: the key, the threshold, and the share that is kept."""
-    return np.array([key], np.uint64), threshold(rate), np.float32(1 - rate)
 
 
 def attention_dropped(q: Array, k: Array, v: Array, who: Sentences, rate: float, key: int) -> Array:
     """`attention` with dropout on the probabilities, as training has it: (M, D), 2 x (N, D) -> (M, D)."""
-    return attention_with(_dropping(rate, key), q, k, v, who)
+    return attention_with(dropping(rate, key), q, k, v, who)
 
 
 def attention_backward(
@@ -148,23 +144,9 @@ def attention_backward(
     """
     (M, D), N = q.shape, k.shape[0]
     dq, dk, dv = empty(M, D), empty(N, D), empty(N, D)
-    run(
-        attention_backward_heads,
-        (len(who.starts) - 1) * who.heads,
-        rows_of(dcontext),
-        rows_of(q),
-        rows_of(k),
-        rows_of(v),
-        who.asking,
-        who.starts,
-        who.heads,
-        NOTHING_MASKED if who.keep is None else who.keep,
-        scale_of(q, who.heads),
-        *_dropping(rate, key),
-        dq,
-        dk,
-        dv,
-    )
+    x, dx = QKV(rows_of(q), rows_of(k), rows_of(v)), QKV(dq, dk, dv)
+    items = (len(who.starts) - 1) * who.heads
+    run(attention_backward_heads, items, rows_of(dcontext), x, masks(who), dropping(rate, key), dx)
     return dq, dk, dv
 
 
@@ -218,13 +200,5 @@ def adamw(
     scale: float = 1.0,
 ) -> None:
     """One step, the step-th from 1, of x against its gradient, in place: 4 x (n,)."""
-    numbers = (
-        scale,
-        1 - lr * weight_decay,
-        1 - beta1,
-        1 - beta2,
-        np.sqrt(1 - beta2**step),
-        eps,
-        lr / (1 - beta1**step),
-    )
-    run(adamw_numbers, len(x), x, dx, m, v, *(np.float32(number) for number in numbers), least=STRETCH)
+    numbers = numpy_backward.step_of(np.float32, step, lr, beta1, beta2, eps, weight_decay, scale)
+    run(adamw_numbers, len(x), x, dx, m, v, numbers, least=STRETCH)

@@ -19,9 +19,10 @@ from ..definitions.sentences import Sentences
 from ..runtime.memory import empty
 from ..runtime.native import Rows
 from ..runtime.pool import run, set_threads
-from .attention import attention_heads, context_heads, score_heads, softmax_rows
+from .attention import QKV, attention_heads, context_heads, score_heads, softmax_rows
+from .dropout import Dropping
 from .gelu import gelu_rows
-from .layer_norm import add_layer_norm_rows, embed_layer_norm_rows, layer_norm_rows
+from .layer_norm import Lookup, add_layer_norm_rows, embed_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
 from .vocabulary import most_probable_rows
 
@@ -36,8 +37,7 @@ Array = NDArray[np.float32]
 MOST_RANKED = 1000  # words that a sorted list is kept of: 1.8 ms a row, sorting all 2.6; with 2000 it is 5.7
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
 NOTHING_MASKED = np.zeros(0, np.bool_)
-Dropping = tuple[NDArray[np.uint64], int, np.float32]  # what attention_heads calls key, limit and share
-NOTHING_DROPPED: Dropping = np.zeros(1, np.uint64), 0, np.float32(1)
+NOTHING_DROPPED = Dropping(np.zeros(1, np.uint64), 0, np.float32(1))
 
 prepare_linear = prepare_head = pack
 restore_linear = unpack
@@ -78,8 +78,8 @@ def embed_layer_norm(
 ) -> Array:
     """layer_norm(embed(...)): ..., (D,), (D,) -> (N, D)."""
     out = empty(ids.shape[0], words.shape[1])
-    tables = map(np.ascontiguousarray, (ids, positions, words, places))
-    run(embed_layer_norm_rows, ids.shape[0], *tables, weight, bias, out, least=ROWS_A_THREAD)
+    tokens = Lookup(*map(np.ascontiguousarray, (ids, positions, words, places)))
+    run(embed_layer_norm_rows, ids.shape[0], tokens, weight, bias, out, least=ROWS_A_THREAD)
     return out
 
 
@@ -102,9 +102,9 @@ def rows_of(x: Array) -> Rows:
     return Rows(x if x.strides[1] == x.itemsize and x.strides[0] > 0 else np.ascontiguousarray(x))
 
 
-def scale_of(q: Array, heads: int) -> np.float32:
-    """1 / sqrt(Dh), what dot products of queries (M, D) and keys are multiplied by."""
-    return np.float32(1 / np.sqrt(q.shape[1] // heads))
+def masks(who: Sentences) -> Sentences:
+    """As kernels take it, who know no None."""
+    return who if who.keep is not None else Sentences(who.asking, who.starts, who.heads, NOTHING_MASKED)
 
 
 def attention(
@@ -126,20 +126,8 @@ def attention_with(
 ) -> Array:
     """The same with dropout on the probabilities, for training."""
     out = empty(*q.shape)
-    run(
-        attention_heads,
-        (len(who.starts) - 1) * who.heads,
-        rows_of(q),
-        rows_of(k),
-        rows_of(v),
-        who.asking,
-        who.starts,
-        who.heads,
-        NOTHING_MASKED if who.keep is None else who.keep,
-        scale_of(q, who.heads),
-        *dropping,
-        out,
-    )
+    x = QKV(rows_of(q), rows_of(k), rows_of(v))
+    run(attention_heads, (len(who.starts) - 1) * who.heads, x, masks(who), dropping, out)
     return out
 
 
@@ -153,8 +141,7 @@ def attention_scores(
     for a, s in zip(sentences(who.asking), sentences(who.starts), strict=True):
         out = np.empty((who.heads, a.stop - a.start, s.stop - s.start), np.float32)
         mask = NOTHING_MASKED if who.keep is None else who.keep[s]
-        scale, Dh = scale_of(q, who.heads), q.shape[1] // who.heads
-        run(score_heads, who.heads, rows_of(q[a]), rows_of(k[s]), mask, scale, Dh, out)
+        run(score_heads, who.heads, rows_of(q[a]), rows_of(k[s]), mask, q.shape[1] // who.heads, out)
         scores.append(out)
     return scores
 

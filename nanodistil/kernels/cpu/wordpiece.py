@@ -77,15 +77,15 @@ FIRST_PIECE, NEXT_PIECE = 0x11C9DC5, 0x2B8F3A7  # where the hash starts: continu
 
 # Put into the caller by force: twelve arrays passed to a function cost more than a word is worth. (LLVM would rather
 # not, at their size; the rest of the kernels let it choose.)
-helper = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+forced = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 
 
-@helper
+@forced
 def mixed(h: Int, byte: Int) -> Int:
     return ((h ^ byte) * 16777619) & HASH  # FNV-1a, one multiplication a byte
 
 
-@helper
+@forced
 def find(table: Table, vocabulary: Int, word: Bytes, start: Int, end: Int, h: Int) -> Int:
     """The entry whose bytes are word[start:end], or -1; a continuation, from entries[vocabulary] on, if start > 0."""
     slots, entries, tokens = table
@@ -124,12 +124,12 @@ def fill_table(slots: Longs, entries: Ints, tokens: Bytes, vocabulary: int) -> N
     run(insert, len(entries), slots, entries, tokens, vocabulary, least=len(entries))
 
 
-@helper
+@forced
 def following(data: Bytes, at: Int) -> Int:
     return np.int64(data[at]) & 0x3F
 
 
-@helper
+@forced
 def append(word: Bytes, at: Int, code: Int, h: Int) -> tuple[Int, Int]:
     """Write a code point at word[at:] as UTF-8. Returns where the next goes, and the hash with these bytes."""
     if code < 0x80:
@@ -150,7 +150,7 @@ def append(word: Bytes, at: Int, code: Int, h: Int) -> tuple[Int, Int]:
     return at + more + 1, h
 
 
-@helper
+@forced
 def write(out: Ints, k: Int, number: Int, start: Int, end: Int, n_word: Int) -> Int:
     out[IDS, k] = number
     out[STARTS, k] = start
@@ -159,7 +159,7 @@ def write(out: Ints, k: Int, number: Int, start: Int, end: Int, n_word: Int) -> 
     return k + 1
 
 
-@helper
+@forced
 def cut(table: Table, settings: Longs, word: Bytes, bounds: Ints, n: Int, hashes: Longs, pieces: Ints) -> Int:
     """The third step of the definition: the longest match first, and no way back. Fills `pieces`, returns how many."""
     entries = table[1]
@@ -188,7 +188,7 @@ def cut(table: Table, settings: Longs, word: Bytes, bounds: Ints, n: Int, hashes
     return count
 
 
-@helper
+@forced
 def remembered(keys: Bytes, line: Int, word: Bytes, size: Int) -> bool:
     same = 0
     while size <= KEY and keys[line, 0] == size and same < size and keys[line, 2 + same] == word[same]:
@@ -196,7 +196,7 @@ def remembered(keys: Bytes, line: Int, word: Bytes, size: Int) -> bool:
     return same == size
 
 
-@helper
+@forced
 def remember(keys: Bytes, cached: Ints, line: Int, word: Bytes, size: Int, pieces: Ints, count: Int) -> None:
     keys[line, 0], keys[line, 1] = size, count
     for i in range(size):
@@ -205,7 +205,7 @@ def remember(keys: Bytes, cached: Ints, line: Int, word: Bytes, size: Int, piece
         cached[line, piece, 0], cached[line, piece, 1] = pieces[piece, 0], pieces[piece, 1]
 
 
-@helper
+@forced
 def emit(
     table: Table,
     settings: Longs,

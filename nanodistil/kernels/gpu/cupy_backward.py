@@ -254,20 +254,12 @@ class CupyBackwardOps:
         scale: float = 1.0,
     ) -> None:
         """One step, the step-th from 1, of x against its gradient, in place: 4 x (n,) float32."""
-        numbers = (
-            scale,
-            1 - lr * weight_decay,
-            1 - beta1,
-            1 - beta2,
-            np.sqrt(1 - beta2**step),
-            eps,
-            lr / (1 - beta1**step),
-        )
+        numbers = numpy_backward.step_of(np.float32, step, lr, beta1, beta2, eps, weight_decay, scale)
         if x.size:
             arrays = added_to(x), cp.ascontiguousarray(dx), added_to(m), added_to(v)
             kernel = compiled("adamw.cu").get_function("adamw")
             blocks = -(-x.size // STEP_THREADS)
-            kernel((blocks,), (STEP_THREADS,), (*arrays, np.int64(x.size), *map(np.float32, numbers)))
+            kernel((blocks,), (STEP_THREADS,), (*arrays, np.int64(x.size), *numbers))
 
 
 def blocks_of_keys(asking: Ints, starts: Ints) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

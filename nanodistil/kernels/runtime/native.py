@@ -12,9 +12,11 @@ which ours do only for want of memory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
 import numba
@@ -28,9 +30,11 @@ from numba.np.numpy_support import from_dtype
 from numpy.lib.stride_tricks import as_strided
 
 from .jit import OPTIONS, OneFilePerKernel
+from .place import Place
 from .undisturbed import undisturbed
 
-Kind = tuple[str, int]  # of an argument: character of the dtype, and dimensions (0: a number)
+# Of an argument: character of the dtype, and dimensions (0: a number). A named tuple is its class, then its members.
+Kind = tuple[str, int] | type[tuple[Any, ...]]
 
 _i64 = ir.IntType(64)
 _entries: dict[tuple[Callable[..., Any], tuple[Kind, ...]], Entry] = {}
@@ -44,9 +48,9 @@ class Entry(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """An argument: the rows of a matrix (N, D) with whatever lies between them, as one line, and their distance.
+    """An argument: the rows of a matrix (N, D) with whatever lies between them, for the kernel a Place.
 
-    For the kernel these are two arguments, a flat array and a number. So columns of a product are read where they are.
+    So columns of a product are read where they are.
     """
 
     matrix: np.ndarray[Any, Any]
@@ -60,20 +64,21 @@ class Rows(NamedTuple):
             raise TypeError("rows must be contiguous")
         return (N - 1) * (step // size) + D, step // size
 
+    def address(self) -> int:
+        """Where the first row begins."""
+        try:
+            return _address_of(_at(self.matrix))  # type: ignore[arg-type]
+        except (TypeError, ValueError, BufferError):  # read-only, empty, or rows apart
+            return int(self.matrix.ctypes.data)
 
-def _address(value: np.ndarray[Any, Any]) -> int:
-    """Where an array's memory begins. (`.ctypes.data` says it too, in 1 us instead of 0.2.)"""
-    try:
-        return _address_of(_at(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError, BufferError):  # read-only, empty, or rows apart
-        return int(value.ctypes.data)
 
-
-_at, _address_of = ctypes.c_char.from_buffer, ctypes.addressof
+_at, _address_of = ctypes.c_char.from_buffer, ctypes.addressof  # of an array; `.ctypes.data` takes 1 us, not 0.2
 
 
 def words_of(arguments: tuple[Any, ...]) -> tuple[tuple[Kind, ...], array[int]]:
     """The kinds of a kernel's arguments and the words that hold them: of an array its address and its shape.
+
+    A named tuple lies there member by member: to say what belongs together costs the kernel nothing.
 
     >>> kinds, words = words_of((np.zeros((2, 3), np.float32), 7))
     >>> kinds, words[1:].tolist()
@@ -81,23 +86,34 @@ def words_of(arguments: tuple[Any, ...]) -> tuple[tuple[Kind, ...], array[int]]:
     """
     kinds: list[Kind] = []
     words: list[int] = []
+    _lay_out(arguments, kinds, words)
+    return tuple(kinds), array("q", words)
+
+
+def _lay_out(arguments: tuple[Any, ...], kinds: list[Kind], words: list[int]) -> None:
     for value in arguments:
         if isinstance(value, np.ndarray):
-            if not value.flags.c_contiguous:
-                raise TypeError("kernels take contiguous arrays only")
             kinds.append((value.dtype.char, value.ndim))
-            words.append(_address(value))
+            try:
+                words.append(_address_of(_at(value)))  # type: ignore[arg-type]
+            except (TypeError, ValueError, BufferError):  # read-only, empty, or not contiguous
+                if not value.flags.c_contiguous:
+                    raise TypeError("kernels take contiguous arrays only") from None
+                words.append(int(value.ctypes.data))
             words.extend(value.shape)
         elif isinstance(value, Rows):
-            kinds += (value.matrix.dtype.char, 1), ("q", 0)
-            words += _address(value.matrix), *value.line()
+            kinds += Place, (value.matrix.dtype.char, 1), ("q", 0), ("q", 0)
+            length, step = value.line()
+            words += value.address(), length, 0, step
+        elif isinstance(value, tuple):
+            kinds.append(type(value))
+            _lay_out(value, kinds, words)
         elif isinstance(value, np.float32):
             kinds.append(("f", 0))
             words.append(int(value.view(np.int32)))
         else:
             kinds.append(("q", 0))
             words.append(int(value))
-    return tuple(kinds), array("q", words)
 
 
 def as_python(arguments: tuple[Any, ...]) -> list[Any]:
@@ -106,44 +122,58 @@ def as_python(arguments: tuple[Any, ...]) -> list[Any]:
     for value in arguments:
         if isinstance(value, Rows):
             length, step = value.line()
-            plain += as_strided(value.matrix, (length,), (value.matrix.itemsize,)), step
+            plain.append(Place(as_strided(value.matrix, (length,), (value.matrix.itemsize,)), 0, step))
+        elif isinstance(value, tuple):
+            plain.append(type(value)(*as_python(value)))
         else:
             plain.append(value)
     return plain
 
 
+def _type(kinds: Iterator[Kind]) -> Any:
+    """What Numba calls the argument that begins here."""
+    kind = next(kinds)
+    if isinstance(kind, type):
+        return types.BaseTuple.from_types(tuple(_type(kinds) for _ in kind._fields), kind)
+    number = from_dtype(np.dtype(kind[0]))
+    return types.Array(number, kind[1], "C") if kind[1] else number
+
+
 def _unpacked(kinds: tuple[Kind, ...]) -> Any:
     """An intrinsic that makes a kernel's arguments from the address of their words."""
-    numbers = [from_dtype(np.dtype(character)) for character, _ in kinds]
-    made = [types.Array(n, d, "C") if d else n for n, (_, d) in zip(numbers, kinds, strict=True)]
+    left = iter(kinds)
+    made = []
+    with contextlib.suppress(StopIteration):
+        while True:
+            made.append(_type(left))
 
     @intrinsic
     def unpacked(typing_context, words):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            base, at, values = builder.inttoptr(arguments[0], _i64.as_pointer()), 0, []
+            base, place = builder.inttoptr(arguments[0], _i64.as_pointer()), count()
 
-            def word(i: int) -> Any:
-                return builder.load(builder.gep(base, [_i64(i)]))
+            def word() -> Any:
+                """The next one."""
+                return builder.load(builder.gep(base, [_i64(next(place))]))
 
-            for number, kind, (character, dimensions) in zip(numbers, made, kinds, strict=True):
-                if not dimensions:
-                    low = word(at)
-                    if number == types.float32:
-                        low = builder.bitcast(builder.trunc(low, ir.IntType(32)), ir.FloatType())
-                    values.append(low)
-                    at += 1
-                    continue
-                array = context.make_array(kind)(context, builder)
-                shape = [word(at + 1 + d) for d in range(dimensions)]
-                size = _i64(np.dtype(character).itemsize)
+            def value(kind: Any) -> Any:
+                if isinstance(kind, types.BaseTuple):
+                    return context.make_tuple(builder, kind, [value(member) for member in kind])
+                if kind == types.float32:
+                    return builder.bitcast(builder.trunc(word(), ir.IntType(32)), ir.FloatType())
+                if not isinstance(kind, types.Array):
+                    return word()
+                made, number = context.make_array(kind)(context, builder), context.get_data_type(kind.dtype)
+                data = builder.inttoptr(word(), number.as_pointer())
+                shape = [word() for _ in range(kind.ndim)]
+                size = _i64(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
                 strides = [size]
                 for length in reversed(shape[1:]):
                     strides.insert(0, builder.mul(strides[0], length))
-                data = builder.inttoptr(word(at), context.get_data_type(number).as_pointer())
-                populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
-                values.append(array._getvalue())
-                at += 1 + dimensions
-            return context.make_tuple(builder, signature.return_type, values)
+                populate_array(made, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+                return made._getvalue()
+
+            return context.make_tuple(builder, signature.return_type, [value(kind) for kind in signature.return_type])
 
         return types.Tuple(made)(types.int64), codegen
 
