@@ -13,7 +13,7 @@ def small(head, backend="numpy", seed=0, **config):
     """A random nanodistil model of the class `head`, and a tokenizer for it."""
     cls = getattr(heads, head)
     config = replace(DistilBertConfig(**SIZE), **config)
-    tensors = random_tensors(config, cls.head, seed, scale=0.3)
+    tensors = random_tensors(config, cls.head.name, seed, scale=0.3)
     return cls(config, tensors, backend=backend), DistilBertTokenizer.from_pretrained("nanodistil-mini")
 
 

@@ -115,7 +115,7 @@ def test_auto_classes_of_distilbert(folder, head):
 @pytest.mark.parametrize("head", HEADS)
 def test_auto_classes_of_bert(tmp_path, head):
     cls = getattr(bert, f"Bert{head or 'Model'}")
-    saved(tmp_path, under_their_names(cls.head, "float32"))
+    saved(tmp_path, under_their_names(cls.head.name, "float32"))
     for name in ("bert", None):
         config = json.loads((tmp_path / "config.json").read_text())
         (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": name} if name else config))
