@@ -55,7 +55,7 @@ class Scanner:
         self.integers = np.arange(max(ids.max(), *added.tokens, 0) + 1).astype(object)
         self.workspaces: list[Any] = []  # those nobody uses at the moment
 
-    def _hash_table(self, names: list[str], ids: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def _hash_table(self, names: list[str], ids: NDArray[np.int64]) -> Any:
         """Slots, entries (first byte, end, id) and bytes: all tokens as they begin a word, then the continuations."""
         encoded = [name.encode() for name in names]  # UnicodeEncodeError is a ValueError
         ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(names)))
@@ -67,7 +67,7 @@ class Scanner:
         tokens = np.frombuffer(b"".join(encoded), np.uint8)
         self.longest = int((entries[:, 1] - entries[:, 0]).max())
         self.scan.fill_table(slots, entries, tokens, len(names))
-        return slots, entries, tokens
+        return self.scan.Table(slots, entries, tokens)
 
     def rows(self, texts: list[str], frame: Frame = NO_FRAME) -> Rows:
         """The tokens of each text, with what `frame` puts around them."""
@@ -92,8 +92,9 @@ class Scanner:
             np.int64,
         )
         out = np.empty((4, len(data) * self.points.growth + 2 * B), np.int32)
-        arrays = (table, cuts, data, self.points.actions, self.points.expansions, *self.table, settings, out)
-        scan.scan_batch(self._parts(table), *arrays, workspaces=self.workspaces, lines=LINES)
+        batch = scan.Batch(self._parts(table), table, cuts, data)
+        rules = scan.Rules(self.points.actions, self.points.expansions)
+        scan.scan_batch(batch, rules, self.table, settings, out, self.workspaces, LINES)
         for i, hard in enumerate(table[:B, scan.HARD].tolist()):
             if hard:
                 found = self._by_definition(texts[i], table[i], frame, out)

@@ -103,6 +103,15 @@ def test_only_verbs_reach_for_training_and_late():
             assert not any(n.startswith("nanodistil.training") for n in names), path
 
 
+def test_kernels_take_few_arguments():
+    """What travels together has a name: a Place, Sentences, QKV, ..."""
+    for path in files("kernels"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg != "self"]
+                assert len(names) <= 8, f"{path}: {node.name}({', '.join(names)})"
+
+
 def test_assembly_stands_in_one_file():
     """gpu/cuda/ptx.cuh is what the emulator of the tests replaces: assembly elsewhere would never be seen by it."""
     for path in sorted((ROOMS["kernels"] / "gpu" / "cuda").iterdir()):

@@ -120,24 +120,12 @@ def has_tile(dot: Dot) -> bool:
     return SHAPE.vector > 0 if not dot.feature else SHAPE.vector == 16 and dot.feature in FEATURES
 
 
-def _emit_tile(
-    builder: Any,
-    dot: Dot,
-    turned: bool,
-    rows: int,
-    a: Any,
-    lda: Any,
-    b: Any,
-    s: Any,
-    lds: Any,
-    c: Any,
-    ldc: Any,
-    depth: Any,
-) -> None:
+def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) -> None:
     """Emit C[:rows] = S[:rows] + A[:rows] B; a, b, s, c are pointers to words, lda, lds and ldc row strides.
 
     turned: A is stored as its transpose, A[r, k] at a[k lda + r].
     """
+    a, lda, b, s, lds, c, ldc, depth = arguments
     words, sums_type = ir.VectorType(dot.word, SHAPE.vector), ir.VectorType(dot.total, SHAPE.vector)
     function_type = ir.FunctionType(
         sums_type, [sums_type, words, words] if dot.sum_first else [words, words, sums_type]
@@ -206,7 +194,7 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
-    _emit_tile(builder, dot, turned, rows, *function.args)
+    _emit_tile(builder, dot, turned, rows, function.args)
     builder.ret_void()
     return function
 

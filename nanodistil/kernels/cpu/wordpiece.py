@@ -39,23 +39,70 @@ thread. Linear in the text: a word costs at most its (bounded) length times the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.atomics import claimed, given_back
 from ..runtime.borrowed import borrowed
-from ..runtime.jit import kernel
+from ..runtime.jit import helper, kernel
 from ..runtime.pool import run, threads
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Int = Any  # a Python int or an int64, which compiled code does not tell apart
-Table = tuple[Longs, Ints, Bytes]  # hash slots; entries (first byte, end, id); the bytes of all tokens
-Workspace = tuple[Longs, Bytes, Ints, Bytes, Ints, Longs, Ints]  # what threads write to besides the result
+
+
+class Table(NamedTuple):
+    """The vocabulary."""
+
+    slots: Longs  # a hash table
+    entries: Ints  # (n, 3): first byte, end, id
+    tokens: Bytes  # the bytes of all tokens
+
+
+class Rules(NamedTuple):
+    """What becomes of a code point."""
+
+    actions: Ints  # (0x110000,)
+    expansions: Ints  # [n, element, ..., element] for each that becomes several
+
+
+class Batch(NamedTuple):
+    """What is to be scanned."""
+
+    parts: Longs  # (P + 1, 2): the first text of a part, and where in `out` it writes
+    texts: Longs  # (B + 1, 5): the text's first byte, first cut; out: first token, number of tokens; HARD? in and out
+    cuts: Longs  # (C, 3): [start, end) in `data` of an added token, and its id; in order
+    data: Bytes  # all texts, UTF-8
+
+
+class Workspace(NamedTuple):
+    """What n threads write to besides the result, a row each: the word cache, and scratch for one word."""
+
+    taken: Longs  # (n,): which of the n rows are in use; each for one thread at a time
+    keys: Bytes  # (n, lines, 2 + KEY): size of a word, number of its pieces, its bytes
+    cached: Ints  # (n, lines, CACHED_PIECES, 2): the id of each piece, and its end in characters
+    words: Bytes  # (n, ...): the characters of the word, UTF-8
+    bounds: Ints  # (n, ..., 2): first byte of each character, and its place in the text
+    hashes: Longs
+    pieces: Ints
+
+
+class Desk(NamedTuple):
+    """What one thread has at hand: the vocabulary, the settings, and its row of the workspace."""
+
+    table: Table
+    settings: Longs
+    keys: Bytes
+    cached: Ints
+    word: Bytes
+    bounds: Ints
+    hashes: Longs
+    pieces: Ints
+
 
 # What becomes of a code point, in the low bits of its action; above bit ARGUMENT stands a number.
 WORD, SPACE, ALONE, DROP, ONE, MANY = range(6)  # itself; white space; a word by itself; nothing; another; expansions[n]
@@ -77,7 +124,7 @@ FIRST_PIECE, NEXT_PIECE = 0x11C9DC5, 0x2B8F3A7  # where the hash starts: continu
 
 # Put into the caller by force: twelve arrays passed to a function cost more than a word is worth. (LLVM would rather
 # not, at their size; the rest of the kernels let it choose.)
-forced = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+forced = helper(forced=True)
 
 
 @forced
@@ -160,9 +207,10 @@ def write(out: Ints, k: Int, number: Int, start: Int, end: Int, n_word: Int) -> 
 
 
 @forced
-def cut(table: Table, settings: Longs, word: Bytes, bounds: Ints, n: Int, hashes: Longs, pieces: Ints) -> Int:
+def cut(desk: Desk, n: Int) -> Int:
     """The third step of the definition: the longest match first, and no way back. Fills `pieces`, returns how many."""
-    entries = table[1]
+    table, settings, word, bounds = desk.table, desk.settings, desk.word, desk.bounds
+    entries, hashes, pieces = table.entries, desk.hashes, desk.pieces
     begin, count = 0, 0
     while begin < n:
         h = np.int64(NEXT_PIECE if begin else FIRST_PIECE)
@@ -206,34 +254,24 @@ def remember(keys: Bytes, cached: Ints, line: Int, word: Bytes, size: Int, piece
 
 
 @forced
-def emit(
-    table: Table,
-    settings: Longs,
-    cache: tuple[Bytes, Ints],
-    word: Bytes,  # the characters of the word, UTF-8
-    bounds: Ints,  # (n + 1, 2): first byte of each character, and its place in the text
-    n: Int,  # characters
-    last: Int,  # place in the text of the last one, also where the word is too long to be kept
-    h: Int,
-    scratch: tuple[Longs, Ints],
-    out: Ints,
-    k: Int,
-    n_word: Int,
-) -> Int:
-    """Write the pieces of one word. Returns the new end of `out`."""
+def emit(desk: Desk, n: Int, last: Int, h: Int, out: Ints, k: Int, n_word: Int) -> Int:
+    """Write the pieces of the word on the desk, of n characters and hash h. Returns the new end of `out`.
+
+    last: place in the text of its last character, also where it is too long to be kept.
+    """
+    table, settings, keys, cached = desk.table, desk.settings, desk.keys, desk.cached
+    word, bounds = desk.word, desk.bounds
     if n > settings[LONGEST_WORD]:
         return write(out, k, settings[UNKNOWN], np.int64(bounds[0, 1]), last + 1, n_word)
     begin, size = np.int64(0), np.int64(bounds[n, 0])
     entry = find(table, settings[VOCABULARY], word, begin, size, h)
     if entry >= 0:
-        return write(out, k, np.int64(table[1][entry, 2]), np.int64(bounds[0, 1]), last + 1, n_word)
-    keys, cached = cache
-    hashes, pieces = scratch
+        return write(out, k, np.int64(table.entries[entry, 2]), np.int64(bounds[0, 1]), last + 1, n_word)
     line = (h ^ (h >> 15)) & (len(keys) - 1)
     if remembered(keys, line, word, size):
         pieces, count = cached[line], np.int64(keys[line, 1])
     else:
-        count = cut(table, settings, word, bounds, n, hashes, pieces)
+        pieces, count = desk.pieces, cut(desk, n)
         if size <= KEY and count <= CACHED_PIECES:
             remember(keys, cached, line, word, size, pieces, count)
     for piece in range(count):
@@ -247,32 +285,27 @@ def emit(
 def scan(
     start: Int,  # the first part to scan
     stop: Int,
-    parts: Longs,  # (P + 1, 2): the first text of a part, and where in `out` it writes
-    texts: Longs,  # (B + 1, 5): the text's first byte, first cut; out: first token, number of tokens; HARD? in and out
-    cuts: Longs,  # (C, 3): [start, end) in `data` of an added token, and its id; in order
-    data: Bytes,  # all texts, UTF-8
-    actions: Ints,  # (0x110000,): what becomes of a code point
-    expansions: Ints,  # [n, element, ..., element] for each that becomes several
-    slots: Longs,
-    entries: Ints,
-    tokens: Bytes,
-    taken: Longs,  # (n,): which of the n rows of the next six are in use; each for one thread at a time
-    keys: Bytes,  # (n, lines, 2 + KEY): size of a word, number of its pieces, its bytes
-    cached: Ints,  # (n, lines, CACHED_PIECES, 2): the id of each piece, and its end in characters
-    words: Bytes,  # (n, ...): scratch for one word: see new_workspace
-    all_bounds: Ints,
-    all_hashes: Longs,
-    all_pieces: Ints,
+    batch: Batch,
+    rules: Rules,
+    table: Table,
+    workspace: Workspace,
     settings: Longs,
     out: Ints,  # (4, capacity): id, start, end and word of each token; word -1 for tokens put in
 ) -> None:
     """Scan the texts of some parts. The tokens of a part stand in `out` one after the other, those of a text too."""
-    mine = claimed(taken)
-    table = borrowed(slots), borrowed(entries), borrowed(tokens)
-    cache = borrowed(keys[mine]), borrowed(cached[mine])
-    word, bounds = borrowed(words[mine]), borrowed(all_bounds[mine])
-    scratch = borrowed(all_hashes[mine]), borrowed(all_pieces[mine])
+    (parts, texts, cuts, data), (actions, expansions), mine = batch, rules, claimed(workspace.taken)
+    word, bounds = borrowed(workspace.words[mine]), borrowed(workspace.bounds[mine])
     settings, out = borrowed(settings), borrowed(out)
+    desk = Desk(
+        Table(borrowed(table.slots), borrowed(table.entries), borrowed(table.tokens)),
+        settings,
+        borrowed(workspace.keys[mine]),
+        borrowed(workspace.cached[mine]),
+        word,
+        bounds,
+        borrowed(workspace.hashes[mine]),
+        borrowed(workspace.pieces[mine]),
+    )
     longest_word = settings[LONGEST_WORD]
     none: Int = np.int64(0)  # plain literals would make the helpers compile once more
     begun: Int = np.int64(FIRST_PIECE)
@@ -348,7 +381,7 @@ def scan(
                             code = np.int64(expansions[element])
                             kind, code = code >> ELEMENT_KIND, code & CODE
                         if n and (closed or kind != WORD):
-                            k = emit(table, settings, cache, word, bounds, n, last, h, scratch, out, k, n_word)
+                            k = emit(desk, n, last, h, out, k, n_word)
                             n, at, h, n_word = none, none, begun, n_word + 1
                         closed = kind == ALONE
                         if kind != SPACE:
@@ -379,25 +412,26 @@ def scan(
             if hard:  # room for whatever the definition finds
                 k = first + (end - texts[text, BYTES]) * settings[GROWTH] + 2
             texts[text, FIRST], texts[text, COUNT], texts[text, HARD] = first, k - first, hard
-    given_back(taken, mine)
+    given_back(workspace.taken, mine)
 
 
-def scan_batch(parts: Longs, *arguments: Any, workspaces: list[Workspace], lines: int) -> None:
+def scan_batch(
+    batch: Batch, rules: Rules, table: Table, settings: Longs, out: Ints, workspaces: list[Workspace], lines: int
+) -> None:
     """`scan` over all parts, on as many threads as there are, with one of `workspaces` or a new one."""
-    *before, settings, out = arguments
     while workspaces:
         workspace = workspaces.pop()
-        if len(workspace[0]) >= threads():
+        if len(workspace.taken) >= threads():
             break
     else:
         workspace = new_workspace(threads(), lines, int(settings[LONGEST_WORD]))
-    run(scan, len(parts) - 1, parts, *before, *workspace, settings, out)
+    run(scan, len(batch.parts) - 1, batch, rules, table, workspace, settings, out)
     workspaces.append(workspace)
 
 
 def new_workspace(n: int, lines: int, longest_word: int) -> Workspace:
     """For n threads: an empty word cache (a word has at least one byte) of a power of two lines, scratch for a word."""
-    return (
+    return Workspace(
         np.zeros(n, np.int64),
         np.zeros((n, lines, 2 + KEY), np.uint8),
         np.zeros((n, lines, CACHED_PIECES, 2), np.int32),

@@ -28,7 +28,7 @@ import logging
 import pickle
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numba
 from numba.core.caching import _Cache
@@ -115,21 +115,25 @@ class OneFilePerKernel(_Cache):
     def flush(self) -> None: ...
 
 
-def kernel(*, fastmath: set[str] | None = None, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function on first call, or load it from the cache; `inline` ones become part of their callers.
+def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """What Python calls, by pool.run: compiled at its first call, or loaded from the cache.
 
     Under NUMBA_DISABLE_JIT=1 the function stays plain Python, for a debugger and for bounds checks.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         compiled = numba.njit(**OPTIONS, fastmath=fastmath or set())(function)
-        if not inline and not numba.config.DISABLE_JIT:
+        if not numba.config.DISABLE_JIT:
             compiled._cache = OneFilePerKernel(function)
         return compiled
 
     return decorate
 
 
-def helper(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function as a part of the kernels that call it; it has no cache of its own."""
-    return kernel(fastmath=fastmath, inline=True)
+def helper(*, fastmath: set[str] | None = None, forced: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """What kernels call: compiled as a part of them, so without a cache of its own.
+
+    forced: put into its caller whatever its size, where LLVM would rather call it.
+    """
+    options = {**OPTIONS, "forceinline": True} if forced else OPTIONS
+    return cast(Callable[[Callable[..., Any]], Any], numba.njit(**options, fastmath=fastmath or set()))
