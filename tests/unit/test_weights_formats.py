@@ -32,7 +32,7 @@ from nanodistil.weights import loading
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.h5_file import H5File
 from nanodistil.weights.msgpack_file import MsgpackFile
-from nanodistil.weights.names import HEADS, canonical, expected
+from nanodistil.weights.names import canonical, expected
 from nanodistil.weights.safetensors_reader import SafetensorsFile
 from nanodistil.weights.torch_file import TorchFile
 
@@ -112,7 +112,7 @@ def test_float32_is_a_view_of_the_file(tmp_path, form):
         assert not array.flags.owndata and not array.flags.writeable
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", sorted(set(TABLE) - {"pooler"}))
 @pytest.mark.parametrize("form", ["h5", "msgpack"])
 def test_every_head(tmp_path, form, head):
     config = SimpleNamespace(**vars(TINY), num_labels=3)

@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
 class Task(Protocol):
     """What finetune.py and evaluate.py ask of a task."""
 
-    HEAD: ClassVar[str]  # the model's class in heads.py
+    HEAD: ClassVar[str]  # the model's class in family/distilbert.py
 
     @property
     def max_seq_length(self) -> int:
