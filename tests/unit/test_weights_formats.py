@@ -98,7 +98,7 @@ def test_one_model_in_every_form(tmp_path, form, stored):
 def test_bfloat16(tmp_path, form):
     arrays = as_filed(tiny_arrays())
     there = loading.load(
-        write(tmp_path / "s", "safetensors", {n: bf16(a) for n, a in arrays.items()}), TINY, "masked_lm"
+        write(tmp_path / "s", "safetensors", {n: bf16(a) for n, a in arrays.items()}), TINY, TABLE["masked_lm"]
     )
     here = loading.load(write(tmp_path / "h", form, {n: bf16(a) for n, a in arrays.items()}), TINY, TABLE["masked_lm"])
     for name, array in here.tensors.items():
