@@ -193,3 +193,8 @@ def positions_of(position_ids: ArrayLike | None, shape: tuple[int, int], limit: 
     if places.size and not (places.min() >= 0 and places.max() < limit):
         raise InputError(f"position_ids must lie from 0 to {limit - 1}, the model's positions")
     return np.broadcast_to(places.astype(np.int64), shape)
+
+
+def first_tokens(sentences: int) -> Array:
+    """(B, 2): sentence and token numbers of the first token of each sentence."""
+    return np.stack([np.arange(sentences), np.zeros(sentences, np.int64)], axis=1)

@@ -18,17 +18,17 @@ from numpy.typing import ArrayLike, DTypeLike
 from nanodistil import backend as backends
 from nanodistil import model, state, structure
 from nanodistil.arrays import numbers
-from nanodistil.backend import Array
+from nanodistil.backend import Array, Ints
 from nanodistil.config import DistilBertConfig, overridden
 from nanodistil.head import BASE, Head
 from nanodistil.loading_arguments import OF_MODELS, OF_SAVING, nothing_but, taken
 from nanodistil.module import Readable
-from nanodistil.packing import Packing, sent
+from nanodistil.packing import Packing, first_tokens, sent
 from nanodistil.parameters import Embedding, Parameter
 from nanodistil.taps import HeadMask, Recorder, as_tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
-from nanodistil.weights.layout import lay_out, read_back
+from nanodistil.weights.layout import Weights, lay_out, read_back
 from nanodistil.weights.names import expected, filed
 
 
@@ -282,53 +282,75 @@ class Pretrained(Readable):
         looked_at: (M, 2) sentence and token numbers, or "first", the first token of every sentence, masked or not;
         then the hidden states are (M, D), and where nobody looks at the rest, it is not computed. None: (N, D).
         """
-        weights, vocabulary = self.weights, None
-        if (input_ids is None) == (inputs_embeds is None):
-            raise InputError("input_ids is needed, the (batch, tokens) array a tokenizer gives, or else inputs_embeds")
-        if inputs_embeds is not None:  # each token is then a word of its own, and they are the table
-            words = self._embeds(inputs_embeds)  # (B, T, D)
-            vocabulary = words.shape[0] * words.shape[1]
-            input_ids = np.arange(vocabulary).reshape(words.shape[:2])
-            weights = weights._replace(word_embeddings=self.ops.send(words.reshape(vocabulary, words.shape[2])))
-        assert input_ids is not None
+        ids, weights = self._words(input_ids, inputs_embeds)
+        vocabulary = None if inputs_embeds is None else ids.size
         first = isinstance(looked_at, str)
-        packing = Packing.of(input_ids, attention_mask, self.config, keep_masked, position_ids, vocabulary, first)
+        packing = Packing.of(ids, attention_mask, self.config, keep_masked, position_ids, vocabulary, first)
         if first:
-            B = len(packing.computed)
-            looked_at = np.stack([np.arange(B), np.zeros(B, np.int64)], axis=1)
-        hidden: list[str] = []
-        probs: list[str] = []
-        L = self.config.n_layers
-        if self.config.output_hidden_states if output_hidden_states is None else output_hidden_states:
-            hidden = ["embeddings.LayerNorm", *(f"layer.{i}.output_layer_norm" for i in range(L))]
-        if self.config.output_attentions if output_attentions is None else output_attentions:
-            probs = [f"layer.{i}.attention.probs" for i in range(L)]
+            looked_at = first_tokens(len(packing.computed))
+        places = None if looked_at is None else packing.rows(looked_at)
+        hidden, probs = self._asked_for(output_hidden_states, output_attentions)
         inner = as_tap(tap, self.ops)
         if head_mask is not None:
             inner = HeadMask(self.ops.send(self._head_mask(head_mask)), inner)
         recorder = Recorder(hidden + probs, inner)
-        look, places = None, None if looked_at is None else packing.rows(looked_at)
-        send, fetch = self.ops.send, self.ops.fetch
+        watched = tap is not None or bool(hidden or probs)
+        plain = inputs_embeds is None and head_mask is None and not watched
+        x, places = self._encoded(packing, places, weights, recorder, watched, plain)
+        recorded = self._recorded(packing, recorder, hidden, probs)
+        return Encoded(packing, x if places is None else x[self.ops.send(places)], recorder, recorded)
+
+    def _words(self, input_ids: ArrayLike | None, inputs_embeds: ArrayLike | None) -> tuple[Any, Weights]:
+        """The ids, and the weights with the table they are looked up in."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InputError("input_ids is needed, the (batch, tokens) array a tokenizer gives, or else inputs_embeds")
+        if inputs_embeds is None:
+            return input_ids, self.weights
+        words = self._embeds(inputs_embeds)  # (B, T, D): each token is a word of its own, and they are the table
+        ids = np.arange(words.shape[0] * words.shape[1]).reshape(words.shape[:2])
+        return ids, self.weights._replace(word_embeddings=self.ops.send(words.reshape(ids.size, words.shape[2])))
+
+    def _asked_for(self, hidden_states: bool | None, attentions: bool | None) -> tuple[list[str], list[str]]:
+        """The names under which model.py shows hidden states and attentions, of those that are to be returned."""
+        L = self.config.n_layers
+        hidden: list[str] = []
+        probs: list[str] = []
+        if self.config.output_hidden_states if hidden_states is None else hidden_states:
+            hidden = ["embeddings.LayerNorm", *(f"layer.{i}.output_layer_norm" for i in range(L))]
+        if self.config.output_attentions if attentions is None else attentions:
+            probs = [f"layer.{i}.attention.probs" for i in range(L)]
+        return hidden, probs
+
+    def _encoded(
+        self, packing: Packing, places: Ints | None, weights: Weights, recorder: Recorder, watched: bool, plain: bool
+    ) -> tuple[Array, Ints | None]:
+        """The encoder's (N, D), or its (M, D) at the places that were asked for; and where these are in it.
+
+        watched: whether all rows are to be seen. plain: whether a recording of the GPU's may answer.
+        """
+        send = self.ops.send
 
         def encode(batch: model.Packed, ops: backends.Ops, look: model.Look | None = None) -> Array:
             return model.encoder(batch, weights, self.config, ops, recorder, look)
 
-        watched = tap is not None or bool(hidden or probs)
-        plain = inputs_embeds is None and head_mask is None and not watched
         x = self.graphs(encode, self.ops, packing.batch) if self.graphs and plain else None
-        if x is None:
-            if places is not None and not watched:
-                look, places = packing.look(places)
-                look = look._replace(rows=send(look.rows))
-            x = encode(sent(packing.batch, send), self.ops, look)
-        recorded = {
-            "hidden_states": tuple(packing.unpack(fetch(recorder.seen[name])) for name in hidden) or None,
-            "attentions": tuple(
-                packing.unpack_pairs([fetch(p) for p in recorder.seen[name]], self.config.n_heads) for name in probs
-            )
-            or None,
+        if x is not None:
+            return x, places
+        look = None
+        if places is not None and not watched:
+            look, places = packing.look(places)
+            look = look._replace(rows=send(look.rows))
+        return encode(sent(packing.batch, send), self.ops, look), places
+
+    def _recorded(
+        self, packing: Packing, recorder: Recorder, hidden: list[str], probs: list[str]
+    ) -> dict[str, tuple[Array, ...] | None]:
+        """What was asked for, as the call returns it."""
+        seen, fetch, H = recorder.seen, self.ops.fetch, self.config.n_heads
+        return {
+            "hidden_states": tuple(packing.unpack(fetch(seen[name])) for name in hidden) or None,
+            "attentions": tuple(packing.unpack_pairs([fetch(p) for p in seen[name]], H) for name in probs) or None,
         }
-        return Encoded(packing, x if places is None else x[send(places)], recorder, recorded)
 
     def _scores(self, encoded: Encoded) -> Array:
         """What the head makes of hidden states, where the backend computes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from nanodistil.arrays import numbers
@@ -51,8 +50,3 @@ def joined(values: ArrayLike | None) -> Array | None:
     if array.ndim < 3 or 0 in array.shape[1:]:
         raise InputError(f"multiple choice takes (batch, choices, tokens) arrays, not of shape {array.shape}")
     return array.reshape(-1, *array.shape[2:])
-
-
-def first_tokens(sentences: int) -> Array:
-    """(B, 2): sentence and token numbers of the first token of each sentence."""
-    return np.stack([np.arange(sentences), np.zeros(sentences, np.int64)], axis=1)

@@ -21,9 +21,8 @@ from nanodistil import losses
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array, Ints
 from nanodistil.head import Batch, Learner
-from nanodistil.heads.calling import first_tokens
 from nanodistil.losses import IGNORED
-from nanodistil.packing import Packing, real_tokens, rectangle
+from nanodistil.packing import Packing, first_tokens, real_tokens, rectangle
 from nanodistil.weights.errors import InputError, excerpt
 
 TOKENS = ("input_ids", "attention_mask", "position_ids")
