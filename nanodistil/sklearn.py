@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nanodistil.backend import Array
 from nanodistil.pipelines import pipeline
-from nanodistil.pipelines.batching import several
 from nanodistil.pipelines.feature_extraction import FeatureExtractionPipeline
+from nanodistil.pipelines.inputs import many
 from nanodistil.tokenization.arguments import one_of
 from nanodistil.weights.errors import InputError, MissingExtraError
 
@@ -210,4 +210,4 @@ def texts_of(X: Any) -> list[Any]:
     shape = getattr(X, "shape", (0,))
     if len(shape) != 1:
         raise InputError(f"texts are needed, (n,) of them, not a table of shape {shape}; choose one column")
-    return list(several(X))
+    return list(many(X))

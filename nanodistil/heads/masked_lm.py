@@ -140,6 +140,13 @@ class ForMaskedLM(Pretrained):
         return finished(output, options, self.config, input_ids, inputs_embeds)
 
     @spelled_out(Options, keep_masked=False)
+    def logits_at(
+        self, input_ids: ArrayLike, attention_mask: ArrayLike | None, positions: ArrayLike, **options: Unpack[Options]
+    ) -> Array:
+        """The logits at M positions, left where the backend computes, for its ops: (B, T), (B, T), (M, 2) -> (M, V)."""
+        return self._logits(input_ids, attention_mask, positions, options)
+
+    @spelled_out(Options, keep_masked=False)
     def probabilities(
         self, input_ids: ArrayLike, attention_mask: ArrayLike | None, positions: ArrayLike, **options: Unpack[Options]
     ) -> Array:

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from nanodistil import backend as backends
 from nanodistil.devices import check_device, dtype_name
 from nanodistil.loading_arguments import COUNTED, OF_MODELS, taken
-from nanodistil.pipelines.batching import check_pace
+from nanodistil.pipelines.inputs import check_pace
 from nanodistil.pipelines.preset import Preset, check_options
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt, meant
 

@@ -1,10 +1,8 @@
-"""From many inputs to answers in order: the frame that every pipeline runs in.
+"""Rows of different lengths as batches of similar length.
 
-    inputs -> windows -> rows of ids -> batches of similar length -> results -> answers, in the order of the inputs
-
-An input may make several rows: a long context its windows, a text to sort its labels. There is no padding, so a batch
-is limited by its number of tokens, and a row's result does not depend on the others in it. Inputs may be a stream: they
-are read a window at a time, a small one first, so the first answer comes soon and memory does not grow.
+There is no padding in the model, so a batch is limited by its number of tokens, and a row's result does not depend on
+the others in it. Two batches overlap if the backend can compute beside itself; one that finds too little memory is
+halved. Inputs are read a window at a time, a small one first, so the first answer comes soon and memory does not grow.
 """
 
 from __future__ import annotations
@@ -12,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from nanodistil.backend import Ints, Mask
-from nanodistil.tokenization.arguments import whole_number
-from nanodistil.weights.errors import InputError
 
 FIRST_WINDOW = 1  # inputs that are read ahead, at first
 AT_ONCE = 2  # batches, where they may be computed beside each other
+
+Row = TypeVar("Row", bound=Sized)  # ids (T,), or what has them and their length
 
 
 class Pace(NamedTuple):
@@ -29,7 +27,7 @@ class Pace(NamedTuple):
 
     tokens: int  # a batch
     window: int  # inputs that are read ahead at most
-    apart: Callable[[int], None] | None = None  # threads take turns at batches, and each begins by giving its number
+    own_stream: Callable[[int], None] | None = None  # what each of two threads begins with, giving its number
 
 
 ON_CPU = Pace(2048, 256)  # enough to keep every thread busy; the activations of one layer still fit a cache
@@ -43,90 +41,7 @@ def pace_of(model: Any) -> Pace:
     >>> pace_of(SimpleNamespace(backend="numba")).tokens
     2048
     """
-    return ON_GPU._replace(apart=model.ops.apart) if model.backend.startswith("cupy") else ON_CPU
-
-
-class Prepared(NamedTuple):
-    """One input, ready for the model."""
-
-    rows: list[Ints]  # ids (T,) each, special tokens and all
-    rest: Any = None  # what `finish` wants to know
-
-
-def check_pace(batch_size: Any, num_workers: Any) -> None:
-    """transformers' arguments, which change nothing here: a batch holds as many tokens as are good for speed.
-
-    No answer depends on them, there or here. Raises InputError for what they cannot be.
-    """
-    for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-        if value is not None:
-            whole_number(name, value, least)
-
-
-def several(inputs: Any, what: str = "a text") -> Any:
-    """The inputs of a call that is not for one alone: as a list if their number is known, else as the stream it is.
-
-    A tuple, a column of pandas, NumPy, Arrow or `datasets` is as good as a list, and is answered with one. Raises
-    InputError where they are no several: a dict and bytes could be gone through too, by their keys and their numbers, a
-    table by the names of its columns, a set in any order, and nobody means that.
-
-    >>> several(("a", "b")), next(several(iter(["a"])))
-    (['a', 'b'], 'a')
-    """
-    if isinstance(inputs, list):
-        return inputs
-    inputs = by_number(inputs)
-    kind = type(inputs).__name__
-    if not isinstance(inputs, Iterable) or isinstance(inputs, str | dict | bytes | bytearray | set | frozenset):
-        raise InputError(f"{what} or several are needed, not {kind}")
-    if hasattr(inputs, "columns") or getattr(inputs, "ndim", 1) != 1:
-        raise InputError(f"{what} or several are needed, not {kind}: choose one column")
-    if hasattr(inputs, "to_pylist"):  # Arrow's, whose elements are no strings by themselves
-        return inputs.to_pylist()
-    return list(inputs) if isinstance(inputs, Sized) else inputs
-
-
-def by_number(inputs: Any) -> Any:
-    """A data set that has a length and numbered items but no iterator, as PyTorch's are, item by item.
-
-    Anything else as it is.
-    """
-    if isinstance(inputs, Iterable) or not (hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")):
-        return inputs
-    return (inputs[i] for i in range(len(inputs)))
-
-
-def answered(
-    inputs: Iterable[Any],
-    prepare: Callable[[Any, str], Prepared],
-    compute: Callable[[Ints, Mask], Iterable[Any]],
-    finish: Callable[[Prepared, list[Any]], Any],
-    first: int,
-    pace: Pace,
-) -> Iterator[Any]:
-    """The answers to the inputs, in order.
-
-    prepare(input, name): the input's rows; name is for messages, "the input" or "input 3". compute(ids, mask): (B, T)
-    each, padded with zeros, to B results. finish(prepared, results): its answer. first: how many inputs came before,
-    for the names. pace: pace_of(model). An input for which `prepare` raises InputError ends it, after those before it
-    have had their answers.
-    """
-    several = first > 0 or (isinstance(inputs, list) and len(inputs) > 1)
-    for window in windows(inputs, pace.window):
-        ready: list[Prepared] = []
-        problem: InputError | None = None
-        several = several or len(window) > 1
-        try:
-            for i, one in enumerate(window, start=first + 1):
-                ready.append(prepare(one, f"input {i}" if several else "the input"))
-        except InputError as error:
-            problem = error
-        results = iter(by_length([row for one in ready for row in one.rows], compute, pace))
-        for one in ready:
-            yield finish(one, list(islice(results, len(one.rows))))
-        if problem:
-            raise problem
-        first, several = first + len(window), True
+    return ON_GPU._replace(own_stream=model.ops.apart) if model.backend.startswith("cupy") else ON_CPU
 
 
 def windows(inputs: Iterable[Any], longest: int) -> Iterator[list[Any]]:
@@ -146,42 +61,47 @@ def windows(inputs: Iterable[Any], longest: int) -> Iterator[list[Any]]:
 
 
 def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]], pace: Pace) -> list[Any]:
+    """The result of every row of ids; compute: (B, T) each, padded with zeros, to B results."""
+    return in_batches(rows, lambda batch: compute(*padded(batch)), pace)
+
+
+def in_batches(rows: list[Row], compute: Callable[[list[Row]], Iterable[Any]], pace: Pace) -> list[Any]:
     """compute's result for every row, computed in batches of similar length."""
     results: list[Any] = [None] * len(rows)
 
     def one(batch: list[int]) -> list[Any]:
         return computed([rows[i] for i in batch], compute)
 
-    work = list(batches([len(ids) for ids in rows], pace.tokens))
-    for batch, found in zip(work, in_turns(one, work, pace.apart), strict=True):
+    work = list(batches([len(row) for row in rows], pace.tokens))
+    for batch, found in zip(work, two_at_once(one, work, pace.own_stream), strict=True):
         for i, result in zip(batch, found, strict=True):
             results[i] = result
     return results
 
 
-def in_turns(one: Callable[[Any], Any], work: list[Any], apart: Callable[[int], None] | None) -> Iterator[Any]:
-    """one(piece) of every piece of work, in order; of two at once where each thread has somewhere to compute apart.
+def two_at_once(one: Callable[[Any], Any], work: list[Any], own_stream: Callable[[int], None] | None) -> Iterator[Any]:
+    """one(piece) of every piece of work, in order; of two at once if each thread has a stream of its own.
 
     Whatever ends it early, an error or Ctrl-C, what was not begun is not done.
     """
-    if apart is None or len(work) < 2:
+    if own_stream is None or len(work) < 2:
         yield from map(one, work)
         return
     numbers = count()
-    threads = ThreadPoolExecutor(AT_ONCE, initializer=lambda: apart(next(numbers)))
+    threads = ThreadPoolExecutor(AT_ONCE, initializer=lambda: own_stream(next(numbers)))
     try:
         yield from threads.map(one, work)
     finally:
         threads.shutdown(cancel_futures=True)
 
 
-def computed(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]]) -> list[Any]:
-    """compute's results for the rows of one batch; for halves of it, where there is too little memory for all.
+def computed(rows: list[Row], compute: Callable[[list[Row]], Iterable[Any]]) -> list[Any]:
+    """compute's results for the rows of one batch; for halves of it, if there is too little memory for all.
 
-    Raises MemoryError where there is too little for one row.
+    Raises MemoryError if there is too little for one row.
     """
     try:
-        return list(compute(*padded(rows)))
+        return list(compute(rows))
     except MemoryError:
         if len(rows) == 1:
             raise

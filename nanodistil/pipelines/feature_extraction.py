@@ -18,12 +18,10 @@ import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.family.distilbert import DistilBertModel
-from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
-from nanodistil.pipelines.pairing import check_pair
-from nanodistil.pipelines.preset import settings_of
+from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.pipelines.inputs import a_text, check_pace, many
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import check_length, checked_options, encoded, said_if_nothing
-from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import one_of
 from nanodistil.torch_tensors import as_tensor, imported
 from nanodistil.weights.errors import InputError, excerpt
@@ -31,23 +29,23 @@ from nanodistil.weights.errors import InputError, excerpt
 POOLINGS = ("none", "mean", "cls")
 
 
+class Pooling(NamedTuple):
+    """What a text becomes."""
+
+    kind: str  # of POOLINGS
+    normalize: bool
+
+
 class Settings(NamedTuple):
     """A call's arguments, checked."""
 
     options: dict[str, Any]  # the tokenizer's
     as_arrays: bool | str  # True or "np", "pt" for tensors, or False for lists
-    pooling: str
-    normalize: bool
+    wanted: Pooling
 
 
-class FeatureExtractionPipeline:
+class FeatureExtractionPipeline(Pipeline[DistilBertModel, Settings]):
     """Turns texts into vectors. Made by nanodistil.pipeline("feature-extraction", ...)."""
-
-    def __init__(self, model: DistilBertModel, tokenizer: DistilBertTokenizer) -> None:
-        """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        check_pair(model, tokenizer)
-        self.model = model
-        self.tokenizer = tokenizer
 
     def __call__(
         self,
@@ -72,20 +70,7 @@ class FeatureExtractionPipeline:
         Raises InputError for a text longer than the model's positions, and for unusable arguments.
         """
         check_pace(batch_size, num_workers)
-        settings = self._settings(truncation, tokenize_kwargs, return_tensors, pooling, normalize)
-        if isinstance(inputs, str):
-            return next(self._extract([inputs], settings))
-        inputs = several(inputs)
-        answers = self._extract(inputs, settings)
-        return list(answers) if isinstance(inputs, list) else answers
-
-    def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
-        """The vectors of every text, in order; arguments as in a call.
-
-        first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
-        error after the answers to those before it.
-        """
-        return self._extract(inputs, settings_of(self, options), first)
+        return self.answer(inputs, self.settings(truncation, tokenize_kwargs, return_tensors, pooling, normalize))
 
     def encode(
         self,
@@ -107,13 +92,13 @@ class FeatureExtractionPipeline:
             raise InputError("encode gives one vector a text: pooling must be 'mean' or 'cls'")
         if isinstance(sentences, str):
             return self(sentences, return_tensors=True, **options)
-        vectors = list(self.each(several(sentences), return_tensors=True, **options))
+        vectors = list(self.each(many(sentences), return_tensors=True, **options))
         if not convert_to_numpy:
             return vectors
         none = np.zeros((0, self.model.config.dim), self.model.weights.word_embeddings.dtype)
         return np.stack(vectors) if vectors else none
 
-    def _settings(
+    def settings(
         self,
         truncation: bool | str | None = None,
         tokenize_kwargs: dict[str, Any] | None = None,
@@ -132,40 +117,32 @@ class FeatureExtractionPipeline:
             imported()
         elif not isinstance(return_tensors, bool | None) and return_tensors != "np":
             raise InputError(f"return_tensors={excerpt(return_tensors)}: must be True or 'np', 'pt' or False")
-        return Settings(options, return_tensors or False, pooling, normalize)
+        return Settings(options, return_tensors or False, Pooling(pooling, normalize))
 
-    def _extract(self, texts: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
-        """Answers to the texts, in order; `first` is how many came before, for messages."""
-        options, as_arrays, pooling, normalize = settings
+    def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
+        options, _, wanted = settings
+        ids, real = encoded(self.model, self.tokenizer, a_text(one, name), None, name, options)
+        if wanted.kind != "none":
+            ids, real = said_if_nothing(ids[real], self.tokenizer), real[real]
+        check_length(len(ids), self.model, name, options)
+        # A text with padding whose vectors are wanted is computed by itself: elsewhere padding does not exist.
+        return Prepared([Row(ids, wanted)]) if real.all() else Prepared([], (ids, real))
 
-        def prepare(text: Any, name: str) -> Prepared:
-            if not isinstance(text, str):
-                raise InputError(f"{name} is not a string but {type(text).__name__}")
-            ids, real = encoded(self.model, self.tokenizer, text, None, name, options)
-            if pooling != "none":
-                ids, real = said_if_nothing(ids[real], self.tokenizer), real[real]
-            check_length(len(ids), self.model, name, options)
-            # A text with padding whose vectors are wanted is computed by itself: elsewhere padding does not exist.
-            return Prepared([ids]) if real.all() else Prepared([], (ids, real))
+    def compute(self, ids: Ints, real: Mask, wanted: list[Pooling]) -> Iterator[Array]:
+        hidden = finite(self.model(ids, real, return_dict=True).last_hidden_state)  # (B, T, D)
+        for x, length, (kind, normalize) in zip(hidden, real.sum(axis=1).tolist(), wanted, strict=True):
+            yield pooled(x[:length], kind, normalize)  # (T, D) or (D,)
 
-        def compute(ids: Ints, real: Mask) -> Iterator[Array]:
-            hidden = finite(self.model(ids, real, return_dict=True).last_hidden_state)  # (B, T, D)
-            for x, length in zip(hidden, real.sum(axis=1).tolist(), strict=True):
-                yield pooled(x[:length], pooling, normalize)  # (T, D) or (D,)
-
-        def finish(prepared: Prepared, results: list[Array]) -> Any:
-            if results:
-                vectors = results[0] if pooling != "none" else results[0][None]  # (D,) or (1, T, D)
-            else:
-                ids, real = prepared.rest
-                vectors = finite(
-                    self.model(ids[None], real[None], keep_masked=True, return_dict=True).last_hidden_state
-                )  # (1, T, D)
-            if as_arrays == "pt":
-                return as_tensor(vectors)
-            return vectors if as_arrays else vectors.tolist()
-
-        return answered(texts, prepare, compute, finish, first, pace_of(self.model))
+    def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
+        if results:
+            vectors = results[0] if settings.wanted.kind != "none" else results[0][None]  # (D,) or (1, T, D)
+        else:
+            ids, real = prepared.rest
+            output = self.model(ids[None], real[None], keep_masked=True, return_dict=True)
+            vectors = finite(output.last_hidden_state)  # (1, T, D)
+        if settings.as_arrays == "pt":
+            return as_tensor(vectors)
+        return vectors if settings.as_arrays else vectors.tolist()
 
 
 def pooled(x: Array, pooling: str, normalize: bool) -> Array:

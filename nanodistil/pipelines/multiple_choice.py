@@ -8,31 +8,34 @@ them. Nothing is cut unless asked for with `tokenizer_kwargs`: a choice without 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.family.distilbert import DistilBertForMultipleChoice
-from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
-from nanodistil.pipelines.pairing import check_pair
+from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.pipelines.inputs import check_pace, strings
 from nanodistil.pipelines.scores import finite, ranked, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of, said_if_nothing
-from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError
 
 Choice = dict[str, Any]  # {"choice": str, "index": int, "score": float}
 
 
-class MultipleChoicePipeline:
+class Settings(NamedTuple):
+    """A call's arguments, checked."""
+
+    choices: list[str] | None  # of the prompts that do not bring their own
+    options: dict[str, Any]  # the tokenizer's
+
+
+class MultipleChoicePipeline(Pipeline[DistilBertForMultipleChoice, Settings]):
     """Ranks choices by how well they go with a prompt. Made by nanodistil.pipeline("multiple-choice", ...)."""
 
-    def __init__(self, model: DistilBertForMultipleChoice, tokenizer: DistilBertTokenizer) -> None:
-        """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        check_pair(model, tokenizer)
-        self.model = model
-        self.tokenizer = tokenizer
+    one_input = (str, dict)
+    called = "a prompt"
 
     def __call__(
         self,
@@ -51,74 +54,52 @@ class MultipleChoicePipeline:
         Raises InputError for a prompt without choices, a pair longer than the model's positions, unusable arguments.
         """
         check_pace(batch_size, num_workers)
-        if isinstance(inputs, str | dict):
-            return next(self.each([inputs], choices=choices, tokenizer_kwargs=tokenizer_kwargs))
-        inputs = several(inputs, "a prompt")
-        answers = self.each(inputs, choices=choices, tokenizer_kwargs=tokenizer_kwargs)
-        return list(answers) if isinstance(inputs, list) else answers
+        return self.answer(inputs, self.settings(choices, tokenizer_kwargs))
 
-    def each(
-        self,
-        inputs: Iterable[Any],
-        first: int = 0,
-        *,
-        choices: Iterable[str] | None = None,
-        tokenizer_kwargs: dict[str, Any] | None = None,
-    ) -> Iterator[list[Choice]]:
-        """The ranked choices for every prompt, in order; arguments as in a call.
-
-        first: how many inputs came before these, for the messages of errors. An input that cannot be answered raises
-        its error after the answers to those before it.
-        """
+    def settings(
+        self, choices: Iterable[str] | None = None, tokenizer_kwargs: dict[str, Any] | None = None
+    ) -> Settings:
         options = checked_options(tokenizer_kwargs)
-        common = None if choices is None else checked_choices(choices, "choices")
+        return Settings(None if choices is None else checked_choices(choices, "choices"), options)
 
-        def prepare(one: Any, name: str) -> Prepared:
-            prompt, several = self._prompt(one, common, name)
-            rows = [
-                row_of(self.model, self.tokenizer, [(prompt, choice)], None, f"{name}, with choice {i},", options)
-                for i, choice in enumerate(several, start=1)
-            ]
-            for row in rows:
-                said_if_nothing(row, self.tokenizer)
-            return Prepared(rows, several)
+    def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
+        prompt, choices = prompt_and_choices(one, settings.choices, name)
+        rows = []
+        for number, choice in enumerate(choices, start=1):
+            called = f"{name}, with choice {number},"
+            rows.append(row_of(self.model, self.tokenizer, [(prompt, choice)], None, called, settings.options))
+        return Prepared([Row(said_if_nothing(ids, self.tokenizer)) for ids in rows], choices)
 
-        def compute(ids: Ints, real: Mask) -> Array:
-            return finite(self.model(ids[:, None], real[:, None], return_dict=True).logits[:, 0])  # (B,)
+    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:
+        return finite(self.model(ids[:, None], real[:, None], return_dict=True).logits[:, 0])  # (B,)
 
-        def finish(prepared: Prepared, results: list[Any]) -> list[Choice]:
-            scores = softmax(np.stack(results))  # (choices,)
-            return [
-                {"choice": prepared.rest[i], "index": i, "score": float(scores[i])} for i in ranked(scores).tolist()
-            ]
+    def finish(self, prepared: Prepared, results: list[Any], settings: Settings) -> list[Choice]:
+        scores = softmax(np.stack(results))  # (choices,)
+        return [{"choice": prepared.rest[i], "index": i, "score": float(scores[i])} for i in ranked(scores).tolist()]
 
-        return answered(inputs, prepare, compute, finish, first, pace_of(self.model))
 
-    def _prompt(self, one: Any, common: list[str] | None, name: str) -> tuple[str, list[str]]:
-        """An input as a prompt and its choices. Raises InputError."""
-        prompt, choices = one, common
-        if isinstance(one, dict):
-            if "prompt" not in one or not set(one) <= {"prompt", "choices"}:
-                keys = ", ".join(map(str, one))[:60]
-                raise InputError(f'{name} must have the keys "prompt" and "choices", not {keys or "none"}')
-            prompt = one["prompt"]
-            if "choices" in one:
-                choices = checked_choices(one["choices"], f"the choices of {name}")
-        if not isinstance(prompt, str):
-            raise InputError(f"{name} is not a prompt, which is a string, but {type(prompt).__name__}")
-        if choices is None:
-            raise InputError(f'{name} has no choices: pass choices=[...], or {{"prompt": ..., "choices": [...]}}')
-        return prompt, choices
+def prompt_and_choices(one: Any, common: list[str] | None, name: str) -> tuple[str, list[str]]:
+    """An input as a prompt and its choices. Raises InputError."""
+    prompt, choices = one, common
+    if isinstance(one, dict):
+        if "prompt" not in one or not set(one) <= {"prompt", "choices"}:
+            keys = ", ".join(map(str, one))[:60]
+            raise InputError(f'{name} must have the keys "prompt" and "choices", not {keys or "none"}')
+        prompt = one["prompt"]
+        if "choices" in one:
+            choices = checked_choices(one["choices"], f"the choices of {name}")
+    if not isinstance(prompt, str):
+        raise InputError(f"{name} is not a prompt, which is a string, but {type(prompt).__name__}")
+    if choices is None:
+        raise InputError(f'{name} has no choices: pass choices=[...], or {{"prompt": ..., "choices": [...]}}')
+    return prompt, choices
 
 
 def checked_choices(choices: Any, name: str) -> list[str]:
     """At least one choice, all of them strings, as a list. Raises InputError."""
     if isinstance(choices, str) or not isinstance(choices, Iterable):
         raise InputError(f"{name} must be a list of strings, not {type(choices).__name__}")
-    several = list(choices.to_pylist() if hasattr(choices, "to_pylist") else choices)
-    if not several:
+    listed = strings(choices, name)
+    if not listed:
         raise InputError(f"{name} are empty; at least one is needed")
-    wrong = [choice for choice in several if not isinstance(choice, str)]
-    if wrong:
-        raise InputError(f"{name} must be strings, not {type(wrong[0]).__name__}")
-    return several
+    return listed

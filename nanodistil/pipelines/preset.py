@@ -16,9 +16,9 @@ def check_options(pipeline: type, options: Iterable[str], also: Iterable[str] = 
 
     So a misspelt one is found before a model is loaded for it.
     """
-    takes: Any = getattr(pipeline, "_settings", None) or pipeline.each  # type: ignore[attr-defined]
+    takes: Any = pipeline.settings  # type: ignore[attr-defined]
     taken = signature(takes).parameters
-    known = [name for name in taken if name not in ("self", "inputs", "first")]
+    known = [name for name in taken if name != "self"]
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         known += OPTIONS
     for name in options:
@@ -31,10 +31,10 @@ def settings_of(pipeline: Any, options: dict[str, Any]) -> Any:
     """What a pipeline makes of the options of a call. Raises InputError."""
     check_options(type(pipeline), options)
     try:
-        signature(pipeline._settings).bind(**options)
+        signature(pipeline.settings).bind(**options)
     except TypeError as error:
         raise InputError(f"{type(pipeline).__name__}: {error}") from None
-    return pipeline._settings(**options)
+    return pipeline.settings(**options)
 
 
 def bound(function: Callable[..., Any], options: dict[str, Any]) -> bool:
@@ -54,8 +54,8 @@ class Preset:
         check_options(type(pipeline), options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come with the first call
-            if hasattr(pipeline, "_settings") and bound(pipeline._settings, options):
-                pipeline._settings(**options)
+            if bound(pipeline.settings, options):
+                pipeline.settings(**options)
         self.pipeline = pipeline
         self.options = options
 

@@ -3,28 +3,26 @@
     text, or a pair of texts -> ids -> a logit for every class -> a score for every class -> the best, or all of them
 
 Arguments and results follow transformers' pipeline (4.57). A class's score is a probability among the classes
-(softmax) where one of them holds, a probability by itself (sigmoid) where several may or there is only one, and the
-bare logit where the model predicts a quantity (regression): config.problem_type and the number of labels decide, and
+(softmax) if one of them holds, a probability by itself (sigmoid) if several may or there is only one, and the
+bare logit if the model predicts a quantity (regression): config.problem_type and the number of labels decide, and
 `function_to_apply` overrules them. Its documented value "default" works here; upstream it is a KeyError.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.family.distilbert import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
-from nanodistil.pipelines.pairing import check_pair
-from nanodistil.pipelines.preset import settings_of
+from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.pipelines.inputs import a_text, check_pace
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
 from nanodistil.pipelines.tokens import TokenizerOptions, checked_options, row_of, said_if_nothing
 from nanodistil.signatures import spelled_out
-from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -43,14 +41,10 @@ class Settings(NamedTuple):
     options: dict[str, Any]  # the tokenizer's
 
 
-class TextClassificationPipeline:
+class TextClassificationPipeline(Pipeline[DistilBertForSequenceClassification, Settings]):
     """Sorts texts into a model's classes. Made by nanodistil.pipeline("text-classification", ...)."""
 
-    def __init__(self, model: DistilBertForSequenceClassification, tokenizer: DistilBertTokenizer) -> None:
-        """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        check_pair(model, tokenizer)
-        self.model = model
-        self.tokenizer = tokenizer
+    one_input = (str, dict)
 
     @spelled_out(TokenizerOptions, refuse=False, add_special_tokens=True, padding=False, verbose=True)
     def __call__(
@@ -76,25 +70,11 @@ class TextClassificationPipeline:
         Raises InputError for a text longer than the model's positions, and for unusable arguments.
         """
         check_pace(batch_size, num_workers)
-        settings = self._settings(top_k, function_to_apply, return_all_scores, **tokenizer_kwargs)
-        if isinstance(inputs, str):
-            (answer,) = self._classify([inputs], settings)
-            return [answer] if top_k == UNSET else answer
-        if isinstance(inputs, dict):
-            return next(self._classify([inputs], settings))
-        inputs = several(inputs)
-        answers = self._classify(inputs, settings)
-        return list(answers) if isinstance(inputs, list) else answers
+        settings = self.settings(top_k, function_to_apply, return_all_scores, **tokenizer_kwargs)
+        answer = self.answer(inputs, settings)
+        return [answer] if isinstance(inputs, str) and top_k == UNSET else answer
 
-    def each(self, inputs: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
-        """An answer for every input, in order: the best class, or with top_k a list; arguments as in a call.
-
-        first: how many inputs came before these, for the messages of errors. An input that cannot be answered raises
-        its error after the answers to those before it.
-        """
-        return self._classify(inputs, settings_of(self, options), first)
-
-    def _settings(
+    def settings(
         self,
         top_k: int | str | None = UNSET,
         function_to_apply: str | None = None,
@@ -126,26 +106,21 @@ class TextClassificationPipeline:
             raise InputError(f"function_to_apply={excerpt(name)}: must be one of {', '.join(FUNCTIONS)}, default")
         return FUNCTIONS[name.lower()]
 
-    def _classify(self, inputs: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
-        """Answers to the inputs, in order; `first` is how many came before, for messages."""
+    def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
+        ids = row_of(self.model, self.tokenizer, *text_and_pair(one, name), name, settings.options)
+        return Prepared([Row(said_if_nothing(ids, self.tokenizer))])
+
+    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:
+        return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
+
+    def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
+        scores = settings.function(results[0])  # (C,)
+        order = np.arange(len(scores)) if settings.unsorted else ranked(scores)
+        if isinstance(settings.top_k, int):
+            order = order[: settings.top_k]
         labels = self.model.config.id2label
-
-        def prepare(one: Any, name: str) -> Prepared:
-            ids = row_of(self.model, self.tokenizer, *text_and_pair(one, name), name, settings.options)
-            return Prepared([said_if_nothing(ids, self.tokenizer)])
-
-        def compute(ids: Ints, real: Mask) -> Array:
-            return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
-
-        def finish(_: Prepared, results: list[Array]) -> Any:
-            scores = settings.function(results[0])  # (C,)
-            order = np.arange(len(scores)) if settings.unsorted else ranked(scores)
-            if isinstance(settings.top_k, int):
-                order = order[: settings.top_k]
-            classes = [{"label": labels[i], "score": float(scores[i])} for i in order.tolist()]
-            return classes[0] if settings.top_k == UNSET and not settings.unsorted else classes
-
-        return answered(inputs, prepare, compute, finish, first, pace_of(self.model))
+        classes = [{"label": labels[i], "score": float(scores[i])} for i in order.tolist()]
+        return classes[0] if settings.top_k == UNSET and not settings.unsorted else classes
 
 
 def text_and_pair(one: Any, name: str) -> tuple[str, str | None]:
@@ -156,12 +131,10 @@ def text_and_pair(one: Any, name: str) -> tuple[str, str | None]:
     """
     if isinstance(one, list) and len(one) == 1 and isinstance(one[0], list) and len(one[0]) == 2:
         one = {"text": one[0][0], "text_pair": one[0][1]}  # transformers' former way to give a pair
-    if isinstance(one, str):
-        return one, None
     if isinstance(one, list | tuple):
         raise InputError(f'{name} is a {type(one).__name__}: give a pair of texts as {{"text": ..., "text_pair": ...}}')
     if not isinstance(one, dict):
-        raise InputError(f"{name} is not a string but {type(one).__name__}")
+        return a_text(one, name), None
     if "text" not in one or not set(one) <= {"text", "text_pair"}:
         keys = ", ".join(map(str, one))[:60]
         raise InputError(f'{name} must have the keys "text" and, for a pair, "text_pair", not {keys or "none"}')

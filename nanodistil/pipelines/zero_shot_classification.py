@@ -14,41 +14,41 @@ overflows to NaN at large logits, and this one does not.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
 from nanodistil.family.distilbert import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import Prepared, answered, check_pace, pace_of, several
-from nanodistil.pipelines.pairing import check_pair
-from nanodistil.pipelines.preset import settings_of
+from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.pipelines.inputs import a_text, check_pace, strings
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.pipelines.tokens import encoded, warn_of_nothing
-from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError, excerpt
 
 TEMPLATE = "This example is {}."
 
-Settings = tuple[list[str], list[str], bool]  # labels, their hypotheses, whether each is asked about by itself
+
+class Settings(NamedTuple):
+    """A call's arguments, checked."""
+
+    labels: list[str]
+    hypotheses: list[str]
+    each_by_itself: bool
 
 
-class ZeroShotClassificationPipeline:
+class ZeroShotClassificationPipeline(Pipeline[DistilBertForSequenceClassification, Settings]):
     """Sorts texts into classes named on the spot. Made by nanodistil.pipeline("zero-shot-classification", ...)."""
 
-    def __init__(self, model: DistilBertForSequenceClassification, tokenizer: DistilBertTokenizer) -> None:
-        """Raises CheckpointError where the tokenizer's vocabulary and the model's embedding rows do not fit."""
-        check_pair(model, tokenizer)
-        self.model = model
-        self.tokenizer = tokenizer
+    def made(self) -> None:
         if self.entailment_id == -1:
-            labels = ", ".join(model.config.id2label.values())[:60]
-            warnings.warn(f"none of the labels ({labels}) is 'entailment'; the last one is taken for it", stacklevel=3)
+            labels = ", ".join(self.model.config.id2label.values())[:60]
+            warnings.warn(f"none of the labels ({labels}) is 'entailment'; the last one is taken for it", stacklevel=4)
 
     @property
     def entailment_id(self) -> int:
-        """The first label that starts with "entail"; -1, the last, where there is none."""
+        """The first label that starts with "entail"; -1, the last, if there is none."""
         labels = self.model.config.id2label.items()
         return next((number for number, label in sorted(labels) if label.lower().startswith("entail")), -1)
 
@@ -74,22 +74,10 @@ class ZeroShotClassificationPipeline:
         Raises InputError for an empty text, no labels, a template without {}, and a hypothesis that leaves no room.
         """
         check_pace(batch_size, num_workers)
-        settings = self._settings(candidate_labels, hypothesis_template, multi_label, multi_class)
-        if isinstance(sequences, str):
-            return next(self._classify([sequences], settings))
-        sequences = several(sequences)
-        answers = self._classify(sequences, settings)
-        return list(answers) if isinstance(sequences, list) else answers
+        settings = self.settings(candidate_labels, hypothesis_template, multi_label, multi_class)
+        return self.answer(sequences, settings)
 
-    def each(self, sequences: Iterable[Any], first: int = 0, **options: Any) -> Iterator[Any]:
-        """An answer for every text, in order; arguments as in a call.
-
-        first: how many texts came before these, for the messages of errors. A text that cannot be answered raises its
-        error after the answers to those before it.
-        """
-        return self._classify(sequences, settings_of(self, options), first)
-
-    def _settings(
+    def settings(
         self,
         candidate_labels: str | Iterable[str],
         hypothesis_template: str = TEMPLATE,
@@ -100,44 +88,36 @@ class ZeroShotClassificationPipeline:
             warnings.warn("multi_class is old: say multi_label", stacklevel=3)
             multi_label = multi_class
         labels = parsed_labels(candidate_labels)
-        return labels, hypotheses(hypothesis_template, labels), multi_label or len(labels) == 1
+        return Settings(labels, hypotheses(hypothesis_template, labels), multi_label or len(labels) == 1)
 
-    def _classify(self, sequences: Iterable[Any], settings: Settings, first: int = 0) -> Iterator[Any]:
-        """Answers to the texts, in order; `first` is how many came before, for messages."""
-        labels, asked, each_by_itself = settings
-        entailment = self.entailment_id
-        contradiction = -1 if entailment == 0 else 0
+    def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
+        text = a_text(one, name)
+        if not text:
+            raise InputError(f"{name} is empty: there is nothing to classify")
+        return Prepared([Row(self._ids(text, hypothesis, name)) for hypothesis in settings.hypotheses], text)
 
-        def prepare(text: Any, name: str) -> Prepared:
-            if not isinstance(text, str):
-                raise InputError(f"{name} is not a string but {type(text).__name__}")
-            if not text:
-                raise InputError(f"{name} is empty: there is nothing to classify")
-            return Prepared([self._ids(text, hypothesis, name) for hypothesis in asked], text)
+    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:
+        return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
 
-        def compute(ids: Ints, real: Mask) -> Array:
-            return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
-
-        def finish(prepared: Prepared, results: list[Array]) -> Any:
-            logits = np.stack(results)  # (labels, C)
-            if each_by_itself:
-                scores = softmax(logits[:, [contradiction, entailment]])[:, 1]  # (labels,)
-            else:
-                scores = softmax(logits[:, entailment])
-            order = np.argsort(scores, kind="stable")[::-1]  # of equal ones the last comes first, as upstream has it
-            return {
-                "sequence": prepared.rest,
-                "labels": [labels[i] for i in order.tolist()],
-                "scores": scores[order].tolist(),
-            }
-
-        return answered(sequences, prepare, compute, finish, first, pace_of(self.model))
+    def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
+        logits, entailment = np.stack(results), self.entailment_id  # (labels, C)
+        if settings.each_by_itself:
+            contradiction = -1 if entailment == 0 else 0
+            scores = softmax(logits[:, [contradiction, entailment]])[:, 1]  # (labels,)
+        else:
+            scores = softmax(logits[:, entailment])
+        order = np.argsort(scores, kind="stable")[::-1]  # of equal ones the last comes first, as upstream has it
+        return {
+            "sequence": prepared.rest,
+            "labels": [settings.labels[i] for i in order.tolist()],
+            "scores": scores[order].tolist(),
+        }
 
     def _ids(self, text: str, hypothesis: str, name: str) -> Ints:
         """Checked ids (T,) of a text and what is asked of it, the text cut to fit.
 
-        Where the hypothesis alone fills the tokenizer's limit nothing is cut, as upstream: the model may have more
-        positions than that. Raises InputError where it has not.
+        If the hypothesis alone fills the tokenizer's limit nothing is cut, as upstream: the model may have more
+        positions than that. Raises InputError if it has not.
         """
         pair = [(text, hypothesis)]
         try:
@@ -161,17 +141,14 @@ def parsed_labels(candidate_labels: Any) -> list[str]:
         candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]
     if not isinstance(candidate_labels, Iterable):
         raise InputError(f"candidate_labels must be strings, not {type(candidate_labels).__name__}")
-    labels = list(candidate_labels.to_pylist() if hasattr(candidate_labels, "to_pylist") else candidate_labels)
+    labels = strings(candidate_labels, "candidate_labels")
     if not labels:
         raise InputError("candidate_labels are needed, at least one")
-    wrong = [label for label in labels if not isinstance(label, str)]
-    if wrong:
-        raise InputError(f"candidate_labels must be strings, not {type(wrong[0]).__name__}")
     return labels
 
 
 def hypotheses(template: Any, labels: list[str]) -> list[str]:
-    """The template filled with each label. Raises InputError where it is no template, or the same for any label.
+    """The template filled with each label. Raises InputError if it is no template, or the same for any label.
 
     >>> hypotheses("This is {}.", ["sport", "art"])
     ['This is sport.', 'This is art.']

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nanodistil.pipelines.batching import by_number
+from nanodistil.pipelines.inputs import by_number
 from nanodistil.training.evaluate import task_of
 from nanodistil.training.tasks import TASKS, Task
 from nanodistil.weights.errors import InputError, excerpt

@@ -51,7 +51,7 @@ def test_two_threads_take_turns():
             raise MemoryError("of the GPU")
         return real.sum(1)
 
-    pace = ON_CPU._replace(tokens=4, apart=lambda number: apart.append(threading.get_ident()))
+    pace = ON_CPU._replace(tokens=4, own_stream=lambda number: apart.append(threading.get_ident()))
     assert by_length(rows(4, 2, 3, 1, 1, 2), compute, pace) == [4, 2, 3, 1, 1, 2]
     assert len(set(apart)) == 2 and threading.get_ident() not in apart
     done.clear()

@@ -183,6 +183,6 @@ def test_models_that_do_not_fit(classify):
 def test_labels_may_share_a_score():
     """Equal scores keep the model's order, as a stable sort has it."""
     model, tokenizer = small(HEAD, id2label={0: "b", 1: "a", 2: "c"})
-    classifier = model.weights.classifier
-    model.weights = model.weights._replace(classifier=type(classifier)(*(np.zeros_like(a) for a in classifier)))
+    head = model.weights.head
+    head.classifier = type(head.classifier)(*(np.zeros_like(a) for a in head.classifier))
     assert [c["label"] for c in TextClassificationPipeline(model, tokenizer)("a", top_k=None)] == ["b", "a", "c"]
