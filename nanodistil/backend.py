@@ -274,7 +274,7 @@ def wordpiece_scan() -> ModuleType | None:
 
 
 def instrument(name: str) -> ModuleType:
-    """A module that measures or examines instead of serving the model: "diagnosis", "peak" or "ladder".
+    """A module that measures or examines instead of serving the model: "diagnosis", "peak", "ladder" or "assembly".
 
     Raises MissingExtraError where Numba is not installed.
     """

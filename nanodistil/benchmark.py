@@ -217,6 +217,19 @@ class Rung:
     error: float  # the largest, relative to what a dot product in float32 may be off
 
 
+def inner_loop(kernel: str) -> Any:
+    """The innermost loop of a kernel as machine code, `assembly.Loop`.
+
+    Raises InputError for a kernel that is not there or not compiled, MissingExtraError where Numba is not installed.
+    """
+    assembly = instrument("assembly")
+    if kernel not in assembly.KERNELS:
+        raise InputError(f"no kernel {excerpt(kernel)}: choose one of {', '.join(assembly.KERNELS)}")
+    if not instrument("peak").compiled():
+        raise InputError("NUMBA_DISABLE_JIT is set, so there is no machine code; unset it")
+    return assembly.inner_loop(kernel)
+
+
 def ladder(seconds: float = 0.3, shape: tuple[int, int, int] = LADDER_SHAPE) -> list[Rung]:
     """Every step of kernels/instruments/ladder.py, checked against float64 and only then timed.
 

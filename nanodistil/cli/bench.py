@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ladder", action="store_true", help="the steps from the formula to the kernel of a linear map"
     )
+    parser.add_argument(
+        "--show-asm",
+        nargs="?",
+        const="linear",
+        metavar="KERNEL",
+        help="a kernel's inner loop in machine code: linear (default), linear-bfloat16, linear-int8, gelu, layer-norm",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
 
 
@@ -47,7 +54,22 @@ def run(args: argparse.Namespace) -> int:
     if blas is not None:  # NumPy's BLAS reads these when it is imported, which is below
         for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
             os.environ.setdefault(variable, str(blas))
+    if args.show_asm is not None:
+        return _assembly(args)
     return _ladder(args) if args.ladder else _model(args)
+
+
+def _assembly(args: argparse.Namespace) -> int:
+    from nanodistil.benchmark import inner_loop
+
+    loop = inner_loop(args.show_asm)
+    if args.json:
+        print(json.dumps(loop._asdict(), indent=1))
+        return 0
+    counts = f"{len(loop.lines)} lines, {loop.multiply_adds} multiply-adds of vectors, {loop.stack} at the stack"
+    print(f"{loop.kernel}, its innermost loop: {counts}\n")
+    print("\n".join(line.expandtabs(8) for line in loop.lines))
+    return 0
 
 
 def _ladder(args: argparse.Namespace) -> int:

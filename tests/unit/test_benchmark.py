@@ -116,3 +116,15 @@ def test_an_op_whose_data_was_in_a_cache_reaches_no_share_of_the_bandwidth():
     ]
     found = benchmark.Profile("1x8", 1.0, 1, [cached, moved]).as_dict()["ops"]
     assert [op["in_cache"] for op in found] == [True, False]
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") != "0", reason="is about machine code")
+def test_the_inner_loop_of_the_matrix_product_is_multiply_adds_on_registers(capsys):
+    tile = pytest.importorskip("nanodistil.kernels.cpu.tile")
+    assert main(["bench", "--show-asm", "--json"]) == 0
+    loop = json.loads(capsys.readouterr().out)
+    assert loop["kernel"] == "linear_blocks" and loop["lines"]
+    if tile.SHAPE.vector:
+        assert loop["multiply_adds"] == tile.SHAPE.rows * tile.SHAPE.vectors and loop["stack"] == 0
+    assert main(["bench", "--show-asm", "gelu"]) == 0 and "gelu_rows, its innermost loop" in capsys.readouterr().out
+    assert main(["bench", "--show-asm", "x"]) == 2 and "choose one of linear" in capsys.readouterr().err

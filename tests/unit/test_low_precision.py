@@ -7,7 +7,7 @@ from conftest import TINY, random_tensors
 pytest.importorskip("numba")
 
 from nanodistil import DistilBertForMaskedLM, backend
-from nanodistil.kernels.cpu import bfloat16_ops, int8_ops
+from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_ops, numba_backward, numba_ops
 
 SHAPES = [(1, 1, 1), (3, 37, 5), (17, 64, 33), (31, 66, 70)]
 RNG = np.random.default_rng(5)
@@ -94,3 +94,15 @@ def test_a_model_in_low_precision(dtype):
 def test_the_choice():
     assert backend.choose(None, "int8") == ("numba", "int8")
     assert backend.load("numba", dtype="bfloat16").__name__.endswith("bfloat16_ops")
+
+
+def test_a_precision_is_these_ops_with_another_linear():
+    """Every op is there; what is no linear map is float32's own, and no linear map is float32's by accident."""
+    for ops in (bfloat16_ops, int8_ops):
+        assert ops.attention is numba_ops.attention and ops.send is numba_ops.send
+        for name in ("prepare_linear", "linear", "linear_activation"):
+            assert getattr(ops, name).__module__ == ops.__name__
+        assert not hasattr(ops, "restore_linear")  # the rounding cannot be undone
+    assert int8_ops.prepare_head is bfloat16_ops.prepare_head
+    assert bfloat16_backward.adamw is numba_backward.adamw
+    assert bfloat16_backward.prepare_backward.__module__ == bfloat16_backward.__name__

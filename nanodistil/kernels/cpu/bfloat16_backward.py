@@ -23,31 +23,12 @@ from . import bfloat16_ops, numba_backward, numba_ops
 from .bfloat16_ops import PAIRS, half, number_of, rounded, widened
 from .linear import BLOCK, Panels
 from .linear_backward import STRIPE, add_rows, weight_kernel
-from .numba_backward import (
-    HEAD_ROWS,
-    activation_backward,
-    adamw,
-    add_layer_norm_backward,
-    attention_backward,
-    attention_dropped,
-    cosine_distance,
-    cross_entropy,
-    divergence,
-    dropout,
-    embed_backward,
-    layer_norm_backward,
-    parts,
-    squared_error,
-    sum_of_squares,
-)
+from .numba_backward import parts
 from .numba_ops import rows_of
+from .precision import other_ops
 from .tile import BFLOAT16, COLUMNS, in_registers
 
-__all__ = [
-    "HEAD_ROWS", "activation_backward", "adamw", "add_layer_norm_backward", "attention_backward", "attention_dropped",
-    "cosine_distance", "cross_entropy", "divergence", "dropout", "embed_backward", "layer_norm_backward",
-    "linear_backward_input", "linear_backward_weight", "prepare_backward", "squared_error", "sum_of_squares",
-]  # fmt: skip
+globals().update(other_ops(numba_backward))
 
 Array = NDArray[np.float32]
 Words = NDArray[np.uint32]

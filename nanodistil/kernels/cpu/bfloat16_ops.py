@@ -16,33 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..definitions.numpy_ops import Activation, fetch, send, vocabulary_softmax
+from ..definitions.numpy_ops import Activation
 from ..runtime.jit import helper, kernel
 from ..runtime.memory import aligned, empty
 from ..runtime.place import Place
-from ..runtime.pool import run, set_threads
+from ..runtime.pool import run
 from . import numba_ops
 from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_inputs, whole_panels
-from .numba_ops import (
-    activation,
-    add_layer_norm,
-    attention,
-    attention_context,
-    attention_probs,
-    attention_scores,
-    embed,
-    embed_layer_norm,
-    layer_norm,
-    most_probable,
-)
+from .precision import other_ops
 from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, SHAPE, has_tile, in_registers
 from .transpose import LANES
 
-__all__ = [
-    "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
-    "prepare_linear", "send", "set_threads", "vocabulary_softmax",
-]  # fmt: skip
+globals().update(other_ops(numba_ops))
 
 Array = NDArray[np.float32]
 
@@ -177,4 +162,4 @@ def linear_activation(x: Array, w: Any, which: Activation) -> Array:
     """activation(linear(x)): (N, I) -> (N, O)."""
     if not SHAPE.vector:
         return numba_ops.linear_activation(x, w, which)
-    return _linear(x, w, GELU) if which == "gelu" else activation(linear(x, w), which)
+    return _linear(x, w, GELU) if which == "gelu" else numba_ops.activation(linear(x, w), which)

@@ -23,34 +23,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..definitions.numpy_ops import Activation, fetch, send, vocabulary_softmax
+from ..definitions.numpy_ops import Activation
 from ..runtime.jit import helper, kernel
 from ..runtime.memory import aligned, empty
 from ..runtime.place import Place
-from ..runtime.pool import run, set_threads
-from . import bfloat16_ops
-from .bfloat16_ops import prepare_linear as prepare_head
+from ..runtime.pool import run
+from . import bfloat16_ops, numba_ops
 from .gelu import gelu_in_place
 from .linear import BLOCK, GELU, IDENTITY, items, place, whole_panels
-from .numba_ops import (
-    activation,
-    add_layer_norm,
-    attention,
-    attention_context,
-    attention_probs,
-    attention_scores,
-    embed,
-    embed_layer_norm,
-    layer_norm,
-    most_probable,
-)
+from .precision import other_ops
 from .tile import COLUMNS, INT8, PIECE, ROWS, in_registers
 
-__all__ = [
-    "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
-    "prepare_linear", "send", "set_threads", "vocabulary_softmax",
-]  # fmt: skip
+globals().update(other_ops(numba_ops))
 
 Array = NDArray[np.float32]
 
@@ -196,6 +180,9 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
     return out
 
 
+prepare_head = bfloat16_ops.prepare_head  # after the maps of a head nothing averages out
+
+
 def linear(x: Array, w: Any) -> Array:
     """x W^T + b: (N, I) -> (N, O)."""
     return _linear(x, w, IDENTITY) if isinstance(w, Panels) else bfloat16_ops.linear(x, w)
@@ -205,4 +192,4 @@ def linear_activation(x: Array, w: Any, which: Activation) -> Array:
     """activation(linear(x)): (N, I) -> (N, O)."""
     if not isinstance(w, Panels):
         return bfloat16_ops.linear_activation(x, w, which)
-    return _linear(x, w, GELU) if which == "gelu" else activation(linear(x, w), which)
+    return _linear(x, w, GELU) if which == "gelu" else numba_ops.activation(linear(x, w), which)
