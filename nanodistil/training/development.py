@@ -74,6 +74,11 @@ class Development:
         path = self.run.folder / LOG
         lines = [line for _, line in log_lines(path)] if path.is_file() else []
         lines = [line for line in lines if any(name.startswith(DEV) for name in line)]
+        if any(self.metric not in line for line in lines):
+            raise CheckpointError(
+                f"{path}: was measured without {self.metric.removeprefix(DEV)}, by which the best model would be told "
+                'now: what pip install "nanodistil[train]" brings was not there then, or is not now; make it as it was'
+            )
         try:
             for line in lines:
                 number_in(line, self.metric)

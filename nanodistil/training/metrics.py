@@ -3,51 +3,83 @@
     GLUE         figures (transformers' names and definitions)
     CoLA         mcc (Matthews)
     MRPC, QQP    acc, f1 of class 1, acc_and_f1
-    STS-B        pearson, spearmanr, corr: their mean
+    STS-B        pearson, spearmanr, corr: their mean; mse
     the others   acc; for a table of any other task acc and macro f1, and several labels at once micro and macro f1
 
-A class's F1 is the harmonic mean of how many of those said are right and how many of those there are were said; where
-nothing was said and nothing is there it is 0, as scikit-learn and seqeval have it under zero_division=0. Entities are
-spans of words (entities.py). Nothing here needs more than NumPy, so a run can always measure itself.
+Accuracy and the mean squared error are means and need nobody. The rest comes from scikit-learn and scipy, and from
+seqeval for entities, which are spans of words: one counts only if its kind and both its ends are right. Where these are
+not installed (extra: pip install "nanodistil[train]") nothing ends: what needs nobody is reported, and a line says what
+is not. CoLA's figure is acc then, and the best model of a run is the one that is best by what there is (`deciding`).
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanodistil.backend import Array
-from nanodistil.training.entities import kinds_of
 from nanodistil.weights.errors import excerpt
 
 ACCURACY_ONLY = ("mnli", "qnli", "rte", "sst2", "wnli")
 GLUE = ("cola", "mrpc", "qqp", "stsb", *ACCURACY_ONLY)
 SCHEME = ("B-", "I-", "E-", "S-", "L-", "U-")  # how a tag of an entity begins
-BEST = {"cola": "mcc", "mrpc": "acc_and_f1", "qqp": "acc_and_f1", "stsb": "corr"}  # what decides; else acc
+BEST = {"cola": "mcc", "mrpc": "acc_and_f1", "qqp": "acc_and_f1"}  # what decides; else acc
+SKLEARN, SCIPY, SEQEVAL = "sklearn.metrics", "scipy.stats", "seqeval.metrics"
+PACKAGES = {SKLEARN: "scikit-learn", SCIPY: "scipy", SEQEVAL: "seqeval"}
 
 
-def ratio(part: Any, whole: Any) -> float:
-    """part / whole, and 0 of nothing."""
-    return float(part / whole) if whole else 0.0
+def library(module: str) -> Any | None:
+    """A module of the [train] extra, None where it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError:
+        return None
 
 
-def f1_of(right: Any, said: Any, there: Any) -> float:
-    """From how many were right, how many were said and how many there are.
+def _library(module: str, found: str, lacking: str) -> Any | None:
+    """The same, with a line that says which figures are found without it and which are not."""
+    there = library(module)
+    if there is None:
+        warnings.warn(
+            f"note: without {PACKAGES[module]} there is {found}, but no {lacking}: "
+            'pip install "nanodistil[train]" adds it',
+            stacklevel=4,
+        )
+    return there
 
-    >>> f1_of(1, 2, 2), f1_of(0, 0, 0)
-    (0.5, 0.0)
+
+def deciding(task: str | None) -> str:
+    """The figure by which a run of classes, of a GLUE task or another (None), tells its best model.
+
+    >>> deciding("sst2"), deciding(None)
+    ('acc', 'acc')
     """
-    return ratio(2 * right, said + there)
+    name = BEST.get(task or "", "acc")
+    return name if name == "acc" or library(SKLEARN) else "acc"
 
 
-def class_f1(predictions: NDArray[Any], labels: NDArray[Any], number: Any) -> float:
-    """F1 of one class among (n,)."""
-    said, there = predictions == number, labels == number
-    return f1_of((said & there).sum(), said.sum(), there.sum())
+def deciding_number() -> tuple[str, bool]:
+    """The same of a run of numbers, and whether more of it is better."""
+    return ("corr", True) if library(SCIPY) else ("mse", False)
+
+
+def deciding_entity(names: Sequence[str]) -> str:
+    """The same of a run of tags, whose names these are.
+
+    >>> deciding_entity(["NOUN", "VERB"])  # parts of speech, among which there are no spans
+    'acc'
+    """
+    return "f1" if _no_entity(names) is None and library(SEQEVAL) else "acc"
+
+
+def _no_entity(tags: Sequence[str]) -> str | None:
+    """A tag that is none of an entity, if there is one."""
+    return next((tag for tag in tags if tag != "O" and tag[:2] not in SCHEME), None)
 
 
 def glue(task: str, predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:
@@ -58,41 +90,35 @@ def glue(task: str, predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str
     """
     if task == "stsb":
         return regression(predictions, labels)
-    if task == "cola":
-        return {"mcc": matthews(predictions, labels)}
-    accuracy = float((predictions == labels).mean())
+    accuracy = {"acc": float((predictions == labels).mean())}
     if task in ACCURACY_ONLY:
-        return {"acc": accuracy}
-    f1 = class_f1(predictions, labels, 1)
-    return {"acc": accuracy, "f1": f1, "acc_and_f1": (accuracy + f1) / 2}
-
-
-def matthews(predictions: NDArray[Any], labels: NDArray[Any]) -> float:
-    """The correlation of two (n,) sortings into classes, -1 to 1; 0 where either knows one class only.
-
-    >>> matthews(np.array([0, 1, 1, 1]), np.array([0, 1, 0, 1])).__round__(4)
-    0.5774
-    """
-    names = np.unique([predictions, labels])
-    said, there = (np.equal.outer(x, names).astype(np.float64) for x in (predictions, labels))  # (n, C)
-    said, there = said - said.mean(0), there - there.mean(0)
-    both = float(np.sqrt((said**2).sum()) * np.sqrt((there**2).sum()))
-    return ratio((said * there).sum(), both)
+        return accuracy
+    sklearn = _library(SKLEARN, "acc", "mcc" if task == "cola" else "f1")
+    if sklearn is None:
+        return accuracy
+    if task == "cola":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a single class
+            return {"mcc": float(sklearn.matthews_corrcoef(labels, predictions))}
+    f1 = float(sklearn.f1_score(labels, predictions, zero_division=0.0))
+    return {**accuracy, "f1": f1, "acc_and_f1": (accuracy["acc"] + f1) / 2}
 
 
 def classes(predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:
     """Accuracy and macro-averaged F1 of (n,) classes."""
-    names = np.unique([predictions, labels])
-    f1 = np.mean([class_f1(predictions, labels, number) for number in names])
-    return {"acc": float((predictions == labels).mean()), "f1_macro": float(f1)}
+    found = {"acc": float((predictions == labels).mean())}
+    if sklearn := _library(SKLEARN, "acc", "f1"):
+        found["f1_macro"] = float(sklearn.f1_score(labels, predictions, average="macro", zero_division=0.0))
+    return found
 
 
 def several_classes(predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:
     """Of (n, C) ones and zeros: how many rows are right as a whole, and micro- and macro-averaged F1."""
-    counts = np.array([(predictions * labels).sum(0), predictions.sum(0), labels.sum(0)])  # (3, C)
-    macro = np.mean([f1_of(*counts[:, i]) for i in range(counts.shape[1])])
-    accuracy = float((predictions == labels).all(1).mean())
-    return {"acc": accuracy, "f1_micro": f1_of(*counts.sum(1)), "f1_macro": float(macro)}
+    found = {"acc": float((predictions == labels).all(1).mean())}
+    if sklearn := _library(SKLEARN, "acc", "f1"):
+        for mean in ("micro", "macro"):
+            found[f"f1_{mean}"] = float(sklearn.f1_score(labels, predictions, average=mean, zero_division=0.0))
+    return found
 
 
 def regression(predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:
@@ -100,29 +126,14 @@ def regression(predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, flo
 
     Numbers that are all the same, or a single one, have no correlation: it is NaN.
     """
+    mse = {"mse": float(np.square(predictions - labels, dtype=np.float64).mean())}
+    stats = _library(SCIPY, "mse", "correlation")
+    if stats is None:
+        return mse
     pearson = spearman = float("nan")
     if len(labels) > 1 and np.ptp(labels) > 0 and np.ptp(predictions) > 0:
-        pearson, spearman = correlation(predictions, labels), correlation(ranked(predictions), ranked(labels))
-    mse = float(np.square(predictions - labels, dtype=np.float64).mean())
-    return {"pearson": pearson, "spearmanr": spearman, "corr": (pearson + spearman) / 2, "mse": mse}
-
-
-def correlation(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Pearson's, of two (n,) that are not all the same."""
-    x, y = (np.asarray(one, np.float64) - np.mean(one, dtype=np.float64) for one in (x, y))
-    x, y = (one / np.abs(one).max() for one in (x, y))  # so that no square is lost
-    return float(np.clip((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()), -1, 1))
-
-
-def ranked(x: NDArray[Any]) -> Array:
-    """The ranks of (n,) numbers, from 1; of equal ones the mean of theirs.
-
-    >>> ranked(np.array([7.0, 3.0, 7.0]))
-    array([2.5, 1. , 2.5])
-    """
-    _, place, many = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(many)  # the highest rank of each
-    return np.asarray((last - (many - 1) / 2)[place.reshape(-1)])
+        pearson, spearman = (float(f(predictions, labels)[0]) for f in (stats.pearsonr, stats.spearmanr))
+    return {"pearson": pearson, "spearmanr": spearman, "corr": (pearson + spearman) / 2, **mse}
 
 
 def entities(predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> dict[str, Any]:
@@ -130,24 +141,30 @@ def entities(predictions: Sequence[Sequence[str]], labels: Sequence[Sequence[str
 
     Tags that do not say B- or I- are no entities, and only acc means something.
     """
-    odd = next((tag for tags in labels for tag in tags if tag != "O" and tag[:2] not in SCHEME), None)
+    pairs = [a == b for one, other in zip(predictions, labels, strict=True) for a, b in zip(one, other, strict=True)]
+    accuracy = {"acc": sum(pairs) / max(len(pairs), 1)}
+    odd = _no_entity([tag for tags in labels for tag in tags])
     if odd is not None:
         warnings.warn(
             f"note: labels such as {excerpt(odd)} mark no entities (B-, I-): of the figures only acc counts",
             stacklevel=2,
         )
-    kinds = kinds_of(predictions, labels)
-    right, said, there = (sum(counts[i] for counts in kinds.values()) for i in range(3))
-    pairs = [(a, b) for one, other in zip(predictions, labels, strict=True) for a, b in zip(one, other, strict=True)]
-
-    def figures(right: int, said: int, there: int) -> dict[str, float]:
-        return {"precision": ratio(right, said), "recall": ratio(right, there), "f1": f1_of(right, said, there)}
-
-    return {
-        **figures(right, said, there),
-        "acc": ratio(sum(a == b for a, b in pairs), len(pairs)),
-        **{kind: {**figures(*counts), "number": counts[2]} for kind, counts in kinds.items()},
+    if (seqeval := library(SEQEVAL) if odd else _library(SEQEVAL, "acc", "f1 of entities")) is None:
+        return accuracy
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # seqeval's, a line for each such tag, and of means of nothing
+        report = seqeval.classification_report(labels, predictions, output_dict=True, zero_division=0)
+        whole = {
+            name: float(getattr(seqeval, f"{name}_score")(labels, predictions, zero_division=0))
+            for name in ("precision", "recall", "f1")
+        }
+    names = {"precision": "precision", "recall": "recall", "f1": "f1-score"}
+    kinds = {
+        kind: {**{ours: float(r[theirs]) for ours, theirs in names.items()}, "number": int(r["support"])}
+        for kind, r in report.items()
+        if not kind.endswith(" avg")
     }
+    return {**whole, **accuracy, **kinds}
 
 
 def ranks(logits: Array, labels: NDArray[Any]) -> NDArray[np.int64]:

@@ -1,91 +1,91 @@
-"""Metrics against those who are known for them, where they are installed; by hand in test_training_tasks.py."""
+"""Metrics without the libraries that compute most of them: what can be said is, in no case does a run end.
 
+With the libraries: by hand in test_training_tasks.py, against transformers in tests/parity.
+"""
+
+import json
 import sys
-import warnings
 
 import numpy as np
 import pytest
 
+from nanodistil.cli import main
 from nanodistil.training import metrics
-from nanodistil.training.entities import entities
 
-TAGS = ["O", "B-A", "I-A", "E-A", "S-A", "B-B-b", "I-B-b", "I", "B-", "L-A", "U-B", ".", "NOUN"]
-
-
-def rows(kind):
-    random = np.random.default_rng(0)
-    for n, C in [(1, 2), (2, 2), (3, 3), (50, 2), (50, 4), (300, 7)]:
-        for _ in range(8):
-            yield random.integers(0, C, (2, n) if kind == "classes" else (2, n, C) if C > 2 else (2, n, 2))
+SAID, TRUTH = np.array([0, 1, 1]), np.array([0, 1, 0])
 
 
-def test_classes_and_f1_and_matthews():
-    sklearn = pytest.importorskip("sklearn.metrics")
-    for said, truth in rows("classes"):
-        found = metrics.classes(said, truth)
-        assert found["acc"] == pytest.approx(sklearn.accuracy_score(truth, said))
-        assert found["f1_macro"] == pytest.approx(sklearn.f1_score(truth, said, average="macro", zero_division=0.0))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            expected = sklearn.matthews_corrcoef(truth, said)
-        assert metrics.matthews(said, truth) == pytest.approx(expected, abs=1e-12)
-        if max(said.max(), truth.max()) < 2:
-            expected = sklearn.f1_score(truth, said, zero_division=0.0)
-            assert metrics.glue("mrpc", said, truth)["f1"] == pytest.approx(expected)
-
-
-def test_several_classes_at_once():
-    sklearn = pytest.importorskip("sklearn.metrics")
-    for said, truth in rows("several"):
-        said, truth = said % 2, truth % 2
-        found = metrics.several_classes(said, truth)
-        for mean in ("micro", "macro"):
-            expected = sklearn.f1_score(truth, said, average=mean, zero_division=0.0)
-            assert found[f"f1_{mean}"] == pytest.approx(expected)
-
-
-def test_correlations():
-    stats = pytest.importorskip("scipy.stats")
-    random = np.random.default_rng(1)
-    for n in (2, 3, 10, 200):
-        for kind in (np.float32, np.float64):
-            x, y = random.standard_normal((2, n)).astype(kind)
-            for a, b in ((x, y), (np.round(2 * x), np.round(2 * y)), (1e-200 * x.astype(np.float64), y)):
-                if np.ptp(a) == 0 or np.ptp(b) == 0:
-                    continue
-                found = metrics.regression(a, b)
-                assert found["pearson"] == pytest.approx(stats.pearsonr(a, b)[0], abs=1e-6)
-                assert found["spearmanr"] == pytest.approx(stats.spearmanr(a, b)[0], abs=1e-12)
-    assert np.isnan(metrics.regression(np.ones(3), np.arange(3.0))["corr"])
-
-
-def test_entities_are_seqevals():
-    labeling = pytest.importorskip("seqeval.metrics.sequence_labeling")
-    seqeval = pytest.importorskip("seqeval.metrics")
-    random = np.random.default_rng(2)
-    for n in (1, 2, 5, 30):
-        for _ in range(60):
-            said, truth = [[[TAGS[i] for i in random.integers(0, len(TAGS), n)] for _ in range(3)] for _ in range(2)]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for tags in said:
-                    assert entities(tags) == labeling.get_entities(tags)
-                found = metrics.entities(said, truth)
-                report = seqeval.classification_report(truth, said, output_dict=True, zero_division=0)
-                assert found["acc"] == pytest.approx(seqeval.accuracy_score(truth, said))
-            for ours, theirs in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score")):
-                assert found[ours] == pytest.approx(report["micro avg"][theirs])
-                for kind, one in found.items():
-                    if isinstance(one, dict):
-                        assert one[ours] == pytest.approx(report[kind][theirs])
-                        assert one["number"] == report[kind]["support"]
-
-
-def test_nothing_but_numpy_is_needed(monkeypatch):
+@pytest.fixture
+def bare(monkeypatch):
     for name in ("sklearn", "sklearn.metrics", "scipy", "scipy.stats", "seqeval", "seqeval.metrics"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it fails
-    said, truth = np.array([0, 1, 1]), np.array([0, 1, 0])
-    for task in metrics.GLUE:
-        assert all(isinstance(value, float) for value in metrics.glue(task, said, truth).values())
-    assert metrics.classes(said, truth)["acc"] == pytest.approx(2 / 3)
-    assert metrics.entities([["B-A"]], [["B-A"]])["f1"] == 1.0
+
+
+def test_accuracy_needs_nobody(bare):
+    for task in metrics.ACCURACY_ONLY:  # and says nothing of what it does not lack
+        assert metrics.glue(task, SAID, TRUTH) == {"acc": pytest.approx(2 / 3)}
+    for task, lacking in (("cola", "mcc"), ("mrpc", "f1"), ("qqp", "f1")):
+        with pytest.warns(UserWarning, match=f"without scikit-learn there is acc, but no {lacking}: pip"):
+            assert metrics.glue(task, SAID, TRUTH) == {"acc": pytest.approx(2 / 3)}
+    with pytest.warns(UserWarning, match="without scikit-learn"):
+        assert metrics.classes(SAID, TRUTH) == {"acc": pytest.approx(2 / 3)}
+    with pytest.warns(UserWarning, match="without scikit-learn"):
+        assert metrics.several_classes(np.eye(2), np.ones((2, 2))) == {"acc": 0.0}
+    with pytest.warns(UserWarning, match="without scipy there is mse, but no correlation"):
+        assert metrics.glue("stsb", np.array([1.0, 2.0]), np.array([1.0, 4.0])) == {"mse": 2.0}
+    with pytest.warns(UserWarning, match="without seqeval there is acc, but no f1 of entities"):
+        assert metrics.entities([["B-A", "O"]], [["B-A", "B-A"]]) == {"acc": 0.5}
+
+
+def test_what_decides_is_what_is_there(bare):
+    assert metrics.deciding("cola") == metrics.deciding("mrpc") == "acc"
+    assert metrics.deciding_number() == ("mse", False)
+    assert metrics.deciding_entity(["O", "B-A"]) == "acc"
+
+
+def test_what_decides_where_all_is_there():
+    for library in metrics.PACKAGES:
+        pytest.importorskip(library)
+    assert [metrics.deciding(task) for task in ("cola", "mrpc", "sst2", None)] == ["mcc", "acc_and_f1", "acc", "acc"]
+    assert metrics.deciding_number() == ("corr", True)
+    assert metrics.deciding_entity(["O", "B-A"]) == "f1"
+    assert metrics.deciding_entity(["O", "NOUN"]) == "acc"  # its f1 would be of no spans
+
+
+TABLES = {
+    "classification": ("t.tsv", "sentence\tlabel\ngood\t1\nbad\t0\n", []),
+    "token-classification": ("t.conll", "a O\nb B-X\n", []),
+    "regression": ("t.tsv", "sentence1\tsentence2\tscore\na\tb\t1.5\na\tc\t0.5\n", ["--task-name", "stsb"]),
+    "matthews": ("t.tsv", "sentence\tlabel\ngood\t1\nbad\t0\n", ["--task-name", "cola"]),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_run_without_the_extra_measures_what_it_can(kind, bare, tmp_path, capsys):
+    name, text, more = TABLES[kind]
+    data, run = tmp_path / name, tmp_path / "run"
+    data.write_text(text)
+    task = kind if kind in ("classification", "token-classification") else "classification"
+    line = ["finetune", task, "--model", "nanodistil-mini", "--train", str(data), "--dev", str(data), *more]
+    line = [*line, "--out", str(run), "--backend", "numpy", "--num-train-epochs", "2", "--batch-size", "2"]
+    assert main(line) == 0
+    err = capsys.readouterr().err
+    assert err.count('pip install "nanodistil[train]" adds it') == 1  # said once, not an epoch
+    figures = [json.loads(one) for one in (run / "log.jsonl").read_text().splitlines()]
+    deciding = "dev_mse" if kind == "regression" else "dev_acc"
+    assert sum(deciding in one for one in figures) == 2
+
+
+def test_a_run_that_goes_on_with_other_figures_says_so(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("sklearn.metrics")
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    name, text, more = TABLES["matthews"]
+    data, run = tmp_path / name, tmp_path / "run"
+    data.write_text(text)
+    line = ["finetune", "classification", "--model", "nanodistil-mini", "--train", str(data), "--dev", str(data)]
+    line = [*line, *more, "--out", str(run), "--backend", "numpy", "--num-train-epochs", "2", "--batch-size", "2"]
+    assert main(line) == 0
+    monkeypatch.undo()  # now scikit-learn is there
+    capsys.readouterr()
+    assert main([*line, "--resume"]) == 2
+    assert "was measured without mcc" in capsys.readouterr().err

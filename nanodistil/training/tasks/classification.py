@@ -91,8 +91,8 @@ class Classification:
 
     def best(self, config: DistilBertConfig) -> tuple[str, bool]:
         if config.problem_type == REGRESSION:
-            return "corr", True
-        return metrics.BEST.get(self.task_name or "", "acc"), True
+            return metrics.deciding_number()
+        return metrics.deciding(self.task_name), True
 
     def read(self, file: str | Path) -> list[Example]:
         text, pair, label, headless = self._layout(file)
