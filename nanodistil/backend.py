@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nanodistil.kernels.definitions.sentences import Sentences as Sentences
+from nanodistil.kernels.runtime.undisturbed import undisturbed
 from nanodistil.weights.errors import DeviceError, InputError, MissingExtraError, excerpt
 
 Array = NDArray[np.floating]
@@ -187,7 +188,7 @@ def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
         if threads is not None:
             raise InputError("threads is for the numba backend; a GPU decides for itself")
         return _on_gpu(kind_and_device(name)[1] or 0, dtype)
-    module = import_module(_module(name, dtype))
+    module = _imported(_module(name, dtype))
     if threads is not None:
         module.set_threads(threads)
     if name == "numba" and (wrong := _untrue(dtype)):
@@ -208,7 +209,7 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
         return _backward_on_gpu(kind_and_device(name)[1] or 0, dtype)
     if name == "numba" and _untrue(dtype):  # of which `load` has warned
         return cast(BackwardOps, import_module("nanodistil.kernels.definitions.numpy_backward"))
-    return cast(BackwardOps, import_module(_module(name, dtype).removesuffix("_ops") + "_backward"))
+    return cast(BackwardOps, _imported(_module(name, dtype).removesuffix("_ops") + "_backward"))
 
 
 def graphs(name: str) -> Callable[..., Array | None] | None:
@@ -237,12 +238,12 @@ def gpu_module(name: str, device: int = 0) -> ModuleType:
             'the cupy backend needs an NVIDIA GPU and CuPy: pip install "nanodistil[cuda13]", or [cuda12]'
         )
     try:
-        reason = import_module("nanodistil.kernels.gpu.cupy_ops").unusable(device)
+        reason = _imported("nanodistil.kernels.gpu.cupy_ops").unusable(device)
     except ImportError as error:  # CuPy is there, but not what it needs
         raise DeviceError(f"CuPy cannot be imported: {str(error).strip().splitlines()[0]}") from error
     if reason:
         raise DeviceError(f"the cupy backend cannot be used: {reason}")
-    return import_module(f"nanodistil.kernels.gpu.{name}")
+    return _imported(f"nanodistil.kernels.gpu.{name}")
 
 
 @cache
@@ -254,7 +255,12 @@ def _backward_on_gpu(device: int, dtype: str) -> BackwardOps:
 @cache
 def _untrue(dtype: str) -> str:
     """What the self-test of the kernels for `dtype` finds, once a process: "" where all is well."""
-    return str(instrument("diagnosis").self_test(import_module(_module("numba", dtype))))
+    return str(instrument("diagnosis").self_test(_imported(_module("numba", dtype))))
+
+
+def _imported(name: str) -> ModuleType:
+    """A module of kernels/. With Numba or CuPy half imported, as Ctrl-C would leave them, the next try would fail."""
+    return undisturbed(import_module, name)
 
 
 def _module(name: str, dtype: str) -> str:
@@ -270,7 +276,7 @@ def wordpiece_scan() -> ModuleType | None:
     """The tokenizer's compiled scan, or None where Numba is absent or told not to compile."""
     if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return None
-    return import_module("nanodistil.kernels.cpu.wordpiece")
+    return _imported("nanodistil.kernels.cpu.wordpiece")
 
 
 def instrument(name: str) -> ModuleType:
@@ -280,4 +286,4 @@ def instrument(name: str) -> ModuleType:
     """
     if find_spec("numba") is None:
         raise MissingExtraError("there are no kernels to examine without numba: pip install numba")
-    return import_module(f"nanodistil.kernels.instruments.{name}")
+    return _imported(f"nanodistil.kernels.instruments.{name}")

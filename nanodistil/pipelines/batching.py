@@ -7,9 +7,12 @@ halved. Inputs are read a window at a time, a small one first, so the first answ
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count, islice
+from queue import Empty, SimpleQueue
+from time import sleep
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -88,11 +91,40 @@ def two_at_once(one: Callable[[Any], Any], work: list[Any], own_stream: Callable
         yield from map(one, work)
         return
     numbers = count()
-    threads = ThreadPoolExecutor(AT_ONCE, initializer=lambda: own_stream(next(numbers)))
+    found: dict[int, Any] = {}
+    failed: list[BaseException] = []
+    over: list[bool] = []
+    ended: list[int] = []
+    bell: SimpleQueue[None] = SimpleQueue()
+
+    def take(number: int) -> None:
+        try:
+            own_stream(number)
+            while not over and (i := next(numbers)) < len(work):
+                found[i] = one(work[i])
+                bell.put(None)
+        except BaseException as error:
+            failed.append(error)
+        ended.append(number)
+        bell.put(None)
+
+    # Neither an executor nor a Thread: a signal handler's exception could leave their locks locked, for ever.
+    begun = 0
     try:
-        yield from threads.map(one, work)
+        for number in range(AT_ONCE):
+            _thread.start_new_thread(take, (number,))
+            begun += 1
+        for i in range(len(work)):
+            while i not in found:
+                if failed:
+                    raise failed[0]
+                with suppress(Empty):  # a ring may be lost with such an exception
+                    bell.get(timeout=0.1)
+            yield found.pop(i)
     finally:
-        threads.shutdown(cancel_futures=True)
+        over.append(True)
+        while len(ended) < begun:
+            sleep(1e-3)
 
 
 def computed(rows: list[Row], compute: Callable[[list[Row]], Iterable[Any]]) -> list[Any]:

@@ -48,6 +48,8 @@ def download(model_id: str, need: str, revision: str, cache: Path, token: str | 
         raise ModelNotFoundError(f"{model_id} cannot be downloaded: HF_HUB_OFFLINE forbids it")
     if importlib.util.find_spec("huggingface_hub") is None:
         raise MissingExtraError(f'to download {model_id}: pip install "nanodistil[hub]"')
+    if str(cache).startswith("~"):
+        raise ModelNotFoundError(f"{model_id} cannot be downloaded: there is no home folder to keep it in; set HF_HOME")
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     reason = unreachable(f"{endpoint}/{model_id}/resolve/{quote(revision, safe='')}/{CONFIG}")
     if reason:

@@ -187,6 +187,9 @@ def _local(name: str | Path) -> Path | None:
         raise
     except RuntimeError:
         raise ModelNotFoundError(f"{text}: there is no such user") from None
+    except PermissionError as error:  # of a folder above, or of the working folder, which an id has nothing to do with
+        if not valid_id(text):
+            raise ModelNotFoundError(f"{excerpt(text)}: {error.strerror}") from None
     except (ValueError, OSError):  # a NUL inside, a name too long
         raise ModelNotFoundError(f"{excerpt(text)} is no path") from None
     if text == EMBEDDED_NAME:

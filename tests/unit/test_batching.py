@@ -1,5 +1,6 @@
 """Batches of rows, and what becomes of one that is too large for the memory there is."""
 
+import signal
 import threading
 import time
 from itertools import count
@@ -69,3 +70,38 @@ def test_the_command_line_says_so(monkeypatch, capsys):
     monkeypatch.setattr(batching, "computed", computed)
     assert main(["fill-mask", "a [MASK]", "--model", "nanodistil-mini", "--backend", "numpy"]) == 2
     assert "out of memory (no room for 5 bytes)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_an_exception_from_a_signal_handler_ends_the_turns():
+    """At any moment: it propagates, and what was begun is waited for."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(number, frame):
+        raise Interrupted
+
+    def one(piece):
+        time.sleep(2e-4)
+        return piece
+
+    random = np.random.default_rng(0)
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(100):
+            with pytest.raises(Interrupted):
+                signal.setitimer(signal.ITIMER_REAL, 10 ** random.uniform(-4.7, -2.4))
+                while True:
+                    assert list(batching.two_at_once(one, list(range(5)), lambda number: None)) == [0, 1, 2, 3, 4]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def test_a_thread_that_cannot_begin_its_turns_ends_them():
+    def apart(number):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(batching.two_at_once(abs, [1, 2, 3], apart))

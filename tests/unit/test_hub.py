@@ -234,3 +234,23 @@ def test_a_checksum_is_of_config_and_all_weights(tmp_path):
         assert (checksum(tmp_path) != first) is (name != "vocab.txt")
         (tmp_path / name).write_text(text)
     assert checksum(tmp_path) == first
+
+
+def test_a_working_folder_that_may_not_be_read_has_nothing_to_do_with_an_id(monkeypatch):
+    """As when a container's work folder is root's and it runs as another user."""
+
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    assert hub._local("nanodistil-mini") is not None and hub._local("org/model") is None
+    with pytest.raises(ModelNotFoundError, match=r"^./root/x.: Permission denied$"):
+        hub._local("/root/x")
+
+
+def test_a_download_without_a_home(monkeypatch):
+    """~ stays as it is if nobody says what it means, and is no folder to make."""
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with pytest.raises(ModelNotFoundError, match=r"no home folder.*set HF_HOME"):
+        hub.resolve("org/model", cache_dir="~no-such-user/hub")
+    assert not Path("~no-such-user").exists()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ numba = pytest.importorskip("numba")
 from nanodistil.kernels.cpu import numba_ops  # noqa: E402
 from nanodistil.kernels.cpu.exp import exp_negative  # noqa: E402
 from nanodistil.kernels.definitions.sentences import Sentences  # noqa: E402
-from nanodistil.kernels.runtime import jit, native, pool  # noqa: E402
+from nanodistil.kernels.runtime import granted, jit, native, pool  # noqa: E402
 from nanodistil.kernels.runtime import undisturbed as undisturbed_module  # noqa: E402
 from nanodistil.kernels.runtime.undisturbed import undisturbed  # noqa: E402
 
@@ -175,6 +176,24 @@ def test_a_worker_too_many_goes_home(threads):
     pool._pool.asked = asked
 
 
+@compiled_only
+def test_two_callers_that_begin_the_same_worker_do_not_lose_the_next(threads):
+    """Both start a thread for the first box; one of them goes home, and must not count as the second worker."""
+    own, started = pool.Pool(), []
+
+    def serve(address):
+        if not started:
+            started.append(None)
+            own.hire(serve, 1)  # the other caller, before this one has noted what it started
+        started.append(address)
+
+    with mock.patch.object(pool._thread, "start_new_thread", lambda function, arguments: function(*arguments)):
+        own.hire(serve, 1)
+        assert own.asked == 1 and len(started) == 3
+        own.hire(serve, 2)
+    assert own.asked == 2 and len(started) == 4
+
+
 def interrupted_while(work, seconds):
     """Run `work` on this thread and have a signal handler raise after so long."""
 
@@ -265,7 +284,13 @@ def test_shares_cover_every_item_once(threads, least):
 
 @pytest.mark.parametrize(
     ("environment", "most"),
-    [({"NANODISTIL_NUM_THREADS": "5"}, 5), ({"NUMBA_NUM_THREADS": "1"}, 1), ({"OMP_NUM_THREADS": "1"}, 1)],
+    [
+        ({"NANODISTIL_NUM_THREADS": "5"}, 5),
+        ({"NANODISTIL_NUM_THREADS": "9" * 5000}, pool.MOST + 1),
+        ({"NANODISTIL_NUM_THREADS": "\u00b2", "OMP_NUM_THREADS": "1"}, 1),
+        ({"NUMBA_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "1,4"}, 1),
+    ],
 )
 def test_threads_follow_the_environment(monkeypatch, environment, most):
     for variable in ("NANODISTIL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -273,6 +298,30 @@ def test_threads_follow_the_environment(monkeypatch, environment, most):
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     assert pool.available_threads() == most
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "1 0\n"}, None),
+        ({}, None),
+    ],
+)
+def test_threads_follow_the_cgroup(monkeypatch, tmp_path, files, limit):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(granted, "CGROUPS", tmp_path)
+    assert granted.thread_limits().get("cgroup") == limit
+
+
+def test_threads_where_nobody_may_ask_for_the_affinity(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", mock.Mock(side_effect=PermissionError), raising=False)
+    assert "affinity" not in granted.thread_limits() and pool.available_threads() >= 1
 
 
 CACHE_PROBE = """

@@ -33,6 +33,25 @@ def test_a_view_holds_its_buffer():
     assert (part == 7).all()
 
 
+def test_a_model_run_in_the_middle_of_the_search_gets_another(monkeypatch):
+    """By a signal handler, or by a finalizer."""
+    memory.empty(200, 300)
+    look, inner = memory._holders, []
+
+    def disturbed(buffers, i):
+        held = look(buffers, i)
+        if not inner:
+            inner.append(None)
+            inner.append(memory.empty(200, 300))
+        return held
+
+    monkeypatch.setattr(memory, "_holders", disturbed)
+    monkeypatch.setattr(memory, "_NOBODY", disturbed([memory._buffer(1)], 0))
+    del inner[:]
+    outer = memory.empty(200, 300)
+    assert len(inner) == 2 and address(outer) != address(inner[1])
+
+
 def test_small_and_huge_arrays_are_plain():
     memory._buffers.free.clear()
     memory.empty(3, 4)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 
 import pytest
 
@@ -49,8 +50,20 @@ def test_a_folder_above_that_others_may_write_to(root):
     assert store.read("a.bin") == b"code"
 
 
+def test_root_s_group_may_write_too(root):
+    """As in images for any user number: their files belong to root's group, and so does whoever runs them."""
+    try:
+        for path in (store.folder() / "a.bin", store.folder(), root):
+            os.chown(path, -1, 0)
+            path.chmod(0o775)
+    except PermissionError:
+        pytest.skip("not one of root's group")
+    assert store.read("a.bin") == b"code" and store.state().why_not_writable == ""
+
+
 @pytest.mark.parametrize("mode", [0o722, 0o702, 0o720])
-def test_our_folder_and_our_files_are_ours_alone(root, mode):
+def test_our_folder_and_our_files_are_ours_alone(root, mode, monkeypatch):
+    monkeypatch.setattr(store, "_ours_or_roots", lambda gid: False)
     (store.folder() / "a.bin").chmod(mode)
     assert refused().startswith("others may write to")
     (store.folder() / "a.bin").chmod(0o600)
@@ -83,6 +96,24 @@ def test_the_folder_is_looked_at_each_time(root):
     (root.parent / "theirs").rename(folder)
     (folder / "a.bin").write_bytes(b"evil")
     assert refused() == f"others may write to {folder}"
+
+
+def test_what_killed_processes_left_is_removed(root):
+    for name, age in (("a.bin.7.tmp", 7200), ("8.trial", 7200), ("b.bin.9.tmp", 0), ("a.bin", 7200)):
+        (store.folder() / name).write_bytes(b"")
+        os.utime(store.folder() / name, (time.time() - age,) * 2)
+    store.write("c.bin", b"")
+    assert sorted(os.listdir(store.folder())) == ["a.bin", "b.bin.9.tmp", "c.bin"]
+
+
+def test_a_relative_folder_where_the_working_folder_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setenv("NANODISTIL_CACHE_DIR", "a-folder-not-seen-before")
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    monkeypatch.setenv("HOME", "")
+    for variable in VARIABLES[1:3]:
+        monkeypatch.delenv(variable, raising=False)
+    assert store.cache_root() is None or store.cache_root().is_absolute()
 
 
 def test_nowhere_to_keep_anything(tmp_path, monkeypatch, caplog):

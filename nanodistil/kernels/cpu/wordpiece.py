@@ -39,6 +39,7 @@ thread. Linear in the text: a word costs at most its (bounded) length times the 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -419,11 +420,11 @@ def scan_batch(
     batch: Batch, rules: Rules, table: Table, settings: Longs, out: Ints, workspaces: list[Workspace], lines: int
 ) -> None:
     """`scan` over all parts, on as many threads as there are, with one of `workspaces` or a new one."""
-    while workspaces:
-        workspace = workspaces.pop()
-        if len(workspace.taken) >= threads():
-            break
-    else:
+    workspace = None
+    with contextlib.suppress(IndexError):  # none, or another thread was quicker
+        while workspace is None or len(workspace.taken) < threads():
+            workspace = workspaces.pop()
+    if workspace is None or len(workspace.taken) < threads():
         workspace = new_workspace(threads(), lines, int(settings[LONGEST_WORD]))
     run(scan, len(batch.parts) - 1, batch, rules, table, workspace, settings, out)
     workspaces.append(workspace)

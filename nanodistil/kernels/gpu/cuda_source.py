@@ -42,7 +42,10 @@ def settle_cache() -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError):  # RuntimeError: the user has no home
-        folder = Path(tempfile.mkdtemp(prefix="nanodistil-cupy-"))  # mode 0700
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="nanodistil-cupy-"))  # mode 0700
+        except OSError:
+            raise ImportError("there is no folder for its kernels: set CUPY_CACHE_DIR or TMPDIR to one") from None
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["CUPY_CACHE_DIR"] = str(folder)
 

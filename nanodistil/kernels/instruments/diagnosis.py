@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from ..cpu import numba_ops, tile
-from ..runtime import pool, store
+from ..runtime import granted, pool, store
 
 # Of LLVM's names, those that decide about the speed of a matrix product, here or in the lower precisions.
 TELLING = (
@@ -96,25 +96,9 @@ def self_test(ops: Any = numba_ops) -> str:
     return ", ".join(wrong)
 
 
-def thread_limits() -> dict[str, int]:
-    """Everything that bears on the number of threads, as it is found: name -> threads."""
-    found = {"cpus": os.cpu_count() or 1}
-    if hasattr(os, "sched_getaffinity"):
-        found["affinity"] = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        found["cgroup"] = -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        pass  # no cgroup v2, or no limit in it
-    for variable in ("NANODISTIL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        if os.environ.get(variable, "").isdigit():
-            found[variable] = int(os.environ[variable])
-    return found
-
-
 def threads() -> dict[str, Any]:
     """How many threads kernels use, and what was found that limits them."""
-    return {"used": pool.threads(), "limits": thread_limits()}
+    return {"used": pool.threads(), "limits": granted.thread_limits()}
 
 
 def cache() -> dict[str, Any]:

@@ -80,7 +80,8 @@ def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         return np.empty(shape, dtype)
     if size > KEPT // 2:
         return aligned(*shape, dtype=dtype)
-    buffers = _buffers.free
+    # Ours alone meanwhile: a signal handler, or what Python clears away, may run a model between any two lines.
+    buffers, _buffers.free = _buffers.free, []
     best = -1
     for i in range(len(buffers)):
         if size <= buffers[i].memory.size - LINE <= 2 * size and _holders(buffers, i) == _NOBODY:
@@ -91,4 +92,6 @@ def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         while sum(b.memory.size for b in buffers) > KEPT and best > 0:  # forget the oldest; whoever holds it keeps it
             buffers.pop(0)
             best -= 1
-    return _array(buffers[best], shape, dtype, size)
+    made = _array(buffers[best], shape, dtype, size)
+    _buffers.free = buffers
+    return made

@@ -34,6 +34,7 @@ import numba
 import numpy as np
 
 from .atomics import add, call, exchange, load, pause
+from .granted import OURS, thread_limits
 from .jit import OneFilePerKernel, helper
 from .native import Entry, as_python, c_function, callable_at, entry, words_of
 from .undisturbed import undisturbed
@@ -182,11 +183,11 @@ class Pool:
     def hire(self, serve: Callable[[int], int], wanted: int) -> None:
         """Have so many workers. A thread too many, begun by two callers at once or before a signal, ends by itself."""
         wanted = min(wanted, MOST)
-        while self.asked < wanted:
+        while (asked := self.asked) < wanted:
             self.memory[WANTED] = max(self.memory[WANTED], wanted)
             with contextlib.suppress(RuntimeError):  # the interpreter is shutting down, or the system gives no threads
                 _thread.start_new_thread(serve, (self.address,))  # no Thread: that one has locks
-            self.asked += 1
+            self.asked = asked + 1  # not += 1: one that was begun twice must not count twice
 
     def do(self, compiled: Entry, items: int, share: int, words: array[int], parts: int) -> None:
         """Do a job on `parts` threads, this one among them."""
@@ -210,18 +211,10 @@ def available_threads() -> int:
 
     NANODISTIL_NUM_THREADS, where it is a number, wins over the others.
     """
-    asked = os.environ.get("NANODISTIL_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-        quota, period = file.read().split()  # no cgroup v2, or "max": no limit
-        limits.append(-(-int(quota) // int(period)))  # rounded up
-    for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(variable, "")
-        if value.isdigit():
-            limits.append(int(value))
-    return max(1, min(limits))
+    limits = thread_limits()
+    if asked := limits.get(OURS):
+        return min(asked, MOST + 1)
+    return max(1, min(limits.values()))
 
 
 def threads() -> int:

@@ -6,7 +6,8 @@ The files are pickles: whoever writes one has us run what he likes. So one is be
 ourselves can have written it, which is looked at anew each time, on what is then read and not on its name: the folder
 and the file are opened without following links, belong to root or us, and no one else may write to them. Nor may
 anybody else put another folder in this one's place: all folders above it belong to root or us too, and if others may
-write to one (/tmp), it has the sticky bit. A group that holds nobody but its user, who has its name, is no one else.
+write to one (/tmp), it has the sticky bit. Two groups may write as well: root's, to which an image for any user number
+gives its files (OpenShift; `docker run --user 12345`); and one that holds nobody but its user, and has his name.
 
 So a folder that root filled while building an image serves everybody, read-only or not. Where nothing can be kept,
 everything works, and each process compiles anew. What we write, only we can read (0600), whatever the umask.
@@ -20,6 +21,7 @@ import os
 import platform
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -30,6 +32,7 @@ import numba
 import numpy as np
 
 OWNED = hasattr(os, "geteuid") and os.open in os.supports_dir_fd  # files have owners, and modes that mean something
+OLD = 3600.0  # seconds; nobody writes a kernel for so long
 ADVICE = "set NANODISTIL_CACHE_DIR to a folder of your own that no one else may write to"
 
 
@@ -48,7 +51,8 @@ def cache_root() -> Path | None:
     for variable in ("NANODISTIL_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
         place = os.environ.get(variable)
         if place and (variable != "XDG_CACHE_HOME" or os.path.isabs(place)):  # the standard: ignore a relative one
-            return _absolute(place) if variable == "NANODISTIL_CACHE_DIR" else _absolute(place) / "nanodistil"
+            with contextlib.suppress(OSError):  # a relative one, where the working folder is gone
+                return _absolute(place) if variable == "NANODISTIL_CACHE_DIR" else _absolute(place) / "nanodistil"
     home = os.path.expanduser("~")
     return Path(home) / ".cache" / "nanodistil" if os.path.isabs(home) else None
 
@@ -70,8 +74,10 @@ def folder() -> Path | None:
     return root / f"kernels-{source_key()}" if root else None
 
 
-def _sole_group(gid: int) -> bool:
-    """Whether a group is the usual one of its user alone: ours, with our name and nobody else in it."""
+def _ours_or_roots(gid: int) -> bool:
+    """Whether a group is root's, or the usual one of its user alone: ours, with our name and nobody else in it."""
+    if gid == 0:
+        return True
     import grp
     import pwd
 
@@ -84,13 +90,13 @@ def _sole_group(gid: int) -> bool:
 def _check(path: object, status: os.stat_result, above: bool = False) -> None:
     """Raises Distrusted where others could write. above: it is a folder above ours, for which the sticky bit will do.
 
-    Not the user's own group but any: who is in it is for others to say, except in the one case.
+    A folder above may also belong to the owner of the root folder: root, in a namespace where root has no number.
     """
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid()) and not (above and status.st_uid == os.lstat("/").st_uid):
         raise Distrusted(f"{path} belongs to another user")
     if above and status.st_mode & stat.S_ISVTX:
         return
-    if status.st_mode & 0o002 or (status.st_mode & 0o020 and not (above and _sole_group(status.st_gid))):
+    if status.st_mode & 0o002 or (status.st_mode & 0o020 and not _ours_or_roots(status.st_gid)):
         raise Distrusted(f"others may write to {path}")
 
 
@@ -147,6 +153,7 @@ def write(name: str, raw: bytes) -> None:
         temporary = f"{name}.{os.getpid()}.tmp"
         here, there = (temporary, name) if inside is not None else (place / temporary, place / name)
         extra = os.O_NOFOLLOW | os.O_CLOEXEC if OWNED else getattr(os, "O_BINARY", 0)
+        _tidy(place, inside)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(here, dir_fd=inside)
         try:
@@ -159,6 +166,16 @@ def write(name: str, raw: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(here, dir_fd=inside)
             raise
+
+
+def _tidy(place: Path, inside: int | None) -> None:
+    """Remove what processes that were killed have begun to write."""
+    for name in os.listdir(place if inside is None else inside):
+        if name.endswith((".tmp", ".trial")):
+            path = name if inside is not None else place / name
+            with contextlib.suppress(OSError):  # another process is quicker
+                if os.stat(path, dir_fd=inside, follow_symlinks=False).st_mtime < time.time() - OLD:
+                    os.unlink(path, dir_fd=inside)
 
 
 class State(NamedTuple):
