@@ -12,43 +12,12 @@ and now the gradient of `context` is known, dcontext. The chain rule, read from 
     dS = P (dP - delta),  delta = sum over the row of P dP
     dq = dS k / sqrt(Dh)      dk = dS^T q / sqrt(Dh)
 
-delta is what keeps a row's weights summing to one: raising one score lowers all other weights, and so a row of dS sums
-to 0. In exact arithmetic delta = context . dcontext, row by row, which those take who never have a whole row of P at
-hand (Dao et al. 2022, section 3.1). Here the row is at hand, and the sum over it costs nothing that could be measured;
-taken from `context`, rounded once more on its way, a row of dS no longer sums to 0, and dq and dk of sentences of 20
-tokens were 8 % further from float64 than PyTorch's, where they are now level with them.
+delta is what keeps a row's weights summing to one. It is summed from the row, which is at hand, and not from context
+(Dao et al. 2022): rounded once more on its way, dq and dk of short sentences were further from float64.
 
 What is not kept. P is H T numbers a token and layer: with 12 heads and 512 tokens 24 KB, nearly as much as all else
 that the backward pass of a layer needs. Computing it again is one product of five, and exact: the rows are the forward
 pass's, bit for bit. So nothing is kept but q, k and v.
-
-How. One work item is one head of one sentence, and takes BLOCK queries at a time. All five products run on the register
-tile, which wants its right factor in panels (COLUMNS columns side by side, one row after the other) and its left factor
-in rows:
-
-    S, dR    (BLOCK, T)     q k^T and dcontext v^T      right: the panels of k^T and v^T, as in attention.py
-    dq       (BLOCK, Dh)    dS k                        right: the panels of k
-    dk^T     (Dh, T)        q^T dS                      right: dS;   left: the block's queries, turned
-    dv^T     (Dh, T)        dcontext^T R                right: R;    left: the block of dcontext, turned
-
-The last two are the point. dk = dS^T q asks for dS with its rows as columns; to turn matrices of BLOCK by T for each
-block costs more the longer the sentence is. Their transposes instead ask for dS and R as right factors, so S and dR are
-written panel by panel in the first place, (T / COLUMNS, BLOCK, COLUMNS), and need no turning at all, neither as right
-factors there nor as the left factor in dq, where a panel is a piece of the sum. What is turned is only as wide as a
-head: q and dcontext on the way in, dk^T and dv^T, once, on the way out.
-
-dk^T and dv^T are sums over all queries: BLOCK of them in a chain, then added to the total, as everywhere (PIECE). Since
-a head of a sentence is done by one thread from first query to last, in one order, no number of threads changes a bit.
-
-What it reaches, one core of a Zen 4 with a peak of 115 GFLOP/s, 12 heads of 64, the five products counted:
-
-    tokens a sentence       32     128    512
-    GFLOP/s                 29     72     88      (the forward pass, two products: 28, 72, 91)
-    with dropout            28     66     84
-
-The products run at the peak. The rest, at 128 tokens, is softmax and its derivative, a quarter of the time: 128 numbers
-are few for a loop that must find a maximum and a sum. At 32 tokens half of every panel of 64 keys is empty. Copying the
-rows of q and dcontext together first, for they lie 9 KB apart and share few sets of the cache, gained nothing.
 
 A masked key has P = 0, so its dS is 0 by itself; where all keys are masked P is 1 / T, but the score was replaced by a
 constant: `through` is 0 there, and 1 / sqrt(Dh) elsewhere.
@@ -183,6 +152,25 @@ def attention_backward_heads(
     """Work items start..stop, item = sentence * heads + head: dq (M, D), dk, dv (N, D) float32, of `attention_heads`.
 
     dcontext (M, D) is a place, as q, k and v are; the other arguments are those of the forward pass.
+
+    How. One work item is one head of one sentence, and takes BLOCK queries at a time. All five products run on the
+    register tile, which wants its right factor in panels (COLUMNS columns side by side, one row after the other) and
+    its left factor in rows:
+
+        S, dR    (BLOCK, T)     q k^T and dcontext v^T      right: the panels of k^T and v^T, as in attention.py
+        dq       (BLOCK, Dh)    dS k                        right: the panels of k
+        dk^T     (Dh, T)        q^T dS                      right: dS;   left: the block's queries, turned
+        dv^T     (Dh, T)        dcontext^T R                right: R;    left: the block of dcontext, turned
+
+    The last two are the point. dk = dS^T q asks for dS with its rows as columns; to turn matrices of BLOCK by T for
+    each block costs more the longer the sentence is. Their transposes instead ask for dS and R as right factors, so S
+    and dR are written panel by panel in the first place, (T / COLUMNS, BLOCK, COLUMNS), and need no turning at all,
+    neither as right factors there nor as the left factor in dq, where a panel is a piece of the sum. What is turned is
+    only as wide as a head: q and dcontext on the way in, dk^T and dv^T, once, on the way out.
+
+    dk^T and dv^T are sums over all queries: BLOCK of them in a chain, then added to the total, as everywhere (PIECE).
+    Since a head of a sentence is done by one thread from first query to last, in one order, no number of threads
+    changes a bit.
     """
     (q, k, v), (dq, dk, dv), heads = x, dx, who.heads
     keep: Any = who.keep

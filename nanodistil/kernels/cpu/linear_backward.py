@@ -13,19 +13,6 @@ what differs is who is packed and how:
 4. DEPTH rows of the batch at a time, so that the panels of X take the same small memory whatever the batch.
 
 db is summed beside it, in float64. An element's additions come in the same order whatever the number of threads.
-
-Measured on one core of an AMD EPYC (Zen 4, AVX-512, peak 118), 4096 rows, W (3072, 768), GFLOP/s of processor time:
-
-                                             float32   bfloat16
-    x W^T, the forward pass                    109       210
-    dX                                         110       212
-    dW, dY transposed in memory beforehand      70
-    dW, dY read as it lies, DEPTH = 256         98
-                                 1024          104       189
-                                 4096, all     105
-    dW of NumPy's BLAS / PyTorch's         104 / 97   - / 196
-
-PyTorch's bfloat16 had its inputs rounded beforehand; ours rounds and pairs them in that time (bfloat16_backward.py).
 """
 
 from __future__ import annotations

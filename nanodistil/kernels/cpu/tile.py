@@ -15,23 +15,6 @@ No loop in Python or C says "keep these in registers", and Numba's vectoriser ca
 LLVM's own language through `numba.extending.intrinsic`: about forty lines, one add or load each, the same on every
 machine; only the sizes follow the machine's vectors.
 
-    machine      vector   registers   tile (rows x columns)   running sums
-    AVX-512      16       32          6 x 64                  24
-    AVX2 + FMA    8       16          6 x 16                  12
-    NEON          4       32          6 x 16                  24
-    any other     -        -          plain loops, below
-
-Why wide and flat: each row of A is a place in memory of its own, and the caches and their prefetchers follow a few
-places better than many. 14 x 32, with 28 sums, needs fewer loads and looks better on paper; measured on one core of a
-Zen 4 (peak 118 GFLOP/s) it made 99 to 112 where 6 x 64 makes 109 to 113, and 128 rows divide better by 6.
-
-While it works on one piece of B (PIECE rows, 16 KB) it asks for the next: a batch of 16 tokens uses each weight so few
-times that the time is memory's, and without asking, the arithmetic and the waiting took turns. 16 rows through 170 MB
-of weights, two cores: 10 ms before, 7.8 ms after; 128 rows: 55 and 53.
-
-The gradient of a weight needs the product of a transpose, dY^T X. A then lies turned, A[r, k] at a[k lda + r], and the
-tile reads it there: the numbers of one k, one for each row, are neighbours in memory, so nothing has to be transposed.
-
 The sum over one call is one chain of additions an element, whatever the number of rows, which is why a row's result
 does not depend on its neighbours. Callers cut long sums into pieces of PIECE: see linear.py.
 """
@@ -78,7 +61,14 @@ def cpu_features() -> set[str]:
 
 
 def choose_shape(features: set[str]) -> Shape:
-    """The tile for a machine with these features."""
+    """The tile for a machine with these features.
+
+    machine      vector   registers   tile (rows x columns)   running sums
+    AVX-512      16       32          6 x 64                  24
+    AVX2 + FMA    8       16          6 x 16                  12
+    NEON          4       32          6 x 16                  24
+    any other     -        -          plain loops, below
+    """
     if "avx512f" in features:
         return AVX512
     if {"avx2", "fma"} <= features:
@@ -267,7 +257,12 @@ def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> N
 
 @in_registers(FLOAT32, turned=True)
 def multiply_turned(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
-    """The same where A is stored as its transpose: a.step is that from one k to the next, the rows lie side by side."""
+    """The same where A is stored as its transpose: a.step is that from one k to the next, the rows lie side by side.
+
+    The gradient of a weight needs the product of a transpose, dY^T X. A then lies turned, A[r, k] at a[k lda + r], and
+    the tile reads it there: the numbers of one k, one for each row, are neighbours in memory, so nothing has to be
+    transposed.
+    """
     for r in range(rows):
         sums = np.zeros(COLUMNS, np.float32)
         for k in range(depth):

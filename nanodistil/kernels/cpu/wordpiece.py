@@ -12,25 +12,8 @@ is a few bytes and a hash that grew while they came in. Three lookups follow, ea
   pieces       the longest prefix in the vocabulary, then the longest continuation, ...: hashes of all prefixes in one
                pass, then the table is asked from the longest to the shortest
 
-The ladder, megabytes a second on one core over 5.6 MB of English (wiki.valid and books.valid), measured on a busy
-machine, so only the steps mean something:
-
-  the definition                                                                              1.1
-  the scan, its helpers handed arrays as Numba hands them, each reference counted              27   x 24
-  arrays borrowed (borrowed.py); only now do two threads help                                  42   x 1.6
-  helpers put into their callers by force: no array is passed at all                           68   x 1.6
-  a loop of its own for ASCII letters and digits                                               72   x 1.06
-  two threads (arrays; making Python lists of the ids costs as much again)                    130   x 1.8
-
-The word cache gained nothing there, where nine words of ten are in the vocabulary, and 1.5 where nearly every word is
-cut (the same text in capitals, cased vocabulary). 4,096 lines do nearly as well as 65,536.
-
 Every lookup compares the bytes, so a collision costs time and never an id; and a cached word has the pieces it
 would get again, so neither the state of the cache nor the number of threads shows in the result.
-
-Why UTF-8 and no trie. Python encodes ASCII text by copying it, so the scan reads one byte a letter; and since a token
-is valid UTF-8, one that matches from the start of a character also ends at the end of one. A trie answers the third
-lookup in fewer steps, but takes longer to build than all else here together, and the third lookup is rare.
 
 What it does not do. It checks no bounds and no UTF-8: the caller guarantees both. Canonical reordering of combining
 marks that survive is left to the definition: a text that may need it is reported as HARD. One text is scanned by one
@@ -57,7 +40,12 @@ Int = Any  # a Python int or an int64, which compiled code does not tell apart
 
 
 class Table(NamedTuple):
-    """The vocabulary."""
+    """The vocabulary.
+
+    Why UTF-8 and no trie. Python encodes ASCII text by copying it, so the scan reads one byte a letter; and since a
+    token is valid UTF-8, one that matches from the start of a character also ends at the end of one. A trie answers the
+    third lookup in fewer steps, but takes longer to build than all else here together, and the third lookup is rare.
+    """
 
     slots: Longs  # a hash table
     entries: Ints  # (n, 3): first byte, end, id

@@ -13,46 +13,12 @@ into the library is numbers: addresses on the GPU, addresses of descriptors on t
 made by the library and filled attribute by attribute (their size has changed between versions), so only one struct's
 layout must be known here, `_Result`.
 
-Rows or columns. BLAS is older than C: a matrix lies column after column. Our rows are its columns, so what we call
-out = a b it sees as out^T = b^T a^T, and is asked for just that: operands swapped, shapes turned round, nothing moved.
-It could be told that matrices lie row by row (CUBLASLT_ORDER_ROW), but its bias has a number for each row of the
-result. For out^T (O, N) that is the bias of a linear map; for out (N, O) it would be one number a token. A forward
-product becomes the case where both operands lie along the sum in memory ("TN"), the one tensor cores were made for.
-
 Types. Operands float32, float16 or bfloat16, both the same; out the same or float32; sums always float32, also where a
 long sum is divided among blocks, whose parts by default may be stored in 16 bits (hence the mask on reduction schemes).
 The bias has the type of out: that is the rule of cublasLtMatmul's table for every combination used here.
 
-What float32 means. cuBLASLt knows no math mode, so CuPy's settings do not reach it, but the environment variable
-NVIDIA_TF32_OVERRIDE=1 is known to turn TF32 on under programs that asked for float32. So the search for an algorithm
-excludes those that round their operands to 16 or 19 bits; should none remain, there is an error, not a worse result.
-(The compute type CUBLAS_COMPUTE_32F_PEDANTIC says much the same, but of it NVIDIA warns that it may be slower.) That
-the exclusion holds against the variable is still to be seen on a GPU: where there is one, test_cublas_lt.py asks.
-
-Plans. Before a product, the library wants shapes described and an algorithm chosen, tens of microseconds that a short
-batch's product itself may not take. Both are kept, as a plan. But N is the number of tokens in a ragged batch, hardly
-ever twice the same, so a plan serves all N that round up to the same four leading bits, an eighth more at most. Is
-its algorithm right for them all? It is a size of tile, a number of stages, a division of the sum; N is only how many
-tiles there are. N is never a leading dimension (a row of x is I long, however many rows there are), so nothing about
-alignment depends on it. And cublasLtMatmulAlgoCheck is asked once for each N; where it refuses, that N gets a search
-of its own. What can be lost is a little speed, where another tile would have filled the last wave better.
-
-Alignment is part of a plan: addresses and distances between rows decide how wide loads may be. For these types the
-documentation demands none, so rows of 16-bit numbers that do not begin at multiples of 16 bytes (I or O no multiple of
-8) are only slower. Where that hurts, as with a vocabulary of 30522, let `out` be columns of a wider matrix: rows may be
-any distance apart. A bias that no algorithm takes (early versions wanted it aligned) is written to out first, and the
-product added to it: the same sum, rounded once.
-
 CUDA graphs. Run the same shapes on the same stream once before capture: a search inside one fails (CUDA 13.3: "Could
 not obtain green context information"), and the workspace, allocated once a stream and kept, must exist by then.
-
-The ladder, to be measured on a GPU (768 -> 3072, N = 64, 1024, 16384, float16, all with bias):
-    1  cupy.matmul, then + bias       two launches, y read and written again
-    2  cublasLt, everything anew      one launch, a search each time
-    3  plans by exact N               a search for each N that was never seen
-    4  plans by rounded N             this file
-What is not done: timing the library's second and third choices, until a GPU shows what that gains; GELU in the epilogue
-(cuBLASLt's is the tanh approximation, DistilBERT's is exact).
 
 Source: cublasLt.h and the cuBLAS documentation of CUDA 13, section "cublasLtMatmul()".
 """
@@ -122,7 +88,14 @@ _ZERO, _ONE = c_float(0.0), c_float(1.0)  # what beta and alpha point to, on the
 
 
 class _Kind(NamedTuple):
-    """All that a plan depends on. Lengths are in numbers, not bytes."""
+    """All that a plan depends on. Lengths are in numbers, not bytes.
+
+    Alignment is part of a plan: addresses and distances between rows decide how wide loads may be. For these types the
+    documentation demands none, so rows of 16-bit numbers that do not begin at multiples of 16 bytes (I or O no multiple
+    of 8) are only slower. Where that hurts, as with a vocabulary of 30522, let `out` be columns of a wider matrix: rows
+    may be any distance apart. A bias that no algorithm takes (early versions wanted it aligned) is written to out
+    first, and the product added to it: the same sum, rounded once.
+    """
 
     device: int
     N: int  # rows of a, rounded up
@@ -149,7 +122,17 @@ class _Kind(NamedTuple):
 
 
 class _Plan:
-    """The descriptors of one kind of product, and the algorithms found for it."""
+    """The descriptors of one kind of product, and the algorithms found for it.
+
+    Plans. Before a product, the library wants shapes described and an algorithm chosen, tens of microseconds that a
+    short batch's product itself may not take. Both are kept, as a plan. But N is the number of tokens in a ragged
+    batch, hardly ever twice the same, so a plan serves all N that round up to the same four leading bits, an eighth
+    more at most. Is its algorithm right for them all? It is a size of tile, a number of stages, a division of the sum;
+    N is only how many tiles there are. N is never a leading dimension (a row of x is I long, however many rows there
+    are), so nothing about alignment depends on it. And cublasLtMatmulAlgoCheck is asked once for each N; where it
+    refuses, that N gets a search of its own. What can be lost is a little speed, where another tile would have filled
+    the last wave better.
+    """
 
     def __init__(self, operation: c_void_p, layouts: list[c_void_p], long: list[c_void_p], N: int) -> None:
         self.operation, self.layouts = operation, layouts  # layouts: of a, b and out
@@ -341,7 +324,22 @@ def _handle(lt: ctypes.CDLL, device: int) -> c_void_p:
 
 
 def _planned(lt: ctypes.CDLL, kind: _Kind) -> _Plan:
-    """Descriptors with our operands in cuBLAS's order: out^T = b^T a^T, whose A is our b."""
+    """Descriptors with our operands in cuBLAS's order: out^T = b^T a^T, whose A is our b.
+
+    Rows or columns. BLAS is older than C: a matrix lies column after column. Our rows are its columns, so what we call
+    out = a b it sees as out^T = b^T a^T, and is asked for just that: operands swapped, shapes turned round, nothing
+    moved. It could be told that matrices lie row by row (CUBLASLT_ORDER_ROW), but its bias has a number for each row of
+    the result. For out^T (O, N) that is the bias of a linear map; for out (N, O) it would be one number a token. A
+    forward product becomes the case where both operands lie along the sum in memory ("TN"), the one tensor cores were
+    made for.
+
+    What float32 means. cuBLASLt knows no math mode, so CuPy's settings do not reach it, but the environment variable
+    NVIDIA_TF32_OVERRIDE=1 is known to turn TF32 on under programs that asked for float32. So the search for an
+    algorithm excludes those that round their operands to 16 or 19 bits; should none remain, there is an error, not a
+    worse result. (The compute type CUBLAS_COMPUTE_32F_PEDANTIC says much the same, but of it NVIDIA warns that it may
+    be slower.) That the exclusion holds against the variable is still to be seen on a GPU: where there is one,
+    test_cublas_lt.py asks.
+    """
     operation = _created(lt.cublasLtMatmulDescCreate, COMPUTE[kind.compute], TYPES["float32"])
     put = lt.cublasLtMatmulDescSetAttribute
     _set(put, operation, TRANSPOSE_A, c_int32(kind.transpose_b))  # CUBLAS_OP_N is 0, CUBLAS_OP_T 1

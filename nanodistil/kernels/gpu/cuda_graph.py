@@ -7,21 +7,6 @@ captures them, with every address and number they were given, and replayed by on
 
 What is written down does not change. So everything that a batch changes must lie in memory, at addresses that stay:
 
-    rows       A recording is for S rows, a batch of N brings its own and repeats token 0 for the rest. The rows that
-               are made up belong to no sentence: linear maps, GELU and LayerNorm work on them for nothing, attention
-               never looks.
-    sentences  Attention is told where they are by a table with an entry for each of its blocks (blocks_of_queries). A
-               recording has room for some number of entries, and those without queries end at once.
-    inputs     Ids, positions and the table lie in one piece, and come from the host in one copy, from memory that the
-               GPU can read without the host's help ("pinned").
-    arrays     What is made on the way is allocated while recording, so at the same address in every replay, and must
-               not be given to anybody else, ever. It comes from a pool that only recordings use, and that never gives
-               anything back. Replays run one after another, so recordings may lie over each other, but for what they
-               read and give.
-
-A recording is made on a stream of its own, for the default one cannot capture. It is replayed on the caller's; an event
-makes each wait for the one before it, wherever that ran.
-
 The price: a size that was not seen before is recorded first, which takes the time of two passes and of cuBLASLt's
 search for four shapes. Sizes are few: 14 numbers of rows, and powers of two of entries. Whether a batch is answered
 from a recording depends on its size alone, not on what was asked before: cuBLAS may add in another order where there
@@ -32,12 +17,6 @@ which `free_memory` does not reach.
 What is not recorded: a model whose pass asks for the host on the way (an activation that has no kernel); one that is
 being trained, whose weights move; anything while the GPU is full, or while another thread waits for the whole device,
 which CUDA forbids during a capture.
-
-The ladder, to be measured on a GPU (1 x 8, 1 x 128, 8 x 64; float16):
-    1  every launch by itself
-    2  the encoder as a graph, inputs in three copies from ordinary memory
-    3  one copy from pinned memory                                                  this file
-Not tried: the head in the graph too, five more launches; patching one graph's parameters instead of many sizes.
 """
 
 from __future__ import annotations
@@ -67,7 +46,11 @@ class _AskedForTheHost(Exception):
 
 
 class _Lane:
-    """What all recordings of a GPU share: where they are made, their memory, and that one runs at a time."""
+    """What all recordings of a GPU share: where they are made, their memory, and that one runs at a time.
+
+    A recording is made on a stream of its own, for the default one cannot capture. It is replayed on the caller's; an
+    event makes each wait for the one before it, wherever that ran.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -145,7 +128,20 @@ class Graphs:
 
 
 class _Recording:
-    """The encoder's launches for S rows and E entries."""
+    """The encoder's launches for S rows and E entries.
+
+    rows       A recording is for S rows, a batch of N brings its own and repeats token 0 for the rest. The rows that
+               are made up belong to no sentence: linear maps, GELU and LayerNorm work on them for nothing, attention
+               never looks.
+    sentences  Attention is told where they are by a table with an entry for each of its blocks (blocks_of_queries). A
+               recording has room for some number of entries, and those without queries end at once.
+    inputs     Ids, positions and the table lie in one piece, and come from the host in one copy, from memory that the
+               GPU can read without the host's help ("pinned").
+    arrays     What is made on the way is allocated while recording, so at the same address in every replay, and must
+               not be given to anybody else, ever. It comes from a pool that only recordings use, and that never gives
+               anything back. Replays run one after another, so recordings may lie over each other, but for what they
+               read and give.
+    """
 
     def __init__(self, encode: Encode, like: Batch, ops: CupyOps, lane: _Lane, S: int, E: int) -> None:
         size = 16 * (S + E)  # bytes

@@ -16,14 +16,6 @@ Mixed precision, as PyTorch's autocast has it and as cupy_ops.py goes forward:
 
 As forward, a LayerNorm's result, here dx, and dropout's bring their rounded copies along for the linear map that comes
 next (`Stream` in cupy_ops.py); whoever changes one of these arrays in place makes its copy wrong, so nobody does.
-
-bfloat16 has the range of float32, so nothing else is needed. float16 has not: numbers below 6e-8 become 0 or that, and
-gradients are small. Whoever trains in it has to multiply the loss by a large number (`scale` of the losses), give its
-inverse to `adamw` as `scale`, and lower the number when `sum_of_squares` is no longer finite. That is the caller's to
-do, and nanodistil.training does it (loss_scale.py).
-
-What is not done: rounding the gradient of logits where it is made. Two products read it (for the input, for the
-weight), and each has it rounded for itself, 4 bytes read and 2 written a number.
 """
 
 from __future__ import annotations
@@ -231,7 +223,13 @@ class CupyBackwardOps:
     # ---- the step
 
     def sum_of_squares(self, x: Array) -> float:
-        """The sum of x^2 in float64: (n,) float32 -> a number."""
+        """The sum of x^2 in float64: (n,) float32 -> a number.
+
+        bfloat16 has the range of float32, so nothing else is needed. float16 has not: numbers below 6e-8 become 0 or
+        that, and gradients are small. Whoever trains in it has to multiply the loss by a large number (`scale` of the
+        losses), give its inverse to `adamw` as `scale`, and lower the number when `sum_of_squares` is no longer finite.
+        That is the caller's to do, and nanodistil.training does it (loss_scale.py).
+        """
         sums = cp.empty(-(-x.size // STRETCH), np.float64)
         if x.size:
             kernel = compiled("adamw.cu").get_function("square_sums")

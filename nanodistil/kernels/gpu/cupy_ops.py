@@ -12,16 +12,6 @@ and it is the host that divides the work.
     float16     float16, summed in float32           float16, summed in float32    float32
     bfloat16    the same in bfloat16
 
-What is rounded to 16 bits is what PyTorch's autocast rounds: the operands and results of linear maps and of attention.
-The residual stream, what LayerNorm gives and takes, stays float32. As the next linear map wants it rounded, the
-LayerNorm kernel writes both, and the rounded copy travels with the array as its attribute `rounded` (`Stream`): 6 bytes
-a number written and 2 read again, where a kernel that only rounds would read 4 and write 2 in between. Maps of heads
-give float32: nothing averages out after them.
-
-Batches that follow one another overlap: two threads take turns at them, each on a stream of its own (`apart`), so one's
-numbers travel, and its host is busy with what they mean, while the other computes. Arrays of some size travel by memory
-that the GPU writes without the host's help (`pinned`).
-
 The rarer things are done on the host, with numpy_ops: scores and probabilities that a tap asks for, activations other
 than gelu, relu and tanh, the probabilities of the whole vocabulary.
 
@@ -63,7 +53,14 @@ TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dt
 
 
 class Stream(cp.ndarray):  # type: ignore[misc]
-    """A float32 array (N, D) that brings its rounded copy along. What is made of it (slices, sums) does not."""
+    """A float32 array (N, D) that brings its rounded copy along. What is made of it (slices, sums) does not.
+
+    What is rounded to 16 bits is what PyTorch's autocast rounds: the operands and results of linear maps and of
+    attention. The residual stream, what LayerNorm gives and takes, stays float32. As the next linear map wants it
+    rounded, the LayerNorm kernel writes both, and the rounded copy travels with the array as its attribute `rounded`
+    (`Stream`): 6 bytes a number written and 2 read again, where a kernel that only rounds would read 4 and write 2 in
+    between. Maps of heads give float32: nothing averages out after them.
+    """
 
     rounded: Array | None = None
 
@@ -164,6 +161,10 @@ class CupyOps:
 
         Not beside the default stream's work, on which weights are sent and trained: these are streams that wait for it,
         and it for them.
+
+        Batches that follow one another overlap: two threads take turns at them, each on a stream of its own (`apart`),
+        so one's numbers travel, and its host is busy with what they mean, while the other computes. Arrays of some size
+        travel by memory that the GPU writes without the host's help (`pinned`).
         """
         self.device.use()
         if number not in self.streams:  # two threads may find so at once: the first one's stays
