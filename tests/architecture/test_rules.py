@@ -103,6 +103,21 @@ def test_only_verbs_reach_for_training_and_late():
             assert not any(n.startswith("nanodistil.training") for n in names), path
 
 
+def test_fast_files_name_their_definitions():
+    """A fast file's head quotes what it must compute, by a name that is there."""
+    definitions = {
+        path.name: {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
+        for path in (ROOMS["kernels"] / "definitions").glob("*.py")
+    }
+    quoted = 0
+    for path in (ROOMS["kernels"] / "cpu").glob("*.py"):
+        head = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        for names, file in re.findall(r"(?:Definition: |; |;\n)([\w, ]+?) in (\w+\.py)", head):
+            assert set(re.split(r", | and ", names)) <= definitions[file], (path, names)
+            quoted += 1
+    assert quoted >= 11
+
+
 def test_kernels_take_few_arguments():
     """What travels together has a name: a Place, Sentences, QKV, ..."""
     for path in files("kernels"):

@@ -1,5 +1,7 @@
 """The optimiser's step, and the norm that clipping asks for: work that waits for memory only.
 
+Definition: adamw and sum_of_squares in numpy_backward.py.
+
 AdamW as NumPy computes it makes a dozen arrays of the size of the model, each written to memory and read again. Here
 every weight is read with its gradient and its two means, and written with them, once: 28 bytes a weight. The steps and
 their order are the definition's, and nothing is contracted to a fused multiply-add, so the bits are the definition's.

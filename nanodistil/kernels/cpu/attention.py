@@ -1,5 +1,7 @@
 """Attention over packed sentences: softmax(q k^T / sqrt(Dh)) v, one (sentence, head) at a time.
 
+Definition: attention, attention_scores, attention_probs and attention_context in numpy_ops.py.
+
 Both products run on the register tile (tile.py), so a work item first copies the keys and values of its head into the
 order the tile reads: the keys as panels, scaled and turned (transpose.py); the values as panels. A head of 512 tokens
 is 128 KB each: second-level cache. Then ROWS queries at a time: their scores, (ROWS, T) and never more, softmax over

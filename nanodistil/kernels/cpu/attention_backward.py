@@ -1,5 +1,7 @@
 """The derivative of attention, without ever holding a matrix of scores.
 
+Definition: attention_backward in numpy_backward.py.
+
 What is asked. The forward pass computed, for one head of one sentence of T tokens, with Q queries, each (., Dh) wide,
 
     S = q k^T / sqrt(Dh)      P = softmax of S's rows      R = dropout of P      context = R v

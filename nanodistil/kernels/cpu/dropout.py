@@ -1,5 +1,7 @@
 """Dropout without a generator's state: number i of an array is kept or not as a function of (key, i).
 
+Definition: mixed, kept, pair_key and dropout in numpy_backward.py.
+
 A generator hands out its numbers one after the other, so whoever wants the i-th must have drawn those before it, and
 the backward pass, which needs the mask of the forward pass again, must have kept it: for the attention of one sentence
 of 512 tokens, 12 MB a layer. A counter-based one (Salmon et al. 2011) computes any of its numbers at once. Ours is

@@ -1,5 +1,7 @@
 """The derivative of looking rows up: adding rows where they were looked up, many to the same place.
 
+Definition: embed_backward in numpy_backward.py.
+
 `out[ids] += dx` is wrong where an id occurs twice, and `np.add.at`, which is right, goes number by number. Two threads
 cannot simply take half of the rows each, since both may meet the same id. They can take half of the columns each: a
 work item is STRIP columns of all rows, in the order of the rows, so every number of the table is the sum np.add.at

@@ -1,5 +1,7 @@
 """LayerNorm, and the addition that comes before it: of the residual, or of what a token is and where it stands.
 
+Definition: layer_norm, add_layer_norm and embed_layer_norm in numpy_ops.py; layer_norm_backward in numpy_backward.py.
+
 A row of D numbers is read twice: once for the sum, once for the squared deviations (two passes, because the one-pass
 formula E[x^2] - E[x]^2 cancels). Both sums are taken in float64: they enter every element of the result, and in float64
 they are exact for the purpose. "reassoc" lets each run in several lanes at once.

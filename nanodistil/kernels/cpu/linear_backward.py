@@ -1,5 +1,7 @@
 """The derivatives of a linear map y = x W^T + b: two more products of the same size, so two thirds of training.
 
+Definition: linear_backward_input and linear_backward_weight in numpy_backward.py.
+
 The definitions are one product each: dX = dY W, dW += dY^T X. Both run on the tile of the forward pass (tile.py), and
 what differs is who is packed and how:
 

@@ -1,5 +1,7 @@
 """Losses and their gradients in the logits, a row at a time.
 
+Definition: cross_entropy, divergence, squared_error and cosine_distance in numpy_backward.py.
+
 A row of logits is a vocabulary long, 30522 floats, and there may be as many rows as the batch has tokens: 125 MB for
 1024. NumPy writes such an array a dozen times over on the way from logits to gradient. Here each row is fetched from
 memory once: 122 KB fit the second-level cache, so the passes over it (the largest, the sum of the exponentials, the

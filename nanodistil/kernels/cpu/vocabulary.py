@@ -1,5 +1,7 @@
 """From the vocabulary's logits to the few words a reader is shown.
 
+Definition: most_probable in numpy_ops.py.
+
 Softmax over 30522 words for the sake of five of them: NumPy walks over the row a dozen times, and sorts or partitions
 it. Here it is fetched from memory once, 122 KB, which stay in the second-level cache for the second walk:
 
