@@ -1,7 +1,8 @@
 """The seam: which arithmetic the model runs on.
 
 A backend is a module of kernels/ that has the names of `Ops`; the definitions in numpy_ops say what each must compute.
-This file alone imports them, and only the one that is asked for, so the numpy backend works where Numba is absent.
+This file alone imports them, and only the one that is asked for, so the numpy backend works if Numba is absent. What
+else is said of a backend stands in one table, BACKENDS, at the end; no other file knows them by name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -27,18 +28,7 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers
 
-BACKENDS = {  # name -> what it computes in
-    "numpy": ("float32", "float64"),
-    "numba": ("float32", "bfloat16", "int8"),
-    "cupy": ("float32", "tf32", "float16", "bfloat16"),
-}
 EXACT = ("float32", "float64", "tf32")  # keep every bit of a weight, though tf32 multiplies fewer
-MODULES = {  # of a backend, or of a dtype whose linear maps are another module's
-    "numpy": "definitions.numpy_ops",
-    "numba": "cpu.numba_ops",
-    "bfloat16": "cpu.bfloat16_ops",
-    "int8": "cpu.int8_ops",
-}
 
 
 class Ops(Protocol):
@@ -134,31 +124,31 @@ def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
     >>> choose("numpy", "float64")
     ('numpy', 'float64')
     """
-    known = [d for dtypes in BACKENDS.values() for d in dtypes]
+    known = [dtype for backend in BACKENDS.values() for dtype in backend.dtypes]
     try:
         wanted = dtype if isinstance(dtype, str) else np.dtype(dtype or "float32").name
     except TypeError:
         wanted = str(dtype)
     if wanted not in known:
         raise InputError(f"dtype {excerpt(wanted)} is not one of {', '.join(dict.fromkeys(known))}")
+    able = [kind for kind, backend in BACKENDS.items() if wanted in backend.dtypes]
     if name is None:
-        able = [b for b, dtypes in BACKENDS.items() if wanted in dtypes]
         name = "numba" if "numba" in able and (find_spec("numba") or "numpy" not in able) else able[0]
     kind, device = kind_and_device(name)
     if kind not in BACKENDS or device is None:
         raise InputError(
             f"unknown backend {excerpt(name)}: choose one of {', '.join(BACKENDS)} (cupy:1 for the second GPU)"
         )
-    if wanted not in BACKENDS[kind]:
-        able = [f"backend={excerpt(b)}" for b, dtypes in BACKENDS.items() if wanted in dtypes]
+    if wanted not in BACKENDS[kind].dtypes:
+        others = " or ".join(f"backend={excerpt(other)}" for other in able)
         raise InputError(
-            f"the {kind} backend computes in {' or '.join(BACKENDS[kind])}, not {wanted}; use {' or '.join(able)}"
+            f"the {kind} backend computes in {' or '.join(BACKENDS[kind].dtypes)}, not {wanted}; use {others}"
         )
     return name, wanted
 
 
 def kind_and_device(name: Any) -> tuple[str, int | None]:
-    """A backend's name in two parts, the second None where it names no device and should not.
+    """A backend's name in two parts, the second None if it names no device and should not.
 
     >>> kind_and_device("numba"), kind_and_device("cupy"), kind_and_device("cupy:1"), kind_and_device("numba:1")
     (('numba', 0), ('cupy', 0), ('cupy', 1), ('numba', None))
@@ -166,72 +156,134 @@ def kind_and_device(name: Any) -> tuple[str, int | None]:
     kind, colon, number = str(name).partition(":")
     if not colon:
         return kind, 0
-    return kind, int(number) if kind == "cupy" and number.isascii() and number.isdigit() else None
+    numbered = kind in BACKENDS and BACKENDS[kind].on_gpu and number.isascii() and number.isdigit()
+    return kind, int(number) if numbered else None
+
+
+def named(name: str) -> tuple[Backend, int]:
+    """The backend of a name that `choose` gave, and its device's number."""
+    kind, device = kind_and_device(name)
+    return BACKENDS[kind], device or 0
 
 
 def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:
     """Import the backend `name` for `dtype`; `threads` sets how many it may use from now on (None: leave as it is).
 
-    Raises MissingExtraError where Numba or CuPy is not installed, DeviceError where CuPy finds no GPU it can use,
-    InputError for threads below 1 or on another backend than numba (NumPy's BLAS reads its number of threads from the
-    environment before Python starts).
+    Raises MissingExtraError if Numba or CuPy is not installed, DeviceError if CuPy finds no GPU it can use, InputError
+    for threads below 1 or on another backend than numba (NumPy's BLAS reads its number of threads from the environment
+    before Python starts).
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads must be a whole number of at least 1, not {excerpt(threads)}")
-    if name == "numba" and find_spec("numba") is None:
-        raise MissingExtraError('the numba backend needs numba: pip install numba, or use backend="numpy"')
-    if threads is not None and name == "numpy":
-        raise InputError(
-            "threads is for the numba backend; NumPy's BLAS takes OPENBLAS_NUM_THREADS from the environment at start"
-        )
-    if name.startswith("cupy"):
-        if threads is not None:
-            raise InputError("threads is for the numba backend; a GPU decides for itself")
-        return _on_gpu(kind_and_device(name)[1] or 0, dtype)
-    module = _imported(_module(name, dtype))
+    backend, device = named(name)
+    if threads is not None and backend.no_threads:
+        raise InputError(f"threads is for the numba backend; {backend.no_threads}")
+    ops = backend.load(dtype, device)
     if threads is not None:
-        module.set_threads(threads)
-    if name == "numba" and (wrong := _untrue(dtype)):
-        warnings.warn(
-            f"the compiled {dtype} kernels multiply wrongly on this machine ({wrong}; see nanodistil doctor): "
-            "computing with the numpy backend in float32 instead",
-            stacklevel=3,
-        )
-        module = import_module("nanodistil.kernels.definitions.numpy_ops")
-    return cast(Ops, module)
+        ops.set_threads(threads)  # type: ignore[attr-defined]
+    return ops
 
 
 def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
     """The derivatives of the backend `name`. Raises InputError for a dtype that only answers, and does not train."""
     if dtype == "int8":
         raise InputError("a model in int8 cannot be trained: its weights are rounded; use float32 or bfloat16")
-    if name.startswith("cupy"):
-        return _backward_on_gpu(kind_and_device(name)[1] or 0, dtype)
-    if name == "numba" and _untrue(dtype):  # of which `load` has warned
-        return cast(BackwardOps, import_module("nanodistil.kernels.definitions.numpy_backward"))
-    return cast(BackwardOps, _imported(_module(name, dtype).removesuffix("_ops") + "_backward"))
+    backend, device = named(name)
+    if backend.load_backward is None:
+        raise InputError(f"the {kind_and_device(name)[0]} backend answers, and has no derivatives to train with")
+    return backend.load_backward(dtype, device)
 
 
 def graphs(name: str) -> Callable[..., Array | None] | None:
-    """What answers small batches from a recording (kernels/gpu/cuda_graph.py), for one model; None where nothing does.
+    """What answers small batches from a recording, for one model; None if nothing does. After `load`."""
+    found = named(name)[0].graphs
+    return None if found is None else found()
 
-    After `load`, which has seen to it that there is a GPU.
+
+class Backend(NamedTuple):
+    """All that is said of a backend; its name is its key in BACKENDS, to which anybody may add one of his own.
+
+    >>> from nanodistil.kernels.definitions import numpy_ops
+    >>> BACKENDS["mine"] = Backend(("float32",), lambda dtype, device: numpy_ops)
+    >>> choose("mine", None), load("mine") is numpy_ops
+    (('mine', 'float32'), True)
+    >>> _ = BACKENDS.pop("mine")
     """
-    return import_module("nanodistil.kernels.gpu.cuda_graph").Graphs() if name.startswith("cupy") else None
+
+    dtypes: tuple[str, ...]  # what it computes in
+    load: Callable[[str, int], Ops]  # dtype and number of the device -> its ops
+    load_backward: Callable[[str, int], BackwardOps] | None = None  # None: it answers and does not train
+    no_threads: str = "this one has no such setting"  # why threads cannot be set; "" if they can
+    on_gpu: bool = False  # so that its name may say which, "cupy:1"
+    graphs: Callable[[], Callable[..., Array | None]] | None = None
+    limits: Callable[[str, int], Any] | None = None  # what the machine can do at most, for `bench`
+    bits_depend_on: Callable[[int], dict[str, Any]] = lambda device: {}  # besides our version and NumPy's
+
+
+def _numpy(dtype: str, device: int) -> Ops:
+    return cast(Ops, import_module("nanodistil.kernels.definitions.numpy_ops"))
+
+
+def _numpy_backward(dtype: str, device: int) -> BackwardOps:
+    return cast(BackwardOps, import_module("nanodistil.kernels.definitions.numpy_backward"))
+
+
+def _compiled(dtype: str) -> str:
+    """The module whose linear maps are of this dtype."""
+    return f"nanodistil.kernels.cpu.{'numba' if dtype == 'float32' else dtype}_ops"
+
+
+def _numba(dtype: str, device: int) -> Ops:
+    if find_spec("numba") is None:
+        raise MissingExtraError('the numba backend needs numba: pip install numba, or use backend="numpy"')
+    if wrong := _untrue(dtype):
+        warnings.warn(
+            f"the compiled {dtype} kernels multiply wrongly on this machine ({wrong}; see nanodistil doctor): "
+            "computing with the numpy backend in float32 instead",
+            stacklevel=4,
+        )
+        return _numpy(dtype, device)
+    return cast(Ops, _imported(_compiled(dtype)))
+
+
+def _numba_backward(dtype: str, device: int) -> BackwardOps:
+    if _untrue(dtype):  # of which `load` has warned
+        return _numpy_backward(dtype, device)
+    return cast(BackwardOps, _imported(_compiled(dtype).removesuffix("_ops") + "_backward"))
+
+
+def _processor(dtype: str, device: int) -> Any:
+    """peak.Limits; None without Numba, or if it does not compile."""
+    try:
+        measuring = instrument("peak")
+        return measuring.limits() if measuring.compiled() else None
+    except MissingExtraError:
+        return None
 
 
 @cache
-def _on_gpu(device: int, dtype: str) -> Ops:
-    """The ops of the cupy backend, once a process."""
+def _cupy(dtype: str, device: int) -> Ops:
+    """Once a process."""
     if dtype == "bfloat16" and find_spec("ml_dtypes") is None:
         raise MissingExtraError('bfloat16 on a GPU needs ml_dtypes: pip install "nanodistil[cuda13]", or [cuda12]')
     return cast(Ops, gpu_module("cupy_ops", device).CupyOps(dtype, device))
 
 
+@cache
+def _cupy_backward(dtype: str, device: int) -> BackwardOps:
+    """Once a process."""
+    return cast(BackwardOps, gpu_module("cupy_backward", device).CupyBackwardOps(dtype, device))
+
+
+def _imported(name: str) -> ModuleType:
+    """A module of kernels/. With Numba or CuPy half imported, as Ctrl-C would leave them, the next try would fail."""
+    return undisturbed(import_module, name)
+
+
 def gpu_module(name: str, device: int = 0) -> ModuleType:
     """A module of kernels/gpu/: "cupy_ops", "cupy_backward", or "device", which examines it.
 
-    Raises MissingExtraError where CuPy is not installed, DeviceError where it finds no GPU it can use.
+    Raises MissingExtraError if CuPy is not installed, DeviceError if it finds no GPU it can use.
     """
     if find_spec("cupy") is None:
         raise MissingExtraError(
@@ -246,30 +298,44 @@ def gpu_module(name: str, device: int = 0) -> ModuleType:
     return _imported(f"nanodistil.kernels.gpu.{name}")
 
 
-@cache
-def _backward_on_gpu(device: int, dtype: str) -> BackwardOps:
-    """The derivatives of the cupy backend, once a process."""
-    return cast(BackwardOps, gpu_module("cupy_backward", device).CupyBackwardOps(dtype, device))
+BACKENDS: dict[str, Backend] = {
+    "numpy": Backend(
+        ("float32", "float64"),
+        _numpy,
+        _numpy_backward,
+        no_threads="NumPy's BLAS takes OPENBLAS_NUM_THREADS from the environment at start",
+        limits=_processor,
+    ),
+    "numba": Backend(
+        ("float32", "bfloat16", "int8"),
+        _numba,
+        _numba_backward,
+        no_threads="",
+        limits=_processor,
+        bits_depend_on=lambda device: cast(dict[str, Any], instrument("diagnosis").bits_depend_on()),
+    ),
+    "cupy": Backend(
+        ("float32", "tf32", "float16", "bfloat16"),
+        _cupy,
+        _cupy_backward,
+        no_threads="a GPU decides for itself",
+        on_gpu=True,
+        graphs=lambda: cast(Any, import_module("nanodistil.kernels.gpu.cuda_graph").Graphs()),
+        limits=lambda dtype, device: gpu_module("device", device).limits(dtype),
+        bits_depend_on=lambda device: cast(dict[str, Any], gpu_module("device", device).bits_depend_on(device)),
+    ),
+}
 
 
 @cache
 def _untrue(dtype: str) -> str:
-    """What the self-test of the kernels for `dtype` finds, once a process: "" where all is well."""
-    return str(instrument("diagnosis").self_test(_imported(_module("numba", dtype))))
-
-
-def _imported(name: str) -> ModuleType:
-    """A module of kernels/. With Numba or CuPy half imported, as Ctrl-C would leave them, the next try would fail."""
-    return undisturbed(import_module, name)
-
-
-def _module(name: str, dtype: str) -> str:
-    return f"nanodistil.kernels.{MODULES.get(dtype, MODULES[name])}"
+    """What the self-test of the kernels for `dtype` finds, once a process: "" if all is well."""
+    return str(instrument("diagnosis").self_test(_imported(_compiled(dtype))))
 
 
 def self_tests() -> dict[str, str]:
     """The self-test's finding for every dtype of the numba backend. Raises MissingExtraError without Numba."""
-    return {dtype: _untrue(dtype) for dtype in BACKENDS["numba"]}
+    return {dtype: _untrue(dtype) for dtype in BACKENDS["numba"].dtypes}
 
 
 def wordpiece_scan() -> ModuleType | None:

@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from nanodistil.backend import gpu_module, instrument, kind_and_device
-from nanodistil.weights.errors import InputError, MissingExtraError, excerpt
+from nanodistil.backend import instrument, named
+from nanodistil.weights.errors import InputError, excerpt
 
 LADDER_SHAPE = (128, 768, 3072)  # N, I, O: one sentence of 128 tokens through lin1 of the official model
 
@@ -129,15 +129,9 @@ def weight_names(weights: Any) -> dict[int, str]:
 
 
 def limits(backend: str, dtype: str) -> Any:
-    """The processor's (peak.Limits) or the GPU's (gpu.Limits); None without Numba, or where it does not compile."""
-    kind, device = kind_and_device(backend)
-    if kind == "cupy":
-        return gpu_module("device", device or 0).limits(dtype)
-    try:
-        measuring = instrument("peak")
-        return measuring.limits() if measuring.compiled() else None
-    except MissingExtraError:
-        return None
+    """What the processor (peak.Limits) or the GPU (device.Limits) can do; None if it cannot be measured."""
+    found, device = named(backend)
+    return None if found.limits is None else found.limits(dtype, device)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nanodistil.backend import named
 from nanodistil.weights.errors import DeviceError, InputError, excerpt
 
 DTYPES = {  # other names of dtypes -> ours
@@ -38,8 +39,8 @@ def device_of(backend: str) -> Device:
     >>> device_of("numba"), device_of("cupy"), device_of("cupy:1")
     ('cpu', 'cuda:0', 'cuda:1')
     """
-    kind, _, number = backend.partition(":")
-    return Device(f"cuda:{number or 0}" if kind == "cupy" else "cpu")
+    found, number = named(backend)
+    return Device(f"cuda:{number}" if found.on_gpu else "cpu")
 
 
 def check_device(wanted: Any, backend: str) -> None:

@@ -40,7 +40,7 @@ def warm_up(model: str = "nanodistil-mini") -> Warmth:
     """Run `model` in every way the library has. Raises MissingExtraError where Numba is not installed."""
     began = perf_counter()
     diagnosis = instrument("diagnosis")
-    for dtype in BACKENDS["numba"]:
+    for dtype in BACKENDS["numba"].dtypes:
         options: dict[str, Any] = {"backend": "numba", "dtype": dtype}
         pipeline("fill-mask", model=model, **options)("Hello I'm a [MASK] model.", top_k=2)
         for kind in (DistilBertModel, DistilBertForMaskedLM):
@@ -62,7 +62,7 @@ class GpuWarmth(NamedTuple):
     folder: str  # where CuPy keeps them
 
 
-def warm_up_gpu(dtypes: Sequence[str] = BACKENDS["cupy"]) -> GpuWarmth | None:
+def warm_up_gpu(dtypes: Sequence[str] = BACKENDS["cupy"].dtypes) -> GpuWarmth | None:
     """Run models of both sizes on the first GPU in these dtypes; None where there is no CuPy or no GPU."""
     began = perf_counter()
     try:

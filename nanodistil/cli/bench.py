@@ -86,7 +86,7 @@ def _ladder(args: argparse.Namespace) -> int:
 
 
 def _model(args: argparse.Namespace) -> int:
-    from nanodistil.backend import choose
+    from nanodistil.backend import choose, named
     from nanodistil.benchmark import limits, profile, shape_of
     from nanodistil.family.distilbert import DistilBertModel
     from nanodistil.weights.hub import resolve_default
@@ -110,7 +110,7 @@ def _model(args: argparse.Namespace) -> int:
         return 0
     print(f"{name}, {backend} {dtype}")
     if machine:
-        on_gpu = backend.startswith("cupy")
+        on_gpu = named(backend)[0].on_gpu
         with_threads = "" if on_gpu else f" with {machine.threads} threads"
         measured = f"{machine.flops / 1e9:.0f} GFLOP/s in {dtype if on_gpu else 'float32'}"
         measured += f" and {machine.bandwidth / 1e9:.1f} GB/s"

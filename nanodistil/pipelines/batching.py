@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from nanodistil.backend import Ints, Mask
+from nanodistil.backend import Ints, Mask, named
 
 FIRST_WINDOW = 1  # inputs that are read ahead, at first
 AT_ONCE = 2  # batches, where they may be computed beside each other
@@ -44,7 +44,7 @@ def pace_of(model: Any) -> Pace:
     >>> pace_of(SimpleNamespace(backend="numba")).tokens
     2048
     """
-    return ON_GPU._replace(own_stream=model.ops.apart) if model.backend.startswith("cupy") else ON_CPU
+    return ON_GPU._replace(own_stream=model.ops.apart) if named(model.backend)[0].on_gpu else ON_CPU
 
 
 def windows(inputs: Iterable[Any], longest: int) -> Iterator[list[Any]]:

@@ -53,13 +53,8 @@ _HALF_WRITTEN = re.compile(r"\..+\.(json|jsonl|txt|safetensors)\.\w{8}")  # weig
 
 def made_with(backend: str) -> dict[str, Any]:
     """What the last bits of a result depend on besides the settings, for the setting of this name."""
-    kind, device = backends.kind_and_device(backend)
-    kernels = {}
-    if kind == "numba":
-        kernels = backends.instrument("diagnosis").bits_depend_on()
-    elif kind == "cupy":
-        kernels = backends.gpu_module("device", device or 0).bits_depend_on(device or 0)
-    return {"nanodistil": __version__, "numpy": np.__version__, **kernels}
+    found, device = backends.named(backend)
+    return {"nanodistil": __version__, "numpy": np.__version__, **found.bits_depend_on(device)}
 
 
 class Run:
