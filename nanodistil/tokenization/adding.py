@@ -1,20 +1,18 @@
-"""New tokens, from a user or from the files: methods of DistilBertTokenizer, which is their first argument."""
+"""New tokens, from a user or from the files: methods of a tokenizer, whose state is their first argument."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.special_tokens import MORE, ROLES, Token, tokens
+from nanodistil.tokenization.state import State
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
-if TYPE_CHECKING:
-    from nanodistil.tokenization.tokenizer import DistilBertTokenizer
 
-
-def add_tokens(tokenizer: DistilBertTokenizer, new_tokens: Any, special_tokens: bool = False) -> int:
+def add_tokens(state: State, new_tokens: Any, special_tokens: bool = False) -> int:
     """Add a token or a list of them, each a string or an AddedToken; how many were new, or new in a flag.
 
     special_tokens: whether all of them are special. A model needs resize_token_embeddings(len(tokenizer)) after it.
@@ -23,11 +21,11 @@ def add_tokens(tokenizer: DistilBertTokenizer, new_tokens: Any, special_tokens: 
     if not new_tokens:
         return 0
     new_tokens = tokens(new_tokens if isinstance(new_tokens, list | tuple) else [new_tokens], "new_tokens")
-    return tokenizer.encoder.add([with_flags(token, special_tokens) for token in new_tokens])
+    return state.encoder.add([with_flags(token, special_tokens) for token in new_tokens])
 
 
 def add_special_tokens(
-    tokenizer: DistilBertTokenizer, special_tokens_dict: dict[str, Any], replace_additional_special_tokens: bool = True
+    state: State, special_tokens_dict: dict[str, Any], replace_additional_special_tokens: bool = True
 ) -> int:
     """Give tokens a role, and add those that are new: {"pad_token": "<pad>", "additional_special_tokens": [...]}.
 
@@ -45,36 +43,36 @@ def add_special_tokens(
         new = [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
         if role != MORE:
             again = new[0] in added  # then the reference adds it once, and this role's keeps its flags as given
-            tokenizer.roles.set(role, new[0] if again else new[0].as_special())
+            state.roles.set(role, new[0] if again else new[0].as_special())
             added += [] if again else new
             continue
-        known = tokenizer.roles.tokens[MORE] or []
+        known = state.roles.tokens[MORE] or []
         if not replace_additional_special_tokens:
             new = [token for token in new if str(token) not in map(str, known)]
         marked = [token.as_special() for token in new]
-        tokenizer.roles.set(MORE, marked if replace_additional_special_tokens and new else known + marked)
+        state.roles.set(MORE, marked if replace_additional_special_tokens and new else known + marked)
         added += new
-    return tokenizer.add_tokens(added, special_tokens=True)
+    return add_tokens(state, added, special_tokens=True)
 
 
-def sanitize_special_tokens(tokenizer: DistilBertTokenizer) -> int:
+def sanitize_special_tokens(state: State) -> int:
     """Add the tokens with a role that the tokenizer lacks; how many were new."""
-    tokenizer.roles.mark_as_special(keep_normalized=False)
-    return tokenizer.add_tokens(tokenizer.all_special_tokens_extended, special_tokens=True)
+    state.roles.mark_as_special(keep_normalized=False)
+    return add_tokens(state, state.all_special_tokens_extended, special_tokens=True)
 
 
-def add_from_files(tokenizer: DistilBertTokenizer, entries: Iterable[tuple[int, AddedToken]]) -> None:
+def add_from_files(state: State, entries: Iterable[tuple[int, AddedToken]]) -> None:
     """Add tokens, in the order of their ids; a warning says where they get others than the files say.
 
     The next free id is the reference's choice too: after a hole in added_tokens.json, or where it begins beyond the
     vocabulary's end, its fast tokenizers count on (its slow ones did not). Raises CheckpointError for what cannot be.
     """
-    source, entries = tokenizer.encoder.backend.source, list(entries)
+    source, entries = state.encoder.description.source, list(entries)
     try:
-        tokenizer.encoder.add([token for _, token in entries])
+        state.encoder.add([token for _, token in entries])
     except InputError as error:
         raise CheckpointError(f"{source}: {error}") from None
-    held = tokenizer.encoder.added.ids
+    held = state.encoder.added.ids
     moved = [(number, token) for number, token in entries if token.content and held.get(token.content) != number]
     if moved:
         number, token = moved[0]
@@ -83,7 +81,7 @@ def add_from_files(tokenizer: DistilBertTokenizer, entries: Iterable[tuple[int, 
             f"{source}: the added token {excerpt(token.content)} has the id {number} in the files and gets "
             f"{held.get(token.content)}{more}, as in transformers' fast tokenizers: a model that was trained with "
             "other ids will not know it",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -1,12 +1,12 @@
 """Arguments by name, and ids: what they may be; anything else is an InputError.
 
-Where an argument cannot be what it is (a negative stride, an unknown side) the call is refused, also where the
-reference happens not to look at it.
+If an argument cannot be what it is (a negative stride, an unknown side) the call is refused, also if the reference
+happens not to look at it. What a call may be given beside its texts is one value, call_arguments.py.
 """
 
 import operator
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any
 
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -21,6 +21,7 @@ TRUNCATION = {
     "only_second": "only_second",
 }
 TENSORS = (None, "np", "pt")
+SIDES = ("left", "right")
 LARGEST_ID = 2**32 - 1
 NAMED = str | bool | None
 
@@ -74,31 +75,3 @@ def id_list(ids: Any) -> list[int]:
     if max(numbers, default=0) > LARGEST_ID:
         raise InputError(f"the id {max(numbers)} is beyond any vocabulary; were these ids?")
     return numbers
-
-
-class Rest(TypedDict, total=False):
-    """For type checkers: the arguments of a call that do not decide of what kind its values are."""
-
-    text_target: Any
-    text_pair_target: Any
-    add_special_tokens: bool
-    padding: bool | str
-    truncation: bool | str | None
-    max_length: int | None
-    stride: int
-    pad_to_multiple_of: int | None
-    padding_side: str | None
-    return_token_type_ids: bool | None
-    return_attention_mask: bool | None
-    return_special_tokens_mask: bool
-    return_offsets_mapping: bool
-    return_length: bool
-    verbose: bool
-    split_special_tokens: bool | None
-
-
-class All(Rest, total=False):
-    """All of them but the texts."""
-
-    is_split_into_words: bool
-    return_overflowing_tokens: bool

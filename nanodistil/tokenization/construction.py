@@ -49,15 +49,15 @@ def refuse_others(others: dict[str, Any], cls: type) -> None:
             raise InputError(f"{name} cannot be {excerpt(value)} here; leave it out")
 
 
-def files_of(folder: Path, overrides: dict[str, Any]) -> tuple[Path, Path]:
-    """tokenizer.json and vocab.txt of a folder, or those that the arguments name, which are taken out of them.
+def files_of(folder: Path, overrides: dict[str, Any], vocabulary_file: str) -> tuple[Path, Path]:
+    """tokenizer.json and the vocabulary file of a folder, or those that the arguments name, which it takes out.
 
     A vocab_file alone counts: the folder's tokenizer.json would hold another vocabulary. Raises ModelNotFoundError.
     """
-    tokenizer_json, vocab_txt = (overrides.pop(name, None) for name in ("tokenizer_file", "vocab_file"))
-    for path in (tokenizer_json, vocab_txt):
+    tokenizer_json, vocabulary = (overrides.pop(name, None) for name in ("tokenizer_file", "vocab_file"))
+    for path in (tokenizer_json, vocabulary):
         if path is not None and not Path(path).is_file():
             raise ModelNotFoundError(f"{path}: there is no such file; leave it out for the folder's own")
-    if tokenizer_json is None and vocab_txt is not None:
-        return Path(), Path(vocab_txt)
-    return Path(tokenizer_json or folder / "tokenizer.json"), folder / "vocab.txt"
+    if tokenizer_json is None and vocabulary is not None:
+        return Path(), Path(vocabulary)
+    return Path(tokenizer_json or folder / "tokenizer.json"), folder / vocabulary_file

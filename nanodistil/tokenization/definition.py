@@ -8,15 +8,21 @@ from collections.abc import Iterator
 
 from nanodistil.tokenization.added_tokens import AddedTokens
 from nanodistil.tokenization.encoding import Encoding
-from nanodistil.tokenization.wordpiece import Pieces, WordPiece
+from nanodistil.tokenization.pieces import PieceMaker, Pieces
 
 
 def encode(
-    text: str | list[str], added: AddedTokens, wordpiece: WordPiece, sequence: int = 0, split_special: bool = False
+    text: str | list[str],
+    added: AddedTokens,
+    maker: PieceMaker,
+    sequence: int = 0,
+    split_special: bool = False,
+    type_id: int = 0,
 ) -> Encoding:
     """The tokens of a text, or of a text given as words; none are put around them.
 
     sequence: 0, or 1 for the second text of a pair. split_special: special tokens in the text are text like any other.
+    type_id: the token type.
     """
     ids: list[int] = []
     tokens: list[str] = []
@@ -24,7 +30,7 @@ def encode(
     words: list[int | None] = []
     if isinstance(text, str):
         n_words = 0
-        for pieces, at in _stretches(text, added, wordpiece, split_special):
+        for pieces, at in _stretches(text, added, maker, split_special):
             ids.extend(pieces.ids)
             tokens.extend(pieces.tokens)
             spans.extend([(at + start, at + end) for start, end in pieces.spans] if at else pieces.spans)
@@ -32,28 +38,26 @@ def encode(
             n_words += pieces.n_words
     else:
         for number, word in enumerate(text):
-            for pieces, at in _stretches(word, added, wordpiece, split_special):
+            for pieces, at in _stretches(word, added, maker, split_special):
                 ids.extend(pieces.ids)
                 tokens.extend(pieces.tokens)
                 spans.extend([(at + start, at + end) for start, end in pieces.spans])
                 words.extend([number] * len(pieces.ids))
     n = len(ids)
-    return Encoding(ids, [sequence] * n, tokens, spans, words, [0] * n, [1] * n, {sequence: range(n)})
+    return Encoding(ids, [type_id] * n, tokens, spans, words, [0] * n, [1] * n, {sequence: range(n)})
 
 
-def _stretches(
-    text: str, added: AddedTokens, wordpiece: WordPiece, split_special: bool
-) -> Iterator[tuple[Pieces, int]]:
+def _stretches(text: str, added: AddedTokens, maker: PieceMaker, split_special: bool) -> Iterator[tuple[Pieces, int]]:
     """The text from left to right: the pieces of an added token or of what lies between two, and where that starts."""
     for start, end, number in added.cut_raw(text, split_special):
         if number is not None:
             yield Pieces([number], [text[start:end]], [(start, end)], [0], 1), 0
         elif not added.any_normalized:
-            yield wordpiece(text[start:end]), start
+            yield maker(text[start:end]), start
         else:
-            characters, places = wordpiece.normalizer(text[start:end])
+            characters, spans = maker.normalizer(text[start:end])
             for a, b, inner in added.cut_normalized(characters, split_special):
                 if inner is not None:
-                    yield Pieces([inner], [characters[a:b]], [(places[a][0], places[b - 1][1])], [0], 1), start
+                    yield Pieces([inner], [characters[a:b]], [(spans[a][0], spans[b - 1][1])], [0], 1), start
                 else:
-                    yield wordpiece.split(characters[a:b], places[a:b]), start
+                    yield maker.split(characters[a:b], spans[a:b]), start

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nanodistil.tokenization.wordpiece import Span
+from nanodistil.tokenization.pieces import Span
 
 
 @dataclass(slots=True)

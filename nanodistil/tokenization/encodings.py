@@ -1,4 +1,4 @@
-"""The rows of a batch as Encodings, and the lists or arrays made of them: what rows.py does without Python objects."""
+"""The rows of a batch as Encodings, and the lists or arrays made of them: scanned.py does it without Python objects."""
 
 from __future__ import annotations
 

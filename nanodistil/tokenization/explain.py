@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nanodistil.tokenization import unicode_tables as unicode
+from nanodistil.tokenization.state import State
+from nanodistil.tokenization.texts import texts_of_call
 from nanodistil.tokenization.wordpiece import Normalizer, WordPiece, reorder, word_pattern
-
-if TYPE_CHECKING:
-    from nanodistil.tokenization.tokenizer import DistilBertTokenizer
+from nanodistil.weights.errors import InputError
 
 
 @dataclass
@@ -49,8 +48,8 @@ class Explanation:
     words: list[Word]
 
 
-def explain(tokenizer: DistilBertTokenizer, text: str) -> Explanation:
-    """Why `text` becomes what it does. Raises InputError for what is no text.
+def explain(tokenizer: State, text: str) -> Explanation:
+    """Why `text` becomes what it does. Raises InputError for what is no text, and for a tokenizer that cuts otherwise.
 
     >>> from nanodistil.tokenization import DistilBertTokenizer
     >>> found = explain(DistilBertTokenizer.from_pretrained("nanodistil-mini"), "Ünaffable \\u2603")
@@ -61,8 +60,10 @@ def explain(tokenizer: DistilBertTokenizer, text: str) -> Explanation:
     unaffable 0 9 ['una', '##ffa', '##ble'] longest match first: una, ##ffa, ##ble
     ☃ 10 11 ['[UNK]'] no beginning of '☃' is in the vocabulary
     """
-    tokenizer(text, verbose=False)  # refuses what is no text
+    texts_of_call(text, None, False)  # refuses what is no text
     encoder = tokenizer.encoder
+    if not isinstance(encoder.pieces, WordPiece):
+        raise InputError("only WordPiece's words can be explained; this tokenizer cuts texts in another way")
     found = encoder.added.cut_raw(text, tokenizer.split_special_tokens)
     cuts = [(text[start:end], start, number) for start, end, number in found]
     words = []
@@ -72,8 +73,8 @@ def explain(tokenizer: DistilBertTokenizer, text: str) -> Explanation:
                 Word(part, at, at + len(part), [part], [number], "an added token, looked for in the text as it is")
             )
         else:
-            words += _words(tokenizer, part, at)
-    steps = _steps(encoder.wordpiece.normalizer, [(part, number is None) for part, _, number in cuts])
+            words += _words(tokenizer, encoder.pieces, part, at)
+    steps = _steps(encoder.pieces.normalizer, [(part, number is None) for part, _, number in cuts])
     return Explanation(list(steps), words)
 
 
@@ -105,21 +106,20 @@ def _steps(normalizer: Normalizer, parts: list[tuple[str, bool]]) -> Iterator[St
             yield Step(name, [(c, new) for c, new in changes.items() if c != new], after)
 
 
-def _words(tokenizer: DistilBertTokenizer, part: str, at: int) -> Iterator[Word]:
+def _words(tokenizer: State, wordpiece: WordPiece, part: str, at: int) -> Iterator[Word]:
     """The words of a stretch that starts at `at`."""
-    encoder = tokenizer.encoder
-    characters, places = encoder.wordpiece.normalizer(part)
-    for a, b, number in encoder.added.cut_normalized(characters, tokenizer.split_special_tokens):
+    characters, spans = wordpiece.normalizer(part)
+    for a, b, number in tokenizer.encoder.added.cut_normalized(characters, tokenizer.split_special_tokens):
         if number is not None:
-            start, end = at + places[a][0], at + places[b - 1][1]
+            start, end = at + spans[a][0], at + spans[b - 1][1]
             why = "an added token, looked for in the normalized text"
             yield Word(characters[a:b], start, end, [characters[a:b]], [number], why)
             continue
         for match in word_pattern().finditer(characters, a, b):
-            start, end = at + places[match.start()][0], at + places[match.end() - 1][1]
-            tokens = [token for token, _, _ in encoder.wordpiece.pieces(match[0])]
-            ids = [encoder.wordpiece.vocabulary[token] for token in tokens]
-            yield Word(match[0], start, end, tokens, ids, reason(encoder.wordpiece, match[0]))
+            start, end = at + spans[match.start()][0], at + spans[match.end() - 1][1]
+            tokens = [token for token, _, _ in wordpiece.pieces(match[0])]
+            ids = [wordpiece.vocabulary[token] for token in tokens]
+            yield Word(match[0], start, end, tokens, ids, reason(wordpiece, match[0]))
 
 
 def reason(wordpiece: WordPiece, word: str) -> str:

@@ -1,186 +1,91 @@
-"""Ids that exist already, padded, cut, and framed: methods of DistilBertTokenizer, which is their first argument.
+"""Ids that exist already, cut and framed.
 
 These are the old ways, from before a call could do it all, and data collators still use them. They follow the plain
 Python code that the reference keeps for them, not its fast tokenizer: a pair that must shrink gives its odd token away
 on the other side, what was cut off comes back as "overflowing_tokens" in place of more rows, and a text that is too
-short to be cut stays as it is, with a warning.
+short to be cut stays as it is, with a warning. The special tokens are those that have the roles now.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nanodistil.tokenization.arguments import TRUNCATION, id_list, number, one_of, whole_number
+from nanodistil.tokenization.arguments import SIDES, TRUNCATION, id_list, number, one_of, whole_number
 from nanodistil.tokenization.batch_encoding import BatchEncoding
-from nanodistil.tokenization.conventions import PLAIN
-from nanodistil.tokenization.strategies import padding_token, strategies
-from nanodistil.torch_tensors import is_tensor
+from nanodistil.tokenization.call_arguments import CallArguments, spelled_out
+from nanodistil.tokenization.padding import pad
+from nanodistil.tokenization.state import State
+from nanodistil.tokenization.strategies import multiple_of, padding_token, strategies
 from nanodistil.weights.errors import InputError
 
-if TYPE_CHECKING:
-    from nanodistil.tokenization.tokenizer import DistilBertTokenizer
-
 logger = logging.getLogger("nanodistil.tokenization")
-SIDES = ("left", "right")
 
 
-def pad(
-    tokenizer: DistilBertTokenizer,
-    encoded_inputs: Any,
-    padding: Any = True,
-    max_length: int | None = None,
-    pad_to_multiple_of: int | None = None,
-    padding_side: str | None = None,
-    return_attention_mask: bool | None = None,
-    return_tensors: str | None = None,
-    verbose: bool = True,
-) -> Any:
-    """Pad "input_ids" with what belongs to them: "attention_mask", "token_type_ids", "special_tokens_mask".
-
-    encoded_inputs: a dict of lists for one text, of lists of lists for several, or a list of dicts; a BatchEncoding is
-    a dict too. Other values are returned as they came. Raises InputError for what is none of these, and for rows that
-    make no array where arrays are asked for.
-    """
-    if isinstance(encoded_inputs, list | tuple):
-        if not encoded_inputs or not all(isinstance(item, Mapping) for item in encoded_inputs):
-            raise InputError("pad takes a dict of lists or a list of such dicts, and at least one")
-        names = list(encoded_inputs[0])
-        if any(name not in item for item in encoded_inputs for name in names):
-            raise InputError(f"every dict must have the keys of the first: {', '.join(names)}")
-        encoded_inputs = {name: [item[name] for item in encoded_inputs] for name in names}
-    main = tokenizer.model_input_names[0]
-    if not isinstance(encoded_inputs, Mapping) or main not in encoded_inputs:
-        raise InputError(f"pad takes a dict of lists with {main!r} among them, or a list of such dicts")
-    inputs = dict(encoded_inputs)
-    if not isinstance(inputs[main], list | tuple | None) and not hasattr(inputs[main], "tolist"):
-        raise InputError(f"{main} must be a list of ids, or a list of such lists")
-    if inputs[main] is None or len(inputs[main]) == 0:
-        return BatchEncoding({**inputs, "attention_mask": []} if return_attention_mask else inputs)
-    if any(hasattr(row, "tolist") and hasattr(row, "__len__") for row in inputs[main]):
-        return_tensors = return_tensors or ("pt" if any(map(is_tensor, inputs[main])) else "np")
-        inputs = {name: _lists(value) for name, value in inputs.items()}
-
-    pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
-    side = one_of("padding_side", tokenizer.padding_side if padding_side is None else padding_side, SIDES)
-    masked = "attention_mask" in tokenizer.model_input_names if return_attention_mask is None else return_attention_mask
-    strategy, _, length = strategies(tokenizer, padding, None, max_length, None, verbose)
-    several = isinstance(inputs[main][0], list | tuple)
-    rows = inputs[main] if several else [inputs[main]]
-    if several and any(not hasattr(value, "__len__") or len(value) != len(rows) for value in inputs.values()):
-        raise InputError(f"there are {len(rows)} rows of {main}, but not of every other value; leave those out")
-    if not all(isinstance(row, list | tuple) for row in rows):
-        raise InputError(f"{main} must be a list of ids, or a list of such lists")
-    if strategy == "longest":
-        length = max(map(len, rows))
-    if length is not None and pad_to:
-        length = -(-length // pad_to) * pad_to
-    fillers = {main: padding_token(tokenizer)[1] if strategy else 0, "token_type_ids": 0, "special_tokens_mask": 1}
-    if masked:
-        fillers["attention_mask"] = 0
-
-    out: dict[str, list[Any]] = {}
-    for i, ids in enumerate(rows):
-        id_list(ids)
-        row = {name: value[i] if several else value for name, value in inputs.items()}
-        if masked:
-            row.setdefault("attention_mask", [1] * len(ids))
-        missing = max(0, (length or 0) - len(ids)) if strategy else 0
-        for name, filler in fillers.items():
-            if missing and name in row:
-                extra = [filler] * missing
-                row[name] = [*row[name], *extra] if side == "right" else [*extra, *row[name]]
-        for name, value in row.items():
-            out.setdefault(name, []).append(value)
-    return BatchEncoding(out if several else {name: value[0] for name, value in out.items()}, None, return_tensors)
-
-
-def _lists(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
-
-
+@spelled_out("is_split_into_words", "split_special_tokens", prepend_batch_axis=False)
 def prepare_for_model(
-    tokenizer: DistilBertTokenizer,
+    state: State,
     ids: list[int],
     pair_ids: list[int] | None = None,
-    add_special_tokens: bool = True,
-    padding: Any = False,
-    truncation: Any = None,
-    max_length: int | None = None,
-    stride: int = 0,
-    pad_to_multiple_of: int | None = None,
-    padding_side: str | None = None,
-    return_tensors: str | None = None,
-    return_token_type_ids: bool | None = None,
-    return_attention_mask: bool | None = None,
-    return_overflowing_tokens: bool = False,
-    return_special_tokens_mask: bool = False,
-    return_offsets_mapping: bool = False,
-    return_length: bool = False,
-    verbose: bool = True,
+    *by_place: Any,
     prepend_batch_axis: bool = False,
+    **by_name: Any,
 ) -> BatchEncoding[Any]:
     """Ids without special tokens, as a model takes them; arguments as for a call.
 
     return_offsets_mapping is there for the reference's sake: ids have no offsets. With return_overflowing_tokens the
-    ids cut off come as "overflowing_tokens", their number as "num_truncated_tokens", negative where there was room.
+    ids cut off come as "overflowing_tokens", their number as "num_truncated_tokens", negative if there was room.
     Raises InputError as a call does, and for combinations that mean nothing here.
     """
-    pad_to = None if pad_to_multiple_of is None else whole_number("pad_to_multiple_of", pad_to_multiple_of, 1)
-    side = one_of("padding_side", tokenizer.padding_side if padding_side is None else padding_side, SIDES)
-    pad_how, cut, length = strategies(tokenizer, padding, truncation, max_length, pad_to, verbose)
+    of_texts = ("is_split_into_words", "split_special_tokens")
+    asked = CallArguments.given("prepare_for_model", by_place, by_name, of_texts)
+    multiple = multiple_of(asked.pad_to_multiple_of)
+    side = one_of("padding_side", state.padding_side if asked.padding_side is None else asked.padding_side, SIDES)
+    plan = strategies(state, asked.padding, asked.truncation, asked.max_length, multiple, asked.verbose)
     ids, second = id_list(ids), None if pair_ids is None else id_list(pair_ids)
-    if return_token_type_ids and not add_special_tokens:
+    if asked.return_token_type_ids and not asked.add_special_tokens:
         raise InputError("return_token_type_ids without add_special_tokens means nothing; leave one of them out")
-    if return_overflowing_tokens and cut == "longest_first" and second is not None:
+    if asked.return_overflowing_tokens and plan.cut == "longest_first" and second is not None:
         raise InputError("return_overflowing_tokens for a pair needs truncation='only_first' or 'only_second'")
-    if return_special_tokens_mask and add_special_tokens:
+    if asked.return_special_tokens_mask and asked.add_special_tokens:
         raise InputError("return_special_tokens_mask needs a text: call the tokenizer with one")
-    names = tokenizer.model_input_names
-    types_wanted = "token_type_ids" in names if return_token_type_ids is None else return_token_type_ids
-    masked = "attention_mask" in names if return_attention_mask is None else return_attention_mask
+    masked = state.wants("attention_mask", asked.return_attention_mask)
 
     total = len(ids) + len(second or ())
-    if add_special_tokens:
-        total += tokenizer.num_special_tokens_to_add(second is not None)
+    if asked.add_special_tokens:
+        total += state.num_special_tokens_to_add(second is not None)
     out: dict[str, Any] = {}
     overflowing: list[int] = []
-    if cut and length and total > length:
-        excess = total - length
-        ids, second, overflowing = truncate_sequences(tokenizer, ids, second, excess, cut, stride)
-    if return_overflowing_tokens:
-        if length is None:
+    if plan.cut and plan.length and total > plan.length:
+        ids, second, overflowing = truncate_sequences(state, ids, second, total - plan.length, plan.cut, asked.stride)
+    if asked.return_overflowing_tokens:
+        if plan.length is None:
             raise InputError("return_overflowing_tokens needs a max_length; pass one")
-        out["overflowing_tokens"], out["num_truncated_tokens"] = overflowing, total - length
-    if add_special_tokens:
-        out["input_ids"] = tokenizer.build_inputs_with_special_tokens(ids, second)
-        types = tokenizer.create_token_type_ids_from_sequences(ids, second)
+        out["overflowing_tokens"], out["num_truncated_tokens"] = overflowing, total - plan.length
+    if asked.add_special_tokens:
+        out["input_ids"] = build_inputs_with_special_tokens(state, ids, second)
+        types = create_token_type_ids_from_sequences(state, ids, second)
     else:
         out["input_ids"] = ids + (second or [])
         types = [0] * len(out["input_ids"])
-    if types_wanted:
+    if state.wants("token_type_ids", asked.return_token_type_ids):
         out["token_type_ids"] = types
-    if return_special_tokens_mask:
+    if asked.return_special_tokens_mask:
         out["special_tokens_mask"] = [0] * len(out["input_ids"])
-    n = len(out["input_ids"])
-    if max_length is None and length is None and n > tokenizer.model_max_length > 0:
-        limit = tokenizer.model_max_length
-        tokenizer.warn_once(f"a text of {n} tokens is longer than the {limit} the model takes; truncate it", verbose)
-    if pad_how:
-        padding_token(tokenizer)  # or it is refused, also where there is nothing to pad
-    if pad_how or masked:
-        padded = pad(tokenizer, out, pad_how or False, length if pad_how else None, pad_to, side, masked)
-        out = dict(padded)
-    if return_length:
+    n, limit = len(out["input_ids"]), state.model_max_length
+    if asked.max_length is None and plan.length is None and n > limit > 0:
+        state.warn_once(f"a text of {n} tokens is longer than the {limit} the model takes; truncate it", asked.verbose)
+    if plan.pad:
+        padding_token(state)  # or it is refused, also if there is nothing to pad
+    if plan.pad or masked:
+        out = dict(pad(state, out, plan.pad or False, plan.length if plan.pad else None, multiple, side, masked))
+    if asked.return_length:
         out["length"] = len(out["input_ids"])
-    return BatchEncoding(out, None, return_tensors, prepend_batch_axis)
+    return BatchEncoding(out, None, asked.return_tensors, prepend_batch_axis)
 
 
 def truncate_sequences(
-    tokenizer: DistilBertTokenizer,
+    state: State,
     ids: list[int],
     pair_ids: list[int] | None = None,
     num_tokens_to_remove: int = 0,
@@ -200,7 +105,7 @@ def truncate_sequences(
     if excess <= 0:
         return ids, pair_ids, []
     strategy = TRUNCATION[one_of("truncation_strategy", truncation_strategy, TRUNCATION)]
-    side = one_of("truncation_side", tokenizer.truncation_side, SIDES)
+    side = one_of("truncation_side", state.truncation_side, SIDES)
     if strategy == "longest_first" and pair_ids is not None:
         logger.warning("what longest_first takes from a pair is not returned")
         n, m = len(ids), len(pair_ids)
@@ -219,31 +124,28 @@ def truncate_sequences(
 
 
 def build_inputs_with_special_tokens(
-    tokenizer: DistilBertTokenizer, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    state: State, token_ids_0: list[int], token_ids_1: list[int] | None = None
 ) -> list[int]:
     """[CLS] A [SEP], or [CLS] A [SEP] B [SEP]. Raises InputError for a tokenizer that lacks one of these.
 
     PreTrainedTokenizerFast has no such rule, and puts nothing between the two.
     """
-    if tokenizer.tokenizer_class == PLAIN:
-        return [*id_list(token_ids_0), *([] if token_ids_1 is None else id_list(token_ids_1))]
-    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+    template = state.template_of_roles()
+    if template is None:
         raise InputError("this tokenizer has no cls_token or no sep_token; set it, or add no special tokens")
-    second = [] if token_ids_1 is None else [*id_list(token_ids_1), tokenizer.sep_token_id]
-    return [tokenizer.cls_token_id, *id_list(token_ids_0), tokenizer.sep_token_id, *second]
+    return template.ids(id_list(token_ids_0), None if token_ids_1 is None else id_list(token_ids_1))
 
 
 def create_token_type_ids_from_sequences(
-    tokenizer: DistilBertTokenizer, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    state: State, token_ids_0: list[int], token_ids_1: list[int] | None = None
 ) -> list[int]:
     """The types of what build_inputs_with_special_tokens makes: 1 for B and the last [SEP], else 0."""
-    cls, sep = tokenizer.cls_token_id is not None, tokenizer.sep_token_id is not None
-    second = 0 if token_ids_1 is None else len(id_list(token_ids_1)) + sep
-    return [0] * (cls + len(id_list(token_ids_0)) + sep) + [1] * second
+    n, m = len(id_list(token_ids_0)), None if token_ids_1 is None else len(id_list(token_ids_1))
+    return state.kind.framing.filled(state.role_and_id).types(n, m)
 
 
 def get_special_tokens_mask(
-    tokenizer: DistilBertTokenizer,
+    state: State,
     token_ids_0: list[int],
     token_ids_1: list[int] | None = None,
     already_has_special_tokens: bool = False,
@@ -254,7 +156,7 @@ def get_special_tokens_mask(
             "only for ids with their special tokens: pass already_has_special_tokens=True and one list, "
             "or return_special_tokens_mask=True to the call"
         )
-    special = set(tokenizer.all_special_ids)
+    special = set(state.all_special_ids)
     return [int(token in special) for token in id_list(token_ids_0)]
 
 

@@ -16,19 +16,17 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nanodistil.loading_arguments import OF_SAVING, nothing_but
 from nanodistil.tokenization.added_tokens import FLAGS, AddedToken
-from nanodistil.tokenization.conventions import OWN, PLAIN, TWO
+from nanodistil.tokenization.state import State
+from nanodistil.tokenization.tokenizer_json import write_template
 from nanodistil.weights.errors import InputError
-
-if TYPE_CHECKING:
-    from nanodistil.tokenization.tokenizer import DistilBertTokenizer
 
 
 def save_pretrained(
-    tokenizer: DistilBertTokenizer,
+    state: State,
     save_directory: str | Path,
     legacy_format: bool | None = None,
     filename_prefix: str | None = None,
@@ -41,38 +39,24 @@ def save_pretrained(
     vocabulary whose ids have holes, which nobody could load as they are, and for a token that holds a line end.
     """
     nothing_but(others, OF_SAVING, "save_pretrained")
-    lines = None if legacy_format is False else _vocabulary_lines(tokenizer)
-    beyond = {t: i for t, i in tokenizer.added_tokens_encoder.items() if i >= tokenizer.vocab_size}
+    vocabulary = None if legacy_format is False else state.kind.vocabulary_texts(state)
+    beyond = {t: i for t, i in state.added_tokens_encoder.items() if i >= state.vocab_size}
     texts = {  # in transformers' order
-        "tokenizer_config.json": _json(_sorted(_config(tokenizer))),
-        "special_tokens_map.json": _json(_sorted(_plain(tokenizer.special_tokens_map_extended))),
+        "tokenizer_config.json": _json(_sorted(_config(state))),
+        "special_tokens_map.json": _json(_sorted(_plain(state.special_tokens_map_extended))),
     }
-    if lines is not None:
-        texts["vocab.txt"] = lines
+    if vocabulary is not None:
+        texts |= vocabulary
         if beyond:
             texts["added_tokens.json"] = _json(_sorted(beyond))
     if legacy_format is not True:
-        texts["tokenizer.json"] = _json(_tokenizer_json(tokenizer))
+        texts["tokenizer.json"] = _json(_tokenizer_json(state))
     return _write(save_directory, filename_prefix, texts)
 
 
-def save_vocabulary(
-    tokenizer: DistilBertTokenizer, save_directory: str | Path, filename_prefix: str | None = None
-) -> tuple[str]:
+def save_vocabulary(state: State, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, ...]:
     """Write vocab.txt alone; returns its path. Raises InputError as save_pretrained does."""
-    (path,) = _write(save_directory, filename_prefix, {"vocab.txt": _vocabulary_lines(tokenizer)})
-    return (path,)
-
-
-def _vocabulary_lines(tokenizer: DistilBertTokenizer) -> str:
-    """Line n is token n. Raises InputError where that cannot be said in lines."""
-    vocabulary = tokenizer.encoder.backend.vocabulary
-    tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
-    if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
-        raise InputError("the vocabulary names a token twice, which leaves a hole among its ids; mend it and try again")
-    if any("\n" in token or "\r" in token for token in tokens):
-        raise InputError("a token of the vocabulary holds a line end, which vocab.txt cannot; pass legacy_format=False")
-    return "".join(f"{token}\n" for token in tokens)
+    return _write(save_directory, filename_prefix, state.kind.vocabulary_texts(state))
 
 
 def _write(folder: str | Path, prefix: str | None, texts: dict[str, str]) -> tuple[str, ...]:
@@ -117,75 +101,48 @@ def _plain(value: Any, **extra: Any) -> Any:
     return [_plain(item, **extra) for item in value] if isinstance(value, list) else value
 
 
-def _config(tokenizer: DistilBertTokenizer) -> dict[str, Any]:
+def _config(state: State) -> dict[str, Any]:
     added = {
-        str(number): {**_plain(token), "special": token.special}
-        for number, token in tokenizer.added_tokens_decoder.items()
+        str(number): {**_plain(token), "special": token.special} for number, token in state.added_tokens_decoder.items()
     }
+    kind, conventions = state.kind, state.conventions
     config: dict[str, Any] = {
         "added_tokens_decoder": added,
-        "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
-        "do_lower_case": tokenizer.do_lower_case,
+        "clean_up_tokenization_spaces": state.clean_up_tokenization_spaces,
         "extra_special_tokens": {},
-        "model_max_length": tokenizer.model_max_length,
-        "strip_accents": tokenizer.strip_accents,
-        "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
-        "tokenizer_class": tokenizer.tokenizer_class,
-        **tokenizer.special_tokens_map,
+        "model_max_length": state.model_max_length,
+        "tokenizer_class": state.tokenizer_class,
+        **{name: getattr(state, name) for name in kind.settings},
+        **state.special_tokens_map,
     }
-    for role in ("unk_token", "sep_token", "cls_token"):
-        if role not in config and tokenizer.tokenizer_class != PLAIN:
-            raise InputError(f"the tokenizer has no {role}, which DistilBERT needs; set tokenizer.{role}")
-    config = {"pad_token": None, "mask_token": None, **config}  # else the defaults would come back
+    for role in kind.needed:
+        if role not in config and conventions.roles:
+            raise InputError(f"the tokenizer has no {role}, which {kind.model} needs; set tokenizer.{role}")
+    config = {**{role: None for role in kind.roles if role not in kind.needed}, **config}  # or the defaults come back
+    own = conventions.name == kind.classes.own.name
     unless = {
         "padding_side": "right",
         "truncation_side": "right",
         "split_special_tokens": False,
-        "model_input_names": list(TWO) if tokenizer.tokenizer_class == OWN else None,
+        "model_input_names": list(conventions.inputs) if own else None,
     }
-    config |= {key: getattr(tokenizer, key) for key, default in unless.items() if getattr(tokenizer, key) != default}
+    config |= {key: getattr(state, key) for key, default in unless.items() if getattr(state, key) != default}
     return config
 
 
-def _tokenizer_json(tokenizer: DistilBertTokenizer) -> dict[str, Any]:
-    backend = tokenizer.encoder.backend
-    (cls, cls_id), (sep, sep_id) = backend.cls, backend.sep
-
-    def special(token: str, type_id: int) -> dict[str, Any]:
-        return {"SpecialToken": {"id": token, "type_id": type_id}}
-
-    single = [special(cls, 0), {"Sequence": {"id": "A", "type_id": 0}}, special(sep, 0)]
+def _tokenizer_json(state: State) -> dict[str, Any]:
+    sections = state.kind.write_sections(state)
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [
             {"id": number, **_plain(token), "special": token.special}
-            for number, token in tokenizer.added_tokens_decoder.items()
+            for number, token in state.added_tokens_decoder.items()
         ],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": backend.clean_text,
-            "handle_chinese_chars": tokenizer.tokenize_chinese_chars,
-            "strip_accents": tokenizer.strip_accents,
-            "lowercase": tokenizer.do_lower_case,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}, special(sep, 1)],
-            "special_tokens": {
-                token: {"id": token, "ids": [number], "tokens": [token]}
-                for token, number in ((cls, cls_id), (sep, sep_id))
-            },
-        },
-        "decoder": {"type": "WordPiece", "prefix": backend.decoder_prefix, "cleanup": backend.decoder_cleans},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": backend.unknown,
-            "continuing_subword_prefix": backend.prefix,
-            "max_input_chars_per_word": backend.longest_word,
-            "vocab": dict(sorted(backend.vocabulary.items(), key=lambda entry: entry[1])),
-        },
+        "normalizer": sections["normalizer"],
+        "pre_tokenizer": sections["pre_tokenizer"],
+        "post_processor": write_template(state.encoder.template),
+        "decoder": sections["decoder"],
+        "model": sections["model"],
     }

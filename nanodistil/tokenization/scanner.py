@@ -3,7 +3,7 @@
 The definition (wordpiece.py, added_tokens.py) says what the tokens are; this gives the same ones, fifty times as fast.
 A batch goes through as one piece of memory: the texts are joined as UTF-8, added tokens ([MASK], ...) are cut out
 beforehand, by the definition, and reach the scan as places in the bytes; ids, offsets and word numbers come back as
-four long arrays, from which lists are made when somebody asks for them (rows.py).
+four long arrays, from which lists are made when somebody asks for them (scanned.py).
 
 The tables of 30,000 tokens take 10 to 20 ms to lay out, so a tokenizer that sees one sentence never does.
 
@@ -26,7 +26,7 @@ from nanodistil.tokenization.code_points import code_points
 from nanodistil.tokenization.definition import encode
 from nanodistil.tokenization.encoding import Encoding
 from nanodistil.tokenization.encodings import NO_FRAME, Frame
-from nanodistil.tokenization.rows import Rows
+from nanodistil.tokenization.scanned import Scanned
 from nanodistil.tokenization.truncation import Truncation, truncate
 from nanodistil.tokenization.wordpiece import WordPiece
 
@@ -69,7 +69,7 @@ class Scanner:
         self.scan.fill_table(slots, entries, tokens, len(names))
         return self.scan.Table(slots, entries, tokens)
 
-    def rows(self, texts: list[str], frame: Frame = NO_FRAME) -> Rows:
+    def rows(self, texts: list[str], frame: Frame = NO_FRAME) -> Scanned:
         """The tokens of each text, with what `frame` puts around them."""
         scan, B = self.scan, len(texts)
         encoded = [text.encode() for text in texts]
@@ -101,7 +101,7 @@ class Scanner:
                 spoken = zip(found.ids, found.offsets, found.tokens, found.word_ids, strict=True)
                 unlike = [item for item in spoken if item[3] is not None and self.names.get(item[0]) != item[2]]
                 names[i] = {start: token for _, (start, _), token, _ in unlike}
-        return Rows(out, table[:B, scan.FIRST], table[:B, scan.COUNT], self.names, names, frame, self.integers)
+        return Scanned(out, table[:B, scan.FIRST], table[:B, scan.COUNT], self.names, names, frame, self.integers)
 
     def _cuts(self, texts: list[str], table: Longs) -> tuple[Longs, dict[int, dict[int, str]]]:
         """The added tokens in the texts, as places in the bytes, and what they are called: text -> start -> string."""
@@ -149,10 +149,10 @@ class Scanner:
             found = Encoding.inserted(frame.before[1], frame.before[0]) + found
         if frame.after:
             found = found + Encoding.inserted(frame.after[1], frame.after[0])
-        place = slice(row[scan.FIRST], row[scan.FIRST] + len(found))
-        out[scan.IDS, place] = found.ids
-        out[scan.STARTS, place] = [start for start, _ in found.offsets]
-        out[scan.ENDS, place] = [end for _, end in found.offsets]
-        out[scan.WORDS, place] = [-1 if word is None else word for word in found.word_ids]
+        columns = slice(row[scan.FIRST], row[scan.FIRST] + len(found))
+        out[scan.IDS, columns] = found.ids
+        out[scan.STARTS, columns] = [start for start, _ in found.offsets]
+        out[scan.ENDS, columns] = [end for _, end in found.offsets]
+        out[scan.WORDS, columns] = [-1 if word is None else word for word in found.word_ids]
         row[scan.COUNT] = len(found)
         return found

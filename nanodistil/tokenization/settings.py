@@ -2,7 +2,7 @@
 
 Only the keys below are read, each with its type; the rest is ignored, never acted on. The precedence is that of
 transformers: an argument of the call, then special_tokens_map.json, then tokenizer_config.json, then the conventions of
-the class that the files are written for (conventions.py). Where the config has an added_tokens_decoder it is the newer
+the class that the files are written for (conventions.py). If the config has an added_tokens_decoder it is the newer
 kind of file, and the two legacy files are not looked at.
 """
 
@@ -14,17 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from nanodistil.tokenization.added_tokens import AddedToken
-from nanodistil.tokenization.conventions import PLAIN, conventions_of
-from nanodistil.tokenization.tokenizer_json import Backend
+from nanodistil.tokenization.description import Description
+from nanodistil.tokenization.kind import Kind
+from nanodistil.tokenization.special_tokens import SPECIAL
 from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.small_files import FOR_TOKENS, read_json
 
-SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-
 _KINDS: dict[str, tuple[type, ...]] = {
-    "do_lower_case": (bool,),
-    "strip_accents": (bool, type(None)),
-    "tokenize_chinese_chars": (bool,),
     "clean_up_tokenization_spaces": (bool,),
     "model_max_length": (int, float, type(None)),
     "max_len": (int, float),
@@ -52,37 +48,29 @@ def _anything(_: Any) -> bool:
     return True
 
 
-_NORMALIZER = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-
-
 def read_settings(
-    folder: Path, overrides: dict[str, Any], backend: Backend | None = None
+    folder: Path, overrides: dict[str, Any], kind: Kind, description: Description | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Keyword arguments for DistilBertTokenizer from the small files of a folder, and the class they are written for.
+    """Keyword arguments for a tokenizer of a kind from the small files of a folder, and the class they are written for.
 
-    overrides: arguments that win. backend: what tokenizer.json says, where there is one. Where a special token is
-    named again there, it has those flags. Raises CheckpointError naming the file and the key.
+    overrides: arguments that win. description: what tokenizer.json says, if there is one. If a special token is named
+    again there, it has those flags. Raises CheckpointError naming the file and the key.
     """
     path = folder / "tokenizer_config.json"
     config = read_json(path, FOR_TOKENS) if path.is_file() else {}
-    conventions = conventions_of(folder, config)
-    if conventions.name == PLAIN:
-        if backend is None:
-            raise CheckpointError(f"{path}: tokenizer_class is {PLAIN}, which needs a tokenizer.json; get it too")
-        config = {key: value for key, value in config.items() if key not in _NORMALIZER}
-    out: dict[str, Any] = {"model_input_names": list(conventions.inputs)}
-    if not conventions.lowers and backend is not None and backend.normalizer is not None:
-        found = backend.normalizer
-        out |= zip(_NORMALIZER, (found.lowers, found.strips, found.sets_apart), strict=True)
-    elif _keeps_case(backend) and "do_lower_case" not in {**config, **overrides}:
-        warnings.warn(
-            f"{folder / 'tokenizer.json'}: does not lower the case, but {conventions.name} does, where no "
-            "tokenizer_config.json says do_lower_case; as in transformers, the class counts",
-            stacklevel=3,
-        )
+    conventions = kind.classes.of_folder(folder, config)
     if not conventions.roles:
-        out |= dict.fromkeys(SPECIAL) | ({"pad_token": backend.padding_token} if backend else {})
-    for key, kinds in _KINDS.items():
+        if description is None:
+            raise CheckpointError(
+                f"{path}: tokenizer_class is {conventions.name}, which needs a tokenizer.json; get it too"
+            )
+        config = {key: value for key, value in config.items() if key not in kind.settings}
+    out: dict[str, Any] = {"model_input_names": list(conventions.inputs)}
+    out |= kind.settle(folder, {**config, **overrides}, conventions, description)
+    if not conventions.roles:
+        out |= dict.fromkeys(SPECIAL) | ({"pad_token": description.padding_token} if description else {})
+    needed = kind.needed if conventions.roles else ()
+    for key, kinds in {**kind.settings, **_KINDS}.items():
         if key in config:
             value = config[key]
             fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
@@ -95,7 +83,7 @@ def read_settings(
     for key, harmless in _UNSUPPORTED.items():
         if config.get(key, harmless) not in (harmless, None):
             raise CheckpointError(f"{path}: {key} is {excerpt(config[key])}, which is not supported; remove it")
-    _read_special(config, out, path, needed=conventions.roles)
+    _read_special(config, out, path, kind, needed)
 
     lending: dict[int, AddedToken] = {}  # the added tokens whose flags a special token of the same name takes on
     if "added_tokens_decoder" in config:
@@ -110,8 +98,8 @@ def read_settings(
             lending[int(number)] = AddedToken.from_json(value, f"{path}: added_tokens_decoder")
         decoder = lending
     else:
-        lending = dict(backend.added) if backend else {}
-        legacy = _read_legacy(folder, out, overrides, conventions.roles)
+        lending = dict(description.added) if description else {}
+        legacy = _read_legacy(folder, out, overrides, kind, needed)
         decoder = {**legacy, **lending}
         kept = {token.content for token in decoder.values()}
         for token in [token for token in legacy.values() if token.content not in kept][:1]:
@@ -126,12 +114,13 @@ def read_settings(
     return out, conventions.name
 
 
-def _keeps_case(backend: Backend | None) -> bool:
-    return backend is not None and backend.normalizer is not None and not backend.normalizer.lowers
-
-
 def _read_special(
-    source: dict[str, Any], out: dict[str, Any], path: Path, special: bool | None = None, needed: bool = True
+    source: dict[str, Any],
+    out: dict[str, Any],
+    path: Path,
+    kind: Kind,
+    needed: tuple[str, ...],
+    special: bool | None = None,
 ) -> None:
     """Special tokens named in `source`, as str or AddedToken (whose `special` flag is `special`, unless None)."""
 
@@ -146,8 +135,8 @@ def _read_special(
 
     for key in SPECIAL:
         if key in source:
-            if needed and source[key] is None and key in ("unk_token", "sep_token", "cls_token"):
-                raise CheckpointError(f"{path}: {key} is null, but DistilBERT needs one; correct or remove it")
+            if source[key] is None and key in needed:
+                raise CheckpointError(f"{path}: {key} is null, but {kind.model} needs one; correct or remove it")
             out[key] = None if source[key] is None else token(key, source[key])
     more = source.get("additional_special_tokens")
     if more is not None:
@@ -158,13 +147,13 @@ def _read_special(
 
 
 def _read_legacy(
-    folder: Path, out: dict[str, Any], overrides: dict[str, Any], needed: bool = True
+    folder: Path, out: dict[str, Any], overrides: dict[str, Any], kind: Kind, needed: tuple[str, ...]
 ) -> dict[int, AddedToken]:
     decoder: dict[int, AddedToken] = {}
     path = folder / "special_tokens_map.json"
     if path.is_file():
         named = {key: value for key, value in read_json(path, FOR_TOKENS).items() if not overrides.get(key)}
-        _read_special(named, out, path, True, needed)
+        _read_special(named, out, path, kind, needed, special=True)
     path = folder / "added_tokens.json"
     if path.is_file():
         named = {**out, **overrides}

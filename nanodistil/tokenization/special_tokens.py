@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from nanodistil.tokenization.added_tokens import FLAGS, AddedToken
-from nanodistil.tokenization.settings import SPECIAL
 from nanodistil.weights.errors import InputError, excerpt
 
+SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 MORE = "additional_special_tokens"
 ROLES = (*SPECIAL, MORE)
 Token = str | AddedToken

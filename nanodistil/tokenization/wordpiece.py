@@ -24,7 +24,7 @@ worked out once and remembered: of the 598,000 chunks of a Wikipedia sample 81,0
 tokens a second on one core, 0.8 where every chunk is remembered; the compiled reference makes 0.9 on two. Where there
 is more text than a few pages, kernels/cpu/wordpiece.py does the same work, compiled, 50 times as fast.
 
-What it does not do. No special tokens, no truncation, no padding (tokenizer.py and encoding.py), no training of a
+What it does not do. No special tokens, no truncation, no padding (encoder.py), no training of a
 vocabulary, no [UNK] for a single unknown character inside a word: the whole word is lost, as in the reference.
 """
 
@@ -32,25 +32,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
 
 from nanodistil.tokenization import unicode_tables as unicode
-
-Span = tuple[int, int]
-Text = tuple[str, list[Span]]  # normalized characters, and for each its [start, end) in the original string
+from nanodistil.tokenization.pieces import Pieces, Span, Text
 
 REMEMBERED = 50_000  # chunks, and characters per table: about 40 MB when full, then started afresh
 LONGEST_REMEMBERED = 40  # code points of a chunk; longer ones hardly ever come twice
-
-
-class Pieces(NamedTuple):
-    """One stretch of text as pieces: four lists of the same length, and how many words they make up."""
-
-    ids: list[int]
-    tokens: list[str]
-    spans: list[Span]
-    words: list[int]  # which word of the stretch a piece belongs to, from 0
-    n_words: int
 
 
 class Expansion(dict[str, str]):
@@ -180,6 +167,15 @@ class WordPiece:
         self.longest_token = max(map(len, vocabulary), default=0)  # no need to try longer pieces
         self.chunk = re.compile(f"[^{unicode.character_class(self.normalizer.spaces)}]+")
         self.remembered: dict[str, Pieces] = {}
+
+    def with_normalizer(self, normalizer: Normalizer) -> "WordPiece":
+        """The same vocabulary after another first step."""
+        return WordPiece(self.vocabulary, normalizer, self.unknown, self.prefix, self.longest_word)
+
+    def identity(self) -> list[bool | int | str]:
+        """What decides, beside the vocabulary, which ids a text becomes."""
+        n = self.normalizer
+        return [n.cleans, n.sets_apart, n.lowers, n.strips, self.unknown, self.prefix, self.longest_word]
 
     def pieces(self, word: str) -> list[tuple[str, int, int]]:
         """The third step: (token, start, end) within the word; the longest match wins, and there is no way back.

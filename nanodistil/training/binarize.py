@@ -95,26 +95,26 @@ def binarize(
 
 def fingerprint(tokenizer: DistilBertTokenizer) -> str:
     """What tells two tokenizers apart whose ids mean different things: SHA-256 of vocabulary and normalization."""
-    words, added = tokenizer.encoder.wordpiece, tokenizer.encoder.added.tokens
-    n = words.normalizer
+    added = tokenizer.encoder.added.tokens
     what = [
         sorted(tokenizer.get_vocab().items(), key=lambda item: item[::-1]),
-        [n.cleans, n.sets_apart, n.lowers, n.strips, words.unknown, words.prefix, words.longest_word],
+        tokenizer.encoder.pieces.identity(),
         [(i, t.content, t.single_word, t.lstrip, t.rstrip, t.normalized, t.special) for i, t in sorted(added.items())],
-        [tokenizer.encoder.backend.cls, tokenizer.encoder.backend.sep, tokenizer.split_special_tokens],
+        [*tokenizer.encoder.template.put_in(), tokenizer.split_special_tokens],
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def _new_index(tokenizer: DistilBertTokenizer, name: str) -> Index:
-    backend = tokenizer.encoder.backend
+    pieces = tokenizer.encoder.pieces
+    (_, cls_id), (_, sep_id) = tokenizer.encoder.template.put_in()
     return Index(
         tokenizer=name,
         vocabulary=fingerprint(tokenizer),
         vocab_size=1 + max(tokenizer.get_vocab().values()),
-        cls_id=backend.cls[1],
-        sep_id=backend.sep[1],
-        unk_id=backend.vocabulary[backend.unknown],
+        cls_id=cls_id,
+        sep_id=sep_id,
+        unk_id=pieces.vocabulary[pieces.unknown],
         mask_id=tokenizer.mask_token_id,
         special_ids=sorted(set(tokenizer.all_special_ids)),
     )

@@ -4,6 +4,8 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -28,19 +30,22 @@ def files(room):
     ]
 
 
-def imports(path, top_level_only=False):
-    """Modules a file imports, by their full names."""
+def imported(path, top_level_only=False):
+    """(module, name) for all that a file imports from a module; (module, None) for a module as a whole."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     here = path.relative_to(ROOT).with_suffix("").parts
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    found = set()
-    for node in nodes:
+    for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = ".".join([*here[: -node.level], *filter(None, [node.module])]) if node.level else node.module
-            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-    return found
+            yield from ((module, alias.name) for alias in node.names)
+
+
+def imports(path, top_level_only=False):
+    """Modules a file imports, by their full names; what a name belongs to may be a module too."""
+    found = list(imported(path, top_level_only))
+    return {module for module, _ in found} | {f"{module}.{name}" for module, name in found if name}
 
 
 @pytest.mark.parametrize("room", ["kernels", "weights"])
@@ -50,6 +55,55 @@ def test_low_rooms_know_neither_nanodistil_nor_each_other(room):
             assert not f"{module}.".startswith("nanodistil.") or f"{module}.".startswith(f"nanodistil.{room}."), (
                 f"{path}: {module}"
             )
+
+
+@cache
+def house():
+    """What imports what, late imports and those for type checkers too: module -> modules."""
+    names = {}
+    for path in HOUSE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {}
+    for one, path in names.items():
+        found = ((f"{module}.{name}", module) for module, name in imported(path))
+        graph[one] = {full if full in names else module for full, module in found} & names.keys() - {one}
+    return graph
+
+
+# Imports inside functions that close a circle, to be removed; nothing may be added.
+LATE_CIRCLES = {
+    ("nanodistil.cli.command", "nanodistil.cli"),
+    ("nanodistil.reading.records", "nanodistil.reading.documents"),
+    ("nanodistil.training.finetune", "nanodistil.training.in_memory"),
+}
+
+
+def circle(graph):
+    """The names of a circle, in order; None if there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " <- ".join(error.args[1])
+    return None
+
+
+def test_imports_run_in_no_circle():
+    """So there is a bottom to begin reading at."""
+    straight = {one: {two for two in found if (one, two) not in LATE_CIRCLES} for one, found in house().items()}
+    assert circle(straight) is None
+    for one, two in LATE_CIRCLES:
+        assert circle({**straight, one: {*straight[one], two}}), f"{one} -> {two} closes no circle: strike it out"
+
+
+def test_no_import_runs_back_up_between_folders():
+    """A module that stands in no folder counts as one of its own."""
+    graph = {}
+    for one, found in house().items():
+        for two in found:
+            here, there = (".".join(module.split(".")[:2]) for module in (one, two))
+            graph.setdefault(here, set()).update({there} - {here})
+    assert circle(graph) is None
 
 
 # Who may import whom among the rooms of kernels/.

@@ -69,7 +69,7 @@ def main() -> int:
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     tokenizer = DistilBertTokenizer(arguments.vocab)
     encoder = tokenizer.encoder
-    scanner = Scanner(encoder.wordpiece, encoder.added, scan)
+    scanner = Scanner(encoder.pieces, encoder.added, scan)
     encoder.scanner, encoder.seen = scanner, None
     other = tokenizers.BertWordPieceTokenizer(str(arguments.vocab))._tokenizer
     other.no_truncation()
@@ -81,7 +81,7 @@ def main() -> int:
     del ids
 
     def definition(batch: list[str]) -> Any:
-        return [encode(text, encoder.added, encoder.wordpiece) for text in batch]
+        return [encode(text, encoder.added, encoder.pieces) for text in batch]
 
     for threads in arguments.threads:
         pool.set_threads(threads)

@@ -11,6 +11,7 @@ from nanodistil.cli.conversion import _objects as answers_of
 from nanodistil.family.bert_config import BertConfig
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import columns_of, records_of
+from nanodistil.tokenization.bert_kind import BERT
 from nanodistil.tokenization.files import MAX_TOKENS, read_vocab_txt
 from nanodistil.tokenization.settings import read_settings
 from nanodistil.tokenization.tokenizer_json import read_tokenizer_json
@@ -48,10 +49,10 @@ def in_folder(name, reader):
 READERS = {
     "config": DistilBertConfig.from_json_file,
     "bert config": BertConfig.from_json_file,
-    "tokenizer.json": read_tokenizer_json,
-    "tokenizer_config": in_folder("tokenizer_config.json", lambda folder: read_settings(folder, {})),
-    "special_tokens_map": in_folder("special_tokens_map.json", lambda folder: read_settings(folder, {})),
-    "added_tokens": in_folder("added_tokens.json", lambda folder: read_settings(folder, {})),
+    "tokenizer.json": lambda path: read_tokenizer_json(path, BERT),
+    "tokenizer_config": in_folder("tokenizer_config.json", lambda folder: read_settings(folder, {}, BERT)),
+    "special_tokens_map": in_folder("special_tokens_map.json", lambda folder: read_settings(folder, {}, BERT)),
+    "added_tokens": in_folder("added_tokens.json", lambda folder: read_settings(folder, {}, BERT)),
     "index": weight_map,
     "data set": in_folder("data.json", lambda folder: read_index(folder, "data.json")),
     "counts": read_token_counts,

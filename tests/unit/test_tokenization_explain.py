@@ -34,7 +34,7 @@ def test_it_tells_the_truth(options: dict[str, bool]) -> None:
         for i, word in enumerate(found.words):
             assert called.word_to_chars(i) == (word.start, word.end)
         parts = [(text[a:b], number) for a, b, number in tokenizer.encoder.added.cut_raw(text)]
-        normalized = "".join(tokenizer.encoder.wordpiece.normalizer.text(p) if n is None else p for p, n in parts)
+        normalized = "".join(tokenizer.encoder.pieces.normalizer.text(p) if n is None else p for p, n in parts)
         assert (found.steps[-1].text if found.steps else text) == normalized
 
 

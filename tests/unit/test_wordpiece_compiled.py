@@ -38,7 +38,7 @@ Pair = tuple[DistilBertTokenizer, DistilBertTokenizer]
 
 def compiled(tokenizer: DistilBertTokenizer) -> DistilBertTokenizer:
     encoder = tokenizer.encoder
-    encoder.scanner, encoder.seen = Scanner(encoder.wordpiece, encoder.added, scan), None
+    encoder.scanner, encoder.seen = Scanner(encoder.pieces, encoder.added, scan), None
     return tokenizer
 
 
@@ -245,7 +245,7 @@ def test_what_is_left_to_the_definition(tmp_path: Path) -> None:
     tokenizer = both(MINI)[0]
     tokenizer.add_tokens(AddedToken("NewTok"))
     with pytest.raises(ValueError):
-        Scanner(tokenizer.encoder.wordpiece, tokenizer.encoder.added, scan)
+        Scanner(tokenizer.encoder.pieces, tokenizer.encoder.added, scan)
     assert tokenizer.encoder.load_scanner() is None
     assert tokenizer.tokenize("a newtok") == ["a", "newtok"]
 

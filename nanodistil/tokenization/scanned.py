@@ -20,7 +20,7 @@ IDS, STARTS, ENDS, WORDS = range(4)
 MANY = 1000  # tokens from which on the stock of integers pays
 
 
-class Rows:
+class Scanned:
     """B texts as tokens. Text i has count[i] of them, from first[i] on in each row of `out`."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Rows:
         real = np.arange(width) < np.array(self.lengths)[:, None]  # (B, T)
         if self.padding and self.padding.side == "left":
             real = real[:, ::-1]
-        at = self._places()
+        at = self._columns()
         if key == "offset_mapping":
             pairs = np.zeros((*real.shape, 2), np.int64)
             pairs[real] = self.out[STARTS : ENDS + 1, at].T
@@ -94,12 +94,12 @@ class Rows:
 
     def flat(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The ids of all texts one after the other, (N,), and how many each has, (B,); without padding."""
-        return self.out[IDS, self._places()], np.array(self.lengths, np.int64)
+        return self.out[IDS, self._columns()], np.array(self.lengths, np.int64)
 
-    def encoding(self, i: int, sequence: int = 0) -> Encoding:
+    def encoding(self, i: int, sequence: int = 0, type_id: int = 0) -> Encoding:
         """All that is known of text i, padded. `sequence`: 0, or 1 for the second text of a pair."""
-        place = slice(self.first[i], self.first[i] + self.lengths[i])
-        ids, starts, ends, words = self.out[:, place].tolist()
+        columns = slice(self.first[i], self.first[i] + self.lengths[i])
+        ids, starts, ends, words = self.out[:, columns].tolist()
         special = [int(word < 0) for word in words]
         tokens = [self.names.get(number, "") for number in ids]
         for k, start in enumerate(starts) if i in self.added else ():
@@ -112,7 +112,7 @@ class Rows:
         n = len(ids)
         found = Encoding(
             ids,
-            [sequence] * n,
+            [type_id] * n,
             tokens,
             list(zip(starts, ends, strict=True)),
             [None if word < 0 else word for word in words],
@@ -125,11 +125,11 @@ class Rows:
     def _slices(self, row: int) -> list[list[int]]:
         values, firsts = self.out[row], self.first
         if row == IDS and sum(self.lengths) > MANY:
-            values = self.integers.take(values[self._places()])
+            values = self.integers.take(values[self._columns()])
             firsts = [0, *accumulate(self.lengths[:-1])]
         return [values[a : a + n].tolist() for a, n in zip(firsts, self.lengths, strict=True)]
 
-    def _places(self) -> NDArray[np.int64]:
+    def _columns(self) -> NDArray[np.int64]:
         """Where in `out` the tokens of all texts stand, one text after the other."""
         count = np.array(self.lengths, np.int64)
         before = np.cumsum(count) - count
