@@ -25,9 +25,7 @@ def description_of(path: Path, special: dict[str, str]) -> Description:
     """
     for role in ("unk_token", "sep_token", "cls_token"):
         if role not in special:
-            raise InputError(
-                f"{role} is None, but a vocab.txt cannot do without; name it, or load a tokenizer.json"
-            )
+            raise InputError(f"{role} is None, but a vocab.txt cannot do without; name it, or load a tokenizer.json")
     vocabulary, source = read_vocab_txt(path), str(path)
     unknown = special["unk_token"]
     if unknown not in vocabulary:

@@ -201,3 +201,9 @@ def test_threads_share_one_tokenizer(folder):
     with ThreadPoolExecutor(8) as threads:
         call = partial(fresh, truncation="longest_first", max_length=9)
         assert [row["input_ids"] for row in threads.map(call, texts)] == wanted
+
+
+@pytest.mark.parametrize("role", ["unk_token", "sep_token", "cls_token"])
+def test_a_vocabulary_alone_needs_the_roles_that_say_what_goes_around_a_text(folder, role):
+    with pytest.raises(InputError, match=f"{role} is None, but a vocab.txt cannot do without"):
+        DistilBertTokenizer(folder / "vocab.txt", **{role: None})

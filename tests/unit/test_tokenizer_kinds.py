@@ -227,9 +227,7 @@ def test_what_is_not_its_own_is_refused(toy: ToyTokenizer, tmp_path: Path) -> No
     whole = json.loads((tmp_path / "tokenizer.json").read_text())
     whole["post_processor"]["pair"].pop(2)
     (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
-    with pytest.raises(
-        CheckpointError, match=r"not the toy's template .* \[CLS\] A \[SEP\] \[SEP\] B"
-    ):
+    with pytest.raises(CheckpointError, match=r"not the toy's template .* \[CLS\] A \[SEP\] \[SEP\] B"):
         ToyTokenizer.from_pretrained(tmp_path)
     toy.save_pretrained(tmp_path, legacy_format=False)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
