@@ -1,15 +1,18 @@
-"""Texts to ids and back: WordPiece as BERT has it, identical to the fast tokenizer.
+"""Texts to ids and back: WordPiece as BERT has it, identical to the fast tokenizer; and room for other kinds.
 
-Reading order: wordpiece.py is the definition, added_tokens.py and definition.py make it one of whole texts, encoding.py
-says what is known of a text's tokens. On top of that stands the interface: texts.py and strategies.py make sense of
-what a call was given, encoder.py, truncation.py and encodings.py answer it, batch_encoding.py is the answer, calling.py
-joins them and tokenizer.py is the class. converting.py and decoding.py go the other way, ready_ids.py works on ids that
-exist already, special_tokens.py knows the tokens with a role and adding.py adds new ones, explain.py tells why a word
-became its pieces.
+Read wordpiece.py first: it is the definition. pieces.py says what any way to cut a text must do, added_tokens.py and
+definition.py make tokens of whole texts of it, encoding.py says what is known of them, template.py what is put around.
 
-files.py, vocabulary.py, tokenizer_json.py and settings.py read what describes a tokenizer, saving.py writes it;
-unicode_tables.py holds what is frozen. The fast way to the same tokens: code_points.py and scanner.py lay tables out
-for the compiled scan (kernels/cpu/wordpiece.py), rows.py makes lists of what it finds.
+On that stand three floors. state.py is what a tokenizer is between two calls. The verbs are functions of it: calling.py
+answers a call with the help of texts.py, call_arguments.py, strategies.py, encoder.py, truncation.py, encodings.py and
+batch_encoding.py; padding.py and ready_ids.py take ids that exist already, converting.py and decoding.py go back,
+adding.py adds tokens, explain.py tells why a word became its pieces. facade.py is the class over them.
+
+kind.py is all in which one kind of tokenizer differs from another; bert_kind.py is BERT's, tokenizer.py its class.
+Files: description.py is what they say, tokenizer_json.py, settings.py and conventions.py read what all kinds have,
+files.py, vocabulary.py and wordpiece_sections.py BERT's, saving.py writes; unicode_tables.py holds what is frozen. The
+fast way to the same tokens: code_points.py and scanner.py lay tables out for the compiled scan
+(kernels/cpu/wordpiece.py), scanned.py makes lists of what it finds.
 """
 
 from nanodistil.tokenization.added_tokens import AddedToken
