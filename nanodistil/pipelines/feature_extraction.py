@@ -121,7 +121,7 @@ class FeatureExtractionPipeline(Pipeline[DistilBertModel, Settings]):
 
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
         options, _, wanted = settings
-        ids, real = encoded(self.model, self.tokenizer, a_text(one, name), None, name, options)
+        ids, real = encoded(self.model, self.tokenizer, (a_text(one, name),), name, options)
         if wanted.kind != "none":
             ids, real = said_if_nothing(ids[real], self.tokenizer), real[real]
         check_length(len(ids), self.model, name, options)

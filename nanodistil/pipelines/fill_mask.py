@@ -34,7 +34,7 @@ from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
 OTHER_MASKS = re.compile(r"<mask>|\[\s*mask\s*\]|\{mask\}|\bmask_token\b|_{2,}|\[blank\]", re.IGNORECASE)
 MOST_BEAMS = 1024
-BEAMS = 16  # joint fillings that are pursued, where nothing is said
+BEAMS = 16  # joint fillings that are pursued, if nothing is said
 
 Filling = dict[str, Any]  # {"score": float, "token": int, "token_str": str, "sequence": str}
 
@@ -153,7 +153,7 @@ class FillMaskPipeline(Pipeline[DistilBertForMaskedLM, Settings]):
 
     def _ids(self, text: str, name: str, settings: Settings) -> Ints:
         """Checked ids of a text (T,), without padding if any was asked for."""
-        ids = row_of(self.model, self.tokenizer, text, None, name, settings.options)
+        ids = row_of(self.model, self.tokenizer, (text,), name, settings.options)
         if not (ids == self.tokenizer.mask_token_id).any():
             raise InputError(self._no_mask(text, name))
         limit = self.model.config.max_position_embeddings

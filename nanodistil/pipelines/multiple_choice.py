@@ -67,7 +67,7 @@ class MultipleChoicePipeline(Pipeline[DistilBertForMultipleChoice, Settings]):
         rows = []
         for number, choice in enumerate(choices, start=1):
             called = f"{name}, with choice {number},"
-            rows.append(row_of(self.model, self.tokenizer, [(prompt, choice)], None, called, settings.options))
+            rows.append(row_of(self.model, self.tokenizer, ([(prompt, choice)],), called, settings.options))
         return Prepared([Row(said_if_nothing(ids, self.tokenizer)) for ids in rows], choices)
 
     def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:

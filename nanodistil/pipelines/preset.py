@@ -52,6 +52,7 @@ class Preset:
     def __init__(self, pipeline: Any, options: dict[str, Any]) -> None:
         """Raises InputError for an option that the pipeline's calls do not take, or a value of one."""
         check_options(type(pipeline), options)
+        options = {name: list(value) if isinstance(value, Iterator) else value for name, value in options.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come with the first call
             if bound(pipeline.settings, options):

@@ -107,7 +107,7 @@ class TextClassificationPipeline(Pipeline[DistilBertForSequenceClassification, S
         return FUNCTIONS[name.lower()]
 
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
-        ids = row_of(self.model, self.tokenizer, *text_and_pair(one, name), name, settings.options)
+        ids = row_of(self.model, self.tokenizer, text_and_pair(one, name), name, settings.options)
         return Prepared([Row(said_if_nothing(ids, self.tokenizer))])
 
     def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:

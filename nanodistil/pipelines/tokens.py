@@ -33,6 +33,8 @@ class TokenizerOptions(TypedDict, total=False):
     verbose: bool
 
 
+Texts = tuple[Any, ...]  # a text; a text and its second text or None; or a list of one pair
+
 OPTIONS = tuple(TokenizerOptions.__annotations__)
 NOTHING = "a text without a word (empty, or nothing of it is left) is answered like any other: from [CLS], [SEP] alone"
 CUTS = (True, "longest_first", "only_first", "only_second")
@@ -58,24 +60,19 @@ def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def encoded(
-    model: Pretrained,
-    tokenizer: DistilBertTokenizer,
-    text: str | list[tuple[str, str]],
-    pair: str | None,
-    name: str,
-    options: dict[str, Any],
+    model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]
 ) -> tuple[Ints, Mask]:
-    """Ids (T,) of a text, a text and its pair, or a list of one pair, and which of them are no padding (T,).
+    """Ids (T,) of what is one row for the tokenizer, and which of them are no padding (T,).
 
     As in transformers an empty second text counts for nothing beside a text, and for a text in a list.
-    name: of the input, for messages. Raises InputError for what cannot be encoded, and where nothing comes out.
+    name: of the input, for messages. Raises InputError for what cannot be encoded, and if nothing comes out.
     """
     # Only max_length deserves the tokenizer's warnings: a text that is too long gets an error of its own below.
     options = {"verbose": "max_length" in options, "return_attention_mask": True, **options}
     if options.get("truncation") in CUTS and options.get("max_length") is None:
         options["max_length"] = longest_row(model, tokenizer)
     try:
-        row = tokenizer(text, pair, **options)
+        row = tokenizer(*texts, **options)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     ids, real = np.asarray(row["input_ids"], np.int64), np.asarray(row["attention_mask"], np.bool_)
@@ -98,7 +95,7 @@ def warn_of_nothing() -> None:
 
 
 def check_length(length: int, model: Pretrained, name: str, options: dict[str, Any]) -> None:
-    """Raises InputError where the model has no positions for so many tokens; options: the tokenizer's arguments."""
+    """Raises InputError if the model has no positions for so many tokens; options: the tokenizer's arguments."""
     limit = model.config.max_position_embeddings
     if length > limit:
         remedy = (
@@ -107,16 +104,9 @@ def check_length(length: int, model: Pretrained, name: str, options: dict[str, A
         raise InputError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
 
 
-def row_of(
-    model: Pretrained,
-    tokenizer: DistilBertTokenizer,
-    text: str | list[tuple[str, str]],
-    pair: str | None,
-    name: str,
-    options: dict[str, Any],
-) -> Ints:
+def row_of(model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]) -> Ints:
     """Ids (T,) of a text or pair, without padding, that the model has positions for. Raises InputError."""
-    ids, real = encoded(model, tokenizer, text, pair, name, options)
+    ids, real = encoded(model, tokenizer, texts, name, options)
     ids = ids[real]
     check_length(len(ids), model, name, options)
     return ids

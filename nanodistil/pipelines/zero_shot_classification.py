@@ -119,11 +119,11 @@ class ZeroShotClassificationPipeline(Pipeline[DistilBertForSequenceClassificatio
         If the hypothesis alone fills the tokenizer's limit nothing is cut, as upstream: the model may have more
         positions than that. Raises InputError if it has not.
         """
-        pair = [(text, hypothesis)]
+        pair = ([(text, hypothesis)],)
         try:
-            ids, _ = encoded(self.model, self.tokenizer, pair, None, name, {"truncation": "only_first"})
+            ids, _ = encoded(self.model, self.tokenizer, pair, name, {"truncation": "only_first"})
         except InputError:
-            ids, _ = encoded(self.model, self.tokenizer, pair, None, name, {})
+            ids, _ = encoded(self.model, self.tokenizer, pair, name, {})
         if len(ids) > 1 and ids[1] == self.tokenizer.sep_token_id:
             warn_of_nothing()
         if len(ids) > self.model.config.max_position_embeddings:

@@ -26,3 +26,8 @@ def test_options_of_every_call(backend):
 def test_options_that_no_call_takes(task):
     with pytest.raises(InputError, match="colour"):
         nanodistil.pipeline(task, "nanodistil-mini", backend="numpy", colour="blue")
+
+
+def test_an_iterator_among_the_options_is_for_every_call():
+    fill = nanodistil.pipeline("fill-mask", "nanodistil-mini", backend="numpy", targets=iter(["good", "bad"]))
+    assert len(fill(TEXT)) == len(fill(TEXT)) == 2
