@@ -22,9 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser, fields)
     parser.add_argument("--question", metavar="TEXT", help="one question; inputs are contexts")
     parser.add_argument("--context", metavar="TEXT", help="one context; inputs are questions")
-    parser.add_argument("--top-k", type=whole(), metavar="K", help="how many answers (default 1)")
+    parser.add_argument("--top-k", type=whole(1), metavar="K", help="how many answers (default 1)")
     parser.add_argument("--doc-stride", type=whole(), metavar="N", help="tokens by which windows overlap (default 128)")
-    parser.add_argument("--max-answer-len", type=whole(), metavar="N", help="tokens of the longest answer (default 15)")
+    parser.add_argument(
+        "--max-answer-len", type=whole(1), metavar="N", help="tokens of the longest answer (default 15)"
+    )
     parser.add_argument("--max-seq-len", type=whole(), metavar="N", help="tokens of a window (default 384)")
     parser.add_argument(
         "--max-question-len", type=whole(), metavar="N", help="cut the question to N tokens (default: no)"

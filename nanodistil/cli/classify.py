@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser, {"text": "a text to classify", "text_pair": "a second text that belongs to it"})
     parser.add_argument("--text-pair", metavar="TEXT", help="a second text for each of them")
     parser.add_argument(
-        "--top-k", type=whole(besides="all"), metavar="K", help="the K best classes, or all (default: the best)"
+        "--top-k", type=whole(1, "all"), metavar="K", help="the K best classes, or all (default: the best)"
     )
     parser.add_argument(
         "--function-to-apply",

@@ -25,12 +25,12 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser, {"text": "a text with one or more [MASK]"})
-    parser.add_argument("--top-k", type=whole(), default=5, metavar="K", help="how many words a mask (default 5)")
+    parser.add_argument("--top-k", type=whole(1), default=5, metavar="K", help="how many words a mask (default 5)")
     parser.add_argument("--targets", nargs="+", metavar="WORD", help="rank only these words; put -- before the texts")
     parser.add_argument("--whole-words", action="store_true", help="score targets with all their pieces")
     parser.add_argument("--joint", action="store_true", help="fill all [MASK]s of a text together, not each by itself")
     parser.add_argument(
-        "--beams", type=whole(), metavar="N", help="joint fillings that are pursued (default 16, at most 1024)"
+        "--beams", type=whole(1), metavar="N", help="joint fillings that are pursued (default 16, at most 1024)"
     )
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
     parser.add_argument("--raw", action="store_true", help="sequences as transformers decodes them: i ' m, not i'm")

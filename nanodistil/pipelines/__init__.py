@@ -57,7 +57,7 @@ DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
 KNOWN = {  # for those without a default, what there is
     "token-classification": ", such as elastic/distilbert-base-cased-finetuned-conll03-english of the Hugging Face hub",
     "zero-shot-classification": ", such as typeform/distilbert-base-uncased-mnli of the Hugging Face hub",
-    "multiple-choice": ", as nanodistil finetune multiple-choice does",
+    "multiple-choice": ", such as `nanodistil finetune multiple-choice` makes",
 }
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
@@ -205,11 +205,14 @@ def pipeline(
 
 
 def default_model(task: str, source: dict[str, Any]) -> str:
-    """The model of a task for which none was named. Raises InputError where the task has no default."""
-    from nanodistil.weights.hub import resolve_default
+    """The model of a task for which none was named. Raises InputError where the task has no default.
+
+    ModelNotFoundError or MissingExtraError where it has, and that cannot be had.
+    """
+    from nanodistil.weights.hub import resolve_default, resolve_usual
 
     if task in DEFAULTS:
-        return DEFAULTS[task]
+        return resolve_usual(DEFAULTS[task], **source)
     if task not in ("fill-mask", "feature-extraction"):
         raise InputError(f"there is no default model for {task}: name one that was trained for it{KNOWN[task]}")
     model, note = resolve_default(**source)

@@ -13,7 +13,7 @@ from typing import IO, Any
 from nanodistil.weights.errors import MissingExtraError
 
 ENDINGS = (".gz", ".xz", ".bz2", ".zst")
-MODULES = {".gz": "gzip", ".xz": "lzma", ".bz2": "bz2"}
+MODULES = {".xz": "lzma", ".bz2": "bz2"}
 
 
 def ending_of(file: str) -> str:
@@ -27,6 +27,8 @@ def ending_of(file: str) -> str:
 
 def opener(ending: str) -> Callable[[Any, str], IO[bytes]]:
     """What opens a file object, "rb" or "wb", that is packed as its ending says. Raises MissingExtraError for .zst."""
+    if ending == ".gz":  # without a name and a time: the name would be the temporary one, and the same bytes are wanted
+        return lambda file, mode: import_module("gzip").GzipFile("", mode, fileobj=file, mtime=0)
     if ending != ".zst":
         return lambda file, mode: import_module(MODULES[ending]).open(file, mode)
     try:

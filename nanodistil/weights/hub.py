@@ -162,16 +162,42 @@ def download(
 def resolve_default(need: str = "all", **source: Any) -> tuple[Path, str | None]:
     """The command line's model: the official one, from the cache or the hub, else the one inside this package.
 
-    Returns its folder and, where it is not the official one, a line for stderr that says so and why. A download that
-    fails its hash check is not passed over: CheckpointError. source: the other arguments of `resolve`.
+    Returns its folder and, where it is not the official one, a line for stderr that says so and how to get that. A
+    download that fails its hash check is not passed over: CheckpointError. source: the other arguments of `resolve`.
     """
     try:
         return resolve(OFFICIAL, need=need, **source), None
     except (ModelNotFoundError, MissingExtraError) as error:
-        note = f"note: the small embedded model {EMBEDDED_NAME} answers, not {OFFICIAL}: {error}"
-        if isinstance(error, ModelNotFoundError):
-            note += f"; when online, get it with: nanodistil download {OFFICIAL}"
-        return EMBEDDED, note
+        return EMBEDDED, (
+            f"note: {EMBEDDED_NAME}, small and embedded, answers: the official model is not on this machine; "
+            f"to get it: {getting(OFFICIAL, error)}"
+        )
+
+
+def resolve_usual(model_id: str, **source: Any) -> str:
+    """The id of a task's usual model, which nobody has named, if it can be had; its files are in the cache then.
+
+    Raises ModelNotFoundError or MissingExtraError where it cannot. source: the other arguments of `resolve`.
+    """
+    try:
+        resolve(model_id, **source)
+    except (ModelNotFoundError, MissingExtraError) as error:
+        raise type(error)(
+            "no model was named, and the usual one is not on this machine; name a model, or get it: "
+            f"{getting(model_id, error)}"
+        ) from None
+    return model_id
+
+
+def getting(model_id: str, error: ModelNotFoundError | MissingExtraError) -> str:
+    """The command that helps where a model could not be had; it says itself what is wrong with the network.
+
+    >>> getting("org/name", ModelNotFoundError("no network"))
+    'nanodistil download org/name'
+    """
+    return (
+        'pip install "nanodistil[hub]"' if isinstance(error, MissingExtraError) else f"nanodistil download {model_id}"
+    )
 
 
 def _local(name: str | Path) -> Path | None:

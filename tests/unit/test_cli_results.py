@@ -18,6 +18,7 @@ from nanodistil.cli.answering import answer
 from nanodistil.cli.progress import Progress
 from nanodistil.cli.rows import Rows
 from nanodistil.reading.lines import lines_of
+from nanodistil.reading.packed import opener
 
 
 def arguments(*argv):
@@ -470,3 +471,12 @@ def test_an_output_that_cannot_be_is_told_at_once(tmp_path):
         args = arguments("--output", tmp_path / "no" / name, "a")
         with pytest.raises(InputError, match="there is no folder"):
             Rows(args, 2, "float32") if name == "x.npy" else results.Results(args, table)
+
+
+def test_a_packed_file_has_no_name_of_a_temporary_file_inside(tmp_path):
+    made = tmp_path / ".x.gz.1a2b3c4d"
+    with made.open("wb") as raw, opener(".gz")(raw, "wb") as out:
+        out.write(b"a line\n")
+    assert made.name.encode() not in made.read_bytes() and gzip.decompress(made.read_bytes()) == b"a line\n"
+    with made.open("rb") as raw, opener(".gz")(raw, "rb") as back:
+        assert back.read() == b"a line\n"

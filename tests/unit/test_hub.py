@@ -194,7 +194,10 @@ def test_without_the_extra(monkeypatch):
     with pytest.raises(MissingExtraError, match=r'pip install "nanodistil\[hub\]"'):
         hub.resolve("org/model")
     folder, note = hub.resolve_default()
-    assert folder == hub.EMBEDDED and "nanodistil[hub]" in note and "\n" not in note
+    assert folder == hub.EMBEDDED and note.endswith('to get it: pip install "nanodistil[hub]"')
+    with pytest.raises(MissingExtraError, match="no model was named") as error:
+        hub.resolve_usual("org/model")
+    assert str(error.value).endswith('get it: pip install "nanodistil[hub]"')
 
 
 def test_offline_by_choice(monkeypatch):
@@ -202,7 +205,11 @@ def test_offline_by_choice(monkeypatch):
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         monkeypatch.setenv(name, "yes")
         folder, note = hub.resolve_default()
-        assert folder == hub.EMBEDDED and "HF_HUB_OFFLINE" in note and "nanodistil download distilbert/" in note
+        assert folder == hub.EMBEDDED and note.endswith(f"to get it: nanodistil download {hub.OFFICIAL}")
+        assert len(note) < 180 and "\n" not in note
+        with pytest.raises(ModelNotFoundError, match="no model was named") as error:
+            hub.resolve_usual("org/model")
+        assert str(error.value).endswith("get it: nanodistil download org/model") and "folder" not in str(error.value)
 
 
 def test_broken_index_in_a_folder(tmp_path):

@@ -466,6 +466,13 @@ def test_figures_by_hand():
     assert several == {"acc": 0.5, "f1_micro": pytest.approx(0.8), "f1_macro": pytest.approx(5 / 6)}
 
 
+def test_two_questions_of_one_id_cannot_be_told_apart(file, tokenizer):
+    twice = squad_json().replace('"id": "1"', '"id": "0"')
+    task = task_of("question-answering")
+    model = DistilBertForQuestionAnswering(DistilBertConfig(vocab_size=len(tokenizer)), backend="numpy")
+    refused(lambda: task.evaluate(model, tokenizer, task.read(file("x.json", twice))), "two questions have the id '0'")
+
+
 def test_squad_by_hand():
     assert squad.normalized("An apple, a day.") == "apple day"
     assert squad.exact("The Cat", "cat!") == 1 and squad.f1("", "") == 1 and squad.f1("", "x") == 0

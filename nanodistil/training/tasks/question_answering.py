@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import squad
 from nanodistil.training.squad import Window, widest
 from nanodistil.training.tasks import Evaluation
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.small_files import parsed
 
 
@@ -183,6 +184,9 @@ class QuestionAnswering:
     def evaluate(
         self, model: DistilBertForQuestionAnswering, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
     ) -> Evaluation:
+        twice = [key for key, n in Counter(one.id for one in examples).items() if n > 1]
+        if twice:
+            raise InputError(f"two questions have the id {excerpt(twice[0])}, by which answers are told apart")
         contexts = self._contexts(examples, tokenizer)
         windows = list(self._windows(examples, contexts, tokenizer))
 
