@@ -233,6 +233,13 @@ def test_what_must_not_be_broken_off_is_finished_apart():
     assert not undisturbed_module._under_way
 
 
+def test_an_import_that_was_broken_off_does_not_stop_the_others():
+    """It may leave the main thread with the lock that every other thread needs to import."""
+    script = "import _imp, importlib; from nanodistil.kernels.runtime.undisturbed import undisturbed; "
+    script += "_imp.acquire_lock(); _imp.acquire_lock(); undisturbed(importlib.import_module, 'colorsys')"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 @compiled_only
 def test_what_numpy_lays_out_otherwise_is_refused():
     """Compiled code would read past its rows."""

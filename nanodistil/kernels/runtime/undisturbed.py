@@ -3,11 +3,16 @@
 Handlers run on the main thread, between any two instructions of Python, and may raise there: Ctrl-C, a test's time-out.
 Numba's compiler is no place for that: its lock would stay locked, its registries half filled. So the main thread has
 such work done on another one and waits; an exception ends the waiting, not the work, whose result the next call finds.
+
+An import is broken off like anything else, and may leave the main thread with the lock that Python takes to find a
+module. Then no other thread can import again, and ours would wait for ever for the one that waits for it.
 """
 
 from __future__ import annotations
 
+import _imp
 import _thread
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -49,6 +54,9 @@ def undisturbed(function: Callable[..., T], *arguments: Any) -> T:
     """
     if threading.get_ident() != threading.main_thread().ident:
         return function(*arguments)
+    with contextlib.suppress(RuntimeError):  # it is not ours, as it should be: we are in the middle of no search
+        while True:
+            _imp.release_lock()
     key = function, arguments
     task = _under_way.setdefault(key, _Task(key))
     if not task.begun:  # or nobody had the time to note it: then the second thread finds nothing to do
