@@ -7,8 +7,8 @@ number of threads nor who takes which share can change a bit of the result.
 1. Shares are taken, not given: whoever is free takes the next from a counter. Halves fixed beforehand end when the
    slower thread ends, and on a shared machine there is always a slower one.
 2. Between two ops of a forward pass lie some 20 us, less than it takes to wake a thread. So a worker that has finished
-   keeps looking for the next job for about 0.1 ms and only then goes to sleep. An op on two threads costs 2 us more
-   than on one; through a ThreadPoolExecutor it was 64 us more.
+   keeps looking for the next job for about 0.1 ms and only then goes to sleep. While the cores are free, an op on
+   two threads costs 2 to 3 us more than on one; through a ThreadPoolExecutor it was 64 us more.
 3. Callers do not wait for one another: each takes the workers that are free at the moment and does the rest itself.
 4. A signal handler may raise between any two instructions of Python, in a `finally` too, and whatever was half done
    stays so. So there are none: a job is one call of machine code, which takes workers, wakes them, works, waits and
