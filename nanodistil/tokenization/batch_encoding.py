@@ -221,17 +221,17 @@ class BatchEncoding(UserDict[str, Any], Generic[V]):
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """The text a token is from, 0 or 1."""
-        row, token = self._place(batch_or_token_index, token_index, from_end=False)
+        row, token = self._row_and_index(batch_or_token_index, token_index, from_end=False)
         return row.token_to_sequence(token)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """The word a token is part of."""
-        row, token = self._place(batch_or_token_index, token_index, from_end=False)
+        row, token = self._row_and_index(batch_or_token_index, token_index, from_end=False)
         return row.token_to_word(token)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """The characters a token stands for; None for a token put in."""
-        row, token = self._place(batch_or_token_index, token_index)
+        row, token = self._row_and_index(batch_or_token_index, token_index)
         found = row.token_to_chars(token)
         return None if found is None else CharSpan(*found)
 
@@ -239,7 +239,7 @@ class BatchEncoding(UserDict[str, Any], Generic[V]):
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
         """The tokens of a word."""
-        row, word = self._place(batch_or_word_index, word_index, from_end=False)
+        row, word = self._row_and_index(batch_or_word_index, word_index, from_end=False)
         found = row.word_to_tokens(word, _number("sequence_index", sequence_index))
         return None if found is None else TokenSpan(*found)
 
@@ -247,7 +247,7 @@ class BatchEncoding(UserDict[str, Any], Generic[V]):
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan:
         """The characters of a word. Raises InputError for a word that is not there."""
-        row, word = self._place(batch_or_word_index, word_index)
+        row, word = self._row_and_index(batch_or_word_index, word_index)
         found = row.word_to_chars(word, _number("sequence_index", sequence_index))
         if found is None:
             raise InputError(f"no word {word} in this row; word_ids() shows which there are")
@@ -257,17 +257,17 @@ class BatchEncoding(UserDict[str, Any], Generic[V]):
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """The token a character went into; None for white space."""
-        row, char = self._place(batch_or_char_index, char_index)
+        row, char = self._row_and_index(batch_or_char_index, char_index)
         return row.char_to_token(char, _number("sequence_index", sequence_index))
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """The word a character is part of; None for white space."""
-        row, char = self._place(batch_or_char_index, char_index)
+        row, char = self._row_and_index(batch_or_char_index, char_index)
         return row.char_to_word(char, _number("sequence_index", sequence_index))
 
-    def _place(self, first: int, second: int | None, from_end: bool = True) -> tuple[Encoding, int]:
+    def _row_and_index(self, first: int, second: int | None, from_end: bool = True) -> tuple[Encoding, int]:
         """The row meant, and the token, word or character in it."""
         row, index = (0, first) if second is None else (first, second)
         if not from_end:

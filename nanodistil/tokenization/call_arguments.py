@@ -52,7 +52,7 @@ class CallArguments(NamedTuple):
 
         Raises TypeError, in the function's name, for what it does not take.
         """
-        if without:
+        if without and (by_place or not by_name.keys().isdisjoint(without)):
             names = [name for name in cls._fields if name not in without]
             placed = dict(zip(names, by_place, strict=False))
             wrong = next((name for name in by_name if name in placed or name in without), None)

@@ -16,7 +16,7 @@ from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
 from nanodistil.tokenization.definition import encode
 from nanodistil.tokenization.description import Description
 from nanodistil.tokenization.encoding import Encoding
-from nanodistil.tokenization.encodings import NO_FRAME, Encodings
+from nanodistil.tokenization.encodings import NO_FRAME, Encodings, Frame
 from nanodistil.tokenization.pieces import PieceMaker
 from nanodistil.tokenization.texts import Pairs
 from nanodistil.tokenization.truncation import Truncation, truncate
@@ -74,7 +74,8 @@ class Encoder:
         simple = cut is None or not (cut.strategy == "only_second" or cut.stride or cut.rest)
         if scanner and simple and self.frame and all(b is None for _, b in pairs):
             room = cut.length - self.around() * frame if cut else -1
-            around = (self.frame if frame else NO_FRAME)._replace(room=room, from_left=bool(cut and cut.side == "left"))
+            before, after, *_ = self.frame if frame else NO_FRAME
+            around = Frame(before, after, room, bool(cut and cut.side == "left"))
             return scanner.rows([a for a, _ in pairs], around)
         found = scanner.rows([a for a, _ in pairs] + [b for _, b in pairs if b is not None]) if scanner else None
         encodings, text_of = [], []

@@ -199,6 +199,8 @@ class Tokenizer(State):
         Returns lists of ids, T for one text and B x T for several, under "input_ids", and what else was asked for.
         Raises InputError for texts that are no strings or hold lone surrogates, and for arguments out of range.
         """
+        if not by_place and by_name.get("split_special_tokens") is None:
+            by_name["split_special_tokens"] = self.split_special_tokens  # at once, for a value is not made twice
         asked = CallArguments.given(f"{type(self).__name__}.__call__", by_place, by_name)
         if asked.split_special_tokens is None:
             asked = asked._replace(split_special_tokens=self.split_special_tokens)

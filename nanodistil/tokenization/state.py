@@ -75,16 +75,16 @@ class State:
         """What goes around ready ids: the kind's template of the tokens that have the roles now; None if one lacks."""
         if not self.conventions.roles:
             return ALONE
-        framing = self.kind.framing
-        roles = {role for role, _ in framing.put_in()}
-        return None if None in map(self.role_and_id, roles) else framing.filled(self.role_and_id)
+        filled = self.kind.framing.filled(self.role_and_id)
+        return filled if filled.around(pair=True) == self.kind.framing.around(pair=True) else None
 
     # ---- the vocabulary
 
     def id_of(self, token: str) -> int | None:
         """The id of a token, or that of the unknown token; None if there is no such token either."""
-        number, unknown = self._held(token), self.roles.text("unk_token")
-        return self._held(unknown) if number is None and unknown is not None else number
+        number = self._held(token)
+        unknown = self.roles.text("unk_token") if number is None else None
+        return number if unknown is None else self._held(unknown)
 
     def _held(self, token: str) -> int | None:
         return self.encoder.added.ids.get(token, self.encoder.vocabulary.get(token))

@@ -17,6 +17,7 @@ from nanodistil.tokenization.encoding import Encoding
 from nanodistil.tokenization.encodings import Frame
 
 TEXTS = {"A": 0, "B": 1}
+FILLINGS = 256  # remembered
 NOTHING = Encoding.inserted(0, "", count=0)
 
 
@@ -65,15 +66,30 @@ class Template:
 
         return cls(tuple(map(slot, single.split())), tuple(map(slot, pair.split())))
 
+    @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """Of a class's template: the roles in it, each once."""
+        return tuple(role for role, _ in self.put_in())
+
     def filled(self, find: Callable[[str], tuple[str, int] | None]) -> Template:
         """With tokens and ids in place of roles; a role for which `find` knows none is left out."""
+        found = tuple(map(find, self.roles))
+        known = self._fillings.get(found)  # it is asked for with every row of ready ids
+        if known is None:
+            known = Template(*(self._with(slots, found) for slots in (self.single, self.pair)))
+            if len(self._fillings) < FILLINGS:
+                self._fillings[found] = known
+        return known
 
-        def all_of(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
-            pairs = [(slot, None if slot.text is not None else find(slot.token)) for slot in slots]
-            kept = [(slot, found) for slot, found in pairs if slot.text is not None or found is not None]
-            return tuple(slot._replace(token=found[0], number=found[1]) if found else slot for slot, found in kept)
+    @cached_property
+    def _fillings(self) -> dict[tuple[tuple[str, int] | None, ...], Template]:
+        return {}
 
-        return Template(all_of(self.single), all_of(self.pair))
+    def _with(self, slots: tuple[Slot, ...], found: tuple[tuple[str, int] | None, ...]) -> tuple[Slot, ...]:
+        tokens = dict(zip(self.roles, found, strict=True))
+        pairs = [(slot, None if slot.text is not None else tokens[slot.token]) for slot in slots]
+        kept = [(slot, token) for slot, token in pairs if slot.text is not None or token is not None]
+        return tuple(slot._replace(token=token[0], number=token[1]) if token else slot for slot, token in kept)
 
     def put_in(self) -> list[tuple[str, int]]:
         """The tokens of both forms with their ids, each once, as they come."""
