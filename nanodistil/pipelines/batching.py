@@ -22,7 +22,7 @@ from nanodistil.backend import Ints, Mask, named
 FIRST_WINDOW = 1  # inputs that are read ahead, at first
 AT_ONCE = 2  # batches, where they may be computed beside each other
 
-Row = TypeVar("Row", bound=Sized)  # ids (T,), or what has them and their length
+AnyRow = TypeVar("AnyRow", bound=Sized)  # ids (T,), or what has them and their length
 
 
 class Pace(NamedTuple):
@@ -68,7 +68,7 @@ def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]], 
     return in_batches(rows, lambda batch: compute(*padded(batch)), pace)
 
 
-def in_batches(rows: list[Row], compute: Callable[[list[Row]], Iterable[Any]], pace: Pace) -> list[Any]:
+def in_batches(rows: list[AnyRow], compute: Callable[[list[AnyRow]], Iterable[Any]], pace: Pace) -> list[Any]:
     """compute's result for every row, computed in batches of similar length."""
     results: list[Any] = [None] * len(rows)
 
@@ -127,7 +127,7 @@ def two_at_once(one: Callable[[Any], Any], work: list[Any], own_stream: Callable
             sleep(1e-3)
 
 
-def computed(rows: list[Row], compute: Callable[[list[Row]], Iterable[Any]]) -> list[Any]:
+def computed(rows: list[AnyRow], compute: Callable[[list[AnyRow]], Iterable[Any]]) -> list[Any]:
     """compute's results for the rows of one batch; for halves of it, if there is too little memory for all.
 
     Raises MemoryError if there is too little for one row.

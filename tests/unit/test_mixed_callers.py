@@ -3,6 +3,8 @@
 What a server needs: `prepare` for each, `results` for the rows of all, `finish` for each.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from small_pipelines import small
@@ -103,7 +105,8 @@ def test_callers_of_different_settings_share_a_batch(task, monkeypatch):
     monkeypatch.setattr(pipe, "compute", counted)
     for callers, expected in ((CALLERS[task], alone), (CALLERS[task][::-1], alone[::-1])):
         settings = [pipe.settings(**options) for _, options in callers]
-        prepared = [pipe.prepare(one, chosen) for (one, _), chosen in zip(callers, settings, strict=True)]
+        with ThreadPoolExecutor(2) as others:  # callers' threads
+            prepared = list(others.map(pipe.prepare, [one for one, _ in callers], settings))
         rows = [row for ready in prepared for row in ready.rows]
         batches.clear()
         results = iter(pipe.results(rows))
