@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from nanodistil.backend import named
 from nanodistil.weights.errors import DeviceError, InputError, excerpt
 
 DTYPES = {  # other names of dtypes -> ours
@@ -39,6 +38,8 @@ def device_of(backend: str) -> Device:
     >>> device_of("numba"), device_of("cupy"), device_of("cupy:1")
     ('cpu', 'cuda:0', 'cuda:1')
     """
+    from nanodistil.backend import named  # NumPy comes with it, which a tokenizer does without
+
     found, number = named(backend)
     return Device(f"cuda:{number}" if found.on_gpu else "cpu")
 
