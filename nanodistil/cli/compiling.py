@@ -8,6 +8,7 @@ can be kept, becomes a line that stays, on a terminal or not.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -42,7 +43,9 @@ class CompileLine(logging.Handler):
     def show(self) -> None:
         if self.out is not None:
             text = "nanodistil: compiling kernels, once for this machine: {}, {} ..."
-            self.out.write(ERASE + (text.format(self.count, self.going[-1]) if self.going else ""))
+            columns = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be erased
+            said = text.format(self.count, self.going[-1])[:columns] if self.going else ""
+            self.out.write(ERASE + said)
             self.out.flush()
 
 

@@ -2,12 +2,13 @@
 
 import errno
 import io
+import logging
 import shlex
 from itertools import pairwise
 
 import pytest
 
-from nanodistil.cli import main, progress, training
+from nanodistil.cli import compiling, main, progress, training
 from nanodistil.training.loop import Stepped
 
 
@@ -121,3 +122,11 @@ def test_a_finished_run_names_the_next_command(tmp_path, capsys, task, train, co
     assert "step 1 of 1" in said and last.startswith(f"nanodistil: next: {coming}") and last.endswith(f"'{run}'")
     words = shlex.split(last.removeprefix("nanodistil: next: "))[1:]
     assert main([*words, "--backend", "numpy"]) == 0
+
+
+def test_the_line_of_compiling_does_not_wrap(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "38")
+    out = Terminal()
+    line = compiling.CompileLine(out)
+    line.emit(logging.makeLogRecord({"levelno": logging.INFO, "msg": "compiling linear_backward.weights"}))
+    assert out.getvalue() == compiling.ERASE + "nanodistil: compiling kernels, once for this machine"[:37]
