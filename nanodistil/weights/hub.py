@@ -9,6 +9,7 @@ cached model loads in an aeroplane; `download` asks the hub for the newest revis
 a path or a URL, and a folder is handed out only when the files asked for are in it.
 """
 
+from os import PathLike, fsdecode
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,7 +203,9 @@ def getting(model_id: str, error: ModelNotFoundError | MissingExtraError) -> str
 
 def _local(name: str | Path) -> Path | None:
     """The folder that `name` means, or None where it can only be an id. Raises on a path to nothing."""
-    text = str(name)
+    if not isinstance(name, (str, PathLike)):  # of None, or of bytes, an id would be made and asked for
+        raise InputError(f"a model is named by a folder or an id, not by {excerpt(name)}")
+    text = fsdecode(name)
     try:
         folder = Path(text).expanduser()
         if text and folder.is_dir():
@@ -220,7 +223,12 @@ def _local(name: str | Path) -> Path | None:
         raise ModelNotFoundError(f"{excerpt(text)} is no path") from None
     if text == EMBEDDED_NAME:
         return EMBEDDED
-    if isinstance(name, Path) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
+    scheme, address, path = text.partition("://")
+    if address and isinstance(name, str) and scheme in ("http", "https"):
+        model_id = "/".join(path.split("/")[1:3])
+        hint = f", such as {model_id}" if valid_id(model_id) else ""
+        raise ModelNotFoundError(f"{excerpt(text)} is an address: give the model's id{hint}")
+    if not isinstance(name, str) or text.startswith((".", "/", "~")) or "\\" in text or text.count("/") > 1:
         raise ModelNotFoundError(f"no folder {text}{near(text)}")
     return None
 

@@ -6,7 +6,7 @@ import pytest
 from tiny_folders import tiny_folder
 
 from nanodistil import DistilBertForMaskedLM, DistilBertModel, DistilBertTokenizer, cli
-from nanodistil.weights.errors import MissingExtraError, ModelNotFoundError
+from nanodistil.weights.errors import InputError, MissingExtraError, ModelNotFoundError
 from nanodistil.weights.hub import resolve
 
 
@@ -135,3 +135,17 @@ def test_vectors_that_are_no_plain_means_are_told(here, modules, pooling, says, 
         DistilBertModel.from_pretrained("st", backend="numpy")
     assert len(warned) == 1 and len(str(warned[0].message)) < 1000
     assert DistilBertTokenizer.from_pretrained("st")
+
+
+def test_an_address_is_answered_with_the_id_in_it() -> None:
+    for tail in ("", "/tree/main", "/"):
+        with pytest.raises(ModelNotFoundError, match=r"is an address: give the model's id, such as acme/tiny$"):
+            resolve(f"https://huggingface.co/acme/tiny{tail}")
+    with pytest.raises(ModelNotFoundError, match=r"is an address: give the model's id$"):
+        resolve("http://example.org")
+
+
+@pytest.mark.parametrize("name", [None, b"folder", 3, ["folder"]])
+def test_what_names_no_model_is_not_asked_for(name: object) -> None:
+    with pytest.raises(InputError, match="a model is named by a folder or an id, not by"):
+        resolve(name)  # type: ignore[arg-type]
