@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from nanodistil import parameters
+from nanodistil.backend import BACKENDS, named
 from nanodistil.devices import Device, check_device, device_of, dtype_name
 from nanodistil.parameters import Linear, Parameter
 from nanodistil.weights.errors import InputError, excerpt
@@ -68,9 +69,10 @@ class Module:
             name = dtype_name(value)
             name = name if isinstance(name, str) else getattr(name, "__name__", text)
             if name != self.dtype:
-                raise InputError(
-                    f"this model computes in {self.dtype}, not {name[:40]}: load it with dtype={excerpt(name)}"
-                )
+                ways = [f"dtype={excerpt(name)}"] if name in named(self.backend)[0].dtypes else []
+                ways += [f"backend={excerpt(b)}, dtype={excerpt(name)}" for b in BACKENDS if name in BACKENDS[b].dtypes]
+                remedy = f"load it with {ways[0]}" if ways else "no backend computes in that"
+                raise InputError(f"this model computes in {self.dtype}, not {name[:40]}: {remedy}")
         return self
 
     def cpu(self) -> Self:

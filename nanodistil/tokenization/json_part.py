@@ -14,7 +14,8 @@ class Part:
 
     def __init__(self, value: Any, where: str, whose: str) -> None:
         if not isinstance(value, dict):
-            raise CheckpointError(f"{where}: is {excerpt(value)}, not an object; this is not a {whose} tokenizer")
+            found = "null" if value is None else excerpt(value)
+            raise CheckpointError(f"{where}: is {found}, not an object; only what a {whose} tokenizer has is read")
         self.value, self.where, self.whose = value, where, whose
 
     def get(self, key: str, kind: type[T], default: T | None = None) -> T:

@@ -98,6 +98,10 @@ def parsed(
         return json.loads(text, object_pairs_hook=hook)
     except RecursionError:  # the caller's own stack was nearly full
         raise ValueError("nested too deep") from None
+    except ValueError as error:
+        if "integer string conversion" in str(error):  # Python's advice there is for programmers
+            raise ValueError("a number of thousands of digits") from None
+        raise
 
 
 def check_form(raw: bytes, limits: Limits) -> None:

@@ -122,3 +122,12 @@ def test_tensors_without_torch(monkeypatch):
     for wrong in (np.float16, 1.5, None, True):
         with pytest.raises(InputError, match="device"):
             batch.to(wrong)
+
+
+def test_another_dtype_is_had_by_loading_it_so_if_it_can_be():
+    model = nanodistil.DistilBertModel(DistilBertConfig(**SIZE), backend="numpy")
+    for asked, remedy in (("double", "load it with dtype='float64'"), ("half", "load it with backend='cupy', dtype=")):
+        with pytest.raises(InputError, match=f"computes in float32, not .*: {remedy}"):
+            getattr(model, asked)()
+    with pytest.raises(InputError, match="no backend computes in that"):
+        model.to("complex64")
