@@ -11,6 +11,13 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 sys.path.insert(0, str(ROOT / "tests" / "bench"))
 import proofs  # noqa: E402
 
+READING_PATH = [
+    ROOT / "nanodistil" / "model.py",
+    ROOT / "nanodistil" / "heads" / "masked_lm.py",
+    ROOT / "nanodistil" / "kernels" / "definitions" / "numpy_ops.py",
+    ROOT / "nanodistil" / "tokenization" / "wordpiece.py",
+]
+
 
 def anchors(page):
     """What a forge makes of a page's headings."""
@@ -56,3 +63,12 @@ def test_the_tests_that_stand_for_those_of_transformers_exist():
     assert len(named) > 15
     for name in named:
         assert (ROOT / "tests" / (name if "/" in name else f"unit/{name}")).is_file(), name
+
+
+def test_the_answers_of_the_reading_test_stand_where_it_says():
+    core = {p.name: " ".join(p.read_text(encoding="utf-8").split()) for p in READING_PATH}
+    rows = proofs.rows((ROOT / "docs" / "reading.md").read_text(encoding="utf-8"))[1:]
+    assert len(rows) == 10
+    for number, _, _, place in rows:
+        name, line = re.fullmatch(r"`(\w+\.py)`: `(.*)`", place).groups()
+        assert line in core[name], number
