@@ -105,17 +105,18 @@ def self_attention(
     q = tap(f"{at}.q_lin", qkv[:, :A])  # (N, A)
     k = tap(f"{at}.k_lin", qkv[:, A : 2 * A])  # (N, A)
     v = tap(f"{at}.v_lin", qkv[:, 2 * A :])  # (N, A)
-    who = Sentences(batch.starts, batch.starts, A * config.n_heads // config.dim, batch.keep)
+    H = A * config.n_heads // config.dim
+    who = Sentences(asking=batch.starts, starts=batch.starts, heads=H, keep=batch.keep)  # all rows ask all
     if look is not None:
         q, who = q[look.rows], who._replace(asking=look.starts)  # (M, A)
     if tap.wants(f"{at}.scores", f"{at}.probs"):
-        scores = tap(f"{at}.scores", ops.attention_scores(q, k, who))  # B x (H, T, T)
-        probs = tap(f"{at}.probs", ops.attention_probs(scores))  # B x (H, T, T)
-        context = ops.attention_context(probs, v, batch.starts)  # (N, A)
+        scores = tap(f"{at}.scores", ops.attention_scores(q, k, who))  # B x (H, Q, T), Q of its T tokens ask
+        probs = tap(f"{at}.probs", ops.attention_probs(scores))  # B x (H, Q, T)
+        context = ops.attention_context(probs, v, batch.starts)  # (N or M, A), and so from here on
     else:
-        context = ops.attention(q, k, v, who)  # (N, A)
+        context = ops.attention(q, k, v, who)  # (N or M, A)
     context = tap(f"{at}.context", context)
-    return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N, D)
+    return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N or M, D)
 
 
 def feed_forward(x: Array, layer: LayerWeights, ops: Ops, tap: Tap, at: str) -> Array:
@@ -139,12 +140,12 @@ def block(
     look: Look | None,
 ) -> Array:
     """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N or M, D)."""
-    a = self_attention(x, layer, batch, config, ops, tap, f"{at}.attention", look)  # (N, D)
+    a = self_attention(x, layer, batch, config, ops, tap, f"{at}.attention", look)  # (N or M, D)
     if look is not None:
-        x = x[look.rows]  # (M, D), and so from here on
-    x = tap(f"{at}.sa_layer_norm", ops.add_layer_norm(a, x, *layer.sa_layer_norm))  # (N, D)
-    f = feed_forward(x, layer, ops, tap, f"{at}.ffn")  # (N, D)
-    return tap(f"{at}.output_layer_norm", ops.add_layer_norm(f, x, *layer.output_layer_norm))  # (N, D)
+        x = x[look.rows]  # (M, D)
+    x = tap(f"{at}.sa_layer_norm", ops.add_layer_norm(a, x, *layer.sa_layer_norm))  # (N or M, D)
+    f = feed_forward(x, layer, ops, tap, f"{at}.ffn")  # (N or M, D)
+    return tap(f"{at}.output_layer_norm", ops.add_layer_norm(f, x, *layer.output_layer_norm))  # (N or M, D)
 
 
 def encoder(batch: Packed, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap, look: Look | None = None) -> Array:
