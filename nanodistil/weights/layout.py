@@ -106,9 +106,11 @@ def lay_out(
 
     words = tensors["embeddings.word_embeddings.weight"]
     head: dict[str, Any] = {}
-    of_head = dict.fromkeys(name.rpartition(".")[0] for name in tensors if not name.startswith(BODY))
+    of_head = list(dict.fromkeys(name.rpartition(".")[0] for name in tensors if not name.startswith(BODY)))
     # A projection tied to the words is by far the largest, so it comes first, while little else is in memory.
-    for name in sorted(of_head.keys() - {"activation"}, key=lambda name: f"{name}.weight" in tensors):
+    for name in sorted(of_head, key=lambda name: f"{name}.weight" in tensors):
+        if name == "activation":  # its numbers, below
+            continue
         if f"{name}.weight" not in tensors:
             head[name] = packed((words, tensors[f"{name}.bias"]), prepare=prepare_head)
         else:
@@ -119,7 +121,7 @@ def lay_out(
         LayerNorm=norm("embeddings.LayerNorm"),
         layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
         activation=activated("activation"),
-        head=SimpleNamespace(**head),
+        head=SimpleNamespace(**{name: head[name] for name in of_head if name in head}),  # in the table's order
     )
 
 

@@ -172,7 +172,7 @@ def test_the_largest_id_counts_not_the_number_of_words(fill):
 
 def test_options_reach_the_default_model(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    with pytest.warns(UserWarning, match="nanodistil-mini answers"):
+    with pytest.warns(UserWarning, match="nanodistil-mini, small and embedded, answers"):
         answer = pipeline("fill-mask", backend="numpy", local_files_only=True, cache_dir=tmp_path)("A [MASK].")
     assert len(answer) == 5 and not list(tmp_path.iterdir())
 

@@ -143,11 +143,11 @@ def test_other_classes_are_refused_by_name(tmp_path, name, where):
 
 PARTS = [
     ("normalizer", {"type": "Sequence", "normalizers": []}, "normalizer.type: is 'Sequence'"),
-    ("normalizer", None, "normalizer: is None"),
+    ("normalizer", None, "normalizer: is null"),
     ("pre_tokenizer", {"type": "Whitespace"}, "pre_tokenizer.type: is 'Whitespace'"),
     ("pre_tokenizer", {"type": "ByteLevel"}, "pre_tokenizer.type: is 'ByteLevel'"),
     ("post_processor", {"type": "RobertaProcessing"}, "post_processor.type: is 'RobertaProcessing'"),
-    ("post_processor", None, "post_processor: is None"),
+    ("post_processor", None, "post_processor: is null"),
     ("decoder", {"type": "BPEDecoder"}, "decoder.type: is 'BPEDecoder'"),
     ("model", {"type": "Unigram", "vocab": []}, "model.type: is 'Unigram'"),
     ("model", {"type": "x" * 100_000}, "model.type: is 'xxx"),
