@@ -180,7 +180,7 @@ def _unpacked(kinds: tuple[Kind, ...]) -> Any:
     return unpacked
 
 
-def c_function(function: Callable[..., int], count: int, cache: OneFilePerKernel) -> CFunc:
+def c_function(function: Callable[..., int], count: int, cache: Any) -> CFunc:
     """Compile a function of `count` whole numbers, which gives one, so that C and compiled code can call it."""
     compiled = CFunc(function, ((types.int64,) * count, types.int64), {}, OPTIONS)
     compiled._cache = cache
@@ -200,6 +200,12 @@ def entry(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
 
 
 def _made(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
+    compiled = code_of(kernel, kinds, OneFilePerKernel(kernel.py_func, str(kinds)))
+    return _entries.setdefault((kernel, kinds), Entry(compiled, callable_at(compiled)))
+
+
+def code_of(kernel: Any, kinds: tuple[Kind, ...], cache: Any) -> CFunc:
+    """The kernel's entry as code; of what comes from a cache Numba can show no listing."""
     unpacked = _unpacked(kinds)
     # The same once more, without a cache of its own: its code is part of the entry's.
     body = numba.njit(**OPTIONS, fastmath=kernel.targetoptions["fastmath"])(kernel.py_func)
@@ -208,5 +214,4 @@ def _made(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
         body(start, stop, *unpacked(words))
         return 1
 
-    compiled = c_function(call, 3, OneFilePerKernel(kernel.py_func, str(kinds)))
-    return _entries.setdefault((kernel, kinds), Entry(compiled, callable_at(compiled)))
+    return c_function(call, 3, cache)
