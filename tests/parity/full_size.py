@@ -12,6 +12,7 @@ import transformers
 from nanodistil import DistilBertForMaskedLM
 
 SHAPES = [(1, 1), (1, 5), (2, 64), (4, 17), (8, 100), (1, 512)]  # sentences x tokens
+SEEDS = 12  # batches of a shape with fewer tokens than that: of a single row the largest error is a matter of luck
 CANDIDATES = [("numpy", "float64"), ("numpy", "float32"), ("numba", "float32")]
 
 
@@ -50,8 +51,12 @@ def our_run(model, ids, mask):
     return np.stack(out.hidden_states), out.logits
 
 
-def errors(folder: Path, shapes=SHAPES, seed=0):
-    """{(B, T): {"torch float32": (hidden, logits), ...}}: largest errors against torch float64 at real tokens."""
+def errors(folder: Path, shapes=SHAPES):
+    """{(B, T): {"torch float32": (hidden, logits), ...}}: largest errors against torch float64 at real tokens.
+
+    Of one token alone PyTorch's can be the smaller: on one processor 0.95e-6 where ours was 1.06e-6, and over twelve
+    tokens 1.31e-6 where ours was 1.20e-6.
+    """
     load = transformers.DistilBertForMaskedLM.from_pretrained
     exact, rounded = (load(folder, dtype=d).eval() for d in (torch.float64, torch.float32))
     ours = {
@@ -60,17 +65,15 @@ def errors(folder: Path, shapes=SHAPES, seed=0):
     }
     table = {}
     for shape in shapes:
-        ids, mask = batch(shape, exact.config.vocab_size, seed)
-        real = mask != 0
-        hidden, logits = torch_run(exact, ids, mask)
-
-        def distance(result, hidden=hidden, logits=logits, real=real):
-            return (
-                float(np.abs(result[0] - hidden)[:, real].max()),
-                float(np.abs(result[1] - logits)[real].max()),
-            )
-
-        row = {"torch float32": distance(torch_run(rounded, ids, mask))}
-        row |= {name: distance(our_run(model, ids, mask)) for name, model in ours.items()}
+        row = dict.fromkeys(["torch float32", *ours], (0.0, 0.0))
+        for seed in range(SEEDS if shape[0] * shape[1] < SEEDS else 1):
+            ids, mask = batch(shape, exact.config.vocab_size, seed)
+            real = mask != 0
+            hidden, logits = torch_run(exact, ids, mask)
+            found = {"torch float32": torch_run(rounded, ids, mask)}
+            found |= {name: our_run(model, ids, mask) for name, model in ours.items()}
+            for name, (h, scores) in found.items():
+                worst = np.abs(h - hidden)[:, real].max(), np.abs(scores - logits)[real].max()
+                row[name] = tuple(map(max, row[name], map(float, worst)))
         table[shape] = row
     return table
