@@ -60,7 +60,7 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("kind", ["classification", *(pytest.param(k, marks=pytest.mark.sweep) for k in [*TABLES][1:])])
 def test_a_run_without_the_extra_measures_what_it_can(kind, bare, tmp_path, capsys):
     name, text, more = TABLES[kind]
     data, run = tmp_path / name, tmp_path / "run"
