@@ -34,8 +34,8 @@ def built(tree, out, kind):
     """The archive of this kind, built from the tree without a network."""
     code = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True)
-    if "No module named 'setuptools'" in done.stderr:
-        pytest.skip("setuptools is not installed")
+    if "No module named 'setuptools'" in done.stderr or "`project.license` must be valid" in done.stderr:
+        pytest.skip("no setuptools as pyproject.toml asks for is installed (extra [dev])")
     assert done.returncode == 0, done.stderr
     return out / done.stdout.splitlines()[-1]
 
