@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -45,6 +46,14 @@ def backend(request):
     elif not find_spec(request.param):
         pytest.skip(f"{request.param} is not installed")
     return request.param
+
+
+@pytest.fixture
+def interruptible():
+    """A test run that was started in the background ignores SIGINT, and what it starts inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class OnHost:

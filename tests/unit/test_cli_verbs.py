@@ -246,14 +246,6 @@ def test_without_a_model(capsys, monkeypatch, tmp_path):
         assert message in err and err.count("\n") == 1
 
 
-@pytest.fixture
-def interruptible():
-    """A test run that was started in the background ignores SIGINT, and what it starts inherits that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("verb", ["classify", "embed"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
