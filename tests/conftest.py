@@ -21,6 +21,13 @@ from nanodistil.kernels.definitions.sentences import Sentences
 from nanodistil.weights.names import expected
 
 ROOT = Path(__file__).resolve().parent.parent
+READING_PATH = [  # who has read these knows DistilBERT
+    ROOT / "nanodistil" / "model.py",
+    ROOT / "nanodistil" / "heads" / "masked_lm.py",
+    ROOT / "nanodistil" / "kernels" / "definitions" / "numpy_ops.py",
+    ROOT / "nanodistil" / "weights" / "names.py",
+    ROOT / "nanodistil" / "tokenization" / "wordpiece.py",
+]
 SHARED = ROOT.parent / "shared"  # data sets and official tokenizers, where someone has put them
 
 # Scripts beside the tests (recorders, benchmarks) need extras that the test command does not install.

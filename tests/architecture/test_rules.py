@@ -9,17 +9,11 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from conftest import READING_PATH
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOUSE = ROOT / "nanodistil"
 ROOMS = {"nanodistil": HOUSE, "kernels": HOUSE / "kernels", "weights": HOUSE / "weights"}
-READING_PATH = [
-    HOUSE / "model.py",
-    HOUSE / "heads" / "masked_lm.py",
-    HOUSE / "kernels" / "definitions" / "numpy_ops.py",
-    HOUSE / "weights" / "names.py",
-    HOUSE / "tokenization" / "wordpiece.py",
-]
 
 
 def files(room):

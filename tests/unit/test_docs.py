@@ -5,18 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import READING_PATH
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 sys.path.insert(0, str(ROOT / "tests" / "bench"))
 import proofs  # noqa: E402
-
-READING_PATH = [
-    ROOT / "nanodistil" / "model.py",
-    ROOT / "nanodistil" / "heads" / "masked_lm.py",
-    ROOT / "nanodistil" / "kernels" / "definitions" / "numpy_ops.py",
-    ROOT / "nanodistil" / "tokenization" / "wordpiece.py",
-]
 
 
 def anchors(page):

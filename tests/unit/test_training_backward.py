@@ -8,6 +8,7 @@ from conftest import TINY, random_tensors
 
 from nanodistil import InputError, heads
 from nanodistil.config import ACTIVATIONS
+from nanodistil.family.bert import BertForSequenceClassification
 from nanodistil.heads import HEADS as TABLE
 from nanodistil.kernels.definitions import numpy_backward
 from nanodistil.kernels.definitions.activations import DERIVATIVES
@@ -88,6 +89,19 @@ def test_dropout_against_central_differences(head):
     config = replace(SMALL, dropout=0.3, attention_dropout=0.3, seq_classif_dropout=0.3)
     _, trainee = gradients(head, key=5, model=model_for(head, config))
     check_by_differences(head, trainee, batch_for(head), key=5, entries=1)
+
+
+def test_a_berts_classifier_against_central_differences():
+    """With tanh, dropout before it is not dropout after it, as it is with a ReLU."""
+    config = replace(SMALL, id2label=LABELS, seq_classif_dropout=0.3)
+    tensors = random_tensors(config, "sequence_classification", 0, "float64")
+    model = BertForSequenceClassification.counterpart(config, tensors, backend="numpy", dtype="float64")
+    assert model.head is not heads.DistilBertForSequenceClassification.head
+    loss, trainee = gradients("sequence_classification", model=model)
+    assert loss == pytest.approx(float(model(**batch_for("sequence_classification")).loss), rel=1e-12)
+    check_by_differences("sequence_classification", trainee, batch_for("sequence_classification"), entries=1)
+    _, trainee = gradients("sequence_classification", key=5, model=model)
+    check_by_differences("sequence_classification", trainee, batch_for("sequence_classification"), key=5, entries=1)
 
 
 @pytest.mark.parametrize(
