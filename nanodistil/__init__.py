@@ -1,7 +1,7 @@
 """nanodistil: DistilBERT from scratch in NumPy and Numba.
 
-Names resolve on first use (PEP 562), so `import nanodistil` costs a few milliseconds and imports neither NumPy nor
-Numba.
+Names resolve on first use (PEP 562), so `import nanodistil` costs some 20 ms, most of them for the standard library's
+logging, which forking.py has to have ahead of it, and imports neither NumPy nor Numba.
 """
 
 from importlib import import_module
