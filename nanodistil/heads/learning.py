@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanodistil import losses
-from nanodistil.arrays import numbers
 from nanodistil.backend import Array, Ints
 from nanodistil.head import Batch, Learner
+from nanodistil.heads.calling import flat
 from nanodistil.losses import IGNORED
 from nanodistil.packing import Packing, first_tokens, real_tokens, rectangle
 from nanodistil.weights.errors import InputError, excerpt
@@ -93,9 +93,8 @@ def packed(learner: Learner, batch: Batch, keep_masked: bool = False, first: boo
 def _labelled_tokens(learner: Learner, batch: Batch) -> tuple[Ints, Packing]:
     """Labels (B, T), and the batch with masked positions only if a label stands there or a sentence has no others."""
     only(batch, "labels")
-    labels, ids = numbers(batch["labels"], "labels"), rectangle(batch["input_ids"], "input_ids")
-    if labels.shape != ids.shape:
-        raise InputError(f"labels are of shape {labels.shape}, the tokens of shape {ids.shape}")
+    ids = rectangle(batch["input_ids"], "input_ids")
+    labels = flat(batch["labels"], ids.shape).reshape(ids.shape)
     mask = batch.get("attention_mask")
     hidden = np.zeros(ids.shape, np.bool_) if mask is None else ~real_tokens(mask)
     keep = hidden.shape == ids.shape and bool((hidden & (labels != IGNORED)).any() or hidden.all(axis=1).any())

@@ -13,7 +13,7 @@ missing piece of the body has no such excuse and is an error, where transformers
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -103,7 +103,7 @@ def load(
             tensors[name] = new[name]
             continue
         file, stored = found[name]
-        if isinstance(file, SafetensorsFile) and is_quantized(file, stored):
+        if is_ours(file, stored):
             tensors[name] = read_quantized(file, stored, dtype)
         else:
             tensors[name] = file.array(stored, dtype)
@@ -169,8 +169,9 @@ def found_in(folder: Path, table: Names = names) -> Found:
         if plain in found:
             raise CheckpointError(f"{folder}: {_shown(name)} and {_shown(found[plain][1])} are the same array twice")
         found[plain] = (file, name)
-    notes = [f"note: {folder}: the names of its arrays stand behind {excerpt(left_off)}, which was left off"]
-    notes *= bool(left_off)
+    notes = []
+    if left_off:
+        notes.append(f"note: {folder}: the names of its arrays stand behind {excerpt(left_off)}, which was left off")
     if (folder / ADAPTER_CONFIG).is_file():
         notes.append(f"note: {folder}: has an adapter beside its weights, which was not added to them")
     files = dict.fromkeys(file for _, file in pairs)
@@ -257,7 +258,6 @@ def _check(
             if drawn:
                 anew.append(name)  # or, where that is not wanted, one of the problems below
         elif is_ours(file, stored):
-            assert isinstance(file, SafetensorsFile)
             misfit += misfits(file, stored)
         elif entry.dtype not in FLOATS:
             misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")
@@ -291,8 +291,8 @@ def _check(
     return anew, dropped, notes
 
 
-def is_ours(file: WeightsFile, name: str) -> bool:
-    """Whether an array is of integers as quantization.py makes them."""
+def is_ours(file: WeightsFile, name: str) -> TypeGuard[SafetensorsFile]:
+    """Whether an array is of integers as quantization.py makes them, for which it takes such a file."""
     return isinstance(file, SafetensorsFile) and is_quantized(file, name)
 
 
