@@ -119,6 +119,7 @@ def test_an_op_whose_data_was_in_a_cache_reaches_no_share_of_the_bandwidth():
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") != "0", reason="is about machine code")
+@pytest.mark.sweep
 def test_the_inner_loop_of_the_matrix_product_is_multiply_adds_on_registers(capsys):
     tile = pytest.importorskip("nanodistil.kernels.cpu.tile")
     assert main(["bench", "--show-asm", "--json"]) == 0

@@ -102,6 +102,7 @@ def test_that_nothing_can_be_kept_is_a_line_on_a_terminal_or_not():
         assert out.getvalue().removeprefix(ERASE) == "nanodistil: not kept: a full disk\n"
 
 
+@pytest.mark.sweep
 def test_after_a_warmup_nothing_is_compiled():
     numba = pytest.importorskip("numba")
     if numba.config.DISABLE_JIT:

@@ -264,6 +264,7 @@ def test_offline_closed_port(server, monkeypatch):
     assert "refused" in default_within_3_seconds(monkeypatch, f"http://127.0.0.1:{closed_port()}")
 
 
+@pytest.mark.sweep
 def test_offline_black_hole(server, monkeypatch, black_hole):
     default_within_3_seconds(monkeypatch, black_hole)
 
@@ -272,6 +273,7 @@ def test_offline_no_such_name(server, monkeypatch):
     default_within_3_seconds(monkeypatch, "https://hub.invalid")
 
 
+@pytest.mark.sweep
 def test_offline_lookup_that_hangs(server, monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: threading.Event().wait(30))
     assert "no answer in 3 s" in default_within_3_seconds(monkeypatch, "https://huggingface.co")

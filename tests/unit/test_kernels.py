@@ -359,6 +359,7 @@ def probe(**environment):
 
 
 @compiled_only
+@pytest.mark.sweep
 def test_the_second_process_loads_what_the_first_compiled(tmp_path):
     """And whatever happens to the files, the answer is to compile again."""
     assert probe(NANODISTIL_CACHE_DIR=str(tmp_path)) == (0, 1)

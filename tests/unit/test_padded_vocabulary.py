@@ -46,7 +46,7 @@ def words(answer):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-@pytest.mark.parametrize("rows", [V + 1, 30720, 32768])
+@pytest.mark.parametrize("rows", [30720, *(pytest.param(n, marks=pytest.mark.sweep) for n in (V + 1, 32768))])
 def test_fill_mask_answers_as_without_the_rows(backend, rows):
     whole, more, tokenizer = padded(backend, rows)
     mine, theirs = (pipeline("fill-mask", model, tokenizer) for model in (more, whole))

@@ -86,6 +86,7 @@ def probes():
 
 
 @compiled_only
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", MACHINES)
 def test_the_tile_of_another_machine(name, probes):
     """float32 as exact as ever; bfloat16 and int8, on whatever path is left to them, within their rounding."""

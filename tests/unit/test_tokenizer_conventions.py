@@ -245,7 +245,7 @@ def test_added_tokens_of_tokenizer_json_that_are_given_other_ids(tmp_path):
     assert tokenizer("x1x2")["input_ids"] == [2, 15, 16, 3]
 
 
-@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("normalized", [False, pytest.param(True, marks=pytest.mark.sweep)])
 def test_very_many_added_tokens(tmp_path, normalized):
     """17,000 were once more than 10,000, the most; and an expression of so many alternatives takes a second a line."""
     _, tokenizer = small("DistilBertModel")

@@ -76,6 +76,7 @@ def test_a_run_without_the_extra_measures_what_it_can(kind, bare, tmp_path, caps
     assert sum(deciding in one for one in figures) == 2
 
 
+@pytest.mark.sweep
 def test_a_run_that_goes_on_with_other_figures_says_so(monkeypatch, tmp_path, capsys):
     pytest.importorskip("sklearn.metrics")
     monkeypatch.setitem(sys.modules, "sklearn.metrics", None)

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import threading
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,13 @@ def test_random_text(pairs: dict[str, Pair], kind: str, batch: list[str]) -> Non
     check(pairs[kind], batch)
 
 
-@pytest.mark.parametrize("lower", [True, False])
-@pytest.mark.parametrize("strip", [True, False])
-@pytest.mark.parametrize("cjk", [True, False])
-@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(
+    ("clean", "cjk", "strip", "lower"),
+    [
+        pytest.param(*parts, marks=[] if all(parts) or not any(parts) else pytest.mark.sweep)
+        for parts in product([True, False], repeat=4)
+    ],
+)
 def test_every_code_point_of_the_table(lower: bool, strip: bool, cjk: bool, clean: bool) -> None:
     """What the table says each changing code point, and every fifth of the others, becomes."""
     normalizer = Normalizer(lower, strip, cjk, clean)
@@ -231,6 +235,7 @@ def test_added_tokens_that_take_spaces() -> None:
     check(pair, ["a [L]  [R]  y b", "é [R]  [L] wort worts", "[R]  y", "  y", "[R]   ", "x [MASK]  [L][R] 漢"])
 
 
+@pytest.mark.sweep
 @pytest.mark.skipif(INTERPRETED, reason="10 MB in plain Python")
 def test_a_long_text_takes_linear_time(pairs: dict[str, Pair]) -> None:
     """10 MB of what is worst: words without end, nearly matching words, added tokens. Seconds where it was squared."""
