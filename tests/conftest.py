@@ -42,7 +42,10 @@ TINY = DistilBertConfig(vocab_size=50, max_position_embeddings=24, n_layers=2, n
 def own_cache(tmp_path_factory):
     """Compiled kernels of a test run go to a folder of its own, unless one is named (to share between runs)."""
     if "NANODISTIL_CACHE_DIR" not in os.environ:
-        os.environ["NANODISTIL_CACHE_DIR"] = str(tmp_path_factory.mktemp("kernels"))
+        run = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:  # its siblings have folders beside this one
+            run = run.parent
+        os.environ["NANODISTIL_CACHE_DIR"] = str(run / "kernels")
 
 
 @pytest.fixture(params=["numpy", "numba", pytest.param("cupy", marks=pytest.mark.sweep)])

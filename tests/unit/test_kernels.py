@@ -141,7 +141,7 @@ def test_an_exception_from_a_signal_handler_leaves_the_pool_whole(threads, count
     threads(2)
     expected = an_attention_and_a_product()
     wait_for_workers(1)
-    before, tasks = pool._pool.workers(), threading.active_count()
+    before, others = pool._pool.workers(), set(threading.enumerate())
     random = np.random.default_rng(0)
     handler = signal.signal(signal.SIGALRM, interrupt)
     try:
@@ -156,7 +156,8 @@ def test_an_exception_from_a_signal_handler_leaves_the_pool_whole(threads, count
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
-    assert (pool._pool.workers(), threading.active_count()) == (before, tasks)
+    assert pool._pool.workers() == before
+    assert set(threading.enumerate()) <= others  # some of other tests may have ended meanwhile
     boxes = pool._pool.memory[pool.POOL_SIZE :]
     assert sum(boxes[pool.FREE :: pool.BOX_SIZE]) == before  # all of them free, and none of them lost
 
