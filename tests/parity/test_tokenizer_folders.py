@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizer_files import bert_frame, template, tokenizer_json
 
 from nanodistil import AutoTokenizer, DistilBertTokenizer, NanoDistilError
 
@@ -40,20 +41,6 @@ COPIES += ["MobileBertTokenizer", "SqueezeBertTokenizer"]
 
 
 def _tokenizer_json(rng: random.Random) -> dict[str, Any]:
-    def special(token: str, kind: int) -> dict[str, Any]:
-        return {"SpecialToken": {"id": token, "type_id": kind}}
-
-    def text(name: str, kind: int) -> dict[str, Any]:
-        return {"Sequence": {"id": name, "type_id": kind}}
-
-    single = [special("[CLS]", 0), text("A", 0), special("[SEP]", 0)]
-    template = {
-        "type": "TemplateProcessing",
-        "single": single,
-        "pair": [*single, text("B", 1), special("[SEP]", 1)],
-        "special_tokens": {t: {"id": t, "ids": [IDS[t]], "tokens": [t]} for t in ("[CLS]", "[SEP]")},
-    }
-    bert = {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
     flags = {"single_word": False, "rstrip": False, "normalized": False, "special": True}
     added = [
         {"id": IDS[token], "content": token, **flags, "lstrip": rng.random() < 0.1}
@@ -78,29 +65,18 @@ def _tokenizer_json(rng: random.Random) -> dict[str, Any]:
         "pad_type_id": 0,
         "pad_token": token,
     }
-    return {
-        "version": "1.0",
-        "truncation": rng.choice([None, truncation]),
-        "padding": rng.choice([None, padding]),
-        "added_tokens": added,
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": rng.random() < 0.8,
-            "handle_chinese_chars": rng.random() < 0.7,
-            "strip_accents": rng.choice([None, True, False]),
-            "lowercase": rng.random() < 0.5,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": rng.choice([bert, template, template]),
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": rng.random() < 0.8},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": IDS,
-        },
-    }
+    return tokenizer_json(
+        IDS,
+        truncation=rng.choice([None, truncation]),
+        padding=rng.choice([None, padding]),
+        added_tokens=added,
+        normalizer__clean_text=rng.random() < 0.8,
+        normalizer__handle_chinese_chars=rng.random() < 0.7,
+        normalizer__strip_accents=rng.choice([None, True, False]),
+        normalizer__lowercase=rng.random() < 0.5,
+        post_processor=rng.choice([bert_frame(IDS), template(IDS), template(IDS)]),
+        decoder__cleanup=rng.random() < 0.8,
+    )
 
 
 def _role(rng: random.Random, token: str) -> Any:

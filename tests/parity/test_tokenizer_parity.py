@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizer_files import bert_frame, template, tokenizer_json
 from tokenizer_texts import SPECIALS, random_text
 
 from nanodistil.tokenization import DistilBertTokenizer, unicode_tables
@@ -324,40 +325,18 @@ def _random_folder(rng: random.Random, folder: Path) -> list[str]:
             number = tokens.index(content) if content in tokens else size
             size += content not in tokens
             added.append({"id": number, **_flags(rng, content, rng.random() < 0.3)})
-        frame = {"[CLS]": tokens.index("[CLS]"), "[SEP]": tokens.index("[SEP]")}
-        a = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
-        a.append({"SpecialToken": {"id": "[SEP]", "type_id": 0}})
-        b = [{"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
-        template = {
-            "type": "TemplateProcessing",
-            "single": a,
-            "pair": a + b,
-            "special_tokens": {t: {"id": t, "ids": [i], "tokens": [t]} for t, i in frame.items()},
-        }
-        plain = {"type": "BertProcessing", "sep": ["[SEP]", frame["[SEP]"]], "cls": ["[CLS]", frame["[CLS]"]]}
-        content = {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": sorted(added, key=lambda token: token["id"]),
-            "normalizer": {
-                "type": "BertNormalizer",
-                "clean_text": rng.random() < 0.7,
-                "handle_chinese_chars": rng.random() < 0.7,
-                "strip_accents": rng.choice([None, True, False]),
-                "lowercase": rng.random() < 0.5,
-            },
-            "pre_tokenizer": {"type": "BertPreTokenizer"},
-            "post_processor": rng.choice([template, plain]),
-            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": rng.random() < 0.7},
-            "model": {
-                "type": "WordPiece",
-                "unk_token": "[UNK]",
-                "continuing_subword_prefix": "##",
-                "max_input_chars_per_word": rng.choice([100, 5]),
-                "vocab": {token: i for i, token in enumerate(tokens)},
-            },
-        }
+        vocab = {token: i for i, token in enumerate(tokens)}
+        content = tokenizer_json(
+            vocab,
+            added_tokens=sorted(added, key=lambda token: token["id"]),
+            normalizer__clean_text=rng.random() < 0.7,
+            normalizer__handle_chinese_chars=rng.random() < 0.7,
+            normalizer__strip_accents=rng.choice([None, True, False]),
+            normalizer__lowercase=rng.random() < 0.5,
+            post_processor=rng.choice([template(vocab), bert_frame(vocab)]),
+            decoder__cleanup=rng.random() < 0.7,
+            model__max_input_chars_per_word=rng.choice([100, 5]),
+        )
         (folder / "tokenizer.json").write_text(json.dumps(content))
     else:
         (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")

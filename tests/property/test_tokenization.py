@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizer_files import FLAGS, bert_frame, tokenizer_json
 
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.tokenization.encoding import Encoding
@@ -78,24 +79,12 @@ json_values = st.recursive(
 )
 KEYS = ["model", "normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens", "truncation", "padding"]
 SMALL = {token: number for number, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"])}
-GOOD: dict[str, Any] = {
-    "added_tokens": [
-        dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        | {"id": 4, "content": "[MASK]", "special": True}
-    ],
-    "normalizer": dict.fromkeys(("clean_text", "handle_chinese_chars", "strip_accents", "lowercase"), True)
-    | {"type": "BertNormalizer"},
-    "pre_tokenizer": {"type": "BertPreTokenizer"},
-    "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]},
-    "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-    "model": {
-        "type": "WordPiece",
-        "unk_token": "[UNK]",
-        "continuing_subword_prefix": "##",
-        "max_input_chars_per_word": 100,
-        "vocab": SMALL,
-    },
-}
+GOOD = tokenizer_json(
+    SMALL,
+    added_tokens=[{**FLAGS, "id": 4, "content": "[MASK]"}],
+    post_processor=bert_frame(SMALL),
+    normalizer__strip_accents=True,
+)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizer_files import tokenizer_json
 
 from nanodistil.tokenization import AddedToken, DistilBertTokenizer, DistilBertTokenizerFast
 from nanodistil.tokenization.files import read_vocab_txt
@@ -26,49 +27,6 @@ def write_vocab(folder: Path, tokens: list[str] = TOKENS, name: str = "vocab.txt
     path = folder / name
     path.write_text("\n".join(tokens) + "\n", encoding="utf-8", newline="")
     return path
-
-
-def tokenizer_json(**changes: Any) -> dict[str, Any]:
-    """A tokenizer.json for TOKENS; a change named a__b replaces field b of part a, a change named a the part."""
-    a = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
-    a.append({"SpecialToken": {"id": "[SEP]", "type_id": 0}})
-    b = [{"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    content: dict[str, Any] = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": i, "content": TOKENS[i], **flags} for i in range(5)],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": True,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": a,
-            "pair": a + b,
-            "special_tokens": {t: {"id": t, "ids": [ID[t]], "tokens": [t]} for t in ("[CLS]", "[SEP]")},
-        },
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": dict(ID),
-        },
-    }
-    for name, value in changes.items():
-        part, _, key = name.partition("__")
-        if key:
-            content[part][key] = value
-        else:
-            content[part] = value
-    return content
 
 
 def folder_with(tmp_path: Path, **files: Any) -> Path:
@@ -163,10 +121,10 @@ def test_ids_to_texts(tokenizer: DistilBertTokenizer) -> None:
 
 def test_added_tokens(tmp_path: Path) -> None:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
-    added = [*tokenizer_json()["added_tokens"], {"id": 20, "content": "NewTok", **flags}]
+    added = [*tokenizer_json(ID)["added_tokens"], {"id": 20, "content": "NewTok", **flags}]
     added += [{"id": 21, "content": "<s>", **flags, "normalized": False, "lstrip": True, "rstrip": True}]
     added += [{"id": 19, "content": "york", **flags, "normalized": False, "single_word": True}]
-    path = folder_with(tmp_path, tokenizer=tokenizer_json(added_tokens=added)) / "tokenizer.json"
+    path = folder_with(tmp_path, tokenizer=tokenizer_json(ID, added_tokens=added)) / "tokenizer.json"
     tokenizer = DistilBertTokenizer(tokenizer_file=path)
     result = tokenizer("iNEWTOKm  <s> york yorks", return_offsets_mapping=True, add_special_tokens=False)
     assert result["input_ids"] == [11, 20, 10, 21, 19, 1]
@@ -191,7 +149,7 @@ def test_line_ends_and_duplicates(tmp_path: Path) -> None:
 
 
 def test_precedence(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path, tokenizer=tokenizer_json(normalizer__lowercase=False))
+    folder = folder_with(tmp_path, tokenizer=tokenizer_json(ID, normalizer__lowercase=False))
     assert DistilBertTokenizer.from_pretrained(folder).tokenize("HELLO") == ["[UNK]"]  # nothing names a class
     (folder / "config.json").write_text('{"model_type": "distilbert"}')
     with pytest.warns(UserWarning, match="the class counts"):
@@ -276,7 +234,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "says"), BROKEN, ids=lambda value: str(value)[:50])
 def test_broken_tokenizer_json(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
-    folder_with(tmp_path, tokenizer=tokenizer_json(**changes))
+    folder_with(tmp_path, tokenizer=tokenizer_json(ID, **changes))
     with pytest.raises(CheckpointError, match=says) as error:
         DistilBertTokenizer.from_pretrained(tmp_path)
     assert "\n" not in str(error.value) and "tokenizer.json" in str(error.value)
@@ -306,7 +264,7 @@ def test_garbage_json(tmp_path: Path, text: str) -> None:
 )
 def test_added_tokens_that_cannot_be(tmp_path: Path, added: dict[str, Any], says: str) -> None:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
-    folder_with(tmp_path, tokenizer=tokenizer_json(added_tokens=[{**flags, **added}]))
+    folder_with(tmp_path, tokenizer=tokenizer_json(ID, added_tokens=[{**flags, **added}]))
     with pytest.raises(CheckpointError, match=says):
         DistilBertTokenizer.from_pretrained(tmp_path)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from small_pipelines import small
+from tokenizer_files import FLAGS, tokenizer_json
 
 from nanodistil import AutoTokenizer, CheckpointError, DistilBertTokenizer, pipeline
 from nanodistil.tokenization.added_tokens import MAX_ADDED, AddedToken, AddedTokens
@@ -32,43 +33,12 @@ WORDS = [
 ]
 ROLES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
 THREE = ["input_ids", "token_type_ids", "attention_mask"]
-FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 
 
-def tokenizer_json(**changes):
-    def special(token):
-        return {"SpecialToken": {"id": token, "type_id": 0}}
-
-    single = [special("[CLS]"), {"Sequence": {"id": "A", "type_id": 0}}, special("[SEP]")]
-    second = [{"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
-    content = {
-        "added_tokens": [{"id": i, "content": WORDS[i], **FLAGS} for i in range(5)],
-        "truncation": None,
-        "padding": None,
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": False,
-            "strip_accents": None,
-            "lowercase": False,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": single + second,
-            "special_tokens": {t: {"id": t, "ids": [WORDS.index(t)], "tokens": [t]} for t in ("[CLS]", "[SEP]")},
-        },
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": {word: i for i, word in enumerate(WORDS)},
-        },
-    }
-    return {**content, **changes}
+def cased_json(**changes):
+    """A tokenizer.json of a cased BERT that leaves Chinese characters together."""
+    vocab = {word: i for i, word in enumerate(WORDS)}
+    return tokenizer_json(vocab, normalizer__handle_chinese_chars=False, normalizer__lowercase=False, **changes)
 
 
 def folder_of(folder: Path, **files):
@@ -85,7 +55,7 @@ def folder_of(folder: Path, **files):
 @pytest.mark.parametrize("where", ["tokenizer_config", "config"])
 def test_the_general_class_is_what_tokenizer_json_says(tmp_path, name, where):
     settings = {"do_lower_case": True, "tokenize_chinese_chars": True, **ROLES}  # the first two say nothing here
-    files = {"tokenizer": tokenizer_json(), "config": {"model_type": "distilbert"}, "tokenizer_config": settings}
+    files = {"tokenizer": cased_json(), "config": {"model_type": "distilbert"}, "tokenizer_config": settings}
     files[where] = {**files[where], "tokenizer_class": name}
     tokenizer = folder_of(tmp_path, **files)
     assert tokenizer.tokenize("Hello é 中国 HELLO") == ["Hello", "é", "中国", "[UNK]"]
@@ -101,7 +71,7 @@ def test_the_general_class_has_the_roles_that_files_name(tmp_path):
     plain = {"tokenizer_class": "PreTrainedTokenizerFast"}
     padding = {"direction": "Left", "strategy": "BatchLongest", "pad_to_multiple_of": None}
     padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
-    tokenizer = folder_of(tmp_path, tokenizer=tokenizer_json(padding=padding), tokenizer_config=plain)
+    tokenizer = folder_of(tmp_path, tokenizer=cased_json(padding=padding), tokenizer_config=plain)
     assert tokenizer.special_tokens_map == {"pad_token": "[PAD]"} and tokenizer.padding_side == "left"
     assert tokenizer("a")["input_ids"] == [2, 13, 3]
     assert tokenizer.build_inputs_with_special_tokens([5], [6]) == [5, 6]  # as in transformers
@@ -117,7 +87,7 @@ def test_the_general_class_has_the_roles_that_files_name(tmp_path):
 @pytest.mark.parametrize("name", ["BertTokenizer", "BertTokenizerFast", "ElectraTokenizer", "MobileBertTokenizerFast"])
 @pytest.mark.parametrize("source", ["tokenizer", "vocab_txt"])
 def test_berts_class_gives_token_types(tmp_path, name, source):
-    content = tokenizer_json()
+    content = cased_json()
     content["normalizer"]["lowercase"] = True
     tokenizer = folder_of(tmp_path, **{source: content}, tokenizer_config={"tokenizer_class": name})
     assert tokenizer.model_input_names == THREE and tokenizer.tokenize("HELLO") == ["hello"]
@@ -137,7 +107,7 @@ def test_model_type_stands_for_a_class_that_nothing_names(tmp_path):
 @pytest.mark.parametrize("where", ["tokenizer_config", "config"])
 def test_other_classes_are_refused_by_name(tmp_path, name, where):
     with pytest.raises(CheckpointError, match=f"{where}.json: tokenizer_class is .*not read here") as caught:
-        folder_of(tmp_path, tokenizer=tokenizer_json(), **{where: {"tokenizer_class": name}})
+        folder_of(tmp_path, tokenizer=cased_json(), **{where: {"tokenizer_class": name}})
     assert len(str(caught.value)) < 400 and str(name)[:12] in str(caught.value)
 
 
@@ -158,7 +128,7 @@ PARTS = [
 @pytest.mark.parametrize("name", ["PreTrainedTokenizerFast", "DistilBertTokenizer"])
 def test_parts_that_are_not_reproduced_are_refused_by_name(tmp_path, part, content, says, name):
     with pytest.raises(CheckpointError, match=says) as caught:
-        folder_of(tmp_path, tokenizer=tokenizer_json(**{part: content}), tokenizer_config={"tokenizer_class": name})
+        folder_of(tmp_path, tokenizer=cased_json(**{part: content}), tokenizer_config={"tokenizer_class": name})
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
@@ -213,7 +183,7 @@ def test_zero_shot_answers_whatever_the_inputs_are_called():
 def test_added_tokens_json(tmp_path, added, ids, source):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        content = tokenizer_json()
+        content = cased_json()
         content["normalizer"]["lowercase"] = True
         tokenizer = folder_of(tmp_path, **{source: content}, added_tokens=added)
     assert {token: tokenizer.convert_tokens_to_ids(token) for token in added} == ids
@@ -228,12 +198,12 @@ def test_an_id_that_another_token_has(tmp_path):
     with pytest.warns(UserWarning, match="'x1' has the id 2 in the files and gets 15"):
         assert folder_of(tmp_path, vocab_txt=True, added_tokens=added).convert_tokens_to_ids(["x1", "x2"]) == [15, 16]
     with pytest.warns(UserWarning, match="'x1' has the id of another token in tokenizer.json, and is left out"):
-        tokenizer = folder_of(tmp_path, tokenizer=tokenizer_json())
+        tokenizer = folder_of(tmp_path, tokenizer=cased_json())
     assert tokenizer.convert_tokens_to_ids(["x1", "x2"]) == [1, 15]  # as in transformers
 
 
 def test_added_tokens_of_tokenizer_json_that_are_given_other_ids(tmp_path):
-    content = tokenizer_json()
+    content = cased_json()
     more = [
         {"id": 40, "content": "x1", **FLAGS},
         {"id": 40, "content": "x2", **FLAGS},
