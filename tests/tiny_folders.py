@@ -4,6 +4,15 @@ from nanodistil import DistilBertConfig
 
 TEXT = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c good bad film the was what who in . , ? ! this example is ##s ##ed"
 WORDS = TEXT.split()
+TEXTS = [  # of these words
+    "a good film",
+    "the bad film .",
+    "this was good ? a b",
+    "who was bad",
+    "a b c",
+    "was this films",
+    "the example",
+]
 
 
 def tiny_folder(folder, cls, seed=0, positions=32, dim=20, **config):

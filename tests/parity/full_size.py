@@ -19,7 +19,11 @@ CANDIDATES = [("numpy", "float64"), ("numpy", "float32"), ("numba", "float32")]
 def save_random_model(folder: Path, **config) -> Path:
     """A DistilBertForMaskedLM as transformers initialises it, but with biases and norms that are not 0 and 1."""
     torch.manual_seed(0)
-    model = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**config)).eval()
+    return save_shaken(transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**config)), folder)
+
+
+def save_shaken(model, folder: Path) -> Path:
+    """Save a new model of torch's, with biases that are not 0 and norms that are not 1."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import transformers
 
+from nanodistil import pipeline
+
 torch.set_num_threads(1)  # models this small only wait for the others
 
 SIZE = {"vocab_size": 30522, "max_position_embeddings": 512, "dim": 32, "n_heads": 4, "n_layers": 2, "hidden_dim": 48}
@@ -49,6 +51,11 @@ def theirs(task, folder):
         pipe = transformers.pipeline(task, model=str(folder), device="cpu")
     pipe.model.eval()
     return pipe
+
+
+def ours_and_theirs(task, folder):
+    """{backend: our pipeline} and transformers' of the same folder."""
+    return {b: pipeline(task, model=folder, backend=b) for b in ("numpy", "numba")}, theirs(task, folder)
 
 
 def same(mine, other, atol=1e-5):

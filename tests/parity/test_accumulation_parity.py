@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tiny_folders import tiny_folder  # noqa: E402
+from tiny_folders import TEXTS, tiny_folder  # noqa: E402
 
 from nanodistil import DistilBertConfig, DistilBertTokenizer, heads  # noqa: E402
 from nanodistil.training.evaluate import task_of  # noqa: E402
@@ -27,15 +27,6 @@ from nanodistil.training.sampler import epoch_order  # noqa: E402
 pytestmark = pytest.mark.parity
 transformers.utils.import_utils._datasets_available = False  # the Trainer would import it, and needs nothing of it
 
-TEXTS = [
-    "a good film",
-    "the bad film .",
-    "this was good ? a b",
-    "who was bad",
-    "a b c",
-    "was this films",
-    "the example",
-]
 CLASSES = [{"text": text, "label": "xyz"[i % 3]} for i, text in enumerate(TEXTS)]
 WORDS = [{"tokens": text.split(), "tags": ["OAB"[len(w) % 3] for w in text.split()]} for text in TEXTS]
 BATCH, RATE, SEED = 2, 5e-4, 3

@@ -8,6 +8,7 @@ pytest.importorskip("transformers")
 
 import torch
 import transformers
+from full_size import save_shaken
 from weight_formats import keras
 
 from nanodistil.cli import main
@@ -43,13 +44,7 @@ UPSTREAM = {  # which module of a student's layer is which of its teacher's, in 
 def saved(folder, head, seed=0, **config):
     """A random BERT, its biases and norms not 0 and 1, its token types as large as words."""
     torch.manual_seed(seed)
-    model = getattr(transformers, head)(transformers.BertConfig(initializer_range=0.04, **config)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.05 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
-    return folder
+    return save_shaken(getattr(transformers, head)(transformers.BertConfig(initializer_range=0.04, **config)), folder)
 
 
 def batch(B, T, vocabulary, seed=0):

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from small_models import TEXTS, largest_difference, random_texts, same, save, theirs
+from small_models import TEXTS, largest_difference, ours_and_theirs, random_texts, same, save, theirs
 
 from nanodistil import InputError, pipeline
 
@@ -32,8 +32,7 @@ ARGUMENTS = [
 @pytest.fixture(scope="module", params=[0, 1])
 def both(request, tmp_path_factory, shared):
     folder = save(tmp_path_factory.mktemp("model"), shared, "Model", request.param)
-    ours = {b: pipeline("feature-extraction", model=folder, backend=b) for b in ("numpy", "numba")}
-    return ours, theirs("feature-extraction", folder)
+    return ours_and_theirs("feature-extraction", folder)
 
 
 @pytest.mark.filterwarnings("ignore")

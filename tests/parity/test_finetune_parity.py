@@ -20,7 +20,7 @@ from transformers.data.metrics import squad_metrics
 from transformers.data.processors.squad import SquadExample, SquadResult, squad_convert_example_to_features
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tiny_folders import tiny_folder
+from tiny_folders import TEXTS, tiny_folder
 
 from nanodistil import DistilBertConfig, DistilBertTokenizer, heads
 from nanodistil.training import metrics, squad
@@ -33,15 +33,6 @@ pytestmark = pytest.mark.parity
 
 STEPS, BATCH, WARMUP, RATE, DECAY = 20, 3, 3, 5e-4, 0.01
 SURE = {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0, "seq_classif_dropout": 0.0}
-TEXTS = [
-    "a good film",
-    "the bad film .",
-    "this was good ? a b",
-    "who was bad",
-    "a b c",
-    "was this films",
-    "the example",
-]
 CONTEXT = "the film was good . a bad example was in the film , this is b"
 QUESTIONS = [("who was good ?", "film"), ("what was bad ?", "a bad example"), ("what is b ?", "this"), ("who", "good")]
 

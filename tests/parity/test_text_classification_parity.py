@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from small_models import TEXTS, largest_difference, random_texts, same, save, theirs
+from small_models import TEXTS, largest_difference, ours_and_theirs, random_texts, same, save, theirs
 
 from nanodistil import InputError, pipeline
 
@@ -53,8 +53,7 @@ def both(request, tmp_path_factory, shared):
         config["label2id"] = {label: i for i, label in config["id2label"].items()}
         del config["num_labels"]
     folder = save(tmp_path_factory.mktemp("model"), shared, "ForSequenceClassification", seed, **config)
-    ours = {b: pipeline("text-classification", model=folder, backend=b) for b in ("numpy", "numba")}
-    return ours, theirs("text-classification", folder)
+    return ours_and_theirs("text-classification", folder)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from small_models import TEXTS, largest_difference, random_texts, same, save, theirs
+from small_models import TEXTS, largest_difference, ours_and_theirs, random_texts, same, save, theirs
 
 from nanodistil import InputError, pipeline
 
@@ -49,8 +49,7 @@ def both(request, tmp_path_factory, shared):
     folder = save(tmp_path_factory.mktemp("model"), shared, "ForSequenceClassification", seed, **config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ours = {b: pipeline("zero-shot-classification", model=folder, backend=b) for b in ("numpy", "numba")}
-    return ours, theirs("zero-shot-classification", folder)
+        return ours_and_theirs("zero-shot-classification", folder)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -8,41 +8,27 @@ import numpy as np
 import pytest
 from tiny_folders import tiny_folder
 
-from nanodistil import (
-    DistilBertForMaskedLM,
-    DistilBertForMultipleChoice,
-    DistilBertForQuestionAnswering,
-    DistilBertForSequenceClassification,
-    DistilBertForTokenClassification,
-    DistilBertModel,
-    InputError,
-    pipeline,
-)
+from nanodistil import InputError, heads, pipeline
+from nanodistil.pipelines import TASKS
 
-HEADS = {
-    "fill-mask": (DistilBertForMaskedLM, {}, {}),
-    "text-classification": (DistilBertForSequenceClassification, {}, {}),
-    "token-classification": (DistilBertForTokenClassification, {}, {}),
-    "question-answering": (DistilBertForQuestionAnswering, {}, {}),
-    "zero-shot-classification": (
-        DistilBertForSequenceClassification,
-        {"id2label": {0: "contradiction", 1: "entailment"}},
-        {"candidate_labels": ["good", "bad"]},
-    ),
-    "multiple-choice": (DistilBertForMultipleChoice, {}, {"choices": ["a", "b"]}),
-    "feature-extraction": (DistilBertModel, {}, {"pooling": "mean"}),
+LABELS = {"zero-shot-classification": {"id2label": {0: "contradiction", 1: "entailment"}}}
+OPTIONS = {
+    "zero-shot-classification": {"candidate_labels": ["good", "bad"]},
+    "multiple-choice": {"choices": ["a", "b"]},
+    "feature-extraction": {"pooling": "mean"},
 }
 TEXTS = ["good [MASK]", "the film was [MASK] .", "a [MASK] c"]
 QUESTIONS = [{"question": "who ?", "context": text} for text in TEXTS]
 
 
-@pytest.fixture(scope="module", params=HEADS)
+@pytest.fixture(scope="module", params=TASKS)
 def asked(request, tmp_path_factory):
     """A pipeline, its inputs, and its options."""
-    cls, config, options = HEADS[request.param]
-    folder = tiny_folder(tmp_path_factory.mktemp("model"), cls, **config)
-    inputs = QUESTIONS if request.param == "question-answering" else TEXTS
-    return pipeline(request.param, folder, backend="numpy"), inputs, options
+    task = request.param
+    cls = getattr(heads, TASKS[task][2])
+    folder = tiny_folder(tmp_path_factory.mktemp("model"), cls, **LABELS.get(task, {}))
+    inputs = QUESTIONS if task == "question-answering" else TEXTS
+    return pipeline(task, folder, backend="numpy"), inputs, OPTIONS.get(task, {})
 
 
 def same(found, wanted):
@@ -137,13 +123,15 @@ def test_what_is_no_batch_is_refused(asked):
 
 
 def test_words_and_labels_in_columns(tmp_path):
-    ner = pipeline("ner", tiny_folder(tmp_path / "n", DistilBertForTokenClassification), backend="numpy")
+    ner = pipeline("ner", tiny_folder(tmp_path / "n", heads.DistilBertForTokenClassification), backend="numpy")
     split = {"is_split_into_words": True, "ignore_labels": []}
     wanted = ner([["good", "film"], ["a"]], **split)
     assert same(ner((("good", "film"), np.array(["a"])), **split), wanted)
     for words in (("good", "film"), np.array(["good", "film"])):
         assert same(ner(words, **split), ner(["good", "film"], **split))
-    qa = pipeline("question-answering", tiny_folder(tmp_path / "q", DistilBertForQuestionAnswering), backend="numpy")
+    qa = pipeline(
+        "question-answering", tiny_folder(tmp_path / "q", heads.DistilBertForQuestionAnswering), backend="numpy"
+    )
     several = {"question": np.array(["who ?", "what ?"]), "context": "the film was good ."}
     assert same(qa(**several), qa(question=["who ?", "what ?"], context=several["context"]))
 

@@ -14,37 +14,34 @@ import numpy as np
 import pytest
 from tiny_folders import tiny_folder
 
-from nanodistil import (
-    DistilBertForMaskedLM,
-    DistilBertForMultipleChoice,
-    DistilBertForQuestionAnswering,
-    DistilBertForSequenceClassification,
-    DistilBertForTokenClassification,
-    DistilBertModel,
-    pipeline,
-)
+from nanodistil import heads, pipeline
 from nanodistil.cli import VERBS, main
+from nanodistil.pipelines import TASKS
 
 TEXTS = ["good film", "", "the film was bad .", "who was in this ?", "a b c"] * 8
-NLI = {0: "contradiction", 1: "entailment"}
-HEADS = {
-    "fill-mask": ("fill-mask", DistilBertForMaskedLM, {}),
-    "classify": (
-        "text-classification",
-        DistilBertForSequenceClassification,
-        {"id2label": {0: "no", 1: "yes", 2: "so"}},
-    ),
-    "ner": ("token-classification", DistilBertForTokenClassification, {"id2label": {0: "O", 1: "B-X", 2: "I-X"}}),
-    "answer": ("question-answering", DistilBertForQuestionAnswering, {}),
-    "zero-shot": ("zero-shot-classification", DistilBertForSequenceClassification, {"id2label": NLI}),
-    "choose": ("multiple-choice", DistilBertForMultipleChoice, {}),
-    "embed": ("feature-extraction", DistilBertModel, {}),
+TASK = {  # of each verb that answers
+    "fill-mask": "fill-mask",
+    "classify": "text-classification",
+    "ner": "token-classification",
+    "answer": "question-answering",
+    "zero-shot": "zero-shot-classification",
+    "choose": "multiple-choice",
+    "embed": "feature-extraction",
+}
+LABELS = {
+    "classify": ["no", "yes", "so"],
+    "ner": ["O", "B-X", "I-X"],
+    "zero-shot": ["contradiction", "entailment"],
 }
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return {v: tiny_folder(tmp_path_factory.mktemp(v), cls, **config) for v, (_, cls, config) in HEADS.items()}
+    made = {}
+    for verb, task in TASK.items():
+        labels = {"id2label": dict(enumerate(LABELS[verb]))} if verb in LABELS else {}
+        made[verb] = tiny_folder(tmp_path_factory.mktemp(verb), getattr(heads, TASKS[task][2]), **labels)
+    return made
 
 
 @pytest.fixture
@@ -59,7 +56,7 @@ def call(capsys, folders):
 
 @pytest.fixture
 def pipe(folders):
-    return lambda verb: pipeline(HEADS[verb][0], model=folders[verb], backend="numpy")
+    return lambda verb: pipeline(TASK[verb], model=folders[verb], backend="numpy")
 
 
 @pytest.fixture
@@ -215,7 +212,7 @@ def test_fill_mask(call, pipe, file):
     assert (code, err) == (0, "") and len(document(out)[0]) == 1
 
 
-@pytest.mark.parametrize("verb", HEADS)
+@pytest.mark.parametrize("verb", TASK)
 def test_every_verb_shows_an_example_and_names_a_bad_line(call, file, capsys, verb):
     with pytest.raises(SystemExit):
         main([verb, "--help"])
@@ -307,7 +304,7 @@ def test_memory_does_not_grow_with_the_input(folders, file):
 
 
 def test_every_verb_that_answers_is_here():
-    assert {*HEADS, "tokenize"} == {verb for verb, home in VERBS.items() if hasattr(import_module(home), "records")}
+    assert {*TASK, "tokenize"} == {verb for verb, home in VERBS.items() if hasattr(import_module(home), "records")}
 
 
 def test_tokenize_answers_as_the_others(capsys, file, folders, tmp_path):
@@ -327,14 +324,14 @@ def test_tokenize_answers_as_the_others(capsys, file, folders, tmp_path):
     assert capsys.readouterr().err == f"nanodistil: line 1 of {bad}: input 1 is not a string but int\n"
 
 
-@pytest.mark.parametrize("verb", [*HEADS, "tokenize"])
+@pytest.mark.parametrize("verb", [*TASK, "tokenize"])
 def test_every_verb_writes_every_form_with_what_came_in(call, file, capsys, folders, tmp_path, verb):
     """The number of the input, its text and whatever else it had, in each form that its name can say."""
     columns = {"answer": ["question", "context"], "choose": ["prompt", "choices"]}.get(verb, ["text"])
     rows = [{name: ["a", "b"] if name == "choices" else f"a b [MASK] {i}" for name in columns} for i in range(3)]
     source = file("in.json", json.dumps([{"id": f"n{i}", **row} for i, row in enumerate(rows)]))
     options = ["--labels", "a", "b"] if verb == "zero-shot" else []
-    argv = [verb, "--model", folders[verb if verb in HEADS else "classify"], "--input", str(source), *options]
+    argv = [verb, "--model", folders[verb if verb in TASK else "classify"], "--input", str(source), *options]
     names = ["x.jsonl", "x.json", "x.csv", "x.tsv", "x.csv.gz", "x.txt"]
     for name in [*names, "x.parquet"] if find_spec("pyarrow") else names:
         assert main([*argv, "--output", str(tmp_path / name)]) == 0, name

@@ -10,6 +10,7 @@ import pytest
 from small_pipelines import small
 
 from nanodistil import pipeline
+from nanodistil.pipelines import TASKS
 
 SHORT, LONG = "Bo lives in Rome.", "The restaurant that Ann has in Paris is not so bad as they say it is."
 CONTEXT = {"question": "Who lives in Rome?", "context": LONG + " " + SHORT}
@@ -71,15 +72,6 @@ CALLERS = {  # task -> what callers ask: an input, and the options of the call
         (LONG * 5, {"truncation": True, "pooling": "mean"}),
     ],
 }
-HEADS = {
-    "fill-mask": "DistilBertForMaskedLM",
-    "text-classification": "DistilBertForSequenceClassification",
-    "token-classification": "DistilBertForTokenClassification",
-    "question-answering": "DistilBertForQuestionAnswering",
-    "zero-shot-classification": "DistilBertForSequenceClassification",
-    "multiple-choice": "DistilBertForMultipleChoice",
-    "feature-extraction": "DistilBertModel",
-}
 
 
 def plain(answer):
@@ -94,7 +86,7 @@ def plain(answer):
 def test_callers_of_different_settings_share_a_batch(task, monkeypatch):
     pytest.importorskip("numba")  # NumPy's BLAS promises no bits
     labels = {"id2label": dict(enumerate(["LABEL_0", "B-PER", "entailment"]))} if "classification" in task else {}
-    pipe = pipeline(task, *small(HEADS[task], "numba", **labels))
+    pipe = pipeline(task, *small(TASKS[task][2], "numba", **labels))
     alone = [plain(next(pipe.each([one], **options))) for one, options in CALLERS[task]]
     batches, compute = [], pipe.compute
 
