@@ -106,7 +106,7 @@ def test_the_tile_of_another_machine(name, probes):
 
 @compiled_only
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_neon_tile_compiles_to_neon(monkeypatch, turned):
+def test_the_neon_tile_compiles_to_neon(turned):
     """Its inner loop for aarch64: 24 sums, each one fused multiply-add by a scalar, none spilled."""
     import llvmlite.binding as llvm
     from llvmlite import ir
@@ -117,11 +117,9 @@ def test_the_neon_tile_compiles_to_neon(monkeypatch, turned):
         target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
     except RuntimeError:
         pytest.skip("this llvmlite was built without aarch64")
-    monkeypatch.setattr(tile, "SHAPE", tile.NEON)
-    monkeypatch.setattr(tile, "COLUMNS", tile.NEON.vectors * tile.NEON.vector)
     module = ir.Module()
     module.triple = "aarch64-unknown-linux-gnu"
-    dot = tile.FLOAT32._replace(instruction="llvm.fma.v4f32")
+    dot = tile.FLOAT32._replace(instruction="llvm.fma.v4f32", shape=tile.NEON)
     tile._tile_function(module, dot, tile.NEON.rows, turned).linkage = ""
     machine = target.create_target_machine(cpu="neoverse-n1", opt=3)
     parsed = llvm.parse_assembly(str(module))

@@ -44,6 +44,11 @@ class Shape(NamedTuple):
     vectors: int
     vector: int
 
+    @property
+    def columns(self) -> int:
+        """Of a tile, and so of a packed panel."""
+        return self.vectors * max(self.vector, 1)
+
 
 AVX512, AVX2, NEON, PLAIN = Shape(6, 4, 16), Shape(6, 2, 8), Shape(6, 4, 4), Shape(6, 32, 0)
 
@@ -81,7 +86,7 @@ def choose_shape(features: set[str]) -> Shape:
 FEATURES = cpu_features()
 SHAPE = choose_shape(FEATURES)
 ROWS = SHAPE.rows
-COLUMNS = SHAPE.vectors * max(SHAPE.vector, 1)  # of a tile, and so of a packed panel
+COLUMNS = SHAPE.columns
 
 _f32, _byte, _i16, _i32, _i64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
 
@@ -92,9 +97,26 @@ class Dot(NamedTuple):
     word: Any  # LLVM type of a word
     total: Any  # LLVM type of a sum
     instruction: str  # sum' = instruction(...) on vectors
-    sum_first: bool  # whether the sum is its first argument, or its last
+    sum_first: bool | None  # whether the sum is its first argument, or its last; None: none, it must be added
     halves: bool = False  # whether B holds the upper halves of its words only
     feature: str = ""  # what the processor must have besides its vectors
+    shape: Shape = SHAPE
+    factors: Any = None  # LLVM type of what the instruction takes for a vector of words, if it is not that
+
+    def add(self, builder: Any, total: Any, a: Any, b: Any) -> Any:
+        """Emit total + a b, vectors of sums and of words."""
+        words, sums = ir.VectorType(self.word, self.shape.vector), ir.VectorType(self.total, self.shape.vector)
+        factors = self.factors or words
+        a, b = (builder.bitcast(x, factors) for x in (a, b))
+        if self.sum_first is None:
+            takes, order = [factors, factors], [a, b]
+        elif self.sum_first:
+            takes, order = [sums, factors, factors], [total, a, b]
+        else:
+            takes, order = [factors, factors, sums], [a, b, total]
+        called = cgutils.get_or_insert_function(builder.module, ir.FunctionType(sums, takes), self.instruction)
+        result = builder.call(called, order)
+        return builder.add(total, result) if self.sum_first is None else result
 
 
 FLOAT32 = Dot(_f32, _f32, f"llvm.fma.v{SHAPE.vector}f32", sum_first=False)  # one float32 a word
@@ -116,20 +138,17 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
     turned: A is stored as its transpose, A[r, k] at a[k lda + r].
     """
     a, lda, b, s, lds, c, ldc, depth = arguments
-    words, sums_type = ir.VectorType(dot.word, SHAPE.vector), ir.VectorType(dot.total, SHAPE.vector)
-    function_type = ir.FunctionType(
-        sums_type, [sums_type, words, words] if dot.sum_first else [words, words, sums_type]
-    )
-    instruction = cgutils.get_or_insert_function(builder.module, function_type, dot.instruction)
+    vector = dot.shape.vector
+    words, sums_type = ir.VectorType(dot.word, vector), ir.VectorType(dot.total, vector)
     fetch = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(ir.VoidType(), [_byte.as_pointer(), _i32, _i32, _i32]), "llvm.prefetch.p0"
     )
-    everywhere = ir.Constant(ir.VectorType(_i32, SHAPE.vector), [0] * SHAPE.vector)
+    everywhere = ir.Constant(ir.VectorType(_i32, vector), [0] * vector)
     undefined = ir.Constant(words, ir.Undefined)
     add = builder.fadd if dot.total == _f32 else builder.add
 
     def vector_at(base: Any, j: int, kind: Any) -> Any:
-        return builder.bitcast(builder.gep(base, [_i64(j * SHAPE.vector)]), kind.as_pointer())
+        return builder.bitcast(builder.gep(base, [_i64(j * vector)]), kind.as_pointer())
 
     def load(base: Any, j: int, kind: Any) -> Any:
         value = builder.load(vector_at(base, j, kind))
@@ -139,29 +158,27 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
     def load_b(base: Any, j: int) -> Any:
         if not dot.halves:
             return load(base, j, words)
-        wide = ir.VectorType(_i32, SHAPE.vector)
-        value = builder.zext(load(base, j, ir.VectorType(_i16, SHAPE.vector)), wide)
-        return builder.bitcast(builder.shl(value, ir.Constant(wide, [16] * SHAPE.vector)), words)
+        wide = ir.VectorType(_i32, vector)
+        value = builder.zext(load(base, j, ir.VectorType(_i16, vector)), wide)
+        return builder.bitcast(builder.shl(value, ir.Constant(wide, [16] * vector)), words)
 
-    columns = range(SHAPE.vectors)
+    columns = range(dot.shape.vectors)
     a_rows = [builder.gep(a, [_i64(r) if turned else builder.mul(lda, _i64(r))]) for r in range(rows)]
     s_rows = [builder.gep(s, [builder.mul(lds, _i64(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
-    zero = ir.Constant(sums_type, [0] * SHAPE.vector)
+    zero = ir.Constant(sums_type, [0] * vector)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in range(rows)]  # LLVM: registers
     with cgutils.for_range(builder, depth) as loop:
-        b_row = builder.gep(b, [builder.mul(loop.index, _i64(COLUMNS))])
+        b_row = builder.gep(b, [builder.mul(loop.index, _i64(dot.shape.columns))])
         b_vectors = [load_b(b_row, j) for j in columns]
         for j in columns:  # the same row of the next piece, into the second-level cache
-            builder.call(fetch, [vector_at(b_row, PIECE * SHAPE.vectors + j, _byte), _i32(0), _i32(2), _i32(1)])
+            builder.call(fetch, [vector_at(b_row, PIECE * dot.shape.vectors + j, _byte), _i32(0), _i32(2), _i32(1)])
         along = builder.mul(loop.index, lda) if turned else loop.index
         for r in range(rows):
             word = builder.load(builder.gep(a_rows[r], [along]))
             spread = builder.shuffle_vector(builder.insert_element(undefined, word, _i32(0)), undefined, everywhere)
             for j in columns:
-                total = builder.load(sums[r][j])
-                order = [total, spread, b_vectors[j]] if dot.sum_first else [spread, b_vectors[j], total]
-                builder.store(builder.call(instruction, order), sums[r][j])
+                builder.store(dot.add(builder, builder.load(sums[r][j]), spread, b_vectors[j]), sums[r][j])
     for r in range(rows):
         for j in columns:
             total = add(load(s_rows[r], j, sums_type), builder.load(sums[r][j]))
@@ -204,7 +221,7 @@ def _tile(dot: Dot, turned: bool) -> Any:
             (a, lda), (b, _), (s, lds), (c, ldc) = map(pointer_and_step, signature.args[1:5], places)
             done = builder.append_basic_block("tile.done")
             switch = builder.switch(rows, done)
-            for n in range(1, ROWS + 1):
+            for n in range(1, dot.shape.rows + 1):
                 block = builder.append_basic_block(f"tile.{n}")
                 switch.add_case(_i64(n), block)
                 builder.position_at_end(block)
