@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nanodistil.kernels.definitions.sentences import Sentences as Sentences
+from nanodistil.kernels.definitions.step import Step as Step
+from nanodistil.kernels.definitions.step import step_of as step_of
 from nanodistil.kernels.runtime.undisturbed import undisturbed
 from nanodistil.weights.errors import DeviceError, InputError, MissingExtraError, excerpt
 
@@ -98,21 +100,7 @@ class BackwardOps(Protocol):
     def squared_error(self, student: Array, teacher: Array, scale: float, dstudent: Array) -> float: ...
     def cosine_distance(self, student: Array, teacher: Array, scale: float, dstudent: Array) -> float: ...
     def sum_of_squares(self, x: Array) -> float: ...
-    def adamw(
-        self,
-        x: Array,
-        dx: Array,
-        m: Array,
-        v: Array,
-        *,
-        step: int,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        scale: float = 1.0,
-    ) -> None: ...
+    def adamw(self, x: Array, dx: Array, m: Array, v: Array, step: Step) -> None: ...
 
 
 def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:

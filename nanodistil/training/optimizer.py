@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.backend import Array, BackwardOps, Ops, step_of
 
 
 class Flat(Protocol):
@@ -58,7 +58,7 @@ class AdamW:
         weight_decay: float = 0.0,
     ) -> None:
         self.trainee, self.ops = trainee, ops
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        self.settings, self.weight_decay = {"beta1": betas[0], "beta2": betas[1], "eps": eps}, weight_decay
         self.m, self.v = np.zeros_like(trainee.flat), np.zeros_like(trainee.flat)
 
     def gradient_norm(self) -> float:
@@ -74,11 +74,5 @@ class AdamW:
                 self.trainee.flat_gradients[rows],
                 self.m[rows],
                 self.v[rows],
-                step=step,
-                lr=lr,
-                beta1=self.betas[0],
-                beta2=self.betas[1],
-                eps=self.eps,
-                weight_decay=weight_decay,
-                scale=scale,
+                step_of(step, lr, **self.settings, weight_decay=weight_decay, scale=scale),
             )

@@ -12,6 +12,7 @@ import pytest
 
 from nanodistil.kernels.definitions import numpy_backward
 from nanodistil.kernels.definitions.sentences import Sentences
+from nanodistil.kernels.definitions.step import step_of
 
 pytestmark = pytest.mark.sweep  # a minute of g++ where nothing is compiled yet
 
@@ -291,12 +292,12 @@ def test_adamw(cupy, bops, repeated, n):
     settings = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.98, "eps": 1e-6, "weight_decay": 0.1, "scale": 0.5}
     part, means = exact[3:], np.zeros((2, n))
     for step, (_, g) in enumerate(gradients, 1):
-        numpy_backward.adamw(part, g, *means, step=step, **settings)
+        numpy_backward.adamw(part, g, *means, step_of(step, **settings))
 
     def run():
         flat, m, v = cupy.asarray(x), cupy.zeros(n, np.float32), cupy.zeros(n, np.float32)
         for step, (g, _) in enumerate(gradients, 1):
-            bops.adamw(flat[3:], cupy.asarray(g), m, v, step=step, **settings)
+            bops.adamw(flat[3:], cupy.asarray(g), m, v, step_of(step, **settings))
         return flat, m, v
 
     flat, m, v = repeated(run)

@@ -8,6 +8,7 @@ numba = pytest.importorskip("numba")
 from nanodistil.kernels.cpu import adamw, bfloat16_backward, bfloat16_ops, linear, numba_backward  # noqa: E402
 from nanodistil.kernels.cpu.tile import COLUMNS, PIECE  # noqa: E402
 from nanodistil.kernels.definitions import numpy_backward  # noqa: E402
+from nanodistil.kernels.definitions.step import step_of  # noqa: E402
 from nanodistil.kernels.runtime import pool  # noqa: E402
 
 SHAPES = [(1, 1, 1), (3, 32, 37), (7, 37, 32), (70, 20, 66), (37, 130, 5)]  # N, O, I: tails of every kind
@@ -179,9 +180,9 @@ def test_adamw_is_its_definition_to_the_bit(n, scale, threads, monkeypatch):
     ours[3] = np.abs(ours[3])
     theirs = [a.copy() for a in ours]
     for step in (1, 2, 1000):
-        options = {"step": step, "lr": 5e-4, "beta1": 0.9, "beta2": 0.98, "eps": 1e-6, "weight_decay": 0.01}
-        numba_backward.adamw(*ours, **options, scale=scale)
-        numpy_backward.adamw(*theirs, **options, scale=scale)
+        numbers = step_of(step, 5e-4, beta1=0.9, beta2=0.98, eps=1e-6, weight_decay=0.01, scale=scale)
+        numba_backward.adamw(*ours, numbers)
+        numpy_backward.adamw(*theirs, numbers)
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
 

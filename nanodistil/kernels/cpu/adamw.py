@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..definitions.numpy_backward import Step
+from ..definitions.step import Step
 from ..runtime.jit import kernel
 
 STRETCH = 1 << 14  # numbers of a partial sum, and the least an optimiser's thread is woken for

@@ -63,13 +63,16 @@ def panels_of_values(v: Place, T: int, Dh: int, out: Any) -> None:
 
 
 @helper()
-def what_scores_start_from(T: int, keep: Any, out: Any) -> None:
-    """out (width,): 0 for a key, MASKED for one that is masked, BEYOND beyond the sentence. keep: (T,) or (0,)."""
-    out[:T] = NOTHING
-    out[T:] = BEYOND
+def for_each_key(T: int, keep: Any, real: Any, masked: Any, beyond: Any, out: Any) -> None:
+    """out (width,): `real` for a key, `masked` for one that is masked, `beyond` behind the T.
+
+    keep: (T,) or (0,).
+    """
+    out[:T] = real
+    out[T:] = beyond
     for t in range(keep.shape[0]):
         if not keep[t]:
-            out[t] = MASKED
+            out[t] = masked
 
 
 @helper()
@@ -195,7 +198,7 @@ def attention_heads(start: int, stop: int, x: QKV, who: Sentences, dropping: Dro
         panels_of_keys(Place(k.numbers, first * k.step + left, k.step), T, Dh, scale, keys)
         panels_of_values(Place(v.numbers, first * v.step + left, v.step), T, Dh, values)
         score_from = all_from[:width]
-        what_scores_start_from(T, keep[first : first + T], score_from)
+        for_each_key(T, keep[first : first + T], NOTHING, MASKED, BEYOND, score_from)
         for row in range(first_query, last_query, ROWS):
             rows = min(ROWS, last_query - row)
             score_rows(rows, Place(q.numbers, row * q.step + left, q.step), keys, Dh, score_from, scores)
@@ -215,7 +218,7 @@ def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, Dh: int, o
     width, scale = whole_panels(T), scale_of(Dh)
     keys, scores = np.empty(Dh * width, np.float32), np.empty(ROWS * width, np.float32)
     score_from = np.empty(width, np.float32)
-    what_scores_start_from(T, keep, score_from)
+    for_each_key(T, keep, NOTHING, MASKED, BEYOND, score_from)
     for h in range(start, stop):
         panels_of_keys(Place(k.numbers, h * Dh, k.step), T, Dh, scale, keys)
         for row in range(0, Q, ROWS):

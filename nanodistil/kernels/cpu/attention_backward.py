@@ -35,15 +35,17 @@ from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
 from ..runtime.place import Place
 from .attention import (
+    BEYOND,
+    MASKED,
     NOTHING,
     QKV,
+    for_each_key,
     longest,
     multiply_long,
     panels_of_keys,
     panels_of_values,
     scale_of,
     softmax_row,
-    what_scores_start_from,
     whole_panels,
 )
 from .dropout import Dropping, drop, key_of_head
@@ -52,16 +54,6 @@ from .transpose import LANES, turn, turn_rows
 
 BLOCK = PIECE  # queries at a time: what they add to dk and dv is one chain of additions
 ONE = np.float32(1.0)
-
-
-@helper()
-def what_passes(T: int, keep: Any, scale: Any, out: Any) -> None:
-    """out (width,): scale for a key, 0 for one that is masked and beyond the sentence. keep: (T,) or (0,)."""
-    out[:T] = scale
-    out[T:] = NOTHING
-    for t in range(keep.shape[0]):
-        if not keep[t]:
-            out[t] = NOTHING
 
 
 @helper()
@@ -195,8 +187,8 @@ def attention_backward_heads(
         first_query, last_query = who.asking[sentence], who.asking[sentence + 1]
         width, head_key = whole_panels(T), key_of_head(dropping.key[0], item)
         score_from, through = all_from[:width], all_through[:width]
-        what_scores_start_from(T, keep[first : first + T], score_from)
-        what_passes(T, keep[first : first + T], scale, through)
+        for_each_key(T, keep[first : first + T], NOTHING, MASKED, BEYOND, score_from)
+        for_each_key(T, keep[first : first + T], scale, NOTHING, NOTHING, through)
         own_keys = Place(k.numbers, first * k.step + left, k.step)
         panels_of_keys(own_keys, T, Dh, scale, keys)
         panels_of_keys(Place(v.numbers, first * v.step + left, v.step), T, Dh, ONE, values)

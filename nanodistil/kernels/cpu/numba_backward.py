@@ -16,6 +16,7 @@ from ..definitions import numpy_backward
 from ..definitions.numpy_backward import HEAD_ROWS
 from ..definitions.numpy_ops import Activation
 from ..definitions.sentences import Sentences
+from ..definitions.step import Step
 from ..runtime.memory import empty
 from ..runtime.pool import run
 from .adamw import STRETCH, adamw_numbers, square_sums
@@ -185,20 +186,6 @@ def sum_of_squares(x: Array) -> float:
     return float(sums.sum())
 
 
-def adamw(
-    x: Array,
-    dx: Array,
-    m: Array,
-    v: Array,
-    *,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    scale: float = 1.0,
-) -> None:
-    """One step, the step-th from 1, of x against its gradient, in place: 4 x (n,)."""
-    numbers = numpy_backward.step_of(np.float32, step, lr, beta1, beta2, eps, weight_decay, scale)
-    run(adamw_numbers, len(x), x, dx, m, v, numbers, least=STRETCH)
+def adamw(x: Array, dx: Array, m: Array, v: Array, step: Step) -> None:
+    """One step of x against its gradient, in place: 4 x (n,)."""
+    run(adamw_numbers, len(x), x, dx, m, v, step.rounded(np.float32), least=STRETCH)

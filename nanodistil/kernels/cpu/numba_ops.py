@@ -107,12 +107,7 @@ def masks(who: Sentences) -> Sentences:
     return who if who.keep is not None else Sentences(who.asking, who.starts, who.heads, NOTHING_MASKED)
 
 
-def attention(
-    q: Array,
-    k: Array,
-    v: Array,
-    who: Sentences,
-) -> Array:
+def attention(q: Array, k: Array, v: Array, who: Sentences) -> Array:
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D)."""
     return attention_with(NOTHING_DROPPED, q, k, v, who)
 

@@ -14,14 +14,13 @@ sum and adds scale times its gradient to an array.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .activations import DERIVATIVES
 from .numpy_ops import LAYER_NORM_EPS, SUM_PIECE, Activation, Array, sentence_scores, sentences, softmax, split_heads
 from .sentences import Sentences
+from .step import Step
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -257,46 +256,13 @@ def sum_of_squares(x: Array) -> float:
     return float(np.square(x, dtype=np.float64).sum())
 
 
-class Step(NamedTuple):
-    """The numbers of one step of AdamW, in the dtype it is computed in."""
-
-    scale: Any  # what the gradient is multiplied by first
-    keep: Any  # what decay leaves of x
-    share1: Any  # of what is new in m
-    share2: Any  # and in v
-    correction: Any  # of the root of v, which began at 0; that of m is in the rate
-    eps: Any
-    rate: Any
-
-
-def step_of(
-    kind: Any, step: int, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, scale: float
-) -> Step:
-    """The step-th from 1, computed in float64 and rounded once."""
-    decay, correction, rate = 1 - lr * weight_decay, np.sqrt(1 - beta2**step), lr / (1 - beta1**step)
-    return Step(*map(kind, (scale, decay, 1 - beta1, 1 - beta2, correction, eps, rate)))
-
-
-def adamw(
-    x: Array,
-    dx: Array,
-    m: Array,
-    v: Array,
-    *,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    scale: float = 1.0,
-) -> None:
-    """One step, the step-th from 1, of x against its gradient, in place: 4 x (n,) (Loshchilov and Hutter 2019, alg. 2).
+def adamw(x: Array, dx: Array, m: Array, v: Array, step: Step) -> None:
+    """One step of x against its gradient, in place: 4 x (n,) (Loshchilov and Hutter 2019, algorithm 2).
 
     m and v are the running means of the gradient and of its square, 0 at first. The decay takes its share of x itself,
-    not of the gradient. scale: what dx is multiplied by first, as clipping asks.
+    not of the gradient.
     """
-    s = step_of(x.dtype.type, step, lr, beta1, beta2, eps, weight_decay, scale)
+    s = step.rounded(x.dtype.type)
     g = dx * s.scale
     x *= s.keep
     m += s.share1 * (g - m)

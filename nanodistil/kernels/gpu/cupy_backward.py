@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ..definitions import numpy_backward
 from ..definitions.numpy_ops import LAYER_NORM_EPS, Activation
 from ..definitions.sentences import Sentences
+from ..definitions.step import Step
 from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
@@ -236,28 +237,13 @@ class CupyBackwardOps:
             kernel((sums.size,), (STEP_THREADS,), (cp.ascontiguousarray(x), sums, np.int64(x.size)))
         return float(sums.get().sum())
 
-    def adamw(
-        self,
-        x: Array,
-        dx: Array,
-        m: Array,
-        v: Array,
-        *,
-        step: int,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        scale: float = 1.0,
-    ) -> None:
-        """One step, the step-th from 1, of x against its gradient, in place: 4 x (n,) float32."""
-        numbers = numpy_backward.step_of(np.float32, step, lr, beta1, beta2, eps, weight_decay, scale)
+    def adamw(self, x: Array, dx: Array, m: Array, v: Array, step: Step) -> None:
+        """One step of x against its gradient, in place: 4 x (n,) float32."""
         if x.size:
             arrays = added_to(x), cp.ascontiguousarray(dx), added_to(m), added_to(v)
             kernel = compiled("adamw.cu").get_function("adamw")
             blocks = -(-x.size // STEP_THREADS)
-            kernel((blocks,), (STEP_THREADS,), (*arrays, np.int64(x.size), *numbers))
+            kernel((blocks,), (STEP_THREADS,), (*arrays, np.int64(x.size), *step.rounded(np.float32)))
 
 
 def blocks_of_keys(asking: Ints, starts: Ints) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
