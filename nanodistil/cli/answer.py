@@ -38,31 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.answering import answer
+    from nanodistil.cli.answering import answer, asking, named
 
     fixed = {name: value for name in ("question", "context") if (value := getattr(args, name)) is not None}
-    options: dict[str, Any] = {
-        "top_k": args.top_k,
-        "doc_stride": args.doc_stride,
-        "max_answer_len": args.max_answer_len,
-        "max_seq_len": args.max_seq_len,
-        "max_question_len": args.max_question_len,
-        "handle_impossible_answer": args.impossible,
-        "align_to_words": not args.no_align,
-    }
+    options = named(args, "top_k", "doc_stride", "max_answer_len", "max_seq_len", "max_question_len")
+    options |= {"handle_impossible_answer": args.impossible, "align_to_words": not args.no_align}
 
     def shape(found: Any) -> Any:
         """A list wherever several may be wanted, also where there is one: it must not depend on the text."""
         return [found] if isinstance(found, dict) and args.top_k is not None and args.top_k > 1 else found
 
     with results.Results(args, table) as out:
-        ask = loading.load("question-answering", args)
-        answer(
-            args,
-            records.chunks(args, [name for name in ("question", "context") if name not in fixed]),
-            lambda inputs, first: map(shape, ask.each([one | fixed for one in inputs], first, **options)),
-            out,
-        )
+        ask = asking(loading.load("question-answering", args), options, lambda one: one | fixed)
+        inputs = records.chunks(args, [name for name in ("question", "context") if name not in fixed])
+        answer(args, inputs, lambda some, first: map(shape, ask(some, first)), out)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The loop that every verb runs: chunks of inputs in, answers out, in order and in constant memory.
+"""What every verb that answers runs: chunks of inputs in, answers out, in order and in constant memory.
 
 An input that cannot be read or answered ends the run with one line that names its place, after the answers before it;
 with --skip-errors its place among the answers is taken by the error. Ctrl-C ends the run after the last answer written.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any, Protocol
 
+from nanodistil.cli import loading, results
 from nanodistil.cli.progress import Progress
-from nanodistil.cli.records import Chunk
+from nanodistil.cli.records import Chunk, chunks
 from nanodistil.reading.records import Fields, Record
 from nanodistil.weights.errors import InputError
 
@@ -28,6 +30,35 @@ class Out(Protocol):
     whole: bool  # and nothing can be added
 
     def give(self, record: Record, answer: Any) -> None: ...
+
+
+def run_task(
+    args: argparse.Namespace,
+    task: str,
+    fields: tuple[list[str], list[str]],
+    table: Callable[[Record, Any], str],
+    options: Mapping[str, Any],
+    input_of: Callable[[Fields], Any] = itemgetter("text"),
+) -> int:
+    """Run a verb that asks the pipeline of one task; the exit code.
+
+    fields: those an input must have and those it may have, as cli/records.py takes them. table: an answer for a reader.
+    options: of the pipeline's call. input_of: what the pipeline is given for an input's fields.
+    """
+    with results.Results(args, table) as out:
+        ask = asking(loading.load(task, args), options, input_of)
+        answer(args, chunks(args, *fields), ask, out)
+    return 0
+
+
+def named(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of a pipeline's call that are called the same on the command line."""
+    return {name: getattr(args, name) for name in names}
+
+
+def asking(pipeline: Any, options: Mapping[str, Any], input_of: Callable[[Fields], Any] = itemgetter("text")) -> Ask:
+    """What answers inputs: a pipeline with the options of its call."""
+    return lambda inputs, first: pipeline.each([input_of(one) for one in inputs], first, **options)
 
 
 def answer(args: argparse.Namespace, inputs: Iterable[Chunk], ask: Ask, out: Out) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Print tables, or JSON."""
     if not 0 <= args.seconds < 1e6:
         raise InputError(f"--seconds must be from 0 to a million, not {args.seconds}")
-    blas = 1 if args.ladder else args.threads  # the ladder's first steps are for one thread
-    if blas is not None:  # NumPy's BLAS reads these when it is imported, which is below
-        for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-            os.environ.setdefault(variable, str(blas))
+    loading.set_threads(1 if args.ladder else args.threads)  # the ladder's first steps are for one thread
     if args.show_asm is not None:
         return _assembly(args)
     return _ladder(args) if args.ladder else _model(args)

@@ -25,21 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.answering import answer
+    from nanodistil.cli.answering import run_task
 
     options: dict[str, Any] = {
         "choices": args.choices,
         "tokenizer_kwargs": {"truncation": "only_first"} if args.truncate else None,
     }
-    with results.Results(args, table) as out:
-        choose = loading.load("multiple-choice", args)
-        answer(
-            args,
-            records.chunks(args, ["prompt"] if args.choices else ["prompt", "choices"]),
-            lambda inputs, first: choose.each(inputs, first, **options),
-            out,
-        )
-    return 0
+    needed = ["prompt"] if args.choices else ["prompt", "choices"]
+    return run_task(args, "multiple-choice", (needed, []), table, options, dict)
 
 
 def table(record: Record, answer: Any) -> str:

@@ -33,21 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.answering import answer
+    from nanodistil.cli.answering import run_task
 
     fixed = {} if args.text_pair is None else {"text_pair": args.text_pair}
     options: dict[str, Any] = {"function_to_apply": args.function_to_apply, "truncation": args.truncate}
     if args.top_k is not None:
         options["top_k"] = None if args.top_k == "all" else args.top_k
-    with results.Results(args, table) as out:
-        classify = loading.load("text-classification", args)
-        answer(
-            args,
-            records.chunks(args, ["text"], [] if fixed else ["text_pair"]),
-            lambda inputs, first: classify.each([one | fixed for one in inputs], first, **options),
-            out,
-        )
-    return 0
+    fields = ["text"], [] if fixed else ["text_pair"]
+    return run_task(args, "text-classification", fields, table, options, lambda one: one | fixed)
 
 
 def table(record: Record, answer: Any) -> str:

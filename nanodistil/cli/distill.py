@@ -58,11 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--learning-rate", "the highest (default 5e-4)", float)
     option("--adam-epsilon", "(default 1e-6)", float)
     option("--max-grad-norm", "longer gradients are shortened to it; 0: never (default 5.0)", float)
-    option("--backend", "numpy, numba (default where it is installed), or cupy for an NVIDIA GPU", metavar="B")
-    option(
-        "--dtype", "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 and float16 (cupy)", metavar="D"
-    )
-    option("--threads", "how many threads to use", int)
+    training.add_backend_arguments(option)
     option("--seed", "of order, masks and dropout (default 56)", int)
     option("--log-interval", "steps between two lines of the log (default 500)", int)
     option("--checkpoint-interval", "steps between two checkpoints (default 4000)", int)
@@ -74,24 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, with a line on the terminal; then say where the student is."""
     training.threads(getattr(args, "threads", None))
-    from dataclasses import fields
-
-    from nanodistil.training.communicator import communicator
     from nanodistil.training.distill import Options, distill
 
-    names = {field.name for field in fields(Options)}
-    options = Options(**{name: value for name, value in vars(args).items() if name in names})
-    with communicator() as everyone, training.TrainingProgress() as progress:
-        distill(
-            options,
-            resume=args.resume,
-            force=args.force,
-            communicator=everyone,
-            on_step=progress,
-            watch=training.curves(args.tensorboard),
-        )
-        if everyone.rank == 0:
-            print(options.dump_path)
-            model = shlex.quote(str(options.dump_path))
-            progress.end(f"nanodistil finetune classification --model {model} --train FILE --out RUN")
-    return 0
+    options = training.settings_of(args, Options)
+
+    def end(_: object) -> str:
+        print(options.dump_path)
+        model = shlex.quote(str(options.dump_path))
+        return f"nanodistil finetune classification --model {model} --train FILE --out RUN"
+
+    return training.train(args, partial(distill, options), end)

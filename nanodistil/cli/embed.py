@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.answering import answer
+    from nanodistil.cli.answering import answer, asking, named
     from nanodistil.cli.forms import VECTORS, form_of
     from nanodistil.cli.rows import Rows
 
@@ -41,21 +41,11 @@ def run(args: argparse.Namespace) -> int:
     in_rows = form in VECTORS
     if form in (*VECTORS, "csv", "tsv") and args.pooling == "none":
         raise InputError("texts have different numbers of tokens, so their vectors are no array: write .jsonl")
-    options: dict[str, Any] = {
-        "pooling": args.pooling,
-        "normalize": args.normalize,
-        "truncation": args.truncate,
-        "return_tensors": True,
-    }
+    options = named(args, "pooling", "normalize") | {"truncation": args.truncate, "return_tensors": True}
     embed = loading.load("feature-extraction", args)
     width, dtype = embed.model.config.dim, "float64" if args.dtype == "float64" else "float32"
     with Rows(args, width, dtype) if in_rows else results.Results(args, table) as out:
-        answer(
-            args,
-            records.chunks(args, ["text"]),
-            lambda inputs, first: embed.each([one["text"] for one in inputs], first, **options),
-            out,
-        )
+        answer(args, records.chunks(args, ["text"]), asking(embed, options), out)
     return 0
 
 

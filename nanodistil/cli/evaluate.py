@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    set_threads(args.threads)
+    loading.set_threads(args.threads)
     from nanodistil.backend import choose
     from nanodistil.training.evaluate import evaluate
     from nanodistil.training.run import sayable
@@ -58,13 +58,6 @@ def run(args: argparse.Namespace) -> int:
         write(Path(args.out), sayable({"metrics": found.metrics, **found.files}))
     print(json.dumps(sayable(found.metrics), indent=1) if args.json else table(found.metrics))
     return 0
-
-
-def set_threads(threads: int | None) -> None:
-    """Before NumPy is imported: its BLAS reads its number of threads from the environment then."""
-    if threads is not None:
-        for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-            os.environ.setdefault(variable, str(threads))
 
 
 def write(folder: Path, files: dict[str, Any]) -> None:

@@ -40,15 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.answering import answer
+    from nanodistil.cli.answering import answer, asking, named
 
-    options: dict[str, Any] = {
-        "top_k": args.top_k,
-        "targets": args.targets,
-        "whole_words": args.whole_words,
-        "joint": args.joint,
-        "clean_up_tokenization_spaces": not args.raw,
-    }
+    options = named(args, "top_k", "targets", "whole_words", "joint")
+    options["clean_up_tokenization_spaces"] = not args.raw
     if args.beams is not None:
         options["beams"] = args.beams
     with results.Results(args, table) as out:
@@ -57,12 +52,7 @@ def run(args: argparse.Namespace) -> int:
             options["tokenizer_kwargs"] = cut(fill)
         if args.truth:
             fill = Truth(fill, loading.load("fill-mask", args, "numpy", "float64"))
-        answer(
-            args,
-            records.chunks(args, ["text"]),
-            lambda inputs, first: fill.each([one["text"] for one in inputs], first, **options),
-            out,
-        )
+        answer(args, records.chunks(args, ["text"]), asking(fill, options), out)
     if args.truth:
         print(fill, file=sys.stderr)
     return 0

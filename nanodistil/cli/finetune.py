@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from functools import partial
+from typing import Any
 
 from nanodistil.cli import task_flags, training
 from nanodistil.cli.evaluate import table
@@ -56,13 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             option("--alpha-ce", "share of what the teacher says (default 0.5)", float)
             option("--alpha-squad", "share of the true answers (default 0.5)", float)
             option("--temperature", "of the teacher's and the student's softmax (default 2)", float)
-        option("--backend", "numpy, numba (default where it is installed), or cupy for an NVIDIA GPU", metavar="B")
-        option(
-            "--dtype",
-            "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 and float16 (cupy)",
-            metavar="D",
-        )
-        option("--threads", "how many threads to use", int)
+        training.add_backend_arguments(option)
         option("--seed", "of order, masks, dropout and a new head (default 42)", int)
         option("--logging-steps", "steps between two lines of the log (default 50)", int)
         option("--save-steps", "steps between two checkpoints (default 500)", int)
@@ -74,27 +69,16 @@ def run(args: argparse.Namespace) -> int:
     training.threads(getattr(args, "threads", None))
     from dataclasses import fields
 
-    from nanodistil.training.communicator import communicator
     from nanodistil.training.finetune import Options, finetune
 
-    names = {field.name for field in fields(Options)}
-    options = Options(**{name: value for name, value in vars(args).items() if name in names})
+    options = training.settings_of(args, Options)
     task = task_flags.task_of(args)
     settings = {field.name: getattr(task, field.name) for field in fields(type(task)) if field.init}  # type: ignore[arg-type]
-    with communicator() as everyone, training.TrainingProgress() as progress:
-        found = finetune(
-            args.task,
-            settings,
-            options,
-            resume=args.resume,
-            force=args.force,
-            communicator=everyone,
-            on_step=progress,
-            watch=training.curves(args.tensorboard),
-        )
-    if everyone.rank == 0:
+
+    def end(found: dict[str, Any]) -> str:
         if found:
             print(table(found))
         print(options.out)
-        progress.end(f"{NEXT[args.task]} --model {shlex.quote(options.out)}")
-    return 0
+        return f"{NEXT[args.task]} --model {shlex.quote(options.out)}"
+
+    return training.train(args, partial(finetune, args.task, settings, options), end)

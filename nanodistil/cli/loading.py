@@ -31,14 +31,16 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype: str | None = None) -> Any:
-    """nanodistil.pipeline(task), as the arguments say; or on another backend, in another dtype.
-
-    NumPy's BLAS takes its number of threads from the environment, which it reads when imported.
-    """
-    if args.threads is not None:
+def set_threads(count: int | None) -> None:
+    """Tell NumPy's BLAS, which reads its number of threads from the environment when NumPy is imported."""
+    if count is not None:
         for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-            os.environ.setdefault(variable, str(args.threads))
+            os.environ.setdefault(variable, str(count))
+
+
+def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype: str | None = None) -> Any:
+    """nanodistil.pipeline(task), as the arguments say; or on another backend, in another dtype."""
+    set_threads(args.threads)
     from nanodistil.backend import choose
     from nanodistil.pipelines import pipeline
 

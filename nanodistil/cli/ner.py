@@ -36,25 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.answering import answer
+    from nanodistil.cli.answering import named, run_task
 
-    options: dict[str, Any] = {
-        "aggregation_strategy": args.aggregation_strategy,
-        "ignore_labels": args.ignore_labels,
-        "stride": args.stride,
-        "truncation": args.truncate,
-        "is_split_into_words": args.words,
-        "word": "tokens" if args.raw else "original",
-    }
-    with results.Results(args, table) as out:
-        ner = loading.load("token-classification", args)
-        answer(
-            args,
-            records.chunks(args, ["text"]),
-            lambda inputs, first: ner.each([text_of(one, args.words) for one in inputs], first, **options),
-            out,
-        )
-    return 0
+    options = named(args, "aggregation_strategy", "ignore_labels", "stride")
+    options |= {"truncation": args.truncate, "is_split_into_words": args.words}
+    options["word"] = "tokens" if args.raw else "original"
+    return run_task(args, "token-classification", (["text"], []), table, options, lambda one: text_of(one, args.words))
 
 
 def text_of(fields: Fields, words: bool) -> Any:

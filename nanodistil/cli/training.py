@@ -6,13 +6,13 @@ nanodistil: 20 %, 4 min left, 167 tokens a second; step 20 of 100, loss 5.871 (c
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from nanodistil.cli.loading import set_threads
 from nanodistil.cli.parsing import number, whole
 from nanodistil.cli.progress import Line, span
 from nanodistil.weights.errors import InputError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nanodistil.training.trainee import Trainee
 
 
+Settings = TypeVar("Settings")
+Result = TypeVar("Result")
 LAST = 50  # steps whose loss is told at the end: one alone says little
 
 
@@ -36,6 +38,15 @@ def option(parser: argparse.ArgumentParser, flags: str, help: str, kind: type = 
     parser.add_argument(*flags.split(), help=help, default=argparse.SUPPRESS, **{**place, **more})
 
 
+def add_backend_arguments(option: Callable[..., None]) -> None:
+    """What every run computes on. option: a parser's `option`."""
+    option("--backend", "numpy, numba (default where it is installed), or cupy for an NVIDIA GPU", metavar="B")
+    option(
+        "--dtype", "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 and float16 (cupy)", metavar="D"
+    )
+    option("--threads", "how many threads to use", int)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every run."""
     parser.add_argument("--resume", action="store_true", help="go on with the run that the folder holds")
@@ -43,13 +54,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensorboard", action="store_true", help="write curves to DIR/tensorboard (needs the extra)")
 
 
+def settings_of(args: argparse.Namespace, kind: type[Settings]) -> Settings:
+    """The settings that the command line gives, the others as they are preset."""
+    from dataclasses import fields
+
+    given = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in vars(args).items() if name in given})
+
+
+def train(args: argparse.Namespace, run: Callable[..., Result], end: Callable[[Result], str]) -> int:
+    """Make a run with a line on the terminal; the exit code.
+
+    run: training/distill.py's or finetune.py's, with its settings. end: prints what there is to say of its result, and
+    returns the command that may come next.
+    """
+    from nanodistil.training.communicator import communicator
+
+    with communicator() as everyone, TrainingProgress() as progress:
+        result = run(
+            resume=args.resume,
+            force=args.force,
+            communicator=everyone,
+            on_step=progress,
+            watch=curves(args.tensorboard),
+        )
+        if everyone.rank == 0:
+            progress.line.erase()
+            progress.end(end(result))
+    return 0
+
+
 def threads(count: int | None) -> None:
-    """Tell NumPy's BLAS, which reads it when NumPy is imported. Raises InputError for a number below 1."""
-    if count is not None:
-        if count < 1:
-            raise InputError(f"--threads must be at least 1, not {count}")
-        for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-            os.environ.setdefault(variable, str(count))
+    """Of NumPy's BLAS, too. Raises InputError for a number below 1."""
+    if count is not None and count < 1:
+        raise InputError(f"--threads must be at least 1, not {count}")
+    set_threads(count)
 
 
 class TrainingProgress:

@@ -27,21 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.cli.answering import answer
+    from nanodistil.cli.answering import run_task
 
     labels = args.labels if len(args.labels) > 1 else args.labels[0]  # one with commas is several, as in the pipeline
     options: dict[str, Any] = {"candidate_labels": labels, "multi_label": args.multi_label}
     if args.template is not None:
         options["hypothesis_template"] = args.template
-    with results.Results(args, table) as out:
-        classify = loading.load("zero-shot-classification", args)
-        answer(
-            args,
-            records.chunks(args, ["text"]),
-            lambda inputs, first: classify.each([one["text"] for one in inputs], first, **options),
-            out,
-        )
-    return 0
+    return run_task(args, "zero-shot-classification", (["text"], []), table, options)
 
 
 def table(record: Record, answer: Any) -> str:
