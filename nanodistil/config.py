@@ -88,6 +88,7 @@ class DistilBertConfig:
     """
 
     model_type: ClassVar[str] = "distilbert"
+    layer_norm_eps: ClassVar[float] = 1e-12  # of all norms, whatever a file says: a constant of DistilBERT
 
     vocab_size: int = 30522
     max_position_embeddings: int = 512

@@ -82,7 +82,7 @@ def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
         x = tap("embeddings.sum", ops.embed(batch.ids, batch.positions, *tables))  # (N, D)
         x = ops.layer_norm(x, *w.LayerNorm)  # (N, D)
     else:
-        x = ops.embed_layer_norm(batch.ids, batch.positions, *tables, *w.LayerNorm)  # (N, D)
+        x = ops.embed_layer_norm(batch.ids, batch.positions, tables[0], tables[1], *w.LayerNorm)  # (N, D)
     return tap("embeddings.LayerNorm", x)
 
 

@@ -107,7 +107,7 @@ class _Graph:
 
     def layer_norm(self, name: str, x: str, module: str) -> str:
         weights = (self.weight(f"{module}.{w}") for w in ("weight", "bias"))
-        return self.node("LayerNormalization", name, x, *weights, axis=-1, epsilon=1e-12)
+        return self.node("LayerNormalization", name, x, *weights, axis=-1, epsilon=self.config.layer_norm_eps)
 
     def activation(self, name: str, x: str, kind: str) -> str:
         if kind in GELU:

@@ -94,6 +94,7 @@ class Pretrained(Readable):
             self.ops.prepare_linear,
             self.ops.prepare_head,
             self.ops.send,
+            eps=config.layer_norm_eps,
         )
 
     def __getstate__(self) -> dict[str, Any]:

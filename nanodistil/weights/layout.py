@@ -36,10 +36,11 @@ Move = Callable[[NDArray[Any]], NDArray[Any]]  # an array of the host, where a b
 
 
 class Norm(NamedTuple):
-    """Scale and shift of a LayerNorm: (D,) each."""
+    """Scale and shift of a LayerNorm, (D,) each, or their gradients; and what is added to the variance."""
 
     weight: NDArray[Any]
     bias: NDArray[Any]
+    eps: float
 
 
 class LayerWeights(NamedTuple):
@@ -66,12 +67,22 @@ class Weights(NamedTuple):
 
 
 def lay_out(
-    tensors: Tensors, n_layers: int, activation: str, prepare: Prepare, prepare_head: Prepare, send: Move
+    tensors: Tensors,
+    n_layers: int,
+    activation: str,
+    prepare: Prepare,
+    prepare_head: Prepare,
+    send: Move,
+    *,
+    eps: float,
 ) -> Weights:
-    """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first."""
+    """Checked tensors under their checkpoint names -> Weights. eps: of all norms, and a property of the family.
+
+    Raises KeyError on a missing name: check first.
+    """
 
     def norm(name: str) -> Norm:
-        return Norm(send(tensors[f"{name}.weight"]), send(tensors[f"{name}.bias"]))
+        return Norm(send(tensors[f"{name}.weight"]), send(tensors[f"{name}.bias"]), eps)
 
     def packed(*parts: tuple[NDArray[Any], NDArray[Any]], prepare: Prepare = prepare) -> Any:
         """Weights and biases, stacked along their outputs, in the backend's layout; without the file's pages beside it,
@@ -133,7 +144,7 @@ def read_back(w: Weights, restore: Restore, fetch: Move, tied: Iterable[str]) ->
     }
 
     def norm(name: str, value: Norm) -> None:
-        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = map(fetch, value)
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = fetch(value.weight), fetch(value.bias)
 
     def linear(value: Any, *names: str) -> None:
         weight, bias = restore(value)

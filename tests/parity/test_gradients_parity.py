@@ -102,10 +102,16 @@ def spread(x):
     return float(np.sqrt(np.square(x).mean()))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_gradient(case):
+@pytest.mark.parametrize(("case", "eps"), [*((case, 1e-12) for case in CASES), ("masked lm", 1e-5)])
+def test_every_gradient(case, eps, monkeypatch):
+    """eps: of all norms, as another family may have it."""
     kind, config, batch = CASES[case]
     model = random_model(kind, {**FULL, **config})
+    monkeypatch.setattr(DistilBertConfig, "layer_norm_eps", eps)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.LayerNorm)]
+    for norm in norms:
+        norm.eps = eps
+    assert len(norms) == 1 + 2 * FULL["n_layers"] + (kind == "MaskedLM")
     _, rounded = their_gradients(model, batch, torch.float32)
     ours32_loss, ours32 = our_gradients(kind, model, batch, "numba", "float32")
     loss, exact = their_gradients(model, batch, torch.float64)

@@ -91,17 +91,18 @@ def judge_gradients(f, ours, *inputs, measure=largest):
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (64, 384), (100, 768)])
-def test_layer_norm(shape):
+@pytest.mark.parametrize("eps", [1e-12, 1e-5])
+def test_layer_norm(shape, eps):
     N, D = shape
     x, residual, weight, dy = 3 * f32(N, D) + 1, f32(N, D), 1 + f32(D, scale=0.1), f32(N, D)
     bias = f32(D)
 
     def loss(x, weight, bias):
-        return (F.layer_norm(x, (D,), weight, bias, 1e-12) * torch.tensor(dy).to(x.dtype)).sum()
+        return (F.layer_norm(x, (D,), weight, bias, eps) * torch.tensor(dy).to(x.dtype)).sum()
 
     def ours(ops, _, dtype):
         sums = np.zeros((2, D), dtype)
-        return [ops.layer_norm_backward(dy.astype(dtype), x.astype(dtype), weight.astype(dtype), *sums), *sums]
+        return [ops.layer_norm_backward(dy.astype(dtype), x.astype(dtype), weight.astype(dtype), *sums, eps), *sums]
 
     judge_gradients(loss, ours, x, weight, bias)
 
@@ -111,7 +112,7 @@ def test_layer_norm(shape):
     def ours_with_residual(ops, _, dtype):
         sums = np.zeros((2, D), dtype)
         arrays = [a.astype(dtype) for a in (dy, x, residual, weight)]
-        dx = ops.add_layer_norm_backward(*arrays, *sums)
+        dx = ops.add_layer_norm_backward(*arrays, *sums, eps)
         return [dx, dx, *sums]
 
     judge_gradients(with_residual, ours_with_residual, x, residual, weight, bias)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -50,7 +51,8 @@ def an_attention_and_a_product():
     x, weight = rng.standard_normal((300, 96), np.float32), rng.standard_normal((70, 96), np.float32)
     y = numba_ops.linear(x, numba_ops.prepare_linear(weight, np.zeros(70, np.float32)))
     starts = np.array([0, 100, 300])
-    return y, numba_ops.attention(x, x, x, Sentences(starts, starts, 4, None)), numba_ops.layer_norm(x, x[0], x[1])
+    attended = numba_ops.attention(x, x, x, Sentences(starts, starts, 4, None))
+    return y, attended, numba_ops.layer_norm(x, x[0], x[1], 1e-12)
 
 
 @compiled_only
@@ -249,6 +251,23 @@ def test_what_numpy_lays_out_otherwise_is_refused():
 
 
 @compiled_only
+def test_numbers_reach_a_kernel_as_they_are():
+    """A whole number, a float32 and a float64, alone and in a named tuple."""
+
+    class Pair(NamedTuple):
+        n: int
+        x: float
+
+    @jit.kernel()
+    def written(start, stop, n, single, x, pair, out):
+        out[0], out[1], out[2], out[3], out[4] = n, single, x, pair.n, pair.x
+
+    given, out = (-(1 << 52), np.float32(0.1), 1e-12, Pair(-1, -0.1)), np.zeros(5)
+    pool.run(written, 1, *given, out)
+    assert out.tolist() == [-(1 << 52), float(np.float32(0.1)), 1e-12, -1, -0.1]
+
+
+@compiled_only
 def test_a_kernel_that_fails_is_not_passed_over(threads):
     """What a kernel cannot do for want of memory is an error here, from any thread."""
 
@@ -341,7 +360,7 @@ compiled = []
 jit.log.setLevel(logging.INFO)
 jit.log.addFilter(lambda record: compiled.append(record.getMessage()))
 x = np.ones((2, 4), np.float32)
-assert (numba_ops.layer_norm(x, x[0], x[0]) == 1).all()
+assert (numba_ops.layer_norm(x, x[0], x[0], 1e-12) == 1).all()
 misses = compiled.count("compiling layer_norm.layer_norm_rows")
 print(1 - misses, misses)
 """

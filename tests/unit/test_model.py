@@ -215,4 +215,4 @@ def test_the_embedding_layer_norm_is_there():
     ).hidden_states[0][0]
     summed = tensors["embeddings.word_embeddings.weight"][[3, 4]] + tensors["embeddings.position_embeddings.weight"][:2]
     norm = tensors["embeddings.LayerNorm.weight"], tensors["embeddings.LayerNorm.bias"]
-    np.testing.assert_allclose(hidden, numpy_ops.layer_norm(summed, *norm), atol=1e-15)
+    np.testing.assert_allclose(hidden, numpy_ops.layer_norm(summed, *norm, 1e-12), atol=1e-15)

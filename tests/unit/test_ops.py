@@ -10,6 +10,7 @@ from nanodistil.kernels.definitions import activations, numpy_ops
 from nanodistil.kernels.definitions.sentences import Sentences
 
 RNG = np.random.default_rng(7)
+EPS = 1e-12
 
 
 def f32(*shape, scale=1.0):
@@ -70,27 +71,43 @@ def test_linear_activation_is_the_two_in_turn(ops):
 
 
 def test_layer_norm_uses_the_biased_variance(ops):
-    got = ops.layer_norm(np.array([[1.0, 3.0]], np.float32), *np.array([[1, 10], [0, 0.5]], np.float32))
+    got = ops.layer_norm(np.array([[1.0, 3.0]], np.float32), *np.array([[1, 10], [0, 0.5]], np.float32), EPS)
     np.testing.assert_allclose(got, [[-1.0, 10.5]], rtol=1e-6)
 
 
 def test_layer_norm_of_a_constant_row_is_the_bias(ops):
     weight, bias = np.full(6, 2, np.float32), np.arange(6, dtype=np.float32)
-    np.testing.assert_array_equal(ops.layer_norm(np.full((1, 6), 7.25, np.float32), weight, bias), bias[None])
+    np.testing.assert_array_equal(ops.layer_norm(np.full((1, 6), 7.25, np.float32), weight, bias, EPS), bias[None])
 
 
 def test_layer_norm_far_from_zero(ops):
     """A mean a thousand times the deviation: one-pass formulas lose all digits here."""
     x, weight, bias = 1000 + f32(4, 768), f32(768), f32(768)
-    exact = numpy_ops.layer_norm(x.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64))
-    np.testing.assert_allclose(ops.layer_norm(x, weight, bias), exact, atol=2e-6)
+    exact = numpy_ops.layer_norm(x.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64), EPS)
+    np.testing.assert_allclose(ops.layer_norm(x, weight, bias, EPS), exact, atol=2e-6)
 
 
 def test_add_layer_norm_adds_first(ops):
     x, r, weight, bias = f32(33, 20), f32(33, 20), f32(20), f32(20)
     np.testing.assert_allclose(
-        ops.add_layer_norm(x, r, weight, bias), ops.layer_norm(x + r, weight, bias), rtol=1e-6, atol=1e-6
+        ops.add_layer_norm(x, r, weight, bias, EPS), ops.layer_norm(x + r, weight, bias, EPS), rtol=1e-6, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("eps", [1e-12, 1e-5, 0.75])
+def test_eps_is_added_to_the_variance(ops, eps):
+    """Rows of +-r have the variance r^2, so the norm gives r / sqrt(r^2 + eps), times its sign: of each way to ask."""
+    r = np.array([1e-6, 1e-3, 0.5, 8.0])
+    x = (r[:, None] * [1, -1, -1, 1]).astype(np.float32)
+    weight, bias = np.full(4, 2, np.float32), np.full(4, 0.25, np.float32)
+    expected = 0.25 + 2 * np.sign(x) * (r / np.sqrt(r * r + eps))[:, None]
+    rows, nothing = np.arange(4), np.zeros_like(x)
+    for got in (
+        ops.layer_norm(x, weight, bias, eps),
+        ops.add_layer_norm(x, nothing, weight, bias, eps),
+        ops.embed_layer_norm(rows, rows, x, nothing, weight, bias, eps),
+    ):
+        np.testing.assert_allclose(got, expected, rtol=5e-7)
 
 
 def test_embed_by_hand(ops):
@@ -103,8 +120,8 @@ def test_embed_by_hand(ops):
 def test_embed_layer_norm_is_both(ops, backend, N, D):
     words, places, weight, bias = f32(9, D), f32(7, D), f32(D), f32(D)
     tables = RNG.integers(0, 9, N), RNG.integers(0, 7, N), words, places
-    both = ops.layer_norm(ops.embed(*tables), weight, bias)
-    assert_same(backend, ops.embed_layer_norm(*tables, weight, bias), both)
+    both = ops.layer_norm(ops.embed(*tables), weight, bias, EPS)
+    assert_same(backend, ops.embed_layer_norm(*tables, weight, bias, EPS), both)
 
 
 def softmax(ops, x):

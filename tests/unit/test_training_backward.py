@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY, random_tensors
 
 from nanodistil import InputError, heads
-from nanodistil.config import ACTIVATIONS
+from nanodistil.config import ACTIVATIONS, DistilBertConfig
 from nanodistil.family.bert import BertForSequenceClassification
 from nanodistil.heads import HEADS as TABLE
 from nanodistil.kernels.definitions import numpy_backward
@@ -81,6 +81,18 @@ def test_every_parameter_of_every_head_against_central_differences(head):
     loss, trainee = gradients(head)
     assert loss == pytest.approx(float(trainee.model(**batch_for(head)).loss), rel=1e-12)
     check_by_differences(head, trainee, batch_for(head))
+
+
+def test_the_eps_of_a_family_is_that_of_all_norms(monkeypatch):
+    """So large here that a norm without it, on the way or on the way back, would not go unnoticed."""
+    plain = model_for("masked_lm")(**TOKENS).logits
+    monkeypatch.setattr(DistilBertConfig, "layer_norm_eps", 0.3)
+    loss, trainee = gradients("masked_lm")
+    assert loss == pytest.approx(float(trainee.model(**batch_for("masked_lm")).loss), rel=1e-12)
+    check_by_differences("masked_lm", trainee, batch_for("masked_lm"), entries=1)
+    exact = model_for("masked_lm")(**TOKENS).logits
+    compiled = model_for("masked_lm", backend="numba", dtype="float32")(**TOKENS).logits
+    assert np.abs(exact - plain).max() > 0.1 and np.abs(compiled - exact).max() < 1e-5
 
 
 @pytest.mark.parametrize("head", ["sequence_classification", "token_classification"])

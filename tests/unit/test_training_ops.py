@@ -92,16 +92,17 @@ def test_slopes_at_corners_are_torchs():
     np.testing.assert_allclose(at["xielu"](eps[None], *LEARNED["xielu"]), beta - c * (1 - np.exp(eps) / 2), rtol=1e-15)
 
 
-def test_layer_norm_backward_is_the_gradient():
+@pytest.mark.parametrize("eps", [1e-12, 0.5])
+def test_layer_norm_backward_is_the_gradient(eps):
     x, weight, bias, w = RNG.standard_normal((5, 9)), *RNG.standard_normal((2, 9)), RNG.standard_normal((5, 9))
     dweight, dbias = np.ones(9), np.ones(9)
-    dx = numpy_backward.layer_norm_backward(w, x, weight, dweight, dbias)
-    assert_gradient(lambda x: (w * numpy_ops.layer_norm(x, weight, bias)).sum(), x, dx)
-    assert_gradient(lambda weight: (w * numpy_ops.layer_norm(x, weight, bias)).sum(), weight, dweight - 1)
-    assert_gradient(lambda bias: (w * numpy_ops.layer_norm(x, weight, bias)).sum(), bias, dbias - 1)
+    dx = numpy_backward.layer_norm_backward(w, x, weight, dweight, dbias, eps)
+    assert_gradient(lambda x: (w * numpy_ops.layer_norm(x, weight, bias, eps)).sum(), x, dx)
+    assert_gradient(lambda weight: (w * numpy_ops.layer_norm(x, weight, bias, eps)).sum(), weight, dweight - 1)
+    assert_gradient(lambda bias: (w * numpy_ops.layer_norm(x, weight, bias, eps)).sum(), bias, dbias - 1)
     residual, again = RNG.standard_normal((5, 9)), np.zeros((2, 9))
-    dx = numpy_backward.add_layer_norm_backward(w, x, residual, weight, *again)
-    assert_gradient(lambda r: (w * numpy_ops.add_layer_norm(x, r, weight, bias)).sum(), residual, dx)
+    dx = numpy_backward.add_layer_norm_backward(w, x, residual, weight, *again, eps)
+    assert_gradient(lambda r: (w * numpy_ops.add_layer_norm(x, r, weight, bias, eps)).sum(), residual, dx)
 
 
 @pytest.mark.parametrize("masked", [[], MASKED])
@@ -203,17 +204,18 @@ def test_other_activations_backward(compiled):
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 20), (32, 5), (33, 7), (65, 33)])
 @pytest.mark.parametrize("adding", [False, True])
-def test_layer_norm_backward(compiled, shape, adding):
+@pytest.mark.parametrize("eps", [1e-12, 0.5])
+def test_layer_norm_backward(compiled, shape, adding, eps):
     """Rounded once: within a unit in the last place, though the mean is a hundred deviations away."""
     N, D = shape
     dy, x, residual, weight = f32(N, D), 100 + f32(N, D), f32(N, D), f32(D)
     sums, exact_sums = np.ones((2, D), np.float32), np.ones((2, D))
     if adding:
-        got = compiled.add_layer_norm_backward(dy, x, residual, weight, *sums)
+        got = compiled.add_layer_norm_backward(dy, x, residual, weight, *sums, eps)
         x = x + residual
     else:
-        got = compiled.layer_norm_backward(dy, x, weight, *sums)
-    exact = numpy_backward.layer_norm_backward(*wide(dy, x, weight), *exact_sums)
+        got = compiled.layer_norm_backward(dy, x, weight, *sums, eps)
+    exact = numpy_backward.layer_norm_backward(*wide(dy, x, weight), *exact_sums, eps)
     assert got.dtype == np.float32 and got.shape == (N, D)
     assert (np.abs(got - exact) <= 1.01 * ULP * np.abs(exact) + 1e-12 * np.abs(exact).max()).all()
     assert (np.abs(sums - exact_sums) <= 1.01 * ULP * np.abs(exact_sums) + 1e-12).all()
@@ -364,8 +366,10 @@ def everything(ops):
 
     results = [ops.dropout(some(64, 9), 0.2, 4), ops.activation_backward(some(64, 9), some(64, 9), "gelu")]
     sums = np.zeros((4, 130), np.float32)
-    results += [ops.layer_norm_backward(some(100, 130), some(100, 130), some(130), *sums[:2])]
-    results += [ops.add_layer_norm_backward(some(100, 130), some(100, 130), some(100, 130), some(130), *sums[2:])]
+    results += [ops.layer_norm_backward(some(100, 130), some(100, 130), some(130), *sums[:2], 1e-12)]
+    results += [
+        ops.add_layer_norm_backward(some(100, 130), some(100, 130), some(100, 130), some(130), *sums[2:], 1e-12)
+    ]
     words, places = np.zeros((9, 130), np.float32), np.zeros((4, 130), np.float32)
     ops.embed_backward(some(50, 130), random.integers(0, 9, 50), random.integers(0, 4, 50), words, places)
     starts = np.array([0, 3, 20, 29])

@@ -25,7 +25,7 @@ from .attention_backward import attention_backward_heads
 from .dropout import drop_rows, dropping
 from .embed_backward import STRIP, scatter_strips
 from .gelu import gelu_backward_rows
-from .layer_norm import ROWS_AN_ITEM, add_layer_norm_backward_blocks, layer_norm_backward_blocks
+from .layer_norm import ROWS_AN_ITEM, Sum, add_layer_norm_backward_blocks, layer_norm_backward_blocks
 from .linear import BLOCK, Panels
 from .linear_backward import DEPTH, STRIPE, add_rows, pack_transpose, panels_of_rows, weight_blocks
 from .losses import cosine_distance_rows, cross_entropy_rows, divergence_rows, squared_error_rows
@@ -76,31 +76,26 @@ def activation_backward(dy: Array, x: Array, which: Activation) -> Array:
     return dx
 
 
-def layer_norm_backward(dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+def layer_norm_backward(dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array, eps: float) -> Array:
     """dx of layer_norm(x): (N, D), (N, D), (D,), adding to (D,) and (D,) -> (N, D)."""
-    return _layer_norm_backward(layer_norm_backward_blocks, dy, (x,), weight, dweight, dbias)
+    return _layer_norm_backward(layer_norm_backward_blocks, dy, np.ascontiguousarray(x), weight, dweight, dbias, eps)
 
 
-def add_layer_norm_backward(dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+def add_layer_norm_backward(
+    dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array, eps: float
+) -> Array:
     """The same of layer_norm(x + residual): -> (N, D), the gradient of x and of residual alike."""
-    return _layer_norm_backward(add_layer_norm_backward_blocks, dy, (x, residual), weight, dweight, dbias)
+    total = Sum(np.ascontiguousarray(x), np.ascontiguousarray(residual))
+    return _layer_norm_backward(add_layer_norm_backward_blocks, dy, total, weight, dweight, dbias, eps)
 
 
 def _layer_norm_backward(
-    blocks: Any, dy: Array, terms: tuple[Array, ...], weight: Array, dweight: Array, dbias: Array
+    blocks: Any, dy: Array, x: Array | Sum, weight: Array, dweight: Array, dbias: Array, eps: float
 ) -> Array:
     N, D = dy.shape
     dx, items = empty(N, D), -(-N // ROWS_AN_ITEM)
     sums = np.zeros((items, 2, D))
-    run(
-        blocks,
-        items,
-        np.ascontiguousarray(dy),
-        *map(np.ascontiguousarray, terms),
-        np.ascontiguousarray(weight),
-        sums,
-        dx,
-    )
+    run(blocks, items, np.ascontiguousarray(dy), x, np.ascontiguousarray(weight), eps, sums, dx)
     dweight += sums[:, 0].sum(0)
     dbias += sums[:, 1].sum(0)
     return dx

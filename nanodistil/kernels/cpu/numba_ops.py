@@ -74,26 +74,32 @@ def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, pl
 
 
 def embed_layer_norm(
-    ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array, weight: Array, bias: Array
+    ids: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    words: Array,
+    places: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
 ) -> Array:
-    """layer_norm(embed(...)): ..., (D,), (D,) -> (N, D)."""
+    """layer_norm(embed(...)): ..., 2 x (D,) -> (N, D)."""
     out = empty(ids.shape[0], words.shape[1])
     tokens = Lookup(*map(np.ascontiguousarray, (ids, positions, words, places)))
-    run(embed_layer_norm_rows, ids.shape[0], tokens, weight, bias, out, least=ROWS_A_THREAD)
+    run(embed_layer_norm_rows, ids.shape[0], tokens, weight, bias, eps, out, least=ROWS_A_THREAD)
     return out
 
 
-def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
-    """LayerNorm over the last axis: (N, D), (D,), (D,) -> (N, D)."""
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """LayerNorm over the last axis: (N, D), 2 x (D,) -> (N, D)."""
     out = empty(*x.shape)
-    run(layer_norm_rows, x.shape[0], x, weight, bias, out, least=ROWS_A_THREAD)
+    run(layer_norm_rows, x.shape[0], x, weight, bias, eps, out, least=ROWS_A_THREAD)
     return out
 
 
-def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array) -> Array:
+def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array, eps: float) -> Array:
     """layer_norm(x + residual): (N, D), (N, D) -> (N, D)."""
     out = empty(*x.shape)
-    run(add_layer_norm_rows, x.shape[0], x, residual, weight, bias, out, least=ROWS_A_THREAD)
+    run(add_layer_norm_rows, x.shape[0], x, residual, weight, bias, eps, out, least=ROWS_A_THREAD)
     return out
 
 

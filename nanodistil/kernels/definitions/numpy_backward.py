@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import DERIVATIVES
-from .numpy_ops import LAYER_NORM_EPS, SUM_PIECE, Activation, Array, sentence_scores, sentences, softmax, split_heads
+from .numpy_ops import SUM_PIECE, Activation, Array, sentence_scores, sentences, softmax, split_heads
 from .sentences import Sentences
 from .step import Step
 
@@ -63,7 +63,7 @@ def activation_backward(dy: Array, x: Array, which: Activation) -> Array:
 # --------------------------------------------------------------------------------------------------- normalisation
 
 
-def layer_norm_backward(dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+def layer_norm_backward(dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array, eps: float) -> Array:
     """dx of layer_norm(x): (N, D), (N, D), (D,), adding to (D,) and (D,) -> (N, D).
 
     With n the normalised x and g = dy weight: dx = (g - mean(g) - n mean(g n)) / deviation. What is taken away are the
@@ -71,7 +71,7 @@ def layer_norm_backward(dy: Array, x: Array, weight: Array, dweight: Array, dbia
     """
     mean = x.mean(-1, keepdims=True, dtype=np.float64)
     centred = x - mean
-    deviation = np.sqrt((centred * centred).mean(-1, keepdims=True) + LAYER_NORM_EPS)  # (N, 1)
+    deviation = np.sqrt((centred * centred).mean(-1, keepdims=True) + eps)  # (N, 1)
     n = centred / deviation
     dweight += (dy * n).sum(0)
     dbias += dy.sum(0)
@@ -80,9 +80,11 @@ def layer_norm_backward(dy: Array, x: Array, weight: Array, dweight: Array, dbia
     return np.asarray(dx, x.dtype)
 
 
-def add_layer_norm_backward(dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+def add_layer_norm_backward(
+    dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array, eps: float
+) -> Array:
     """The same of layer_norm(x + residual): -> (N, D), the gradient of x and of residual alike."""
-    return layer_norm_backward(dy, x + residual, weight, dweight, dbias)
+    return layer_norm_backward(dy, x + residual, weight, dweight, dbias, eps)
 
 
 def embed_backward(dx: Array, ids: Ints, positions: Ints, dwords: Array, dplaces: Array) -> None:

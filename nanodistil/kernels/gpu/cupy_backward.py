@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..definitions import numpy_backward
-from ..definitions.numpy_ops import LAYER_NORM_EPS, Activation
+from ..definitions.numpy_ops import Activation
 from ..definitions.sentences import Sentences
 from ..definitions.step import Step
 from . import cublas_lt
@@ -89,18 +89,27 @@ class CupyBackwardOps:
         pieces(module, "activation_backward", x.size, dy, x, dx)
         return dx
 
-    def layer_norm_backward(self, dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array) -> Array:
+    def layer_norm_backward(
+        self, dy: Array, x: Array, weight: Array, dweight: Array, dbias: Array, eps: float
+    ) -> Array:
         """dx of layer_norm(x): (N, D), (N, D), (D,), adding to (D,) and (D,) -> (N, D) float32."""
-        return self._norm("layer_norm_backward", dy, (x,), weight, dweight, dbias)
+        return self._norm("layer_norm_backward", dy, (x,), weight, dweight, dbias, eps)
 
     def add_layer_norm_backward(
-        self, dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array
+        self, dy: Array, x: Array, residual: Array, weight: Array, dweight: Array, dbias: Array, eps: float
     ) -> Array:
         """The same of layer_norm(x + residual): -> (N, D) float32, the gradient of x and of residual alike."""
-        return self._norm("add_layer_norm_backward", dy, (x, residual), weight, dweight, dbias)
+        return self._norm("add_layer_norm_backward", dy, (x, residual), weight, dweight, dbias, eps)
 
     def _norm(
-        self, kernel: str, dy: Array, summands: tuple[Array, ...], weight: Array, dweight: Array, dbias: Array
+        self,
+        kernel: str,
+        dy: Array,
+        summands: tuple[Array, ...],
+        weight: Array,
+        dweight: Array,
+        dbias: Array,
+        eps: float,
     ) -> Array:
         dy, summands = cp.ascontiguousarray(dy), tuple(cp.ascontiguousarray(x) for x in summands)
         N, D = dy.shape
@@ -108,7 +117,7 @@ class CupyBackwardOps:
         dx, copy = self.ops.with_copy((N, D))
         shares = cp.empty((2, warps, D), np.float32)
         module = self.ops.rows_of("layer_norm_backward.cu", D, INPUT=TYPES[summands[0].dtype.name])
-        last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
+        last = np.int32(N), np.int32(D), np.float32(eps)
         rows(module, kernel, warps, dy, *summands, weight, dx, copy, shares[0], shares[1], *last)
         add_rows(shares[0], dweight)
         add_rows(shares[1], dbias)

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..definitions import numpy_ops
-from ..definitions.numpy_ops import LAYER_NORM_EPS, Activation
+from ..definitions.numpy_ops import Activation
 from ..definitions.sentences import Sentences
 from . import cublas_lt
 from .cuda_source import compiled
@@ -240,30 +240,30 @@ class CupyOps:
         return out
 
     def embed_layer_norm(
-        self, ids: Array, positions: Array, words: Array, places: Array, weight: Array, bias: Array
+        self, ids: Array, positions: Array, words: Array, places: Array, weight: Array, bias: Array, eps: float
     ) -> Array:
-        """layer_norm(embed(...)): ..., (D,), (D,) -> (N, D) float32, with its rounded copy."""
+        """layer_norm(embed(...)): ..., 2 x (D,) -> (N, D) float32, with its rounded copy."""
         N, D = ids.shape[0], words.shape[1]
         out, copy = self.with_copy((N, D))
         read = ids, positions, words, places, weight, bias
-        last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
+        last = np.int32(N), np.int32(D), np.float32(eps)
         rows(self.rows_of("embed.cu", D), "embed_layer_norm", N, *read, out, copy, *last)
         return out
 
-    def layer_norm(self, x: Array, weight: Array, bias: Array) -> Array:
-        """LayerNorm over the last axis: (N, D), (D,), (D,) -> (N, D) float32, with its rounded copy."""
-        return self._norm("layer_norm", (x,), weight, bias)
+    def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Array:
+        """LayerNorm over the last axis: (N, D), 2 x (D,) -> (N, D) float32, with its rounded copy."""
+        return self._norm("layer_norm", (x,), weight, bias, eps)
 
-    def add_layer_norm(self, x: Array, residual: Array, weight: Array, bias: Array) -> Array:
+    def add_layer_norm(self, x: Array, residual: Array, weight: Array, bias: Array, eps: float) -> Array:
         """layer_norm(x + residual): (N, D), (N, D) float32 -> (N, D) float32, with its rounded copy."""
-        return self._norm("add_layer_norm", (x, residual), weight, bias)
+        return self._norm("add_layer_norm", (x, residual), weight, bias, eps)
 
-    def _norm(self, kernel: str, summands: tuple[Array, ...], weight: Array, bias: Array) -> Array:
+    def _norm(self, kernel: str, summands: tuple[Array, ...], weight: Array, bias: Array, eps: float) -> Array:
         summands = tuple(cp.ascontiguousarray(x) for x in summands)
         N, D = summands[0].shape
         out, copy = self.with_copy((N, D))
         module = self.rows_of("layer_norm.cu", D, INPUT=TYPES[summands[0].dtype.name])
-        last = np.int32(N), np.int32(D), np.float32(LAYER_NORM_EPS)
+        last = np.int32(N), np.int32(D), np.float32(eps)
         rows(module, kernel, N, *summands, weight, bias, out, copy, *last)
         return out
 

@@ -17,6 +17,7 @@ import ctypes
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import count
+from struct import Struct
 from typing import Any, NamedTuple
 
 import numba
@@ -72,6 +73,7 @@ class Rows(NamedTuple):
             return int(self.matrix.ctypes.data)
 
 
+_NUMBER, _WORD = Struct("d"), Struct("q")  # the bits of a float64; NumPy's `view` takes 1 us, not 0.2
 _at, _address_of = ctypes.c_char.from_buffer, ctypes.addressof  # of an array; `.ctypes.data` takes 1 us, not 0.2
 
 
@@ -111,6 +113,9 @@ def _lay_out(arguments: tuple[Any, ...], kinds: list[Kind], words: list[int]) ->
         elif isinstance(value, np.float32):
             kinds.append(("f", 0))
             words.append(int(value.view(np.int32)))
+        elif isinstance(value, float):
+            kinds.append(("d", 0))
+            words += _WORD.unpack(_NUMBER.pack(value))
         else:
             kinds.append(("q", 0))
             words.append(int(value))
@@ -161,6 +166,8 @@ def _unpacked(kinds: tuple[Kind, ...]) -> Any:
                     return context.make_tuple(builder, kind, [value(member) for member in kind])
                 if kind == types.float32:
                     return builder.bitcast(builder.trunc(word(), ir.IntType(32)), ir.FloatType())
+                if kind == types.float64:
+                    return builder.bitcast(word(), ir.DoubleType())
                 if not isinstance(kind, types.Array):
                     return word()
                 made, number = context.make_array(kind)(context, builder), context.get_data_type(kind.dtype)
