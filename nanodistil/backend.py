@@ -75,25 +75,9 @@ class BackwardOps(Protocol):
     ) -> Array: ...
     def embed_backward(self, dx: Array, ids: Ints, positions: Ints, dwords: Array, dplaces: Array) -> None: ...
     def dropout(self, x: Array, rate: float, key: int) -> Array: ...
-    def attention_dropped(
-        self,
-        q: Array,
-        k: Array,
-        v: Array,
-        who: Sentences,
-        rate: float,
-        key: int,
-    ) -> Array: ...
+    def attention_dropped(self, q: Array, k: Array, v: Array, who: Sentences, rate: float, key: int) -> Array: ...
     def attention_backward(
-        self,
-        dcontext: Array,
-        q: Array,
-        k: Array,
-        v: Array,
-        context: Array,
-        who: Sentences,
-        rate: float,
-        key: int,
+        self, dcontext: Array, q: Array, k: Array, v: Array, context: Array, who: Sentences, rate: float, key: int
     ) -> tuple[Array, Array, Array]: ...
     def cross_entropy(self, logits: Array, labels: Ints, scale: float, dlogits: Array) -> float: ...
     def divergence(

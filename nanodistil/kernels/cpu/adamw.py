@@ -25,15 +25,7 @@ STRETCH = 1 << 14  # numbers of a partial sum, and the least an optimiser's thre
 
 
 @kernel()
-def adamw_numbers(
-    start: int,
-    stop: int,
-    x: Any,
-    dx: Any,
-    m: Any,
-    v: Any,
-    step: Step,
-) -> None:
+def adamw_numbers(start: int, stop: int, x: Any, dx: Any, m: Any, v: Any, step: Step) -> None:
     """Numbers start..stop of an AdamW step: 4 x (n,) float32, in place."""
     for i in range(np.uint64(start), np.uint64(stop)):
         g = dx[i] * step.scale

@@ -125,14 +125,7 @@ def attention_dropped(q: Array, k: Array, v: Array, who: Sentences, rate: float,
 
 
 def attention_backward(
-    dcontext: Array,
-    q: Array,
-    k: Array,
-    v: Array,
-    context: Array,
-    who: Sentences,
-    rate: float,
-    key: int,
+    dcontext: Array, q: Array, k: Array, v: Array, context: Array, who: Sentences, rate: float, key: int
 ) -> tuple[Array, Array, Array]:
     """dq, dk, dv of attention_dropped (of attention: rate 0): (M, D), ... -> (M, D), 2 x (N, D).
 

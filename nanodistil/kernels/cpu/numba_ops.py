@@ -118,13 +118,7 @@ def attention(q: Array, k: Array, v: Array, who: Sentences) -> Array:
     return attention_with(NOTHING_DROPPED, q, k, v, who)
 
 
-def attention_with(
-    dropping: Dropping,
-    q: Array,
-    k: Array,
-    v: Array,
-    who: Sentences,
-) -> Array:
+def attention_with(dropping: Dropping, q: Array, k: Array, v: Array, who: Sentences) -> Array:
     """The same with dropout on the probabilities, for training."""
     out = empty(*q.shape)
     x = QKV(rows_of(q), rows_of(k), rows_of(v))
@@ -132,11 +126,7 @@ def attention_with(
     return out
 
 
-def attention_scores(
-    q: Array,
-    k: Array,
-    who: Sentences,
-) -> list[Array]:
+def attention_scores(q: Array, k: Array, who: Sentences) -> list[Array]:
     """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
     scores = []
     for a, s in zip(sentences(who.asking), sentences(who.starts), strict=True):

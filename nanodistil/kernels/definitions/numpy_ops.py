@@ -223,11 +223,7 @@ def sentences(starts: NDArray[np.int64]) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts.tolist()[:-1], starts.tolist()[1:], strict=True)]
 
 
-def attention_scores(
-    q: Array,
-    k: Array,
-    who: Sentences,
-) -> list[Array]:
+def attention_scores(q: Array, k: Array, who: Sentences) -> list[Array]:
     """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
     pairs = zip(sentences(who.asking), sentences(who.starts), strict=True)
     return [sentence_scores(q[a], k[s], who.heads, None if who.keep is None else who.keep[s]) for a, s in pairs]
@@ -244,11 +240,6 @@ def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64
     return np.concatenate([np.empty((0, v.shape[1]), v.dtype), *parts])
 
 
-def attention(
-    q: Array,
-    k: Array,
-    v: Array,
-    who: Sentences,
-) -> Array:
+def attention(q: Array, k: Array, v: Array, who: Sentences) -> Array:
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D) (Vaswani 2017, eq. 1)."""
     return attention_context(attention_probs(attention_scores(q, k, who)), v, who.starts)

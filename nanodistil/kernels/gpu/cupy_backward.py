@@ -151,15 +151,7 @@ class CupyBackwardOps:
 
     # ---- attention
 
-    def attention_dropped(
-        self,
-        q: Array,
-        k: Array,
-        v: Array,
-        who: Sentences,
-        rate: float,
-        key: int,
-    ) -> Array:
+    def attention_dropped(self, q: Array, k: Array, v: Array, who: Sentences, rate: float, key: int) -> Array:
         """`attention` with dropout on the probabilities, as training has it: (M, A), 2 x (N, A) -> (M, A)."""
         if q.shape[1] // who.heads > LARGEST_HEAD:
             arguments = q, k, v, who, rate, key
@@ -167,15 +159,7 @@ class CupyBackwardOps:
         return self.ops.attention_with((rate, key), q, k, v, who)
 
     def attention_backward(
-        self,
-        dcontext: Array,
-        q: Array,
-        k: Array,
-        v: Array,
-        context: Array,
-        who: Sentences,
-        rate: float,
-        key: int,
+        self, dcontext: Array, q: Array, k: Array, v: Array, context: Array, who: Sentences, rate: float, key: int
     ) -> tuple[Array, Array, Array]:
         """dq, dk, dv of attention_dropped (of attention: rate 0): (M, A), ... -> (M, A), 2 x (N, A), rounded.
 

@@ -285,14 +285,7 @@ class CupyOps:
         """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, A), 2 x (N, A) -> (M, A)."""
         return self.attention_with(None, q, k, v, who)
 
-    def attention_with(
-        self,
-        dropping: tuple[float, int] | None,
-        q: Array,
-        k: Array,
-        v: Array,
-        who: Sentences,
-    ) -> Array:
+    def attention_with(self, dropping: tuple[float, int] | None, q: Array, k: Array, v: Array, who: Sentences) -> Array:
         """The same with dropout on the probabilities, for training. dropping: rate and key."""
         size = q.shape[1] // who.heads
         if size > LARGEST_HEAD and dropping is None:
