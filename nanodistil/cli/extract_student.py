@@ -56,11 +56,7 @@ def run(args: argparse.Namespace) -> int:
         folder = resolve(args.teacher)
     teacher = read_teacher(folder)
     config, tensors = extract(
-        teacher,
-        layers,
-        vocab_transform=args.vocab_transform,
-        fold_token_types=args.fold_token_types,
-        seed=args.seed,
+        teacher, layers, vocab_transform=args.vocab_transform, fold_token_types=args.fold_token_types, seed=args.seed
     )
     has_tokenizer = write_student(Path(args.out), folder, config, tensors)
     if teacher.head.bare:

@@ -29,12 +29,7 @@ def subparsers(parser: argparse.ArgumentParser, examples: dict[str, str]) -> dic
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     made = {}
     for task, text in HELP.items():
-        made[task] = tasks.add_parser(
-            task,
-            help=text,
-            description=text,
-            epilog=f"example:\n  {examples[task]}\n",
-        )
+        made[task] = tasks.add_parser(task, help=text, description=text, epilog=f"example:\n  {examples[task]}\n")
         made[task].set_defaults(parser=made[task])
         _add_flags(task, made[task])
     return made
@@ -51,10 +46,7 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
             "--task-name", choices=GLUE, metavar="NAME", help=f"of GLUE, for its metrics: {', '.join(GLUE)}"
         )
         flags.add_argument(
-            "--problem-type",
-            choices=PROBLEMS,
-            metavar="P",
-            help=f"{', '.join(PROBLEMS)} (default: by the labels)",
+            "--problem-type", choices=PROBLEMS, metavar="P", help=f"{', '.join(PROBLEMS)} (default: by the labels)"
         )
         flags.add_argument(
             "--column",

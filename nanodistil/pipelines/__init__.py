@@ -31,11 +31,7 @@ if TYPE_CHECKING:
 # task -> module of this folder, class in it, class of the model in family/distilbert.py
 TASKS = {
     "fill-mask": ("fill_mask", "FillMaskPipeline", "DistilBertForMaskedLM"),
-    "text-classification": (
-        "text_classification",
-        "TextClassificationPipeline",
-        "DistilBertForSequenceClassification",
-    ),
+    "text-classification": ("text_classification", "TextClassificationPipeline", "DistilBertForSequenceClassification"),
     "zero-shot-classification": (
         "zero_shot_classification",
         "ZeroShotClassificationPipeline",
@@ -43,11 +39,7 @@ TASKS = {
     ),
     "multiple-choice": ("multiple_choice", "MultipleChoicePipeline", "DistilBertForMultipleChoice"),
     "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "DistilBertModel"),
-    "token-classification": (
-        "token_classification",
-        "TokenClassificationPipeline",
-        "DistilBertForTokenClassification",
-    ),
+    "token-classification": ("token_classification", "TokenClassificationPipeline", "DistilBertForTokenClassification"),
     "question-answering": ("question_answering", "QuestionAnsweringPipeline", "DistilBertForQuestionAnswering"),
 }
 DEFAULTS = {  # transformers' defaults, where those are DistilBERTs

@@ -145,10 +145,7 @@ def create_token_type_ids_from_sequences(
 
 
 def get_special_tokens_mask(
-    state: State,
-    token_ids_0: list[int],
-    token_ids_1: list[int] | None = None,
-    already_has_special_tokens: bool = False,
+    state: State, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
 ) -> list[int]:
     """1 for every special token among ids that have theirs already. Raises InputError for others."""
     if not already_has_special_tokens or token_ids_1 is not None:
