@@ -169,15 +169,7 @@ class DistilBertClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return np.asarray(self.regression_.decision_function(self._vectorizer().transform(X)))
 
     def _vectorizer(self) -> DistilBertVectorizer:
-        return DistilBertVectorizer(
-            self.model,
-            pooling=self.pooling,
-            normalize=self.normalize,
-            truncation=self.truncation,
-            backend=self.backend,
-            dtype=self.dtype,
-            threads=self.threads,
-        )
+        return DistilBertVectorizer(**{name: getattr(self, name) for name in DistilBertVectorizer().get_params()})
 
     def __sklearn_tags__(self) -> Any:
         return for_texts(super().__sklearn_tags__())

@@ -51,12 +51,6 @@
 // Grid (tiles, heads), 128 threads. What the host promises: HEAD is a multiple of 16 up to 128, strides multiples of
 // 8, pointers of 16 bytes.
 
-#ifndef STORED
-#define STORED float16
-#endif
-#ifndef HEAD
-#define HEAD 64
-#endif
 #ifndef QUERIES
 #define QUERIES 64
 #endif

@@ -24,13 +24,6 @@
 //
 // Grid (tiles, heads), 128 threads; alignment and heads as in attention.cu.
 
-#ifndef STORED
-#define STORED float16
-#endif
-#ifndef HEAD
-#define HEAD 64
-#endif
-
 #include "attention_tiles.cuh"
 #include "dropout.cuh"
 

@@ -34,13 +34,6 @@
 // nvcc 13.0, sm_90, HEAD 64: 212 registers a thread for queries, 168 for keys; with dropout 252 and 228; no spill, 40
 // KB of shared memory: 4 blocks on a multiprocessor, 8 warps. Nothing of this is timed yet.
 
-#ifndef STORED
-#define STORED float
-#endif
-#ifndef HEAD
-#define HEAD 64
-#endif
-
 #include "device.cuh"
 #include "dropout.cuh"
 #include "attention_rows.cuh"

@@ -23,13 +23,6 @@
 //
 // Grid (tiles, heads), 128 threads; arguments as in attention.cu.
 
-#ifndef STORED
-#define STORED float
-#endif
-#ifndef HEAD
-#define HEAD 64
-#endif
-
 #include "device.cuh"
 #include "dropout.cuh"
 #include "attention_rows.cuh"

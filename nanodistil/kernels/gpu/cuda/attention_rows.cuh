@@ -16,6 +16,10 @@
 // A row of weights or scores belongs to one warp, 8 neighbouring lanes of it: sums over a row take three shuffles, and
 // weights on their way from one product to the other, through shared memory, no barrier of the block.
 
+#ifndef HEAD
+#define HEAD 64
+#endif
+
 constexpr int WIDE = (HEAD + 3) / 4 * 4;              // of a row: whole 16 bytes, the last filled up with zeros
 constexpr int STEP = WIDE / 4 % 2 ? WIDE : WIDE + 4;  // from one row to the next
 constexpr int PARTS = (WIDE + 31) / 32;               // of 32 columns

@@ -19,6 +19,13 @@
 // STEP is HEAD + 8: 16 bytes times an odd number, so that the 8 rows of an ldmatrix lie in all 32 banks, each once
 // (counted in tests/unit/test_cuda_attention.py).
 
+#ifndef STORED
+#define STORED float16
+#endif
+#ifndef HEAD
+#define HEAD 64
+#endif
+
 #include "device.cuh"
 
 constexpr int WARPS = 4, THREADS = 32 * WARPS;
