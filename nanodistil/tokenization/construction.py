@@ -6,12 +6,11 @@ misspelt argument is a setting that does nothing. Here what says nothing is take
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
+from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt, meant
 
 ANY = None  # whatever it says
 TAKEN: dict[str, tuple[Any, ...] | None] = {  # argument -> the values with which it says nothing
@@ -40,8 +39,8 @@ def refuse_others(others: dict[str, Any], cls: type) -> None:
     """
     for name, value in others.items():
         if name not in TAKEN:
-            near = get_close_matches(name, [*list(signature(cls).parameters)[:-1], *TAKEN], 1)
-            hint = f"; {near[0]!r} is" if near and not hasattr(cls, name) else ""
+            known = [*list(signature(cls).parameters)[:-1], *TAKEN]
+            hint = "" if hasattr(cls, name) else meant(name, known)
             what = "is a method of the tokenizer, and no" if callable(getattr(cls, name, None)) else "is no"
             raise InputError(f"{excerpt(name)} {what} argument that a tokenizer is made with{hint}")
         allowed = TAKEN[name]

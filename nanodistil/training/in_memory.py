@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +24,7 @@ from typing import Any
 from nanodistil.pipelines.inputs import by_number
 from nanodistil.training.evaluate import task_of
 from nanodistil.training.tasks import TASKS, Task
-from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.weights.errors import InputError, excerpt, meant
 
 Examples = Any  # a path; or dicts, however they come
 
@@ -159,9 +158,7 @@ def finetune(
     of_run = {field.name for field in fields(Options)}
     of_task = {field.name for field in fields(type(task_of(task))) if field.init}  # type: ignore[arg-type]
     if unknown := [name for name in options if name not in of_run | of_task]:
-        near = get_close_matches(unknown[0], of_run | of_task, 1)
-        hint = f"; {near[0]!r} is" if near else ""
-        raise InputError(f"{excerpt(unknown[0])} is no option of {task}{hint}")
+        raise InputError(f"{excerpt(unknown[0])} is no option of {task}{meant(unknown[0], of_run | of_task)}")
     settings = {name: value for name, value in options.items() if name in of_task}
     if isinstance(settings.get("columns"), Mapping):
         settings["columns"] = [f"{field}={name}" for field, name in settings["columns"].items()]
