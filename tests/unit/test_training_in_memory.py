@@ -112,7 +112,7 @@ def test_every_task(folder, tmp_path):
         ({"train": []}, "."),
         ({"dev": [{"sentence": "a", "label": 7}]}, "7"),
         ({"task": "translation"}, "choose one of"),
-        ({"lerning_rate": 1e-3}, "'learning_rate' is"),
+        ({"lerning_rate": 1e-3}, "did you mean learning_rate"),
         ({"model": object()}, "folder or hub id"),
         ({"task": "question-answering", "train": [{"question": "a"}]}, "example 1.*answer_start"),
     ],
