@@ -20,10 +20,7 @@ import importlib.util
 import os
 import re
 import shutil
-import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -66,6 +63,10 @@ def offline_by_choice() -> bool:
 
 def unreachable(url: str, seconds: float = OFFLINE_SECONDS) -> str:
     """Why nobody answers at `url` (through the environment's proxies) within `seconds`, or "" if somebody does."""
+    import ssl  # half of what this module takes to import; not needed where there is no huggingface_hub
+    import urllib.error
+    import urllib.request
+
     answers: list[str] = []
 
     def ask() -> None:

@@ -17,6 +17,7 @@ numba = pytest.importorskip("numba")
 
 from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_ops, tile, transpose  # noqa: E402
 from nanodistil.kernels.cpu.bfloat16_ops import rounded  # noqa: E402
+from nanodistil.kernels.runtime import jit  # noqa: E402
 from nanodistil.kernels.runtime.place import Place  # noqa: E402
 
 compiled_only = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="is about compiled code")
@@ -149,7 +150,7 @@ def test_the_tile_does_what_its_definition_in_plain_python_says(name):
     }[name]
     kind = np.int32 if name == "int8" else np.float32
     s = whole(900, kind, -4, 5)
-    compiled = numba.njit(lambda rows, a, b, s, c, depth: twin(rows, a, b, s, c, depth))  # there it is the tile
+    compiled = jit.helper()(lambda rows, a, b, s, c, depth: twin(rows, a, b, s, c, depth))  # there it is the tile
     for rows in (1, 2, tile.ROWS):
         sums = []
         for run in (getattr(twin, "py_func", twin), compiled):
@@ -168,7 +169,7 @@ def pairs_of_bfloat16():
 @compiled_only
 def test_a_block_is_turned_as_its_definition_says():
     x, turn = np.random.default_rng(0).standard_normal(900).astype(np.float32), transpose.turn
-    compiled = numba.njit(lambda x, rows, scale, out: turn(x, rows, scale, out))
+    compiled = jit.helper()(lambda x, rows, scale, out: turn(x, rows, scale, out))
     for rows in (1, 5, transpose.LANES):
         turned = []
         for run in (getattr(turn, "py_func", turn), compiled):

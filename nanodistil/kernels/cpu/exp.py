@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic, overload
 
 from ..runtime.jit import helper
+from ..runtime.late import intrinsic, overload, types
 
 f32 = np.float32
 

@@ -24,14 +24,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
-import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
 
+from ..runtime import target
 from ..runtime.jit import helper
+from ..runtime.late import cgutils, intrinsic, overload, types
 from ..runtime.place import Place
 
 PIECE = 64  # products summed in a chain before they join the running total; numpy_ops.SUM_PIECE is the same
@@ -54,15 +52,8 @@ AVX512, AVX2, NEON, PLAIN = Shape(6, 4, 16), Shape(6, 2, 8), Shape(6, 4, 4), Sha
 
 
 def cpu_features() -> set[str]:
-    """Of the machine Numba compiles for: the host, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say. Empty: no
-    tile."""
-    if numba.config.DISABLE_JIT:
-        return set()
-    if numba.config.CPU_FEATURES is not None:
-        return {f[1:] for f in numba.config.CPU_FEATURES.split(",") if f.startswith("+")}
-    if numba.config.CPU_NAME:
-        return set()  # a named processor without its features: nothing is promised
-    return {f for f, present in llvm.get_host_cpu_features().items() if present}
+    """Of the processor that kernels are compiled for. Empty: no tile."""
+    return set() if target.INTERPRETED else target.features()
 
 
 def choose_shape(features: set[str]) -> Shape:

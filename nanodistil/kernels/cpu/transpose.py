@@ -18,10 +18,9 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
 
 from ..runtime.jit import helper
+from ..runtime.late import cgutils, intrinsic, overload, types
 from ..runtime.place import Place
 from .tile import SHAPE
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.core.caching import NullCache
 
 from ..cpu import bfloat16_ops, gelu, int8_ops, layer_norm, linear, numba_ops
 from ..runtime import native
@@ -50,7 +49,7 @@ def inner_loop(name: str) -> Loop:
     kernel, use = KERNELS[name]
     use(np.ones((128, 128), np.float32))
     kinds = next(kinds for known, kinds in native._entries if known is kernel)
-    code = native.code_of(kernel, kinds, NullCache())  # compiled once more: what was loaded has no listing
+    code = native.code_of(kernel, kinds)  # compiled once more: what was loaded has no listing
     lines = busiest_loop(code._library.get_asm_str().splitlines())
     stack = sum("rsp" in line or "[sp" in line for line in lines)
     return Loop(kernel.py_func.__name__, lines, multiply_adds(lines), stack)

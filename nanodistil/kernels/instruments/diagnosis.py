@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 
 from ..cpu import numba_ops, tile
-from ..runtime import granted, pool, store
+from ..runtime import granted, pool, store, target
 
 # Of LLVM's names, those that decide about the speed of a matrix product, here or in the lower precisions.
 TELLING = (
@@ -41,11 +40,8 @@ def cpu_model() -> str:
 
 def features() -> list[str]:
     """What the processor can do, as far as it matters here."""
-    try:
-        host = llvm.get_host_cpu_features()
-    except RuntimeError:  # LLVM does not know this system
-        return []
-    return [name for name in TELLING if host.get(name)]
+    host = target.host_features()
+    return [name for name in TELLING if name in host]
 
 
 def cpu() -> dict[str, Any]:
@@ -66,14 +62,16 @@ def register_tile() -> dict[str, Any]:
         "rows": tile.ROWS,
         "columns": tile.COLUMNS,
         "vector_bits": 32 * tile.SHAPE.vector,
-        "compiled": not numba.config.DISABLE_JIT,
+        "compiled": not target.INTERPRETED,
     }
 
 
 def bits_depend_on() -> dict[str, Any]:
     """What decides about the last bits of the kernels' results: the compiler, and what it compiles for."""
+    from importlib.metadata import version
+
     features = sorted(tile.FEATURES.intersection(TELLING))
-    return {"numba": numba.__version__, "tile": list(tile.SHAPE), "features": features}
+    return {"numba": version("numba"), "tile": list(tile.SHAPE), "features": features}
 
 
 def self_test(ops: Any = numba_ops) -> str:
@@ -82,13 +80,13 @@ def self_test(ops: Any = numba_ops) -> str:
     The factors are whole numbers that float32, bfloat16 and int8 all hold exactly (each input row reaches from 0 to
     255, each row of weights to 127), and so are all sums: the result must be equal to the last bit in any dtype.
     """
-    if numba.config.DISABLE_JIT:
+    if target.INTERPRETED:
         return ""  # nothing is compiled
     wrong = []
-    random = np.random.default_rng(0)
+    mixed = np.arange(32768) ** 2 * 40503 >> 7  # at random enough; to import numpy.random takes 10 ms
     for N, I, O in SIZES:
-        x, weight = random.integers(0, 256, (N, I)), random.integers(-127, 128, (O, I))
-        bias = random.integers(-99, 99, O)
+        x, weight = mixed[: N * I].reshape(N, I) % 256, mixed[-O * I :].reshape(O, I) % 255 - 127
+        bias = mixed[:O] % 199 - 99
         x[:, 0], x[:, -1], weight[:, 0] = 0, 255, 127
         got = ops.linear(x.astype(np.float32), ops.prepare_linear(weight.astype(np.float32), bias.astype(np.float32)))
         if not np.array_equal(got, x @ weight.T + bias):

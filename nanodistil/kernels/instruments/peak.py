@@ -19,15 +19,13 @@ from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
 
 from ..cpu.tile import SHAPE
-from ..runtime import pool
+from ..runtime import pool, target
 from ..runtime.jit import kernel
+from ..runtime.late import cgutils, intrinsic, overload, types
 
 CHAINS = 12
 LANES = SHAPE.vector or 4  # floats a vector; where there is no tile, LLVM makes of four what the machine has
@@ -119,7 +117,7 @@ def best(call: Any, seconds: float, least: int = 3) -> float:
 
 def compiled() -> bool:
     """Whether kernels are compiled; as plain Python (NUMBA_DISABLE_JIT) nothing here means anything."""
-    return not numba.config.DISABLE_JIT
+    return not target.INTERPRETED
 
 
 def peak(seconds: float = 0.1, threads: int | None = None) -> float:

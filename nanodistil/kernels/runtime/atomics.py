@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
+
+from .late import cgutils, intrinsic, overload, types
 
 _i64 = ir.IntType(64)
 

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core.cgutils import get_null_value
-from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
+
+from .late import cgutils, intrinsic, overload
 
 
 @intrinsic
 def _borrowed(typing_context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         struct = context.make_array(array)(context, builder, value=arguments[0])
-        struct.meminfo = get_null_value(struct.meminfo.type)
-        struct.parent = get_null_value(struct.parent.type)
+        struct.meminfo = cgutils.get_null_value(struct.meminfo.type)
+        struct.parent = cgutils.get_null_value(struct.parent.type)
         return struct._getvalue()
 
     return array(array), generate

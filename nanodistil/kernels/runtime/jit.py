@@ -9,10 +9,10 @@
   lets a sum be split over vector lanes. Neither assumes the absence of NaN or infinity.
 
 Compiling all kernels takes seconds, loading them from disk milliseconds, so the machine code is kept in a cache of the
-user's own (store.py). Numba's own cache wants to write beside the sources or into a home folder, and raises where it
-can do neither; it has an index file beside the data and a key that misses edits to helpers in other files. This one has
-one file per kernel and signature, under a folder named by a hash of every kernel source and the versions, and a key
-with the CPU in it. A file that is truncated, foreign or garbage is not unpickled (its SHA-256 stands in front) and is
+user's own (store.py). Numba's own cache needs all of Numba to load a kernel, a third of a second (linking.py does not),
+raises where it can write nowhere, and has a key that misses edits to helpers in other files. This one has one file per
+kernel and signature, under a folder named by a hash of every kernel source and the versions, and a key with the
+processor in it. A file that is truncated, foreign or garbage is not looked into (its SHA-256 stands in front) and is
 simply compiled again; where nothing can be kept, everything still works.
 
 Seconds of silence look like a hang, so each compilation is announced, and its end, on the logger of this package
@@ -25,17 +25,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
 from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-import numba
-from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
-from numba.core.runtime.nrt import rtsys
-
-from . import store
+from . import linking, store, target
+from .late import Late, numba
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 HASH_BYTES = 32
@@ -58,76 +53,64 @@ def foretell() -> None:
 
 
 _foretold: list[bool] = []
+_compiled: list[Any] = []  # what holds machine code in memory
 
 
-class OneFilePerKernel(_Cache):
-    """Numba asks this before it compiles a signature of `function`, and hands it what it compiled.
+def address_of(function: Callable[..., Any], variant: str, compiled: Callable[[], Any]) -> int:
+    """The address of a C function that `compiled`, a numba.core.ccallback.CFunc, would have: kept, or compiled now.
 
-    variant: what else tells one version from another, where the signature does not say it all.
+    variant: what else tells one version of `function` from another.
     """
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+    file = f"{name}-{hashlib.sha256(f'{variant} {target.key()}'.encode()).hexdigest()[:16]}.bin"
+    if (kept := _read(file)) is not None:
+        return kept
+    foretell()
+    log.info(COMPILING, name)
+    made = compiled()
+    log.info(COMPILED, name)
+    _compiled.append(made)
+    _write(file, made)
+    return int(made.address)
 
-    def __init__(self, function: Callable[..., Any], variant: str = "") -> None:
-        self.variant = variant
-        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
-    @property
-    def cache_path(self) -> str | None:
-        place = store.folder()
-        return str(place) if place else None
-
-    def file(self, signature: Any, codegen: Any) -> str:
-        key = hashlib.sha256(repr((str(signature), self.variant, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        return f"{self.name}-{key}.bin"
-
-    def load_overload(self, signature: Any, target_context: Any) -> Any:
-        loaded = self._read(signature, target_context)
-        if loaded is None:
-            foretell()
-            log.info(COMPILING, self.name)
-        return loaded
-
-    def _read(self, signature: Any, target_context: Any) -> Any:
-        # All that machine code needs of Numba. (`target_context.refresh()`, which Numba's own cache calls here, makes
-        # the compiler ready as well: 0.2 to 0.35 s of a first answer that takes 0.6 s.)
-        rtsys.initialize(target_context)
-        try:
-            raw = store.read(self.file(signature, target_context.codegen()))
-            if hashlib.sha256(raw[HASH_BYTES:]).digest() != raw[:HASH_BYTES]:
-                return None
-            return CompileResult._rebuild(target_context, *pickle.loads(raw[HASH_BYTES:]))
-        except Exception:  # whatever a stale or foreign file provokes, the answer is to compile
+def _read(file: str) -> int | None:
+    try:
+        raw = store.read(file)
+        if hashlib.sha256(raw[HASH_BYTES:]).digest() != raw[:HASH_BYTES]:
             return None
-
-    def save_overload(self, signature: Any, compiled: Any) -> None:
-        log.info(COMPILED, self.name)
-        if compiled.library.has_dynamic_globals or any(not loop.can_cache for loop in compiled.lifted):
-            return  # it holds addresses of this process
-        raw = pickle.dumps(compiled._reduce(), protocol=4)
-        try:
-            store.write(self.file(signature, compiled.library.codegen), hashlib.sha256(raw).digest() + raw)
-        except OSError as error:  # a full disk, a folder that went away: the next process compiles once more
-            _say_not_kept(store.why(error))
-
-    def enable(self) -> None: ...
-
-    def disable(self) -> None: ...
-
-    def flush(self) -> None: ...
+        return linking.linked(raw[HASH_BYTES:])
+    except Exception:  # whatever a stale or foreign file provokes, the answer is to compile
+        return None
 
 
-def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
-    """What Python calls, by pool.run: compiled at its first call, or loaded from the cache.
+def _write(file: str, made: Any) -> None:
+    library = made._library
+    if library.has_dynamic_globals:
+        return  # it holds addresses of this process
+    module = library._final_module
+    known = [*module.functions, *module.global_variables]
+    needs = sorted(n.name for n in known if n.is_declaration and not n.name.startswith("llvm."))
+    raw = linking.packed(made.native_name, needs, library._get_compiled_object())
+    try:
+        store.write(file, hashlib.sha256(raw).digest() + raw)
+    except OSError as error:  # a full disk, a folder that went away: the next process compiles once more
+        _say_not_kept(store.why(error))
+
+
+class Kernel(Late):
+    """What pool.run computes: compiled at its first use, or loaded from the cache.
 
     Under NUMBA_DISABLE_JIT=1 the function stays plain Python, for a debugger and for bounds checks.
     """
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        compiled = numba.njit(**OPTIONS, fastmath=fastmath or set())(function)
-        if not numba.config.DISABLE_JIT:
-            compiled._cache = OneFilePerKernel(function)
-        return compiled
+    def __init__(self, function: Callable[..., Any], fastmath: set[str]) -> None:
+        super().__init__(function, lambda function: numba.njit(**OPTIONS, fastmath=fastmath)(function))
 
-    return decorate
+
+def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """What Python calls, by pool.run."""
+    return lambda function: Kernel(function, fastmath or set())
 
 
 def helper(*, fastmath: set[str] | None = None, forced: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -136,4 +119,4 @@ def helper(*, fastmath: set[str] | None = None, forced: bool = False) -> Callabl
     forced: put into its caller whatever its size, where LLVM would rather call it.
     """
     options = {**OPTIONS, "forceinline": True} if forced else OPTIONS
-    return cast(Callable[[Callable[..., Any]], Any], numba.njit(**options, fastmath=fastmath or set()))
+    return lambda function: Late(function, lambda f: numba.njit(**options, fastmath=fastmath or set())(f))

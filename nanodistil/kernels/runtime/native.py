@@ -20,17 +20,12 @@ from itertools import count
 from struct import Struct
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.core.ccallback import CFunc
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
-from numba.np.numpy_support import from_dtype
 from numpy.lib.stride_tricks import as_strided
 
-from .jit import OPTIONS, OneFilePerKernel
+from .jit import OPTIONS, Kernel, address_of
+from .late import intrinsic, tell_numba, types
 from .place import Place
 from .undisturbed import undisturbed
 
@@ -38,13 +33,13 @@ from .undisturbed import undisturbed
 Kind = tuple[str, int] | type[tuple[Any, ...]]
 
 _i64 = ir.IntType(64)
-_entries: dict[tuple[Callable[..., Any], tuple[Kind, ...]], Entry] = {}
+_entries: dict[tuple[Kernel, tuple[Kind, ...]], Entry] = {}
 
 
 class Entry(NamedTuple):
     """A compiled kernel for certain types of arguments."""
 
-    code: CFunc
+    address: int
     call: Callable[[int, int, int], int]  # start, stop, address of the words; without the interpreter's lock
 
 
@@ -137,6 +132,8 @@ def as_python(arguments: tuple[Any, ...]) -> list[Any]:
 
 def _type(kinds: Iterator[Kind]) -> Any:
     """What Numba calls the argument that begins here."""
+    from numba.np.numpy_support import from_dtype
+
     kind = next(kinds)
     if isinstance(kind, type):
         return types.BaseTuple.from_types(tuple(_type(kinds) for _ in kind._fields), kind)
@@ -146,6 +143,8 @@ def _type(kinds: Iterator[Kind]) -> Any:
 
 def _unpacked(kinds: tuple[Kind, ...]) -> Any:
     """An intrinsic that makes a kernel's arguments from the address of their words."""
+    from numba.np.arrayobj import populate_array
+
     left = iter(kinds)
     made = []
     with contextlib.suppress(StopIteration):
@@ -187,38 +186,38 @@ def _unpacked(kinds: tuple[Kind, ...]) -> Any:
     return unpacked
 
 
-def c_function(function: Callable[..., int], count: int, cache: Any) -> CFunc:
+def c_function(function: Callable[..., int], count: int) -> Any:
     """Compile a function of `count` whole numbers, which gives one, so that C and compiled code can call it."""
+    from numba.core.ccallback import CFunc
+
+    tell_numba()
     compiled = CFunc(function, ((types.int64,) * count, types.int64), {}, OPTIONS)
-    compiled._cache = cache
     compiled.compile()
     return compiled
 
 
-def callable_at(compiled: CFunc) -> Callable[..., int]:
-    """The same for Python to call, without the interpreter's lock; `compiled` must live as long."""
-    kind = ctypes.CFUNCTYPE(*(ctypes.c_int64,) * (len(compiled._sig.args) + 1))
-    return kind(compiled.address)  # type: ignore[arg-type]
+def callable_at(address: int, count: int) -> Callable[..., int]:
+    """The C function of `count` whole numbers at an address for Python to call, without the interpreter's lock."""
+    return ctypes.CFUNCTYPE(*(ctypes.c_int64,) * (count + 1))(address)
 
 
-def entry(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
+def entry(kernel: Kernel, kinds: tuple[Kind, ...]) -> Entry:
     """The kernel for arguments of these kinds, compiled or loaded from the cache at its first use."""
     return _entries.get((kernel, kinds)) or undisturbed(_made, kernel, kinds)
 
 
-def _made(kernel: Any, kinds: tuple[Kind, ...]) -> Entry:
-    compiled = code_of(kernel, kinds, OneFilePerKernel(kernel.py_func, str(kinds)))
-    return _entries.setdefault((kernel, kinds), Entry(compiled, callable_at(compiled)))
+def _made(kernel: Kernel, kinds: tuple[Kind, ...]) -> Entry:
+    address = address_of(kernel.py_func, str(kinds), lambda: code_of(kernel, kinds))
+    return _entries.setdefault((kernel, kinds), Entry(address, callable_at(address, 3)))
 
 
-def code_of(kernel: Any, kinds: tuple[Kind, ...], cache: Any) -> CFunc:
-    """The kernel's entry as code; of what comes from a cache Numba can show no listing."""
+def code_of(kernel: Kernel, kinds: tuple[Kind, ...]) -> Any:
+    """The kernel's entry, compiled."""
     unpacked = _unpacked(kinds)
-    # The same once more, without a cache of its own: its code is part of the entry's.
-    body = numba.njit(**OPTIONS, fastmath=kernel.targetoptions["fastmath"])(kernel.py_func)
+    body = kernel.compiled  # whose code becomes part of the entry's
 
     def call(start: int, stop: int, words: int) -> int:
         body(start, stop, *unpacked(words))
         return 1
 
-    return c_function(call, 3, cache)
+    return c_function(call, 3)

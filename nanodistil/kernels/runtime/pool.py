@@ -27,16 +27,16 @@ import ctypes
 import os
 from array import array
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-import numba
 import numpy as np
 
 from .atomics import add, call, exchange, load, pause
 from .granted import OURS, thread_limits
-from .jit import OneFilePerKernel, helper
+from .jit import address_of, helper
 from .native import Entry, as_python, c_function, callable_at, entry, words_of
+from .target import INTERPRETED
 from .undisturbed import undisturbed
 
 SHARES = 8  # a thread takes about so many in an op: fewer wait for the slowest, more cost 0.1 us each
@@ -136,15 +136,17 @@ def serve(pool: int) -> int:
 
 
 @cache
-def _functions() -> list[tuple[Any, Callable[..., int]]]:
-    """`perform` and `serve`, compiled: code and callable of each. Once a process; a forked child has its parent's."""
+def _functions() -> list[tuple[int, Callable[..., int]]]:
+    """`perform` and `serve`, compiled: the address of each, and its callable. Once a process, a forked one included."""
     return undisturbed(_made)
 
 
-def _made() -> list[tuple[Any, Callable[..., int]]]:
-    functions = [(perform, 3), (serve, 1)]
-    code = [c_function(f.py_func, count, OneFilePerKernel(f.py_func)) for f, count in functions]
-    return [(c, callable_at(c)) for c in code]
+def _made() -> list[tuple[int, Callable[..., int]]]:
+    made = []
+    for function, count in (perform.py_func, 3), (serve.py_func, 1):
+        address = address_of(function, "", partial(c_function, function, count))
+        made.append((address, callable_at(address, count)))
+    return made
 
 
 def _system() -> list[int]:
@@ -194,7 +196,7 @@ class Pool:
         (_, perform), (_, serve) = _functions()
         self.hire(serve, threads() - 1)
         others = min(parts - 1, MOST)
-        begin = compiled.code.address or 0, words.buffer_info()[0], items, share
+        begin = compiled.address, words.buffer_info()[0], items, share
         job = array("q", [*begin, *[0] * (BOXES + others - len(begin))])
         if perform(self.address, job.buffer_info()[0], others):
             raise MemoryError("a kernel found no memory to work in")
@@ -234,11 +236,11 @@ def set_threads(n: int) -> None:
     _threads = n
 
 
-def run(kernel: Callable[..., None], items: int, *arguments: Any, least: int = 1) -> None:
+def run(kernel: Any, items: int, *arguments: Any, least: int = 1) -> None:
     """kernel(start, stop, *arguments) over 0..items, divided among the threads, at least `least` items to each."""
     if not items:
         return
-    if numba.config.DISABLE_JIT:
+    if INTERPRETED:
         with np.errstate(all="ignore"):  # compiled code does not warn either, when 64 bits wrap around by design
             kernel(0, items, *as_python(arguments))
         return

@@ -2,9 +2,9 @@
 
     NANODISTIL_CACHE_DIR, else NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/nanodistil, else ~/.cache/nanodistil
 
-The files are pickles: whoever writes one has us run what he likes. So one is believed only where nobody but root and we
-ourselves can have written it, which is looked at anew each time, on what is then read and not on its name: the folder
-and the file are opened without following links, belong to root or us, and no one else may write to them. Nor may
+The files are machine code: whoever writes one has us run what he likes. So one is believed only where nobody but root
+and we ourselves can have written it, which is looked at anew each time, on what is then read and not on its name: the
+folder and the file are opened without following links, belong to root or us, and no one else may write to them. Nor may
 anybody else put another folder in this one's place: all folders above it belong to root or us too, and if others may
 write to one (/tmp), it has the sticky bit. Two groups may write as well: root's, to which an image for any user number
 gives its files (OpenShift; `docker run --user 12345`); and one that holds nobody but its user, and has his name.
@@ -24,11 +24,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import llvmlite
-import numba
 import numpy as np
 
 OWNED = hasattr(os, "geteuid") and os.open in os.supports_dir_fd  # files have owners, and modes that mean something
@@ -63,8 +63,11 @@ def source_key() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
-    for version in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, platform.machine()):
-        digest.update(version.encode())
+    package = find_spec("numba")  # importlib.metadata would say the version, but takes 20 ms to import
+    for folder in package.submodule_search_locations or [] if package else []:
+        digest.update(Path(folder, "_version.py").read_bytes())
+    for part in (llvmlite.__version__, np.__version__, sys.version, platform.machine()):
+        digest.update(part.encode())
     return digest.hexdigest()[:16]
 
 
