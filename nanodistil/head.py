@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Protocol
 
 from nanodistil.backend import Array, BackwardOps, Ops
 from nanodistil.config import DistilBertConfig
-from nanodistil.model import Look, Packed, Tap
+from nanodistil.model import Look, Packed
+from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.layout import Weights
 from nanodistil.weights.names import HEAD_MODULES

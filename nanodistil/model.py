@@ -21,18 +21,19 @@ How it differs from the obvious:
 - Names are the checkpoint's: `grep q_lin` leads from here to weights/names.py and to the file on disk.
 - The arithmetic is in `ops`, a backend (kernels/definitions/ says what each computes). This file does not know which.
 - `x = tap("name", x)` is the one way to look inside: the identity by default, otherwise any function of name and value
-  that may record or replace it. What a fused op never holds (scores, pre-activations) is computed apart only when the
-  tap `wants` it.
+  that may record or replace it. `showing(ops, tap, "name")` are the same ops, but what a fused one never holds (scores,
+  pre-activations) passes the tap under this name, if it wants to see it (taps.py).
 
 What it does not do: read files and check input (pretrained.py), train (training/backward.py stands beside this file).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from nanodistil.backend import Array, Ints, Mask, Ops, Sentences
 from nanodistil.config import DistilBertConfig
+from nanodistil.taps import Tap, showing
 from nanodistil.weights.layout import LayerWeights, Weights
 
 
@@ -45,9 +46,6 @@ class Packed(NamedTuple):
     keep: Mask | None  # (N,) False at rows that are computed but must not be attended to; None: there are none
 
 
-Value = TypeVar("Value")
-
-
 class Look(NamedTuple):
     """The rows a head will look at, where it does not need all: the last layer computes no others."""
 
@@ -55,34 +53,11 @@ class Look(NamedTuple):
     starts: Ints  # (B + 1,) which of them belong to sentence b: rows[starts[b] : starts[b + 1]]
 
 
-class Tap(Protocol):
-    """Sees, and may replace, every named intermediate."""
-
-    def __call__(self, name: str, value: Value) -> Value: ...
-
-    def wants(self, *names: str) -> bool:
-        """Whether any of these must exist as arrays of their own, fused or not."""
-        ...
-
-
-class NoTap:
-    """The identity: nothing is watched."""
-
-    def __call__(self, name: str, value: Value) -> Value:
-        return value
-
-    def wants(self, *names: str) -> bool:
-        return False
-
-
 def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
     """What each token is, plus where it stands: (N,) -> (N, D)."""
-    tables = w.word_embeddings, w.position_embeddings
-    if tap.wants("embeddings.sum"):
-        x = tap("embeddings.sum", ops.embed(batch.ids, batch.positions, *tables))  # (N, D)
-        x = ops.layer_norm(x, *w.LayerNorm)  # (N, D)
-    else:
-        x = ops.embed_layer_norm(batch.ids, batch.positions, tables[0], tables[1], *w.LayerNorm)  # (N, D)
+    words, places = w.word_embeddings, w.position_embeddings
+    summing = showing(ops, tap, "embeddings.sum")
+    x = summing.embed_layer_norm(batch.ids, batch.positions, words, places, *w.LayerNorm)  # (N, D)
     return tap("embeddings.LayerNorm", x)
 
 
@@ -109,22 +84,14 @@ def self_attention(
     who = Sentences(asking=batch.starts, starts=batch.starts, heads=H, keep=batch.keep)  # all rows ask all
     if look is not None:
         q, who = q[look.rows], who._replace(asking=look.starts)  # (M, A)
-    if tap.wants(f"{at}.scores", f"{at}.probs"):
-        scores = tap(f"{at}.scores", ops.attention_scores(q, k, who))  # B x (H, Q, T), Q of its T tokens ask
-        probs = tap(f"{at}.probs", ops.attention_probs(scores))  # B x (H, Q, T)
-        context = ops.attention_context(probs, v, batch.starts)  # (N or M, A), and so from here on
-    else:
-        context = ops.attention(q, k, v, who)  # (N or M, A)
-    context = tap(f"{at}.context", context)
+    attending = showing(ops, tap, f"{at}.scores", f"{at}.probs")  # B x (H, Q, T) both, Q of its T tokens ask
+    context = tap(f"{at}.context", attending.attention(q, k, v, who))  # (N or M, A), and so from here on
     return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N or M, D)
 
 
 def feed_forward(x: Array, layer: LayerWeights, ops: Ops, tap: Tap, at: str) -> Array:
     """Every token by itself, through F hidden units: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.3)."""
-    if tap.wants(f"{at}.lin1"):
-        h = ops.activation(tap(f"{at}.lin1", ops.linear(x, layer.lin1)), layer.activation)  # (N, F)
-    else:
-        h = ops.linear_activation(x, layer.lin1, layer.activation)  # (N, F)
+    h = showing(ops, tap, f"{at}.lin1").linear_activation(x, layer.lin1, layer.activation)  # (N, F)
     h = tap(f"{at}.activation", h)
     return tap(f"{at}.lin2", ops.linear(h, layer.lin2))  # (N, D)
 

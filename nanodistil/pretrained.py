@@ -25,7 +25,7 @@ from nanodistil.loading_arguments import OF_MODELS, OF_SAVING, nothing_but, take
 from nanodistil.module import Readable
 from nanodistil.packing import Packing, first_tokens, sent
 from nanodistil.parameters import Embedding, Parameter
-from nanodistil.taps import HeadMask, Recorder, as_tap
+from nanodistil.taps import HeadMask, Recorder, Tap, as_tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import Weights, lay_out, read_back
@@ -46,7 +46,7 @@ class Options(TypedDict, total=False):
     return_dict: bool | None
     position_ids: ArrayLike | None
     keep_masked: bool
-    tap: model.Tap | Callable[[str, Any], Any] | None
+    tap: Tap | Callable[[str, Any], Any] | None
 
 
 class Encoded(NamedTuple):
@@ -276,7 +276,7 @@ class Pretrained(Readable):
         return_dict: bool | None = None,
         position_ids: ArrayLike | None = None,
         keep_masked: bool = False,
-        tap: model.Tap | Callable[[str, Any], Any] | None = None,
+        tap: Tap | Callable[[str, Any], Any] | None = None,
     ) -> Encoded:
         """Pack and run the encoder.
 

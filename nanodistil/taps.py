@@ -1,7 +1,11 @@
-"""Ready-made taps: what to hang on the named intermediates of model.py.
+"""Taps: how to look into model.py, and what to hang on its named intermediates.
 
-A tap is any function (name, value) -> value. `Recorder` keeps what passes under the names it is asked for;
-`as_tap` turns a plain function of yours into a tap that wants everything.
+A tap is a function (name, value) -> value that says which names it wants to see. Most values pass it in any case. But a
+fused op never holds what lies between its steps, so `showing` gives ops that take one step after the other, if the tap
+wants a name between them, and otherwise the fused ones themselves.
+
+`Recorder` keeps what passes under the names it is asked for; `as_tap` turns a plain function of yours into a tap that
+wants everything.
 
 Values are packed, as the model has them: (N, width) arrays, and lists of B arrays (H, T, T) for scores and probs.
 """
@@ -9,13 +13,69 @@ Values are packed, as the model has them: (N, width) arrays, and lists of B arra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-from nanodistil.backend import Array, Ops
-from nanodistil.model import NoTap, Tap, Value
+from nanodistil.backend import Activation, Array, Ints, Ops, Sentences
 from nanodistil.weights.errors import InputError
+
+Value = TypeVar("Value")
+
+
+class Tap(Protocol):
+    """Sees, and may replace, every named intermediate."""
+
+    def __call__(self, name: str, value: Value) -> Value: ...
+
+    def wants(self, *names: str) -> bool:
+        """Whether any of these must exist as arrays of their own, fused or not."""
+        ...
+
+
+class NoTap:
+    """The identity: nothing is watched."""
+
+    def __call__(self, name: str, value: Value) -> Value:
+        return value
+
+    def wants(self, *names: str) -> bool:
+        return False
+
+
+def showing(ops: Ops, tap: Tap, *names: str) -> Ops:
+    """`ops`, whose next fused one shows the tap what lies between its steps under these names, if it wants any.
+
+    >>> from nanodistil.backend import load
+    >>> ops, tap = load("numpy"), Recorder(["lin1"])
+    >>> w = ops.prepare_linear(np.eye(2), np.zeros(2))
+    >>> showing(ops, tap, "lin1").linear_activation(np.array([[1.0, -2.0]]), w, "relu"), tap.seen
+    (array([[1., 0.]]), {'lin1': array([[ 1., -2.]])})
+    >>> showing(ops, tap, "scores", "probs") is ops
+    True
+    """
+    return cast(Ops, _Steps(ops, tap, names)) if tap.wants(*names) else ops
+
+
+class _Steps:
+    """The fused ops of a backend, step by step: what the definitions say they are."""
+
+    def __init__(self, ops: Ops, tap: Tap, names: tuple[str, ...]) -> None:
+        self.ops, self.tap, self.names = ops, tap, names
+
+    def embed_layer_norm(
+        self, ids: Ints, positions: Ints, words: Array, places: Array, weight: Array, bias: Array, eps: float
+    ) -> Array:
+        x = self.tap(self.names[0], self.ops.embed(ids, positions, words, places))  # (N, D)
+        return self.ops.layer_norm(x, weight, bias, eps)
+
+    def linear_activation(self, x: Array, w: Any, which: Activation) -> Array:
+        return self.ops.activation(self.tap(self.names[0], self.ops.linear(x, w)), which)
+
+    def attention(self, q: Array, k: Array, v: Array, who: Sentences) -> Array:
+        scores = self.tap(self.names[0], self.ops.attention_scores(q, k, who))  # B x (H, Q, T)
+        probs = self.tap(self.names[1], self.ops.attention_probs(scores))
+        return self.ops.attention_context(probs, v, who.starts)
 
 
 class Recorder:

@@ -54,12 +54,12 @@ from nanodistil.heads.question_answering import QUESTION_ANSWERING, QuestionAnsw
 from nanodistil.heads.sequence_classification import SequenceClassifierOutput, of_activation
 from nanodistil.heads.token_classification import TOKEN_CLASSIFICATION, TokenClassifierOutput
 from nanodistil.loading_arguments import OF_MODELS, taken
-from nanodistil.model import NoTap
 from nanodistil.module import Module
 from nanodistil.outputs import BaseModelOutputWithPooling
 from nanodistil.packing import positions_of, real_tokens, rectangle
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.signatures import spelled_out
+from nanodistil.taps import NoTap
 from nanodistil.weights import bert_names
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.initial import POSITIONS, fresh

@@ -18,10 +18,10 @@ from nanodistil.backend import Array, BackwardOps, Ints, Ops
 from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, flat, with_masked
 from nanodistil.heads.learning import at_labels
-from nanodistil.model import Tap
 from nanodistil.outputs import Output
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.signatures import spelled_out
+from nanodistil.taps import Tap, showing
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.layout import Weights
 
@@ -41,10 +41,8 @@ def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
 
     `vocab_projector` is the word embeddings again (tied): a word scores high where the hidden state points its way.
     """
-    if tap.wants("vocab_transform"):
-        h = ops.activation(tap("vocab_transform", ops.linear(x, w.head.vocab_transform)), w.activation)  # (M, D)
-    else:
-        h = ops.linear_activation(x, w.head.vocab_transform, w.activation)  # (M, D)
+    transforming = showing(ops, tap, "vocab_transform")
+    h = transforming.linear_activation(x, w.head.vocab_transform, w.activation)  # (M, D)
     h = tap("vocab_layer_norm", ops.layer_norm(h, *w.head.vocab_layer_norm))  # (M, D)
     return tap("vocab_projector", ops.linear(h, w.head.vocab_projector))  # (M, V)
 

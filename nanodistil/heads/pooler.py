@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nanodistil.backend import Array, Ops
 from nanodistil.head import Head
-from nanodistil.model import Tap
+from nanodistil.taps import Tap
 from nanodistil.weights.layout import Weights
 
 

@@ -17,10 +17,10 @@ from nanodistil.config import DistilBertConfig
 from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, with_masked
 from nanodistil.heads.learning import add_cross_entropy, only, packed
-from nanodistil.model import Tap
 from nanodistil.outputs import Output
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.signatures import spelled_out
+from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.layout import Weights
 

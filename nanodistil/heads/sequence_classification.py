@@ -20,10 +20,10 @@ from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished
 from nanodistil.heads.learning import add_cross_entropy, at_first, only, packed
 from nanodistil.losses import IGNORED
-from nanodistil.model import Tap
 from nanodistil.outputs import Output
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.signatures import spelled_out
+from nanodistil.taps import Tap, showing
 from nanodistil.weights.layout import Weights
 
 
@@ -42,10 +42,7 @@ def forward(x: Array, w: Weights, ops: Ops, tap: Tap, activation: str = "relu") 
 
     For multiple choice there is one class: how well the sentence answers. activation: "tanh" in a BERT.
     """
-    if tap.wants("pre_classifier"):
-        h = ops.activation(tap("pre_classifier", ops.linear(x, w.head.pre_classifier)), activation)  # (B, D)
-    else:
-        h = ops.linear_activation(x, w.head.pre_classifier, activation)  # (B, D)
+    h = showing(ops, tap, "pre_classifier").linear_activation(x, w.head.pre_classifier, activation)  # (B, D)
     h = tap("pre_classifier.activation", h)
     return tap("classifier", ops.linear(h, w.head.classifier))  # (B, C)
 

@@ -16,10 +16,10 @@ from nanodistil.backend import Array, BackwardOps, Ops
 from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, flat, with_masked
 from nanodistil.heads.learning import at_labels
-from nanodistil.model import Tap
 from nanodistil.outputs import Output
 from nanodistil.pretrained import Options, Pretrained
 from nanodistil.signatures import spelled_out
+from nanodistil.taps import Tap
 from nanodistil.weights.layout import Weights
 
 

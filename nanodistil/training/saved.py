@@ -25,8 +25,8 @@ from nanodistil import model
 from nanodistil.backend import Array, BackwardOps, Ops, Sentences
 from nanodistil.config import DistilBertConfig
 from nanodistil.head import Head
-from nanodistil.model import Look, Packed, Value
-from nanodistil.taps import Recorder
+from nanodistil.model import Look, Packed
+from nanodistil.taps import Recorder, Value
 from nanodistil.weights.layout import LayerWeights, Weights
 
 BLOCK = (  # what the backward pass of a block asks for

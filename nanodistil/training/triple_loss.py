@@ -29,9 +29,10 @@ import numpy as np
 
 from nanodistil import model as forward
 from nanodistil.backend import Array, BackwardOps, Ints
-from nanodistil.model import Look, NoTap, Packed
+from nanodistil.model import Look, Packed
 from nanodistil.packing import sent
 from nanodistil.pretrained import Pretrained
+from nanodistil.taps import NoTap
 from nanodistil.training.trainee import Trainee
 
 HEAD_TERMS = ("ce", "mlm", "mse")  # those of logits; "cos" is one of hidden states

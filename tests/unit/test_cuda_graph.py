@@ -272,7 +272,7 @@ def test_the_callers_own_stream(cupy, chosen):
 
 
 def run_head(run, x):
-    from nanodistil.model import NoTap
+    from nanodistil.taps import NoTap
 
     return run.head.forward(x, run.weights, run.ops, NoTap())
 
