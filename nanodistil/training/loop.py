@@ -12,17 +12,14 @@ and what is random in a step (order, masks, dropout) comes from the seed, the ep
 the two moments and how many steps are done (and the loss's scale, in float16), and a run that was killed goes on as if
 it had not been (run.py).
 
-How it differs from DistilBERT's train.py, on purpose:
+A step may reach over into the next epoch: every micro-batch counts once, and the last step divides by what is left for
+it. Or, as in transformers' Trainer and so in fine-tuning, an epoch ends with a step on what is left (Plan.each). A
+step's loss is the mean of its micro-batches' losses, however few. (Upstream's train.py adds what is left of an epoch to
+the next one's first step, which has then more gradients than it is divided by.)
 
-- micro-batches are counted through the whole run. Upstream counts them from 0 in each epoch, so gradients left over at
-  the end of one are added to the first step of the next, which has then more of them than it is divided by. Here a step
-  may reach over into the next epoch, every micro-batch counts once, and the last step divides by what is left for it.
-  Or, as transformers' Trainer has it and so fine-tuning, an epoch ends with a step on what is left (Plan.each). Each
-  step's loss is the mean of its micro-batches' losses, however few; so it is there for every DistilBERT, since theirs
-  take no num_items_in_batch, with which other models weigh micro-batches by their labels;
-- a loss that is not a number ends the run before the weights are touched, and no checkpoint is made of it;
-- Ctrl-C and SIGTERM save a checkpoint. The step that was being worked on is given up and done again on resuming;
-- in float16, a step whose gradients overflow is done again with a smaller loss (loss_scale.py).
+A loss that is not a number ends the run before the weights are touched. Ctrl-C and SIGTERM save a checkpoint; the step
+that was being worked on is done again on resuming. In float16, a step whose gradients overflow is done again with a
+smaller loss (loss_scale.py).
 """
 
 from __future__ import annotations

@@ -8,20 +8,16 @@ The rule is upstream's (distiller.py, prepare_batch_mlm), exactly in distributio
   2. Each chosen one becomes [MASK] with probability word_mask, stays with word_keep, and becomes a random word with
      word_rand.
 
-What may surprise in it, and is kept:
+The number is that of the batch: a sequence may have no chosen token, or very many. A random word is uniform over the
+whole vocabulary: it may be a special token, or the very token that it replaces.
 
-- The number is that of the batch, not of a sequence: a sequence may have no chosen token, or very many.
-- A random word is uniform over the whole vocabulary: it may be a special token, or the very token that it replaces.
+To draw without replacement in proportion to weights w, give token i the key e_i / w_i, e_i exponential, and take the M
+smallest keys: the one-by-one draw, in one step (Efraimidis and Spirakis 2006). torch.multinomial(replacement=False),
+which upstream calls, does the same.
 
-Drawing without replacement in proportion to weights w is one step for all tokens: give token i the key e_i / w_i, e_i
-exponential, and take the M smallest keys. The smallest of independent exponentials of rates w_i is i with probability
-w_i / sum(w), and by their lack of memory the same holds for the next one among the rest, and so on: that is the
-one-by-one draw (Efraimidis and Spirakis 2006 have it with uniform keys). torch.multinomial(replacement=False), which
-upstream calls, does the same thing.
-
-What differs: a batch without enough tokens that may be chosen (upstream raises an error there) has them all chosen,
-and that may be none; there is no padding to be taken back; no rounding to multiples of 8, which upstream does for
-tensor cores. And the choice is a function of a key, made of seed, step and micro-batch, so that a run can be resumed.
+What differs: a batch without enough tokens that may be chosen (upstream raises an error there) has them all chosen, and
+that may be none; nothing is rounded to multiples of 8. The choice is a function of a key, made of seed, step and
+micro-batch, so that a run can be resumed.
 """
 
 from __future__ import annotations

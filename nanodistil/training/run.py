@@ -6,17 +6,13 @@
     model_epoch_0/ ...  the model after each epoch, where that is asked for
     model.safetensors, config.json, ...  the result, when it is done
 
-DistilBERT's scripts saved the weights alone, so a run that broke off after two of its four days was lost. Here a run
-that was killed at any moment, by `kill -9` too, goes on with `--resume` to bitwise the weights it would have had: every
-file is whole or not there (it is renamed into its place), the newest two checkpoints are kept in case one is damaged,
-and lines of the log that are later than the checkpoint are cut off, since they will be written again.
+A run that was killed at any moment, by `kill -9` too, goes on with `--resume` to bitwise the weights it would have had:
+every file is whole or not there (it is renamed into its place), the newest two checkpoints are kept in case one is
+damaged, and lines of the log that are later than the checkpoint are cut off, since they will be written again.
 
-Settings that differ from those the run began with would give a result that neither command describes, so they are
-refused by name. `free` names those that change nothing of the result, such as how often to save.
-
-Where the program, NumPy, Numba or the kind of processor is another than before, sums may differ in their last bits.
-That is no reason not to go on, but bitwise the same is then promised no longer, and one line says so. (What NumPy's
-BLAS does on which processor it does not tell, so another processor is not noticed with the numpy backend.)
+Settings that differ from those the run began with are refused by name. `free` names those that change nothing of the
+result, such as how often to save. If the program, NumPy, Numba or the kind of processor is another than before, sums
+may differ in their last bits, and one line says so. (NumPy's BLAS does not tell what it does on which processor.)
 
 A folder that exists is never taken over silently: --resume goes on with it, --force starts again (and removes what a
 run has written, nothing else), and without either it is an error.

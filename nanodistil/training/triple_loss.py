@@ -13,12 +13,10 @@ The gradient of a KL at temperature tau shrinks as 1 / tau^2; the factor tau^2 k
 temperature is changed (Hinton, Vinyals and Dean 2015, section 2). The n positions of L_ce and L_mse are all tokens, or
 with `restrict_ce_to_mask` the masked ones only, in spite of its name for both.
 
-How it is computed. A row of logits is as long as the vocabulary, 122 kB, so those of a batch of 8 x 512 tokens would be
-0.5 GB for the student, as much for the teacher, and again for the gradient. They never exist together: both heads are
-applied to a few hundred rows at a time, whose loss and gradient are done before the next. Where only masked positions
-count and hidden states do not, the last layer computes no others (`Look`). Upstream makes all of it, and then selects.
-
-Terms whose alpha is 0 are not computed.
+A row of logits is as long as the vocabulary, so those of a batch would be 0.5 GB (8 x 512 tokens), as much for the
+teacher, and again for the gradient. They never exist together: both heads are applied to a few hundred rows at a time,
+whose loss and gradient are done before the next. If only masked positions count and hidden states do not, the last
+layer computes no others (`Look`). Terms whose alpha is 0 are not computed.
 """
 
 from __future__ import annotations

@@ -9,13 +9,9 @@ Scales are float16. An int8 has 7 bits and a float16 11, so their product has at
 in float32 and float64 get the same numbers. A scale is rounded before the integers are chosen for it, so rounding it
 costs next to nothing.
 
-Two refinements were measured and left out: choosing the scale by least squared error, which clips the outlier to be
-finer for the rest, changed nothing in groups this short; and keeping any one layer in float16 bought less than its
-megabyte elsewhere. One matrix did earn float16: vocab_transform, which every prediction passes through. Figures:
-tests/bench/mini_rounding.py, and the card of the embedded model, nanodistil-mini/README.md.
-
 In the file, `name` is I8 (rows, columns) and `name.scale` is F16 (rows, groups); the metadata names the format. Biases,
-LayerNorms, positions and vocab_transform, 2 % of the numbers, are float16. To make the embedded model of float weights:
+LayerNorms, positions and vocab_transform (which every prediction passes through), 2 % of the numbers, are float16. What
+that costs: tests/bench/mini_rounding.py, and the model's card, nanodistil-mini/README.md. To make it of float weights:
 
     python -m nanodistil.weights.quantization FOLDER OUTPUT_FOLDER
 """

@@ -14,10 +14,9 @@ Before that, and on request still, it is five pickles behind each other and then
 Both are believed only where they agree with themselves, and both are mapped: nothing is read but the descriptions. The
 tar archives of torch 0.1 are older than DistilBERT and refused.
 
-A training checkpoint has its state dict somewhere inside, beside an optimiser's state, settings and objects of all
-kinds: {"state_dict": ...}, {"model": ..., "optimizer": ...}. If one dict in it, and only one, has a model's arrays, it
-is that one, and `note` says so; of two (a model and its average) nobody but the user can tell which is meant. What
-stands beside it is not looked into. Of the state dict itself all has to be known.
+A training checkpoint has its state dict somewhere inside: {"model": ..., "optimizer": ...}. If one dict in it, and only
+one, has a model's arrays, it is that one, and `note` says so; of two (a model and its average) nobody but the user can
+tell which is meant. What stands beside it is not looked into. Of the state dict itself all has to be known.
 """
 
 import mmap

@@ -16,8 +16,7 @@ tuple; BUILD checks and drops its argument. The outcome is made of dicts, lists,
 A training checkpoint holds, beside its weights, objects of classes that nobody here knows; they stay opaque, and
 `unknown` lists their names. What is read of a file may hold none: that is torch_file.py's to see to, and `read_pickle`
 refuses all. Nothing grows beyond the input: an instruction makes one small object, no instruction copies a container,
-and their number is limited; so a file of a megabyte cannot ask for a gigabyte. There is no recursion, so no depth to
-exhaust. Objects may contain themselves; nothing here walks over them.
+and their number is limited. There is no recursion, so no depth to exhaust. Objects may contain themselves.
 """
 
 from typing import Any, NamedTuple, NoReturn

@@ -8,8 +8,6 @@ their order are the definition's, and nothing is contracted to a fused multiply-
 
 The sum of squares is taken in float64, a STRETCH at a time; the sums of the stretches are added by whoever asked, in
 their order. So the number of threads changes nothing.
-
-Measured for 40 million weights on two cores of a Zen 4: a step 37 ms, NumPy 393 ms; the sum of squares 9 ms, NumPy 106.
 """
 
 from __future__ import annotations

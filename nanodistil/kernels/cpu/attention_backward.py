@@ -2,7 +2,7 @@
 
 Definition: attention_backward in numpy_backward.py.
 
-What is asked. The forward pass computed, for one head of one sentence of T tokens, with Q queries, each (., Dh) wide,
+The forward pass computed, for one head of one sentence of T tokens, with Q queries, each (., Dh) wide,
 
     S = q k^T / sqrt(Dh)      P = softmax of S's rows      R = dropout of P      context = R v
 
@@ -11,15 +11,11 @@ and now the gradient of `context` is known, dcontext. The chain rule, read from 
     dv = R^T dcontext                          each value gets what its weights had a share in
     dR = dcontext v^T                          each weight: how much its value would have helped
     dP = dropout of dR, with the same mask
-    dS = P (dP - delta),  delta = sum over the row of P dP
+    dS = P (dP - delta),  delta = sum over the row of P dP, which keeps a row's weights summing to one
     dq = dS k / sqrt(Dh)      dk = dS^T q / sqrt(Dh)
 
-delta is what keeps a row's weights summing to one. It is summed from the row, which is at hand, and not from context
-(Dao et al. 2022): rounded once more on its way, dq and dk of short sentences were further from float64.
-
-What is not kept. P is H T numbers a token and layer: with 12 heads and 512 tokens 24 KB, nearly as much as all else
-that the backward pass of a layer needs. Computing it again is one product of five, and exact: the rows are the forward
-pass's, bit for bit. So nothing is kept but q, k and v.
+P is not kept: it would be nearly as much as all else that the backward pass of a layer needs. Computing it again is one
+product of five, and exact: the rows are the forward pass's, bit for bit. So nothing is kept but q, k and v.
 
 A masked key has P = 0, so its dS is 0 by itself; where all keys are masked P is 1 / T, but the score was replaced by a
 constant: `through` is 0 there, and 1 / sqrt(Dh) elsewhere.

@@ -15,9 +15,8 @@ is a few bytes and a hash that grew while they came in. Three lookups follow, ea
 Every lookup compares the bytes, so a collision costs time and never an id; and a cached word has the pieces it
 would get again, so neither the state of the cache nor the number of threads shows in the result.
 
-What it does not do. It checks no bounds and no UTF-8: the caller guarantees both. Canonical reordering of combining
-marks that survive is left to the definition: a text that may need it is reported as HARD. One text is scanned by one
-thread. Linear in the text: a word costs at most its (bounded) length times the longest token.
+It checks no bounds and no UTF-8: the caller guarantees both. Canonical reordering of combining marks that survive is
+left to the definition: a text that may need it is reported as HARD. One text is scanned by one thread.
 """
 
 from __future__ import annotations

@@ -3,15 +3,13 @@
 The backward pass is two more products, dX = dY W and dW += dY^T X, so what stands here is one general product,
 `matmul`, of matrices as they lie in memory, either of them transposed, with a bias or added to what `out` holds.
 
-Why cuBLASLt. The four linear maps of a layer are 97 % of a forward pass's arithmetic (128 tokens), and NVIDIA has tuned
-a kernel for every shape and every GPU. CuPy's `matmul` reaches those through cublasGemmEx, which cannot add a bias. A
-second kernel would have to: for N = 4096 tokens and O = 3072 it reads 25 MB of float16 and writes them again, to add
-3072 numbers. cuBLASLt adds them while the sums are still in registers (its "epilogue"), for the 6 KB of the bias.
+Why cuBLASLt. NVIDIA has tuned a kernel for every shape and every GPU. CuPy's `matmul` reaches those through
+cublasGemmEx, which cannot add a bias; a second kernel would read all of y and write it again for that. cuBLASLt adds
+the bias while the sums are still in registers (its "epilogue").
 
-Why ctypes. CuPy wraps cuBLAS but not cuBLASLt, and the packages that do bring a framework along. But all that goes
-into the library is numbers: addresses on the GPU, addresses of descriptors on the host, the stream. Descriptors are
-made by the library and filled attribute by attribute (their size has changed between versions), so only one struct's
-layout must be known here, `_Result`.
+Why ctypes. CuPy wraps cuBLAS but not cuBLASLt. All that goes into the library is numbers: addresses on the GPU,
+addresses of descriptors on the host, the stream. Descriptors are made by the library and filled attribute by attribute
+(their size has changed between versions), so only one struct's layout must be known here, `_Result`.
 
 Types. Operands float32, float16 or bfloat16, both the same; out the same or float32; sums always float32, also where a
 long sum is divided among blocks, whose parts by default may be stored in 16 bits (hence the mask on reduction schemes).

@@ -4,10 +4,9 @@ Every step computes the same x W^T + b. All steps but the last use one thread, s
 in steps 2 and 3 obeys OPENBLAS_NUM_THREADS, which must be 1 before NumPy is imported for that to hold (`nanodistil
 bench --ladder` sets it). Whoever runs the ladder checks a step before timing it: a fast wrong product is easy.
 
-Measured on one core of an AMD EPYC (Zen 4, AVX-512), 128 rows through 768 -> 3072, GFLOP/s of a peak of 118: three
-loops 2.5, one BLAS call 81, definition 62, packed panels 27, register tile 110. The definition pays for its accuracy
-with an addition of the whole result every 64 products; the tile has that for nearly nothing, since its part of the
-result is at hand. Panels without the tile are slower than the BLAS: layout alone buys little.
+The definition pays for its accuracy with an addition of the whole result every 64 products; the tile has that for
+nearly nothing, since its part of the result is at hand. Panels without the tile are slower than the BLAS: layout alone
+buys little.
 """
 
 from __future__ import annotations

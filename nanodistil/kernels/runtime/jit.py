@@ -16,9 +16,7 @@ processor in it. A file that is truncated, foreign or garbage is not looked into
 simply compiled again; where nothing can be kept, everything still works.
 
 Seconds of silence look like a hang, so each compilation is announced, and its end, on the logger of this package
-(`logging`, level INFO): a channel that whoever runs the program may listen to, as the command line does, without our
-knowing of them. Loading from the cache is not announced. That nothing can be kept is a warning there, once a process;
-where nobody has set up logging, Python writes it to stderr.
+(`logging`, level INFO), to which the command line listens. That nothing can be kept is a warning there, once a process.
 """
 
 from __future__ import annotations

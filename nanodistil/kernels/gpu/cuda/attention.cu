@@ -1,55 +1,22 @@
 // Attention over packed sentences on the tensor cores: softmax(q k^T / sqrt(Dh)) v for float16 and bfloat16.
 //
-// The plain way writes the scores, (T, T) a head, to memory, reads them for the softmax, writes the probabilities and
-// reads them again: at 512 tokens 2 MB a head in float16, for 192 KB of q, k and v. Here (Dao et al. 2022) a block
-// takes QUERIES queries of one head of one sentence and walks over its keys KEYS at a time; scores and probabilities
-// of such a tile exist in registers only, and what goes to memory is q, k, v in and the context out.
+// A block takes QUERIES queries of one head of one sentence and walks over its keys, KEYS at a time (Dao et al. 2022);
+// scores and probabilities of such a tile exist in registers only. For the softmax of a row whose end one has not seen
+// (Milakov and Gimelshein 2018) keep the largest score m so far, the sum l of exp(s - m) and the sum of exp(s - m) v; a
+// tile with a larger score m' first multiplies both sums by exp(m - m'). In the end context = sum / l. Rounded are only
+// the probabilities, which the tensor cores want as they want q, k and v, and the result. exp is 2^x after one fused
+// multiply-add that also scales: exp(scale (s - m)) = 2^(c s - c m), c = scale log2(e).
 //
-// The softmax of a row one has not seen the end of (Milakov and Gimelshein 2018): keep the largest score m so far, the
-// sum l of exp(s - m) and the sum of exp(s - m) v. A tile that brings a larger score m' first multiplies both sums by
-// exp(m - m'). In the end context = sum / l. All of this is float32; rounded are only the probabilities, which the
-// tensor cores want as they want q, k and v, and the result.
+// A warp has 16 queries (a strip; or two strips, with 128 queries a block), alone: whatever is asked of a whole row of
+// scores stays inside four neighbouring lanes. Keys and values come by cp.async, a tile ahead, into the other of two
+// buffers: one barrier a tile says both "the tile is here" and "all have finished with the buffer that is filled next".
+// Rows beyond the sentence are zeros, for P is 0 there, and 0 times anything but a number is not 0.
 //
-// How a warp works. It has 16 queries (a strip; or two strips, with 128 queries a block), alone: whatever is asked of
-// a whole row of scores stays inside the warp, inside four neighbouring lanes even. The queries are left factors in
-// registers for good; the accumulators of q k^T lie where the left factor of P v is wanted (attention_tiles.cuh), so P
-// never leaves its lane.
+// A masked key scores MASKED, -2^126, a key beyond the sentence less: being a power of two it leaves c s - c m at
+// exactly 0 if all keys are masked. That is uniform attention, where numpy_ops' -FLT_MAX could give 2^(1e30).
 //
-// Keys and values come by cp.async, a tile ahead of its use, into the other of two buffers: one barrier a tile says
-// both "the tile is here" and "all have finished with the buffer that is filled next". Rows beyond the sentence are
-// zeros, for P is 0 there, and 0 times anything but a number is not 0.
-//
-// exp is 2^x after one fused multiply-add that also scales: exp(scale (s - m)) = 2^(c s - c m), c = scale log2(e).
-//
-// Masks. A masked key scores MASKED, a key beyond the sentence less. numpy_ops takes the most negative number for the
-// former; -2^126 does the same for all scores that halves of a float lead to in earnest, and being a power of two it
-// leaves c s - c m at exactly 0 where all keys are masked: uniform attention, where -FLT_MAX could give 2^(1e30).
-//
-// Counted, for HEAD 64: 256 operations a score on the tensor cores, one exp2 and about 5 others on the ordinary ones.
-// A warp reads each tile of k and v from shared memory whole, 16 KB for 16 x 64 scores: 16 operations a byte, and with
-// 128 bytes a clock 2048 a clock and multiprocessor, where an H100's tensor cores have 4096 (989 TFLOP/s). So with one
-// strip a warp shared memory is the first limit, with two strips no longer. Global memory, most of it the second-level
-// cache's: 64 operations a byte with 64 queries a block, twice that with 128.
-//
-// The ladder, nothing of it timed yet:
-//     1  scores in registers, online softmax, P as left factor without a shuffle
-//     2  rows padded by 16 bytes: no bank conflicts, where 128 bytes a row would be 8-fold
-//     3  cp.async, two buffers, one barrier a tile
-//     4  warps without a query skip the arithmetic: a sentence of 20 tokens pays for 32 queries, not for 64
-//     5  -DQUERIES=128: two strips a warp use each factor read from shared memory twice; half as many warps at once
-// Not tried: the context out through shared memory (16 bytes a lane, not 4), wgmma and TMA (sm_90 only), skipping the
-// empty part of a ragged last tile.
-//
-// Registers a thread (nvcc 13.0, sm_90; float16 and bfloat16 alike), and never a spill:
-//
-//     HEAD                       16     32     48     64     80     96    112    128
-//     64 queries                 92    114    128    128    143    162    180    197
-//     64 queries, dropout       120    124    127    128    170    198    220    226
-//     128 queries                                    200
-//     128 queries, dropout                           251
-//
-// Grid (tiles, heads), 128 threads. What the host promises: HEAD is a multiple of 16 up to 128, strides multiples of
-// 8, pointers of 16 bytes.
+// Limits, the ladder, registers: docs/measurements.md; nothing of it is timed yet. Grid (tiles, heads), 128 threads.
+// What the host promises: HEAD is a multiple of 16 up to 128, strides multiples of 8, pointers of 16 bytes.
 
 #ifndef QUERIES
 #define QUERIES 64

@@ -14,15 +14,8 @@
 // sqrt(Dh), which comes last: three bits further from where float16 loses small numbers. All else is float32; so is
 // delta, from P and dP as they were computed and not from the rounded context.
 //
-// Products, each of 128 operations a score with HEAD 64: 5 for queries, 4 for keys. Not timed yet. Not
-// tried: keeping S and dP of sentences of one tile from the first walk to the second; keeping the forward pass's row
-// statistics, which would spare the first walk; other sizes of tiles.
-//
-// Registers a thread (nvcc 13.0, sm_90): HEAD 64 156 for queries and 207 for keys, with dropout 168 and 216: 3 and 2
-// blocks on a multiprocessor; HEAD 128, whose tiles are half as high, up to 222 and 255. No spill, but for 8 bytes of
-// HEAD 128 with dropout for keys.
-//
-// Grid (tiles, heads), 128 threads; alignment and heads as in attention.cu.
+// What was not tried, registers: docs/measurements.md; not timed yet. Grid (tiles, heads), 128 threads; alignment and
+// heads as in attention.cu.
 
 #include "attention_tiles.cuh"
 #include "dropout.cuh"

@@ -7,32 +7,19 @@
 //     dv = R^T dcontext    dP = dropout of dcontext v^T    dS = P (dP - delta),  delta = sum over the row of P dP
 //     dq = scale dS k      dk = scale dS^T q
 //
-// dq is a sum over keys, dk and dv are sums over queries. One kernel for all three has to add up one or the other
-// across blocks, in an order that changes from run to run. So there are two: one whose blocks own queries and walk
-// over keys, one whose blocks own keys and walk over queries; each sum has its owner and its order, and a run can be
-// repeated to the bit. The price: S and dP are computed in both.
+// dq is a sum over keys, dk and dv are sums over queries. So there are two kernels: one whose blocks own queries and
+// walk over keys, one whose blocks own keys and walk over queries; each sum has its owner and its order, and a run can
+// be repeated to the bit. The price: S and dP are computed in both.
 //
 // attention_backward_queries goes over the keys twice. First as the forward pass does, for the largest score m, the
 // sum l of exp(S - m), and with them the sum of exp(S - m) dP, hence delta: these three of every row are left in
-// `statistics` for the other kernel. Taking delta from `context` instead (Dao et al. 2022) would save a product; but
-// context was rounded to STORED, a row of dS would not sum to 0, and in float32 that showed (attention_backward.py).
-// The second time P = exp(S - m) / l is known, and dq adds up.
-//
+// `statistics` for the other kernel. The second time P = exp(S - m) / l is known, and dq adds up.
 // attention_backward_keys computes the transposes, S^T = scale k q^T and dP^T = v dcontext^T: again rows with rows.
-// Then R^T and dS^T are weights of rows, dv = R^T dcontext, dk = dS^T q, as in every other product
-// (attention_rows.cuh).
-//
-// Products: 5 for queries, 4 for keys, where 5 would do with everything in one place. Each of 2 x 64 operations a
-// score with HEAD 64. Sums over a tile are taken apart and then joined, as in attention_float32.cu.
-//
-// A masked key has P = 0 and with it dS = 0; where all are masked P is 1 / T, but the score was replaced by a constant
-// and nothing passes it, so dS is set to 0 there.
+// Sums over a tile are taken apart and then joined, as in attention_float32.cu. A masked key has P = 0 and with it dS =
+// 0; if all are masked P is 1 / T, but nothing passes the constant that stands for the score, so dS is set to 0.
 //
 // Grid (tiles, heads, z), any z: a tile has up to 64 rows, of which a block takes ROWS at a time, every z-th such
-// part; 64 threads, or 32 where HEAD is above 64. Strides and heads as in attention_float32.cu: any, up to 128.
-//
-// nvcc 13.0, sm_90, HEAD 64: 212 registers a thread for queries, 168 for keys; with dropout 252 and 228; no spill, 40
-// KB of shared memory: 4 blocks on a multiprocessor, 8 warps. Nothing of this is timed yet.
+// part; 64 threads, or 32 if HEAD is above 64. Heads up to 128, any strides. Registers: docs/measurements.md.
 
 #include "device.cuh"
 #include "dropout.cuh"

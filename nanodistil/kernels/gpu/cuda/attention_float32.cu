@@ -13,13 +13,8 @@
 // - what a tile adds to the context is summed apart and then joined, context = shrink context + tile: sums of KEYS and
 // of T / KEYS numbers instead of one of T, for the price of a few registers, as `linear` of numpy_ops has it.
 //
-// Counted, HEAD 64: 128 multiplications a score, half of them in each product; a lane does 64 for 8 reads of 16 bytes
-// in the first, 128 for 12 in the second. The multipliers are the limit; the loads of a tile are hidden by other
-// blocks on the multiprocessor, so there is no second buffer, which would cost half of them their place. Nothing of
-// this is timed yet.
-//
-// nvcc 13.0, sm_90, HEAD 64: 127 registers a thread, 45056 bytes of shared memory, no spill: 4 blocks at once; with
-// dropout 168, 3 blocks.
+// The multipliers are the limit; the loads of a tile are hidden by other blocks on the multiprocessor, so there is no
+// second buffer, which would cost half of them their place. Figures: docs/measurements.md.
 //
 // Grid (tiles, heads), 128 threads; arguments as in attention.cu.
 
