@@ -39,6 +39,7 @@ VERBS = {
     "doctor": "nanodistil.cli.doctor",
     "warmup": "nanodistil.cli.warmup",
     "bench": "nanodistil.cli.bench",
+    "serve": "nanodistil.cli.serve",
     "completion": "nanodistil.cli.completion",
 }
 

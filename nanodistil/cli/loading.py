@@ -38,13 +38,19 @@ def set_threads(count: int | None) -> None:
             os.environ.setdefault(variable, str(count))
 
 
-def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype: str | None = None) -> Any:
-    """nanodistil.pipeline(task), as the arguments say; or on another backend, in another dtype."""
+def options(args: argparse.Namespace, backend: str | None = None, dtype: str | None = None) -> dict[str, Any]:
+    """What a model runs on, as the arguments say; or on another backend, in another dtype."""
     set_threads(args.threads)
     from nanodistil.backend import choose
-    from nanodistil.pipelines import pipeline
 
     backend, dtype = backend or args.backend, dtype or args.dtype
     chosen, _ = choose(backend, dtype)
-    threads = None if chosen == "numpy" else args.threads
-    return pipeline(task, model=args.model, backend=chosen, dtype=dtype, threads=threads)
+    return {"backend": chosen, "dtype": dtype, "threads": None if chosen == "numpy" else args.threads}
+
+
+def load(task: str, args: argparse.Namespace, backend: str | None = None, dtype: str | None = None) -> Any:
+    """nanodistil.pipeline(task), on what `options` says."""
+    chosen = options(args, backend, dtype)
+    from nanodistil.pipelines import pipeline
+
+    return pipeline(task, model=args.model, **chosen)

@@ -129,8 +129,8 @@ class Pipeline(ABC, Generic[Model, Settings]):
 
     def results(self, rows: list[Row]) -> list[Any]:
         """What the model says of each row, whoever asks: the same whatever other rows there are."""
+        return in_batches(rows, self.together, pace_of(self.model))
 
-        def compute(batch: list[Row]) -> Iterable[Any]:
-            return self.compute(*padded([row.ids for row in batch]), [row.wanted for row in batch])
-
-        return in_batches(rows, compute, pace_of(self.model))
+    def together(self, rows: list[Row]) -> Iterable[Any]:
+        """The same of the rows of one batch."""
+        return self.compute(*padded([row.ids for row in rows]), [row.wanted for row in rows])

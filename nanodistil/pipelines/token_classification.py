@@ -31,7 +31,7 @@ from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.scores import finite, softmax
 from nanodistil.pipelines.windowed import WindowedPipeline
 from nanodistil.signatures import spelled_out
-from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.weights.errors import InputError, TooLongError, excerpt
 
 DEFAULTS: dict[str, Any] = {
     "is_split_into_words": False,
@@ -178,7 +178,7 @@ class TokenClassificationPipeline(WindowedPipeline[DistilBertForTokenClassificat
             return overlapping(n, room, int(settings.stride), self.from_right)
         if settings.truncation:
             return [(n - room, n) if self.from_right else (0, room)]
-        raise InputError(
+        raise TooLongError(
             f"{name} has {n + 2} tokens, more than the model's {self.limit}: pass stride=128 (--stride) "
             "and an aggregation_strategy to read it in windows, or truncation=True (--truncate) to cut it"
         )

@@ -18,7 +18,7 @@ from nanodistil.backend import Ints, Mask
 from nanodistil.pipelines.pairing import longest_row
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import InputError, excerpt, meant
+from nanodistil.weights.errors import InputError, TooLongError, excerpt, meant
 
 
 class TokenizerOptions(TypedDict, total=False):
@@ -95,13 +95,13 @@ def warn_of_nothing() -> None:
 
 
 def check_length(length: int, model: Pretrained, name: str, options: dict[str, Any]) -> None:
-    """Raises InputError if the model has no positions for so many tokens; options: the tokenizer's arguments."""
+    """Raises TooLongError if the model has no positions for so many tokens; options: the tokenizer's arguments."""
     limit = model.config.max_position_embeddings
     if length > limit:
         remedy = (
             f"allow it a max_length of {limit}" if options.get("max_length") else "pass truncation=True (--truncate)"
         )
-        raise InputError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
+        raise TooLongError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
 
 
 def row_of(model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]) -> Ints:

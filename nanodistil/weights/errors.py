@@ -7,6 +7,7 @@ somebody else wrote is quoted in it by `excerpt`, so that no file or argument ca
 
     NanoDistilError
       InputError           (ValueError)   a text, id, mask or argument that cannot be used
+        TooLongError                      a text of more tokens than the model has positions, which is not to be cut
       CheckpointError      (ValueError)   a file of a model that is broken, or does not fit the others
       ModelNotFoundError   (OSError)      no such folder, not in the cache, and not to be had from the hub
       MissingExtraError    (ImportError)  an optional dependency is needed: names the extra that brings it
@@ -33,6 +34,10 @@ class NanoDistilError(Exception):
 
 class InputError(NanoDistilError, ValueError):
     """A text, id, mask or argument that cannot be used."""
+
+
+class TooLongError(InputError):
+    """A text of more tokens than the model has positions, which nobody allowed to be cut."""
 
 
 class CheckpointError(NanoDistilError, ValueError):

@@ -1,0 +1,45 @@
+"""Connections that say nothing, or say it a byte a minute, are closed; and there is a most of them.
+
+uvicorn waits for ever for the head of a request, and for a client to take its answer. Here a connection that has begun
+no new request since it was last looked at is closed, and one whose request is not over after as long as any may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_CONNECTIONS = 4096
+HEAD_SECONDS = 15.0  # for the head of a request, twice at most
+LOOKS = 8  # so often a request may be found unfinished
+
+
+class Patient(H11Protocol):
+    """A connection, looked at now and then."""
+
+    looking: asyncio.TimerHandle | None = None
+    seen: Any = None  # the request that was being answered, or the last one
+    looks = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+        else:
+            self.looking = self.loop.call_later(HEAD_SECONDS, self.look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.looking is not None:
+            self.looking.cancel()
+        super().connection_lost(exc)
+
+    def look(self) -> None:
+        unfinished = self.cycle is not None and not self.cycle.response_complete
+        self.looks = self.looks + 1 if self.cycle is self.seen else 0
+        if (self.looks and (not unfinished or self.looks > LOOKS)) or (self.cycle is None and self.seen is None):
+            self.transport.abort()
+            return
+        self.seen = self.cycle
+        self.looking = self.loop.call_later(HEAD_SECONDS, self.look)

@@ -1,0 +1,123 @@
+"""A model under a name, and the pipelines that its head allows.
+
+    [NAME=]MODEL[:TASK]      distilbert-base-uncased:feature-extraction, sst=./sst2, nanodistil-mini
+
+The task is what the checkpoint's head was made for, as its config.json says under `architectures`, unless one is named.
+A classifier that knows "entailment" also sorts into classes named on the spot, without a second copy of its weights.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nanodistil.auto import described
+from nanodistil.pipelines import ALIASES, TASKS, pipeline
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
+
+ENDINGS = {  # of a class's name, behind the family's
+    "Model": "feature-extraction",
+    "ForMaskedLM": "fill-mask",
+    "ForPreTraining": "fill-mask",
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMultipleChoice": "multiple-choice",
+}
+
+
+class Spec(NamedTuple):
+    """What the command line says of a model."""
+
+    name: str
+    model: str
+    task: str | None
+
+
+class Served(NamedTuple):
+    """A model that answers."""
+
+    name: str
+    task: str  # what it was made for
+    pipes: dict[str, Any]  # task -> its pipeline; of one model all of them
+    pooling: str  # of embeddings
+
+    @property
+    def model(self) -> Any:
+        return self.pipes[self.task].model
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.pipes[self.task].tokenizer
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it is a re-ranker: one number for a pair of texts."""
+        return self.task == "text-classification" and self.model.config.num_labels == 1
+
+
+def spec(text: str, task: str | None = None) -> Spec:
+    """What `[NAME=]MODEL[:TASK]` says; task: of those that name none. Raises InputError.
+
+    >>> spec("mini=nanodistil-mini:ner"), spec("distilbert/distilbert-base-uncased").name
+    (Spec(name='mini', model='nanodistil-mini', task='token-classification'), 'distilbert/distilbert-base-uncased')
+    """
+    name, equals, model = text.partition("=")
+    if not equals:
+        name, model = "", text
+    before, colon, after = model.rpartition(":")
+    if colon and (after in TASKS or after in ALIASES):
+        model, task = before, after
+    if not model or (equals and not name):
+        raise InputError(f"{excerpt(text)}: a model is named MODEL, NAME=MODEL or NAME=MODEL:TASK")
+    task = None if task is None else ALIASES.get(task, task)
+    return Spec(name or (Path(model).resolve().name if Path(model).is_dir() else model), model, task)
+
+
+def task_of(model: str) -> str:
+    """What the head of a checkpoint is for. Raises CheckpointError if its config.json does not say."""
+    config = read_json(described(model, {}) / "config.json", FOR_CONFIG)
+    named = config.get("architectures")
+    classes = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    for cls in classes:
+        for ending, task in ENDINGS.items():
+            if cls.endswith(ending) and (ending != "Model" or "For" not in cls):
+                return task
+    raise CheckpointError(
+        f"{model}: config.json does not say what the model is for ({excerpt(classes)}); name it, "
+        f"{model}:TASK, with one of {', '.join(TASKS)}"
+    )
+
+
+def loaded(wanted: Spec, pooling: str = "mean", **options: Any) -> Served:
+    """The model, ready to answer. options: of `pipeline`, as backend, dtype, threads.
+
+    Raises what `pipeline` raises, and CheckpointError where it is not clear what the model is for.
+    """
+    task = wanted.task or task_of(wanted.model)
+    pipe = pipeline(task, model=wanted.model, **options)
+    pipes = {task: pipe}
+    if task == "text-classification" and _entails(pipe.model.config.id2label.values()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pipes["zero-shot-classification"] = pipeline(
+                "zero-shot-classification", model=pipe.model, tokenizer=pipe.tokenizer
+            )
+    return Served(wanted.name, task, pipes, pooling)
+
+
+def _entails(labels: Iterable[str]) -> bool:
+    return any(label.lower().startswith("entail") for label in labels)
+
+
+def all_loaded(specs: Iterable[Spec], **options: Any) -> dict[str, Served]:
+    """Name -> model. Raises InputError if two have one name."""
+    specs = list(specs)
+    names = [one.name for one in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two models would be called {name}: give one a name of its own, NAME={name}")
+    return {one.name: loaded(one, **options) for one in specs}

@@ -1,0 +1,69 @@
+"""Connections that are looked at now and then: which are closed, and which are not."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from nanodistil.serve import patience
+from nanodistil.serve.patience import LOOKS, Patient
+
+
+class Loop:
+    """Keeps what is to be called later."""
+
+    def __init__(self):
+        self.later = []
+
+    def call_later(self, seconds, call):
+        self.later.append(call)
+        return SimpleNamespace(cancel=lambda: self.later.clear())
+
+
+@pytest.fixture
+def connection():
+    made = Patient.__new__(Patient)
+    made.loop, made.cycle, made.closed = Loop(), None, []
+    made.transport = SimpleNamespace(abort=lambda: made.closed.append(True))
+    return made
+
+
+def request(done):
+    return SimpleNamespace(response_complete=done)
+
+
+def test_one_that_begins_nothing_is_closed(connection):
+    connection.look()
+    assert connection.closed and not connection.loop.later
+
+
+def test_one_that_has_been_answered_and_begins_nothing_more_is_closed(connection):
+    connection.cycle = request(done=True)
+    connection.look()
+    assert not connection.closed  # it is new
+    connection.look()
+    assert connection.closed
+
+
+def test_one_that_asks_again_and_again_is_not(connection):
+    for _ in range(100):
+        connection.cycle = request(done=True)
+        connection.look()
+    assert not connection.closed and len(connection.loop.later) == 100
+
+
+def test_one_that_is_being_answered_has_time_and_not_for_ever(connection):
+    connection.cycle = request(done=False)
+    for _ in range(LOOKS + 1):
+        connection.look()
+        assert not connection.closed
+    connection.look()
+    assert connection.closed
+
+
+def test_there_is_a_most_of_them(monkeypatch):
+    monkeypatch.setattr(patience.H11Protocol, "connection_made", lambda self, transport: None)
+    closed = []
+    made = Patient.__new__(Patient)
+    made.loop, made.connections = Loop(), set(range(patience.MOST_CONNECTIONS + 1))
+    made.connection_made(SimpleNamespace(abort=lambda: closed.append(True)))
+    assert closed and not made.loop.later

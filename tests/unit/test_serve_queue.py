@@ -1,0 +1,204 @@
+"""Who is served when, and what the thread that computes makes of errors and of clients that have gone."""
+
+from concurrent.futures import CancelledError
+from random import Random
+from threading import Event
+
+import numpy as np
+import pytest
+
+from nanodistil.pipelines.base import Row
+from nanodistil.serve.engine import Alone, Engine
+from nanodistil.serve.queue import MOST_CLIENTS, Queue, Unit
+
+
+def units(name, n, tokens=4, kind="m", alone=False):
+    return [Unit(kind, f"{name}{i}", tokens, name, i, alone) for i in range(n)]
+
+
+def popped(queue):
+    batches = []
+    while batch := queue.pop():
+        batches.append([unit.work for unit in batch])
+    return batches
+
+
+def test_first_come_first_served_up_to_the_budget():
+    queue = Queue(10)
+    for name in "abcde":
+        queue.push(name, units(name, 1))
+    assert popped(queue) == [["a0", "b0"], ["c0", "d0"], ["e0"]]
+
+
+def test_a_unit_beyond_the_budget_goes_alone():
+    queue = Queue(10)
+    queue.push("a", units("a", 2, tokens=11))
+    assert popped(queue) == [["a0"], ["a1"]]
+
+
+def test_a_client_with_much_to_do_does_not_hold_up_one_with_little():
+    queue = Queue(8)
+    queue.push("greedy", units("g", 100))
+    assert [unit.work for unit in queue.pop()] == ["g0", "g1"]
+    queue.push("modest", units("m", 2))
+    assert [unit.work for batch in (queue.pop(), queue.pop()) for unit in batch] == ["m0", "g2", "m1", "g3"]
+
+
+def test_clients_share_by_tokens_and_not_by_number():
+    queue = Queue(1)
+    queue.push("long", units("l", 50, tokens=10))
+    queue.push("short", units("s", 50, tokens=1))
+    served = [batch[0] for batch in popped(queue)][:22]
+    assert served.count("l0") == 1 and sum(name[0] == "s" for name in served) == 20  # 2 of the long ones meanwhile
+
+
+def test_kinds_are_not_mixed_and_none_waits_for_ever():
+    queue = Queue(100)
+    queue.push("a", units("a", 3, kind="one"))
+    queue.push("b", units("b", 3, kind="two"))
+    queue.push("c", units("c", 1, kind="one"))
+    assert popped(queue) == [["a0", "c0", "a1", "a2"], ["b0", "b1", "b2"]]
+
+
+def test_what_must_be_alone_is():
+    queue = Queue(100)
+    queue.push("a", units("a", 1) + units("x", 1, alone=True) + units("b", 2))
+    assert popped(queue) == [["a0"], ["x0"], ["b0", "b1"]]
+
+
+def test_what_is_forgotten_never_comes():
+    queue = Queue(100)
+    queue.push("a", units("a", 3))
+    queue.push("b", units("b", 2, kind="other"))
+    assert (queue.forget("a"), queue.forget("a"), len(queue)) == (3, 0, 2)
+    assert popped(queue) == [["b0", "b1"]]
+
+
+def test_random_loads_lose_nothing_and_keep_each_clients_order():
+    random = Random(0)
+    queue, expected, found = Queue(16), {}, []
+    for step in range(300):
+        client = random.choice("abc")
+        made = units(f"{client}{step}.", random.randint(0, 5), random.randint(1, 9), kind=f"k{client}")
+        expected.setdefault(client, []).extend(unit.work for unit in made)
+        queue.push(client, made)
+        batch = queue.pop() if random.random() < 0.7 else []
+        assert len(batch) < 2 or sum(unit.tokens for unit in batch) <= 16
+        found += [unit.work for unit in batch]
+    found += [work for batch in popped(queue) for work in batch]
+    for client, works in expected.items():
+        assert [work for work in found if work[0] == client] == works
+    assert len(found) == sum(map(len, expected.values()))
+    assert (queue.now, queue.ends, queue.waiting) == (0, {}, {})
+
+
+def test_clients_who_have_no_claim_are_forgotten():
+    queue = Queue(1)
+    queue.push("first", units("f", 1, tokens=10**6))
+    queue.push("last", units("l", 2, tokens=10**6))
+    queue.pop(), queue.pop()  # the time is past both firsts
+    queue.now = 10**6
+    for i in range(MOST_CLIENTS):
+        queue.push(f"c{i}", units("x", 1, tokens=1))
+    assert "first" not in queue.ends and "last" in queue.ends
+
+
+class Doubling:
+    """Stands for a pipeline: a row's result is twice its ids; odd ones fail; `gate` holds it up."""
+
+    def __init__(self):
+        self.gate, self.begun, self.batches = Event(), Event(), []
+        self.gate.set()
+
+    def together(self, rows):
+        self.begun.set()
+        assert self.gate.wait(30)
+        self.batches.append(len(rows))
+        if any(row.ids[0] % 2 for row in rows):
+            raise ValueError("odd")
+        return [2 * row.ids for row in rows]
+
+
+def row(*ids):
+    return Row(np.array(ids))
+
+
+@pytest.fixture
+def engine():
+    made = Engine(64)
+    made.start()
+    yield made
+    made.stop()
+    made.thread.join(30)
+    assert not made.alive
+
+
+def results(ticket):
+    return [x.tolist() for x in ticket.future.result(timeout=30)]
+
+
+def test_requests_that_wait_are_computed_together(engine):
+    pipe = Doubling()
+    pipe.gate.clear()
+    first = engine.submit("a", pipe, [row(2)])
+    assert pipe.begun.wait(30)
+    others = [engine.submit(f"c{i}", pipe, [row(4 * i, 1), row(2 * i)]) for i in range(5)]
+    pipe.gate.set()
+    assert results(first) == [[4]]
+    assert [results(ticket) for ticket in others] == [[[8 * i, 2], [4 * i]] for i in range(5)]
+    assert pipe.batches == [1, 10]
+    assert first.queued <= first.begun <= first.ended
+
+
+def test_an_error_is_of_its_own_row_alone(engine):
+    pipe = Doubling()
+    pipe.gate.clear()
+    engine.submit("a", pipe, [row(2)])
+    assert pipe.begun.wait(30)
+    good, bad = engine.submit("b", pipe, [row(4), row(6)]), engine.submit("c", pipe, [row(8), row(3), row(5)])
+    pipe.gate.set()
+    assert results(good) == [[8], [12]]
+    with pytest.raises(ValueError, match="odd"):
+        bad.future.result(timeout=30)
+    assert engine.alive
+
+
+def test_who_has_gone_leaves_the_queue(engine):
+    pipe = Doubling()
+    pipe.gate.clear()
+    engine.submit("a", pipe, [row(2)])
+    assert pipe.begun.wait(30)
+    gone, stays = engine.submit("b", pipe, [row(4), row(6)]), engine.submit("c", pipe, [row(8)])
+    assert gone.future.cancel()
+    assert len(engine.queue) == 1
+    pipe.gate.set()
+    assert results(stays) == [[16]] and pipe.batches == [1, 1]
+    with pytest.raises(CancelledError):
+        gone.future.result()
+
+
+def test_who_goes_while_computed_disturbs_nobody(engine):
+    pipe = Doubling()
+    pipe.gate.clear()
+    gone = engine.submit("a", pipe, [row(2)])
+    assert pipe.begun.wait(30) and gone.future.cancel()
+    pipe.gate.set()
+    assert results(engine.submit("b", pipe, [row(4)])) == [[8]]
+
+
+def test_calls_run_by_themselves_and_nothing_is_answered_at_once(engine):
+    assert engine.submit("a", Doubling(), []).future.result(timeout=30) == []
+    ticket = engine.submit("a", Doubling(), [Alone(lambda: "called", 64), row(2)])
+    called, doubled = ticket.future.result(timeout=30)
+    assert called == "called" and doubled.tolist() == [4]
+
+
+def test_the_watch_is_told_of_every_batch():
+    told = []
+    engine = Engine(64, told.append)
+    engine.start()
+    results(engine.submit("a", Doubling(), [row(2, 2, 2), row(4)]))
+    engine.stop()
+    engine.thread.join(30)
+    ((rows, tokens, seconds),) = told
+    assert (rows, tokens) == (2, 4) and seconds > 0 and engine.speed > 0
