@@ -90,7 +90,7 @@ class BackwardOps(Protocol):
 
 
 def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
-    """The backend and the name of the dtype to use: by default numba where it is installed, and float32.
+    """The backend and the name of the dtype to use: by default numba if it is installed, and float32.
 
     name: one of BACKENDS; "cupy:1" is the second GPU. Raises InputError for an unknown name or a dtype the backend does
     not compute in.
@@ -313,7 +313,7 @@ def self_tests() -> dict[str, str]:
 
 
 def wordpiece_scan() -> ModuleType | None:
-    """The tokenizer's compiled scan, or None where Numba is absent or told not to compile."""
+    """The tokenizer's compiled scan, or None if Numba is absent or told not to compile."""
     if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return None
     return _imported("nanodistil.kernels.cpu.wordpiece")
@@ -322,7 +322,7 @@ def wordpiece_scan() -> ModuleType | None:
 def instrument(name: str) -> ModuleType:
     """A module that measures or examines instead of serving the model: "diagnosis", "peak", "ladder" or "assembly".
 
-    Raises MissingExtraError where Numba is not installed.
+    Raises MissingExtraError if Numba is not installed.
     """
     if find_spec("numba") is None:
         raise MissingExtraError("there are no kernels to examine without numba: pip install numba")

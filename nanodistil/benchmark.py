@@ -11,7 +11,7 @@ and the bytes it cannot avoid moving are those of its arguments and its result, 
 time the machine needs, at its measured peak and bandwidth; the larger of the two is the op's limit, and the share of it
 that is reached is what to look at. What is done faster than memory could have given its bytes had them in a cache, or
 passed them on untouched: then there is no share to tell, and "in cache" is said. GELU, softmax and LayerNorm are not
-counted as operations, though they take time, so 100 % is out of reach where they are fused.
+counted as operations, though they take time, so 100 % is out of reach if they are fused.
 
 Times are medians. A GPU is asked and works on by itself, so it is waited for after every op, and what it takes to ask
 (about 5 us) is in its time. Nothing imports this file but the command.
@@ -66,11 +66,11 @@ class OpTime:
     seconds: float = 0.0
     flops: int = 0
     bytes: int = 0
-    floor: float = 0.0  # the least seconds at the machine's peak and bandwidth; 0 where they are not known
+    floor: float = 0.0  # the least seconds at the machine's peak and bandwidth; 0 if they are not known
     bound: str = ""  # "peak" or "bandwidth", whichever takes longer; the part of the calls that takes longest
 
     def reached(self) -> float:
-        """The share of the limit that is reached; 0 where it is not known."""
+        """The share of the limit that is reached; 0 if it is not known."""
         return self.floor / self.seconds if self.seconds else 0.0
 
     def in_cache(self) -> bool:
@@ -207,14 +207,14 @@ class Rung:
     threads: int
     seconds: float
     gflops: float
-    reached: float  # share of the peak of as many threads; 0 where it is not known
+    reached: float  # share of the peak of as many threads; 0 if it is not known
     error: float  # the largest, relative to what a dot product in float32 may be off
 
 
 def inner_loop(kernel: str) -> Any:
     """The innermost loop of a kernel as machine code, `assembly.Loop`.
 
-    Raises InputError for a kernel that is not there or not compiled, MissingExtraError where Numba is not installed.
+    Raises InputError for a kernel that is not there or not compiled, MissingExtraError if Numba is not installed.
     """
     assembly = instrument("assembly")
     if kernel not in assembly.KERNELS:
@@ -227,7 +227,7 @@ def inner_loop(kernel: str) -> Any:
 def ladder(seconds: float = 0.3, shape: tuple[int, int, int] = LADDER_SHAPE) -> list[Rung]:
     """Every step of kernels/instruments/ladder.py, checked against float64 and only then timed.
 
-    Raises MissingExtraError without Numba, AssertionError where a step computes something else.
+    Raises MissingExtraError without Numba, AssertionError if a step computes something else.
     """
     measuring, N, I, O = instrument("peak"), *shape
     random = np.random.default_rng(0)

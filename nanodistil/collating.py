@@ -102,7 +102,7 @@ class DataCollatorForTokenClassification(DataCollatorWithPadding):
 class DataCollatorForLanguageModeling(DataCollatorWithPadding):
     """Hides tokens that are to be guessed: of those chosen, 80 % become [MASK], 10 % some word, 10 % stay.
 
-    mlm_probability: how many are chosen. seed: of the draws, which go on from batch to batch. Labels are the ids where
+    mlm_probability: how many are chosen. seed: of the draws, which go on from batch to batch. Labels are the ids if
     a token was chosen, -100 elsewhere. mlm=False is for decoders, and refused.
     """
 
@@ -148,7 +148,7 @@ class DataCollatorForLanguageModeling(DataCollatorWithPadding):
 
 
 def default_data_collator(features: Any, return_tensors: str = "np") -> BatchEncoding[Any]:
-    """Examples of one length as a batch; strings and None are left out. Raises InputError where lengths differ.
+    """Examples of one length as a batch; strings and None are left out. Raises InputError if lengths differ.
 
     >>> default_data_collator([{"input_ids": [1, 2], "label": 0}, {"input_ids": [3, 4], "label": 1}])["labels"]
     array([0, 1])

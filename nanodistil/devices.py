@@ -45,7 +45,7 @@ def device_of(backend: str) -> Device:
 
 
 def check_device(wanted: Any, backend: str) -> None:
-    """Raises DeviceError where `wanted`, a device in PyTorch's or transformers' words, is not the backend's.
+    """Raises DeviceError if `wanted`, a device in PyTorch's or transformers' words, is not the backend's.
 
     >>> for device in ("cpu", -1, None, "auto", {"": "cpu"}):
     ...     check_device(device, "numba")

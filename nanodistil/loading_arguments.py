@@ -82,7 +82,7 @@ class Wanted(NamedTuple):
     trust_remote_code: bool
 
     def check_device(self, backend: str) -> None:
-        """Raises DeviceError where device_map is not where the backend computes."""
+        """Raises DeviceError if device_map is not where the backend computes."""
         check_device("auto" if self.device in ("balanced", "sequential", "balanced_low_0") else self.device, backend)
 
     def within(self, name: str | Path) -> str:

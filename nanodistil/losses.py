@@ -1,7 +1,7 @@
 """The losses of the heads: one number for how far logits are from labels.
 
 Logits may be float32 or float64; the sums run in float64, and the result is a number of the logits' dtype. A label of
--100 (IGNORED) does not count; where none counts the loss is NaN, 0 / 0, as in transformers. Labels are checked: one out
+-100 (IGNORED) does not count; if none counts the loss is NaN, 0 / 0, as in transformers. Labels are checked: one out
 of range would be a wild read or, worse, a plausible number.
 """
 
@@ -85,7 +85,7 @@ def sequence_loss(problem_type: str, logits: Array, labels: ArrayLike) -> np.flo
 
 
 def problem_type_of(num_labels: int, labels: ArrayLike) -> str:
-    """What a sequence classifier is for, told from its labels where the config does not say."""
+    """What a sequence classifier is for, told from its labels if the config does not say."""
     if num_labels == 1:
         return "regression"
     whole = numbers(labels, "labels").dtype.kind in "iu"

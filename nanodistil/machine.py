@@ -20,7 +20,7 @@ PACKAGES = ("numpy", "numba", "llvmlite", "safetensors", "regex", "huggingface_h
 
 
 def versions() -> dict[str, str | None]:
-    """Name -> version, None where it is absent."""
+    """Name -> version, None if it is absent."""
     found: dict[str, str | None] = {"nanodistil": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:

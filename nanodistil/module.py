@@ -54,7 +54,7 @@ class Module:
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Itself, where device and dtype are those it has. Raises DeviceError or InputError for others."""
+        """Itself, if device and dtype are those it has. Raises DeviceError or InputError for others."""
         known = {"device", "dtype", "non_blocking", "copy", "memory_format"}
         if unknown := [name for name in kwargs if name not in known]:
             raise InputError(f"to() takes a device and a dtype, not {excerpt(unknown[0])}")
@@ -133,7 +133,7 @@ class Readable(Module):
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """The weights under transformers' names, shared ones once: copies to read, see parameters.py.
 
-        Raises InputError where the dtype is one that rounded them.
+        Raises InputError if the dtype is one that rounded them.
         """
         for name, array in self.state_dict().items():
             yield name, Parameter.of(array)

@@ -30,7 +30,7 @@ class Output:
         return list(self.to_tuple())
 
     def get(self, key: str, default: Any = None) -> Any:
-        """A field, or the default where it is not present."""
+        """A field, or the default if it is not present."""
         return dict(self.items()).get(key, default)
 
     def __contains__(self, key: object) -> bool:
@@ -60,6 +60,6 @@ class BaseModelOutputWithPooling(Output):
     """Of BertModel."""
 
     last_hidden_state: Array  # (B, T, D)
-    pooler_output: Array | None = None  # (B, D), where the checkpoint has a pooler
+    pooler_output: Array | None = None  # (B, D), if the checkpoint has a pooler
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None

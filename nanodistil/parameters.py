@@ -59,7 +59,7 @@ class Parameter(np.ndarray[Any, np.dtype[Any]]):
 
 
 def refuse_gradients(wanted: Any) -> None:
-    """Raises InputError where gradients are asked for."""
+    """Raises InputError if gradients are asked for."""
     if wanted:
         raise InputError("weights have no gradients here: nanodistil.training.finetune trains a model")
 

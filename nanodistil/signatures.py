@@ -19,7 +19,7 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callable[[Call], Call]:
     """For a method with **options: Unpack[options]. defaults: those that are not None.
 
-    refuse: False where the method itself refuses what is unknown.
+    refuse: False if the method itself refuses what is unknown.
 
     >>> from typing import TypedDict, Unpack
     >>> class Options(TypedDict, total=False):

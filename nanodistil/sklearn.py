@@ -164,7 +164,7 @@ class DistilBertClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return np.asarray(self.regression_.predict_proba(self._vectorizer().transform(X)))
 
     def decision_function(self, X: Iterable[str]) -> Array:
-        """The logits: (n, classes), or (n,) of the second where there are two."""
+        """The logits: (n, classes), or (n,) of the second if there are two."""
         check_is_fitted(self)
         return np.asarray(self.regression_.decision_function(self._vectorizer().transform(X)))
 

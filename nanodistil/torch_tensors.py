@@ -1,7 +1,7 @@
 """PyTorch's tensors, for those who have it: taken where arrays are, and given back to who brought them.
 
 Nothing here needs PyTorch and nothing imports it, unless the caller asks for tensors by name, return_tensors="pt". An
-object can only be a tensor where somebody has imported torch already, so whether it is one costs a look into a dict. On
+object can only be a tensor if somebody has imported torch already, so whether it is one costs a look into a dict. On
 the way in a tensor is read like any array (arrays.py); on the way out an array becomes a tensor by DLPack: the same
 memory, no copy. Tensors that come out know no gradients: models here answer, and nanodistil.training trains.
 """
@@ -25,7 +25,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def imported() -> Any:
-    """The module torch, for who has asked for tensors. Raises MissingExtraError where it is not installed."""
+    """The module torch, for who has asked for tensors. Raises MissingExtraError if it is not installed."""
     try:
         import torch
     except ImportError as error:
@@ -36,7 +36,7 @@ def imported() -> Any:
 
 
 def as_tensor(array: Any) -> Any:
-    """An array as a torch.Tensor over the same memory. Raises MissingExtraError where PyTorch is not installed."""
+    """An array as a torch.Tensor over the same memory. Raises MissingExtraError if PyTorch is not installed."""
     import numpy as np
 
     torch = imported()

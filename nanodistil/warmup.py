@@ -37,7 +37,7 @@ class Warmth(NamedTuple):
 
 
 def warm_up(model: str = "nanodistil-mini") -> Warmth:
-    """Run `model` in every way the library has. Raises MissingExtraError where Numba is not installed."""
+    """Run `model` in every way the library has. Raises MissingExtraError if Numba is not installed."""
     began = perf_counter()
     diagnosis = instrument("diagnosis")
     for dtype in BACKENDS["numba"].dtypes:
@@ -63,7 +63,7 @@ class GpuWarmth(NamedTuple):
 
 
 def warm_up_gpu(dtypes: Sequence[str] = BACKENDS["cupy"].dtypes) -> GpuWarmth | None:
-    """Run models of both sizes on the first GPU in these dtypes; None where there is no CuPy or no GPU."""
+    """Run models of both sizes on the first GPU in these dtypes; None if there is no CuPy or no GPU."""
     began = perf_counter()
     try:
         sources = gpu_module("cuda_source")

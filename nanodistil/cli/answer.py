@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     options |= {"handle_impossible_answer": args.impossible, "align_to_words": not args.no_align}
 
     def shape(found: Any) -> Any:
-        """A list wherever several may be wanted, also where there is one: it must not depend on the text."""
+        """A list wherever several may be wanted, also if there is one: it must not depend on the text."""
         return [found] if isinstance(found, dict) and args.top_k is not None and args.top_k > 1 else found
 
     with results.Results(args, table) as out:

@@ -139,7 +139,7 @@ def op_table(p: Profile, machine: Any) -> str:
 
 
 def share_of(op: OpTime) -> str:
-    """What an op reaches of the machine's limit, where there is one to tell.
+    """What an op reaches of the machine's limit, if there is one to tell.
 
     >>> from nanodistil.benchmark import OpTime
     >>> share_of(OpTime("lin1 linear", seconds=2.0, floor=1.5, bound="peak"))

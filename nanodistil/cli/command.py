@@ -88,7 +88,7 @@ def _one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def run(argv: Sequence[str] | None) -> int:
-    """The exit code of a command line, sys.argv's where there is none."""
+    """The exit code of a command line, sys.argv's if there is none."""
     if argv is None:
         as_utf8()
         argv = sys.argv[1:]

@@ -51,7 +51,7 @@ class CompileLine(logging.Handler):
 
 @contextmanager
 def announced(out: TextIO | None) -> Iterator[CompileLine]:
-    """Count what is compiled in this context, and announce it on `out` where that is a terminal."""
+    """Count what is compiled in this context, and announce it on `out` if that is a terminal."""
     line = CompileLine(out)
     logger = logging.getLogger(LOGGER)
     before = logger.level

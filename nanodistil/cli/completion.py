@@ -64,7 +64,7 @@ def places(parser: argparse.ArgumentParser, words: list[str]) -> Iterator[Place]
 
 
 def bash(found: list[Place]) -> str:
-    """For bash; where nothing fits, names of files do."""
+    """For bash; if nothing fits, names of files do."""
     known = " | ".join(quoted(" ".join(place.words)) for place in found if place.words)
     table, values = [], []
     for place in found:

@@ -3,9 +3,9 @@
     {"index": 0, "id": 7, "text": "Fine.", "result": {"label": "good", "score": 0.9}}
 
 JSON, and JSON lines packed, hold these objects as they are. A table (CSV, TSV, Parquet) has a column for the index, one
-for each key of the inputs, and one for each key of the results where these are objects (label, score). A vector becomes
+for each key of the inputs, and one for each key of the results if these are objects (label, score). A vector becomes
 columns vector_0, vector_1, ... of CSV and TSV, and of Parquet one column with lists. Other results, lists of objects,
-are the column `result`, in CSV and TSV as JSON. There is always one row an input. Where an input had a column that is
+are the column `result`, in CSV and TSV as JSON. There is always one row an input. If an input had a column that is
 called as one of ours, its name has "input_" before it.
 
 Everything is read twice, once for the columns and once for the rows, and nothing is held in memory.
@@ -43,7 +43,7 @@ def line_of(index: int, columns: Mapping[str, Any], answer: Any) -> dict[str, An
 
 
 def free(name: str, taken: Iterable[str]) -> str:
-    """The name that a column of an input has where its own is taken.
+    """The name that a column of an input has if its own is taken.
 
     >>> free("label", ["label"]), free("label", ["label", "input_label"])
     ('input_label', 'input_input_label')

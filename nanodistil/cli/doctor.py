@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was found; the exit code is 1 where the kernels multiply wrongly."""
+    """Print what was found; the exit code is 1 if the kernels multiply wrongly."""
     from nanodistil.machine import examine
 
     found = examine()

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the folder; where the hub is out of reach and the cache has the model, say so and print that one."""
+    """Print the folder; if the hub is out of reach and the cache has the model, say so and print that one."""
     from nanodistil.weights.errors import MissingExtraError, ModelNotFoundError
     from nanodistil.weights.hub import download, resolve
 

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def write(folder: Path, files: dict[str, Any]) -> None:
-    """Write each as NAME.json. Raises InputError where that cannot be done."""
+    """Write each as NAME.json. Raises InputError if that cannot be done."""
     from nanodistil.weights.saving import written
 
     for name, content in files.items():

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _numbers(text: str) -> list[int]:
-    """The numbers of --layers. Raises InputError where there are other things in it."""
+    """The numbers of --layers. Raises InputError if there are other things in it."""
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:

@@ -31,7 +31,7 @@ class Form(NamedTuple):
 def form_of(args: argparse.Namespace, vectors: bool = False) -> Form:
     """The form of a verb's answers. vectors: whether they are rows of one length.
 
-    Raises InputError where the file's name does not say it, or says another than the options; MissingExtraError.
+    Raises InputError if the file's name does not say it, or says another than the options; MissingExtraError.
     """
     flag = "json" if args.json else "jsonl" if args.jsonl else None
     if args.output is None:

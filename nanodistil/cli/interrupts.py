@@ -19,13 +19,13 @@ CODE = 130  # as shells have it: 128 and the signal's number
 
 def install() -> None:
     """For the whole process, which must be the command's own."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as behind nohup
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it is ignored, as behind nohup
         signal.signal(signal.SIGINT, interrupted)
         sys.unraisablehook = unraisable
 
 
 def interrupted(_: int, frame: FrameType | None) -> None:
-    """Raises KeyboardInterrupt, but where it could get lost."""
+    """Raises KeyboardInterrupt, but if it could get lost."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os._exit(CODE)

@@ -114,7 +114,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def _check_inputs(self, inputs: list[str], action: argparse.Action, found: argparse.Namespace) -> None:
-        """Raises InputError for options and bytes among the inputs, and where an option has taken them all."""
+        """Raises InputError for options and bytes among the inputs, and if an option has taken them all."""
         flags = self.flags()
         for word in inputs:
             if word.startswith("--") and word.partition("=")[0] in flags:
@@ -150,7 +150,7 @@ class Parser(argparse.ArgumentParser):
             )
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        print(message, end="", file=file or sys.stdout, flush=True)  # argparse says nothing where that fails
+        print(message, end="", file=file or sys.stdout, flush=True)  # argparse says nothing if that fails
 
     def error(self, message: str) -> NoReturn:
         """Raises InputError, one line."""

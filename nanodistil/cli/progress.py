@@ -1,6 +1,6 @@
 """One line on a terminal during long work: how much is done, how fast, and how long the rest will take.
 
-It keeps silent for the first second, and where the terminal shows the answers themselves. Where there is no terminal,
+It keeps silent for the first second, and if the terminal shows the answers themselves. If there is no terminal,
 as in a log file, the work of hours (`plain`) writes a line now and then: after ten seconds, then ever more seldom, so
 that four days make a hundred lines and not thirty thousand. Nothing ends because a line cannot be written.
 """
@@ -31,7 +31,7 @@ class Line:
         self.shown = False
 
     def show(self, text: Callable[[], str]) -> None:
-        """Have it say `text`, which is only asked for where it will be seen."""
+        """Have it say `text`, which is only asked for if it will be seen."""
         now = time.monotonic()
         if self.out is None or now < self.next:
             return

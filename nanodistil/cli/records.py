@@ -22,7 +22,7 @@ FIRST_CHUNK, LAST_CHUNK = 8, 256  # records together: few at first, so that the 
 
 
 class Chunk(NamedTuple):
-    """Records that were there together, and how much of all input has been given with them, where that is known."""
+    """Records that were there together, and how much of all input has been given with them, if that is known."""
 
     records: list[Record]
     share: float | None
@@ -55,7 +55,7 @@ def chunks(args: argparse.Namespace, needed: Sequence[str], optional: Sequence[s
     """The inputs that the arguments name, in order.
 
     needed: fields of an input that no option gives; an argument or line is the first of them. optional: what JSONL and
-    CSV may have beside them. Raises InputError where there is no input, a file cannot be opened, or has no such column.
+    CSV may have beside them. Raises InputError if there is no input, a file cannot be opened, or has no such column.
     """
     sources = args.inputs if args.input is None else [args.input]
     if args.input is not None and args.inputs:

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser, files: str = "") -> None:
 class Results:
     """Where answers go. `done`: how many were there before. Use it in a `with`; the file is made by the first answer.
 
-    table: how an answer is shown to a reader. Raises InputError where the file is there already and not to be resumed,
+    table: how an answer is shown to a reader. Raises InputError if the file is there already and not to be resumed,
     or cannot be, or is written otherwise than line by line.
     """
 
@@ -94,7 +94,7 @@ class Results:
                 self.file.close()
 
     def give(self, record: Record, answer: Any) -> None:
-        """The next answer, or the InputError that stands for it. Raises InputError where the form has no room."""
+        """The next answer, or the InputError that stands for it. Raises InputError if the form has no room."""
         if self.form.form == "tsv":
             try:
                 check_cells(record.columns, answer)
@@ -144,7 +144,7 @@ class Results:
 
 
 def check_resumable(args: argparse.Namespace, by_line: bool) -> None:
-    """Raises InputError where --resume has nothing to go on from."""
+    """Raises InputError if --resume has nothing to go on from."""
     if args.resume and args.output is None:
         raise InputError("--resume goes on with a file: name it with --output")
     if args.resume and not by_line:
@@ -161,7 +161,7 @@ def escaped(path: str | None) -> bool:
 
 
 def check_writable(path: str) -> None:
-    """Raises InputError where a new file cannot be made: better before hours of work than after."""
+    """Raises InputError if a new file cannot be made: better before hours of work than after."""
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise InputError(f"{path} cannot be written: there is no folder {folder}")
@@ -177,7 +177,7 @@ def exists(path: str) -> InputError:
 
 
 def whole_lines(path: str) -> tuple[int, int]:
-    """How many whole lines a file of JSON lines has, and their bytes. Raises InputError where the last is not JSON."""
+    """How many whole lines a file of JSON lines has, and their bytes. Raises InputError if the last is not JSON."""
     count, size, last = 0, 0, b"{}"
     try:
         with open(path, "rb") as file:
@@ -194,7 +194,7 @@ def whole_lines(path: str) -> tuple[int, int]:
 
 
 def opened(path: str) -> IO[bytes]:
-    """The file, to be written from its start; what it has stays. Raises InputError where that cannot be."""
+    """The file, to be written from its start; what it has stays. Raises InputError if that cannot be."""
     try:
         return io.BufferedWriter(io.FileIO(path, "r+" if os.path.exists(path) else "x"))
     except OSError as error:

@@ -27,7 +27,7 @@ from nanodistil.weights.saving import written
 class Rows:
     """An array (N, D) that grows in a file. `done`: how many rows were there before. Use it in a `with`.
 
-    Raises InputError where the file is there already and not to be resumed, or cannot be, or cannot be written.
+    Raises InputError if the file is there already and not to be resumed, or cannot be, or cannot be written.
     """
 
     def __init__(self, args: argparse.Namespace, width: int, dtype: str) -> None:
@@ -102,7 +102,7 @@ class Rows:
         np.lib.format.write_array_header_1_0(file, described)
 
     def _rows_in(self, path: str) -> int:
-        """How many whole rows a file has. Raises InputError where they are not such as are to be written."""
+        """How many whole rows a file has. Raises InputError if they are not such as are to be written."""
         with open(path, "rb") as file:
             if not (size := os.path.getsize(path)):
                 return 0

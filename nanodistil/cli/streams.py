@@ -1,11 +1,11 @@
 """What a command is run in: its encoding, and standard streams that may be closed.
 
-A locale that knows no more than ASCII (LC_ALL=C where Python was told to take that at its word) would make surrogates
+A locale that knows no more than ASCII (LC_ALL=C if Python was told to take that at its word) would make surrogates
 of every other character in arguments, and refuse to open files by their names. Almost all that is written today is
 UTF-8, so the interpreter begins once more in its UTF-8 mode, with the same words: arguments, standard input, output and
 the names of files are then UTF-8 together. Any other locale is taken at its word.
 
-Where a stream is closed (`>&-`), a file that is opened gets its number, and whatever writes to standard output writes
+If a stream is closed (`>&-`), a file that is opened gets its number, and whatever writes to standard output writes
 into that file. So the numbers are taken by the null device first, and what is written to no output is an error.
 """
 
@@ -37,7 +37,7 @@ class Closed(io.TextIOBase):
 
 
 def as_utf8() -> None:
-    """Begin again in UTF-8 where the locale has nothing but ASCII; as the first thing a process does."""
+    """Begin again in UTF-8 if the locale has nothing but ASCII; as the first thing a process does."""
     if sys.getfilesystemencoding().lower() in ("ascii", "us-ascii") and sys.executable and len(sys.orig_argv) > 1:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 

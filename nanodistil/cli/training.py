@@ -29,7 +29,7 @@ LAST = 50  # steps whose loss is told at the end: one alone says little
 
 
 def option(parser: argparse.ArgumentParser, flags: str, help: str, kind: type = str, **more: Any) -> None:
-    """A flag of a run; where it is not given it is not in the namespace, so its default stands with the Options.
+    """A flag of a run; if it is not given it is not in the namespace, so its default stands with the Options.
 
     flags: one name, or several with spaces between. kind: of the value; bool for a flag that has none.
     """
@@ -92,7 +92,7 @@ def threads(count: int | None) -> None:
 
 
 class TrainingProgress:
-    """The line of a run, erased at the end of a `with`; where stderr is no terminal, a line now and then."""
+    """The line of a run, erased at the end of a `with`; if stderr is no terminal, a line now and then."""
 
     def __init__(self) -> None:
         self.line = Line(sys.stderr, plain=True)
@@ -159,7 +159,7 @@ def described(step: Stepped, steps: int, tokens: int, seconds: float) -> str:
 
 
 def curves(wanted: bool) -> Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None:
-    """What writes TensorBoard's files, where they are wanted. Raises MissingExtraError without the extra."""
+    """What writes TensorBoard's files, if they are wanted. Raises MissingExtraError without the extra."""
     if not wanted:
         return None
     from nanodistil.training.run import CURVES

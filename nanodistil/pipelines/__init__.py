@@ -42,7 +42,7 @@ TASKS = {
     "token-classification": ("token_classification", "TokenClassificationPipeline", "DistilBertForTokenClassification"),
     "question-answering": ("question_answering", "QuestionAnsweringPipeline", "DistilBertForQuestionAnswering"),
 }
-DEFAULTS = {  # transformers' defaults, where those are DistilBERTs
+DEFAULTS = {  # transformers' defaults, if those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
     "question-answering": "distilbert/distilbert-base-cased-distilled-squad",
 }
@@ -113,13 +113,13 @@ def pipeline(
     """The pipeline for `task`, a key of TASKS or ALIASES, with a model and a tokenizer by folder, hub id or instance.
 
     model: None means the one in DEFAULTS; for "fill-mask" and "feature-extraction" the official
-    distilbert/distilbert-base-uncased, or the embedded nanodistil-mini (with a warning) where the official one can
+    distilbert/distilbert-base-uncased, or the embedded nanodistil-mini (with a warning) if the official one can
     neither be found nor fetched. tokenizer: None means the model's own. options: arguments of the task, which a call
     may overrule: aggregation_strategy="simple", top_k=3. What transformers takes besides is taken for what is so: a
     device that is the backend's ("cpu", -1), framework "pt" or "np", batch_size and num_workers, which change nothing;
     and model_kwargs, torch_dtype, device_map and the others of from_pretrained, see loading_arguments.py.
     Raises InputError for an unknown task or unusable arguments, DeviceError for a device that is not where the backend
-    computes, ModelNotFoundError, CheckpointError; also where the checkpoint has no head for the task: answers of a
+    computes, ModelNotFoundError, CheckpointError; also if the checkpoint has no head for the task: answers of a
     random one would look like any others. (To have them anyway, as transformers gives them, load the model with
     from_pretrained and pass it.)
 
@@ -197,9 +197,9 @@ def pipeline(
 
 
 def default_model(task: str, source: dict[str, Any]) -> str:
-    """The model of a task for which none was named. Raises InputError where the task has no default.
+    """The model of a task for which none was named. Raises InputError if the task has no default.
 
-    ModelNotFoundError or MissingExtraError where it has, and that cannot be had.
+    ModelNotFoundError or MissingExtraError if it has, and that cannot be had.
     """
     from nanodistil.weights.hub import resolve_default, resolve_usual
 

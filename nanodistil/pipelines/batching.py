@@ -20,7 +20,7 @@ import numpy as np
 from nanodistil.backend import Ints, Mask, named
 
 FIRST_WINDOW = 1  # inputs that are read ahead, at first
-AT_ONCE = 2  # batches, where they may be computed beside each other
+AT_ONCE = 2  # batches, if they may be computed beside each other
 
 AnyRow = TypeVar("AnyRow", bound=Sized)  # ids (T,), or what has them and their length
 

@@ -211,7 +211,7 @@ class FillMaskPipeline(Pipeline[DistilBertForMaskedLM, Settings]):
         ]
 
     def _decoded(self, ids: list[int], settings: Settings, skip_special_tokens: bool = False) -> str:
-        """As text, without padding where there is more than one token."""
+        """As text, without padding if there is more than one token."""
         if len(ids) > 1:
             ids = [number for number in ids if number != self.tokenizer.pad_token_id]
         return self.tokenizer.decode(ids, skip_special_tokens, settings.clean_up)

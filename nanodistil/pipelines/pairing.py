@@ -23,9 +23,9 @@ ROWS_SPARE = 127  # rows beyond the vocabulary of which nobody asks why
 
 
 def check_pair(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
-    """Raises CheckpointError where the model has fewer embedding rows than the tokenizer has tokens.
+    """Raises CheckpointError if the model has fewer embedding rows than the tokenizer has tokens.
 
-    Where it has many more, and not as many as padding would explain, a warning says so.
+    If it has many more, and not as many as padding would explain, a warning says so.
     """
     rows, ids = model.config.vocab_size, 1 + max(tokenizer.encoder.names)
     if rows < ids:
@@ -42,7 +42,7 @@ def check_pair(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
 
 
 def words_of(config: DistilBertConfig, tokenizer: DistilBertTokenizer) -> Ints | None:
-    """The embedding rows that stand for a token, in ascending order; None where all do."""
+    """The embedding rows that stand for a token, in ascending order; None if all do."""
     names, V = tokenizer.encoder.names, config.vocab_size
     return None if len(names) == V else np.array(sorted(number for number in names if number < V), np.int64)
 

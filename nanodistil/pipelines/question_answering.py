@@ -8,8 +8,8 @@ is how far windows overlap (in SQuAD's scripts it is how far they advance), scor
 they are, and the score of an answer that several spans or windows give is their sum, which may exceed 1.
 
 Not kept: spans that end before they start, or touch [CLS], with which transformers fills its list, at a score of 0,
-where a context has fewer spans than it wants; a "[CLS]" that stands in a question, which can there be an answer; and
-the context before the question, where a tokenizer pads on the left, which lets the question be an answer.
+if a context has fewer spans than it wants; a "[CLS]" that stands in a question, which can there be an answer; and
+the context before the question, if a tokenizer pads on the left, which lets the question be an answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nanodistil.signatures import spelled_out
 from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import InputError
 
-LONGEST_WINDOW, LONGEST_OVERLAP = 384, 128  # in tokens, where nothing is said
+LONGEST_WINDOW, LONGEST_OVERLAP = 384, 128  # in tokens, if nothing is said
 
 Answer = dict[str, Any]  # {"score": float, "start": int, "end": int, "answer": str}
 

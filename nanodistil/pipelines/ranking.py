@@ -17,5 +17,5 @@ def largest(values: Array, k: int) -> Ints:
     if k == 0:
         return np.zeros(0, np.int64)
     threshold = np.partition(values, len(values) - k)[len(values) - k]
-    candidates = np.flatnonzero(values >= threshold)  # k, or a few more where the last ones are equal
+    candidates = np.flatnonzero(values >= threshold)  # k, or a few more if the last ones are equal
     return candidates[np.argsort(-values[candidates], kind="stable")[:k]].astype(np.int64)

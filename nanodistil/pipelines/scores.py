@@ -41,7 +41,7 @@ def ranked(scores: Array) -> Ints:
 
 
 def finite(logits: Array) -> Array:
-    """The logits as they are. Raises CheckpointError where a damaged model made numbers of them that are none."""
+    """The logits as they are. Raises CheckpointError if a damaged model made numbers of them that are none."""
     if not np.isfinite(logits).all():
         raise CheckpointError("the model gives numbers that are not finite; its weights are damaged")
     return logits

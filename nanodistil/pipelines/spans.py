@@ -39,7 +39,7 @@ def best_spans(start: Array, end: Array, k: int, longest: int) -> tuple[list[Spa
     """
     p_start, p_end = softmax(start), softmax(end)
     n = len(start) - 1
-    band = np.full((n, min(longest, n)), -1.0, p_start.dtype)  # score(i, i + d), -1 where that is beyond the end
+    band = np.full((n, min(longest, n)), -1.0, p_start.dtype)  # score(i, i + d), -1 if that is beyond the end
     for d in range(band.shape[1]):
         band[: n - d, d] = p_start[1 : n - d + 1] * p_end[1 + d :]
     best = [divmod(int(at), band.shape[1]) for at in largest(band.ravel(), k)]

@@ -27,7 +27,7 @@ from nanodistil.tokenization.arguments import whole_number
 from nanodistil.weights.errors import InputError, excerpt
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {"sigmoid": sigmoid, "softmax": softmax, "none": np.asarray}
-UNSET = ""  # top_k where it is not given: None means all
+UNSET = ""  # top_k if it is not given: None means all
 
 Class = dict[str, Any]  # {"label": str, "score": float}
 

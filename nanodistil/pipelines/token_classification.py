@@ -9,7 +9,7 @@ Arguments, fields and numbers follow transformers' pipeline (4.57), but for thre
 - `word` is the text itself, text[start:end]. transformers glues the tokens together again, which loses capitals,
   accents and spaces ("u. s. a."); word="tokens" gives its form.
 - A word ends where the tokenizer ends it. transformers takes a token for the inside of a word if it is not as long as
-  its text, which is also so where normalization took something away: after "the" a word with a soft hyphen becomes a
+  its text, which is also so if normalization took something away: after "the" a word with a soft hyphen becomes a
   part of it. word="tokens" brings this back too.
 """
 

@@ -22,7 +22,7 @@ from nanodistil.weights.small_files import parsed
 
 
 def document(lines: Lines, columns: list[Column]) -> Iterator[Record]:
-    """The records of a file. Raises InputError where it is nothing of the above."""
+    """The records of a file. Raises InputError if it is nothing of the above."""
     pairs = ((number, line) for number, line in numbered(lines) if line.strip())
     begun = list(_up_to(2, pairs))
     if len(begun) == 2 and _is_value(begun[0][1]):

@@ -29,7 +29,7 @@ class Unreadable(InputError):
 
 
 def checked(text: str, place: str) -> str:
-    """The text as it is. Raises InputError where it has a NUL, which the tokenizer would drop without a word."""
+    """The text as it is. Raises InputError if it has a NUL, which the tokenizer would drop without a word."""
     if "\0" in text:
         raise InputError(f"{place} has a NUL byte: it is no text, or in UTF-16 without a mark that says so")
     return text
@@ -53,7 +53,7 @@ class Lines:
     """The lines of a file, bytes without their ends, one by one.
 
     name: for messages. source: the file's descriptor. read: gives its next bytes, at most as many as asked for.
-    packed: whether there is more in the file than its size. `longest`, where set: bytes of a line that are too many.
+    packed: whether there is more in the file than its size. `longest`, if set: bytes of a line that are too many.
     """
 
     def __init__(self, name: str, source: int, read: Callable[[int], bytes], packed: bool = False) -> None:
@@ -101,7 +101,7 @@ class Lines:
                 raise Unreadable(f"{place} has more than {self.longest:,} bytes; break it up: `fold -s` does, for one")
 
     def _first(self) -> bytes:
-        """The first bytes; where they say that the file is in UTF-16 or UTF-32, all are given in UTF-8."""
+        """The first bytes; if they say that the file is in UTF-16 or UTF-32, all are given in UTF-8."""
         self.begins, head = False, self.read(READ)
         while 0 < len(head) < 4 and any(mark.startswith(head) or head.startswith(mark) for mark in WIDE):
             if not (more := self.read(READ)):
@@ -115,7 +115,7 @@ class Lines:
         return self.read(READ)
 
     def text(self, line: bytes, number: int = 0) -> str:
-        """A line, by default the one given last, decoded. Raises InputError where it is not UTF-8, or no text."""
+        """A line, by default the one given last, decoded. Raises InputError if it is not UTF-8, or no text."""
         place = self.place(number or self.number)
         try:
             return checked(line.decode("utf-8").removesuffix("\r"), place)
@@ -131,7 +131,7 @@ class Lines:
         return self.size is None and not self.there
 
     def share(self) -> float | None:
-        """How much of the file has been given, 0 to 1, where its size is known."""
+        """How much of the file has been given, 0 to 1, if its size is known."""
         if not self.size:
             return None
         return min(1.0, (os.lseek(self.source, 0, os.SEEK_CUR) if self.packed else self.given) / self.size)
@@ -141,7 +141,7 @@ class Lines:
 def lines_of(file: str) -> Iterator[Lines]:
     """The lines of a file, unpacked if its name says that it is packed; "-" is standard input.
 
-    Raises InputError where it cannot be opened.
+    Raises InputError if it cannot be opened.
     """
     if file == "-":
         try:

@@ -72,7 +72,7 @@ def columns_of(asked: Sequence[str], needed: Sequence[str], optional: Sequence[s
 def records_of(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
     """The records of a file. form: "lines", "json", "jsonl", "csv" or "tsv". no_header: the first row is a record.
 
-    Raises InputError where the file has no such column, or nothing can be read any more.
+    Raises InputError if the file has no such column, or nothing can be read any more.
     """
     if form in ("csv", "tsv"):
         return _rows(lines, form, columns, no_header)
@@ -84,7 +84,7 @@ def records_of(lines: Lines, form: str, columns: list[Column], no_header: bool) 
 
 
 def texts_in(lines: Lines, file: str) -> Iterator[str]:
-    """The texts of a file for training: its lines, or the records' "text" where its name says that it has records.
+    """The texts of a file for training: its lines, or the records' "text" if its name says that it has records.
 
     Raises InputError for the first that cannot be read.
     """
@@ -99,7 +99,7 @@ def texts_in(lines: Lines, file: str) -> Iterator[str]:
 def names_of(lines: Lines, form: str) -> list[str]:
     """The names of a file's columns: the cells of its first row, or the keys of its first object.
 
-    Raises InputError where it has none.
+    Raises InputError if it has none.
     """
     if form in ("csv", "tsv"):
         names = next(filter(None, _cells(lines, form)), [])
@@ -147,7 +147,7 @@ def objects(numbered_lines: Iterable[tuple[int, bytes]], lines: Lines, columns: 
 
 
 def parsed_at(text: str, place: str) -> Any:
-    """The value that JSON text is. Raises InputError, also where an object has a key twice: one of them would go."""
+    """The value that JSON text is. Raises InputError, also if an object has a key twice: one of them would go."""
     try:
         return parsed(text, hook=_once)
     except json.JSONDecodeError as error:
@@ -165,7 +165,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Fields:
 
 
 def record_of(found: Any, columns: list[Column], place: str) -> Record:
-    """A JSON object as a record; a JSON string is the first field. Raises InputError where a field is missing."""
+    """A JSON object as a record; a JSON string is the first field. Raises InputError if a field is missing."""
     if isinstance(found, str) and not any(c.needed for c in columns[1:]):
         return Record(place, {columns[0].field: found}, columns={columns[0].field: found})
     if not isinstance(found, dict):
@@ -244,7 +244,7 @@ def _cut(line: str) -> list[str]:
 
 
 def _check_text(row: list[str], place: str) -> None:
-    """Raises InputError where the bytes of a row were no text."""
+    """Raises InputError if the bytes of a row were no text."""
     for cell in row:
         if any("\ud800" <= c <= "\udfff" for c in cell):
             raise InputError(f"{place} is not UTF-8")

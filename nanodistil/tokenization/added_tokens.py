@@ -4,7 +4,7 @@ Two rounds. Tokens with normalized=False, all special ones among them, are cut o
 are matched in what the normalizer makes of the rest, themselves normalized, so that in an uncased model "NewTok" is
 found in "newtok" and "NEWTOK" and also inside words. In each round the leftmost match wins, and of those the longest.
 
-The bookkeeping follows the reference even where it is odd: a token that is added again with other flags keeps
+The bookkeeping follows the reference even if it is odd: a token that is added again with other flags keeps
 matching as it did, in both rounds if need be, while `single_word`, `lstrip` and `rstrip` are those given last.
 """
 
@@ -56,7 +56,7 @@ class AddedToken:
             object.__setattr__(self, "normalized", not self.special)
 
     def as_special(self, special: bool = True) -> AddedToken:
-        """The same token, special or not; where nobody has said whether it is normalized, that goes with it."""
+        """The same token, special or not; if nobody has said whether it is normalized, that goes with it."""
         normalized = None if getattr(self, "_normalized_by_default", False) else self.normalized
         return AddedToken(self.content, self.single_word, self.lstrip, self.rstrip, normalized, special)
 
@@ -161,7 +161,7 @@ class AddedTokens:
 
     @property
     def raw_prefix(self) -> str | None:
-        """What all tokens that are looked for in the raw text begin with, usually "["; None where there are none."""
+        """What all tokens that are looked for in the raw text begin with, usually "["; None if there are none."""
         ids = self._both()[0].ids
         return commonprefix(list(ids)) if ids else None  # noqa: RUF071  # no paths
 

@@ -62,9 +62,9 @@ def sanitize_special_tokens(state: State) -> int:
 
 
 def add_from_files(state: State, entries: Iterable[tuple[int, AddedToken]]) -> None:
-    """Add tokens, in the order of their ids; a warning says where they get others than the files say.
+    """Add tokens, in the order of their ids; a warning says so if they get others than the files say.
 
-    The next free id is the reference's choice too: after a hole in added_tokens.json, or where it begins beyond the
+    The next free id is the reference's choice too: after a hole in added_tokens.json, or if it begins beyond the
     vocabulary's end, its fast tokenizers count on (its slow ones did not). Raises CheckpointError for what cannot be.
     """
     source, entries = state.encoder.description.source, list(entries)

@@ -151,7 +151,7 @@ class BatchEncoding(UserDict[str, Any], Generic[V]):
     ) -> BatchEncoding[Any]:
         """Turn every value into an array or a tensor; tensor_type "np", "pt" for PyTorch's, or None for none of it.
 
-        Raises InputError where rows differ in length, which makes no array, MissingExtraError without PyTorch.
+        Raises InputError if rows differ in length, which makes no array, MissingExtraError without PyTorch.
         """
         tensor_type = one_of("tensor_type", tensor_type, TENSORS)
         if tensor_type is None:
@@ -200,7 +200,7 @@ class BatchEncoding(UserDict[str, Any], Generic[V]):
 
     @property
     def n_sequences(self) -> int | None:
-        """1 for texts, 2 for pairs (as the first row has it), None where that is not known."""
+        """1 for texts, 2 for pairs (as the first row has it), None if that is not known."""
         if self._n_sequences is None and self.is_fast and self._n:
             self._n_sequences = self._row(0).n_sequences
         return self._n_sequences

@@ -9,7 +9,7 @@ The array is 4 MB, of which the system hands out only the pages that are touched
 the 3,000 characters to which something happens are looked at one by one.
 
 Marks. After decomposition each run of combining marks is put in canonical order. Nearly all marks are dropped right
-after, so the order shows only where a mark that survives has another one beside it. Such pairs are what the flags MARK
+after, so the order shows only if a mark that survives has another one beside it. Such pairs are what the flags MARK
 and SURVIVOR are for: the scan stops at them, and the text is left to the definition.
 """
 
@@ -89,7 +89,7 @@ def code_points(normalizer: Normalizer, scan: Any) -> CodePoints:
 
 
 def _hangul(code: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(S,) -> (S, 4): for each syllable [number of jamo, lead, vowel, tail], the tail unused where there is none."""
+    """(S,) -> (S, 4): for each syllable [number of jamo, lead, vowel, tail], the tail unused if there is none."""
     import numpy as np
 
     lead, rest = np.divmod(code - HANGUL, 21 * 28)

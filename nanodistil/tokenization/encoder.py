@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nanodistil.tokenization.scanner import Scanner
 
 ENOUGH = 50_000  # characters after which the compiled scan is loaded: they take the definition 20 ms
-ENOUGH_FOR_NUMBA = 1_000_000  # the same where Numba must be started first, which takes half a second
+ENOUGH_FOR_NUMBA = 1_000_000  # the same if Numba must be started first, which takes half a second
 
 
 class Encoder:
@@ -65,7 +65,7 @@ class Encoder:
         split_special: bool = False,
         words: bool = False,
     ) -> Encodings | Scanned:
-        """All texts, truncated and framed. Raises InputError where they cannot be cut as asked for.
+        """All texts, truncated and framed. Raises InputError if they cannot be cut as asked for.
 
         pairs: checked texts, as strings or, if `words`, as lists of words. frame: whether the special tokens go around.
         split_special: whether special tokens in the text are text like any other.

@@ -76,7 +76,7 @@ class Encoding:
 
     @property
     def sequence_ids(self) -> list[int | None]:
-        """For each token the text it is from, None where it was put in."""
+        """For each token the text it is from, None if it was put in."""
         out: list[int | None] = [None] * len(self)
         for text, at in self.ranges.items():
             out[at.start : at.stop] = [text] * len(at)
@@ -107,7 +107,7 @@ class Encoding:
         return self.offsets[token] if self.token_to_sequence(token) is not None else None
 
     def word_to_tokens(self, word: int, sequence: int = 0) -> tuple[int, int] | None:
-        """The tokens of a word, [first, end); None where it has none."""
+        """The tokens of a word, [first, end); None if it has none."""
         found = []
         for token in self._range(sequence):
             here = self.word_ids[token]

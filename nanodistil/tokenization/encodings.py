@@ -38,7 +38,7 @@ NO_FRAME = Frame()
 
 
 class Encodings:
-    """R rows, more than texts where the windows after the first are rows too; `text_of[r]` is row r's text."""
+    """R rows, more than texts if the windows after the first are rows too; `text_of[r]` is row r's text."""
 
     def __init__(self, encodings: list[Encoding], text_of: list[int]) -> None:
         self.encodings, self.text_of = encodings, text_of
@@ -68,7 +68,7 @@ class Encodings:
         return self.lists(key) if key == "length" else self.lists(key)[0]
 
     def array(self, key: str) -> Any:
-        """The same as one int64 array, (R, T), (R, T, 2) or (R,). Raises InputError where the rows differ in length."""
+        """The same as one int64 array, (R, T), (R, T, 2) or (R,). Raises InputError if the rows differ in length."""
         import numpy as np
 
         rows = self.lists(key)
@@ -86,7 +86,7 @@ class Encodings:
 
 
 def same_width(lengths: list[int]) -> int:
-    """The length that all have. Raises InputError where they differ."""
+    """The length that all have. Raises InputError if they differ."""
     if len(set(lengths)) > 1:
         raise InputError(f"return_tensors with texts of {min(lengths)} to {max(lengths)} tokens; pass padding=True")
     return lengths[0] if lengths else 0

@@ -21,7 +21,7 @@ from nanodistil.weights.errors import InputError
 
 @dataclass
 class Step:
-    """One step of the normalizer, where it changed something."""
+    """One step of the normalizer, if it changed something."""
 
     name: str
     changes: list[tuple[str, str]]  # what was changed -> what it became, each once, as they came

@@ -190,8 +190,8 @@ class Tokenizer(State):
         """Encode a text, a pair, a list of texts, or a list of pairs; with is_split_into_words each given as words.
 
         padding: False, True or "longest", "max_length". truncation: None, True or "longest_first", "only_first",
-        "only_second". max_length: in tokens, specials included; the model's own where not given. stride: tokens that
-        windows share, where return_overflowing_tokens makes rows of all of them, with "overflow_to_sample_mapping" to
+        "only_second". max_length: in tokens, specials included; the model's own if not given. stride: tokens that
+        windows share, if return_overflowing_tokens makes rows of all of them, with "overflow_to_sample_mapping" to
         say which text each is from. text_target: texts whose ids are returned as "labels". return_tensors: None for
         lists, "np" for int64 arrays, (B, T), "pt" for PyTorch's tensors. split_special_tokens: None means as the
         tokenizer was made.

@@ -28,7 +28,7 @@ def pad(
 
     encoded_inputs: a dict of lists for one text, of lists of lists for batched, or a list of dicts; a BatchEncoding is
     a dict too. Other values are returned as they came. Raises InputError for what is none of these, and for rows that
-    make no array where arrays are asked for.
+    make no array if arrays are asked for.
     """
     if isinstance(encoded_inputs, list | tuple):
         if not encoded_inputs or not all(isinstance(item, Mapping) for item in encoded_inputs):

@@ -4,11 +4,11 @@
   tokenizer.json            all of it: vocabulary, added tokens, normalizer, template, decoder
   tokenizer_config.json     the class's settings, the roles of special tokens, the added tokens once more
   special_tokens_map.json   the roles with their flags
-  added_tokens.json         the tokens beyond vocab.txt, where there are any
+  added_tokens.json         the tokens beyond vocab.txt, if there are any
 
 All are written under temporary names before the first is renamed (weights/saving.py). Two things are not as
 transformers has them: tokenizer.json forgets the padding and truncation of the last call, which are nobody's setting,
-and the config says on which side to pad and to cut also where that was set after loading.
+and the config says on which side to pad and to cut also if that was set after loading.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def save_pretrained(
     """Write vocab.txt, tokenizer.json and the settings to a folder, for us and for transformers to load.
 
     legacy_format: True for vocab.txt alone, False for tokenizer.json alone, None for both. filename_prefix: goes
-    before every name, with a "-". Returns the paths written. Raises InputError where one cannot be written, for a
+    before every name, with a "-". Returns the paths written. Raises InputError if one cannot be written, for a
     vocabulary whose ids have holes, which nobody could load as they are, and for a token that holds a line end.
     """
     nothing_but(others, OF_SAVING, "save_pretrained")

@@ -70,7 +70,7 @@ class Scanned:
         return self.lists(key) if key == "length" else self.lists(key)[0]
 
     def array(self, key: str) -> NDArray[np.int64]:
-        """The same as one array, (B, T) or (B, T, 2). Raises InputError where the texts differ in length."""
+        """The same as one array, (B, T) or (B, T, 2). Raises InputError if the texts differ in length."""
         if key in ("length", "overflow_to_sample_mapping"):
             return np.array(self.lists(key), np.int64)
         width = same_width(self.lists("length"))

@@ -65,7 +65,7 @@ class SpecialTokens:
         return str(value) if role != MORE else list(map(str, value))
 
     def named(self) -> Iterator[tuple[str, Any]]:
-        """Role and token or tokens, where there are any."""
+        """Role and token or tokens, if there are any."""
         return ((role, value) for role, value in self.tokens.items() if value and str(value))
 
     def all_with_flags(self) -> list[Token]:
@@ -81,7 +81,7 @@ class SpecialTokens:
     def mark_as_special(self, keep_normalized: bool) -> None:
         """Set the flag of the tokens all_with_flags gives; one with a role is special, whatever it was made as.
 
-        keep_normalized: whether every token stays as normalized as it was made, also where nobody has said so.
+        keep_normalized: whether every token stays as normalized as it was made, also if nobody has said so.
         """
         given = [token for token in self.all_with_flags() if isinstance(token, AddedToken)]
 

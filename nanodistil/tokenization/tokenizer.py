@@ -21,7 +21,7 @@ class DistilBertTokenizer(Tokenizer):
     """A WordPiece vocabulary with DistilBERT's conventions.
 
     vocab_file or tokenizer_file: vocab.txt, or tokenizer.json (or what read_tokenizer_json made of it), which wins
-    where both are given. do_lower_case: for an uncased vocabulary. strip_accents: None means as do_lower_case.
+    if both are given. do_lower_case: for an uncased vocabulary. strip_accents: None means as do_lower_case.
     clean_up_tokenization_spaces: whether `decode` tidies up; None means True with a vocab.txt and False with a
     tokenizer.json, transformers' choice. split_special_tokens: whether a [MASK] in a text is text like any other.
 

@@ -1,11 +1,11 @@
 """Cutting texts to a length: how many tokens each text of a pair keeps, and the windows that hold the rest.
 
 A text that is cut becomes a row of windows, all of the same length but the last; the first one is what a truncating
-call returns, the others come as rows of their own where `return_overflowing_tokens` asks for them. Neighbours share
+call returns, the others come as rows of their own if `return_overflowing_tokens` asks for them. Neighbours share
 `stride` tokens. If both texts of a pair are cut, every window of one meets every window of the other.
 
 Cutting follows the fast tokenizer, also where the slow one of the same name does otherwise: when both texts of a pair
-must shrink, the odd token goes to the second (or to the longer). Where not even the special tokens fit the length asked
+must shrink, the odd token goes to the second (or to the longer). If not even the special tokens fit the length asked
 for, nothing is cut at all: the reference's subtraction wraps around, and its results are kept.
 """
 
@@ -32,7 +32,7 @@ class Truncation(NamedTuple):
 def windows(text: Encoding, length: int, stride: int = 0, side: str = "right") -> Iterator[Encoding]:
     """The text in stretches of `length` tokens, `stride` of them shared with the stretch before; at least one.
 
-    Raises InputError where that gets nowhere. A length of 0 gives an empty stretch and then the whole text.
+    Raises InputError if that gets nowhere. A length of 0 gives an empty stretch and then the whole text.
 
     >>> text = Encoding(list("abcde"), [0] * 5, [], [], [], [], [], {0: range(5)})
     >>> ["".join(window.ids) for window in windows(text, 3, 2)], ["".join(w.ids) for w in windows(text, 2, side="left")]
@@ -58,7 +58,7 @@ Windows = list[tuple[Encoding, Encoding | None]]
 def truncate(a: Encoding, b: Encoding | None, cut: Truncation, around: int = 0) -> Windows:
     """A text or a pair as windows that fit, with `around` special tokens, `cut.length`; the first is what is kept.
 
-    longest_first takes from the longer until both are equally long, then from both. Raises InputError where the text
+    longest_first takes from the longer until both are equally long, then from both. Raises InputError if the text
     that is to shrink is missing, or would have to vanish.
     """
     length = cut.length - around

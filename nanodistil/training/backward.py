@@ -1,7 +1,7 @@
 """The backward pass of DistilBERT: model.py read from bottom to top, function by function.
 
 Each function here has the name of one there, and undoes its lines in reverse order. A line y = f(x) becomes a line that
-takes dy, the loss's derivative by y, and gives dx; where f has weights, their gradients are added to `d` on the way.
+takes dy, the loss's derivative by y, and gives dx; if f has weights, their gradients are added to `d` on the way.
 Where a value went two ways (a residual connection), the gradients that come back are added.
 
     model.py                                    backward.py

@@ -51,10 +51,10 @@ def binarize(
     """Write the sequences of all texts into `folder`, which is made; its index.
 
     name: the tokenizer's, for the index. resume: go on in a folder that an earlier run has begun with the same texts;
-    where there is none, begin. watch: called now and then with the number of tokens that were added.
+    if there is none, begin. watch: called now and then with the number of tokens that were added.
 
     Raises InputError for a folder that is finished, begun (without `resume`) or somebody else's, for texts or a
-    tokenizer that are not those of the earlier run, for a text that is no string or holds a lone surrogate, and where
+    tokenizer that are not those of the earlier run, for a text that is no string or holds a lone surrogate, and if
     there is no text or the folder cannot be written.
 
     >>> import tempfile
@@ -148,7 +148,7 @@ def _begun(folder: Path, new: Index, resume: bool) -> Index:
 
 
 def _pass_over(source: Iterator[str], index: Index) -> None:
-    """Read the lines that the whole shards came from. Raises InputError where they are not the same."""
+    """Read the lines that the whole shards came from. Raises InputError if they are not the same."""
     lines = checksum = 0
     for text in islice(source, index.lines):
         checksum = _checksum(text, checksum)

@@ -47,7 +47,7 @@ class Checkpoint(NamedTuple):
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it whole or not at all. Raises InputError where the disk does not take it."""
+    """Write it whole or not at all. Raises InputError if the disk does not take it."""
     arrays = {name: np.ascontiguousarray(getattr(checkpoint, name)) for name in ARRAYS}
     written(path, lambda fresh: write_safetensors(fresh, arrays, _metadata(checkpoint)))
 
@@ -55,7 +55,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
 def read(path: Path) -> Checkpoint:
     """The file's checkpoint; its arrays are read-only views of the file.
 
-    Raises CheckpointError where it is damaged: cut short, changed, or no checkpoint at all.
+    Raises CheckpointError if it is damaged: cut short, changed, or no checkpoint at all.
     """
     file = SafetensorsFile(path)
     try:

@@ -1,14 +1,14 @@
 """Several processes, one model: each works through its share of the micro-batches, and gradients are summed.
 
 That is all data-parallel training is, so this is all there is of it: who am I, how many are we, and a sum. `Single` is
-one process, where there is nothing to sum. `Mpi` is the processes that mpirun started (extra: "nanodistil[mpi]"):
+one process, if there is nothing to sum. `Mpi` is the processes that mpirun started (extra: "nanodistil[mpi]"):
 
     mpirun -n 2 nanodistil distill ... --threads 1
 
 The sum of two ranks is the gradient of one process to rounding, not to the last bit, because it adds in another order.
 So the number of ranks is one of a run's settings, and a run goes on only with as many as it began with.
 
-With `--backend cupy` each rank takes a GPU of its machine, in turn. Where each has one to itself and NCCL is installed,
+With `--backend cupy` each rank takes a GPU of its machine, in turn. If each has one to itself and NCCL is installed,
 sums go from GPU to GPU (kernels/gpu/nccl.py); else through the host.
 """
 
@@ -38,7 +38,7 @@ class Communicator(Protocol):
     size: int
 
     def placed(self, backend: str | None) -> str | None:
-        """The backend for this rank, where the user asked for `backend`."""
+        """The backend for this rank, if the user asked for `backend`."""
         ...
 
     def all_reduce_sum(self, array: Array) -> None:
@@ -80,7 +80,7 @@ class Single:
 
 
 class Mpi:
-    """The processes that mpirun started. As a context it ends all of them where one fails, lest they wait for it.
+    """The processes that mpirun started. As a context it ends all of them if one fails, lest they wait for it.
 
     Raises MissingExtraError without mpi4py.
     """
@@ -121,7 +121,7 @@ class Mpi:
 
     @cached_property
     def _gpus(self) -> Any:
-        """NCCL, where all ranks have it and each a GPU to itself, else None. All ranks ask at the same time."""
+        """NCCL, if all ranks have it and each a GPU to itself, else None. All ranks ask at the same time."""
         nccl = gpu_module("nccl")
         names = self._world.allgather(nccl.own_gpu())
         if all(names) and len(set(names)) == self.size:
@@ -155,6 +155,6 @@ class Mpi:
 
 
 def communicator() -> Single | Mpi:
-    """Mpi where mpirun started this process among several, otherwise Single."""
+    """Mpi if mpirun started this process among several, otherwise Single."""
     several = any(os.environ.get(name, "1") not in ("", "0", "1") for name in STARTED_BY_MPIRUN)
     return Mpi() if several else Single()

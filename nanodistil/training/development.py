@@ -42,7 +42,7 @@ def check(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer, example
 class Development:
     """The examples of a run, and the model they judge.
 
-    save: writes the model as it is into a folder, where the best one is to be kept; None where the last will do.
+    save: writes the model as it is into a folder, where the best one is to be kept; None if the last will do.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Development:
         return figures
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of the log that have figures, so far. Raises CheckpointError where the log is damaged."""
+        """The lines of the log that have figures, so far. Raises CheckpointError if the log is damaged."""
         path = self.run.folder / LOG
         lines = [line for _, line in log_lines(path)] if path.is_file() else []
         lines = [line for line in lines if any(name.startswith(DEV) for name in line)]
@@ -93,7 +93,7 @@ class Development:
     def end(self, step: int, epoch: float) -> dict[str, Any]:
         """When the run is done and its last model in its folder: the figures of the model that stays there.
 
-        step, epoch: how far it went; where it ended within an epoch the last model has not been measured yet.
+        step, epoch: how far it went; if it ended within an epoch the last model has not been measured yet.
         """
         lines = self.lines()
         if not lines or lines[-1]["step"] != step:

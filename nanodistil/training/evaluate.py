@@ -62,7 +62,7 @@ def evaluate(
 
 
 def check_length(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
-    """Raises InputError where rows may be longer than the model's positions, or have no room for a word."""
+    """Raises InputError if rows may be longer than the model's positions, or have no room for a word."""
     limit = longest_row(model, tokenizer)
     if not 4 <= task.max_seq_length <= limit:
         raise InputError(f"--max-seq-length {task.max_seq_length}: must be from 4 to the model's {limit}")

@@ -63,7 +63,7 @@ def _is_column(values: Any) -> bool:
 
 
 def class_names(examples: Examples) -> tuple[str, ...]:
-    """The names of the classes where a `datasets.Dataset` knows them, of its labels or of the tags in its lists."""
+    """The names of the classes if a `datasets.Dataset` knows them, of its labels or of the tags in its lists."""
     features = getattr(examples, "features", None)
     for name in ("label", "labels", "ner_tags", "tags", "pos_tags", "chunk_tags"):
         feature = features.get(name) if isinstance(features, Mapping) else None
@@ -134,7 +134,7 @@ def finetune(
     force: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train a model for a task into the folder `out`; its figures on `dev`, {} where there is none.
+    """Train a model for a task into the folder `out`; its figures on `dev`, {} if there is none.
 
     task: "classification", "token-classification", "question-answering", "multiple-choice" or "masked-lm". model: a
     folder, a hub id, or "nanodistil-mini". train, dev: examples, see above, or files. resume, force: go on with the run

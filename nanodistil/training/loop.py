@@ -170,8 +170,8 @@ def train(
     on_step, on_log and on_epoch are called on rank 0 only: after every step, with every line of the log, and after the
     step that ends an epoch (from 0; what it gives becomes a line of the log).
 
-    Raises InputError where the loss or the gradients are no numbers any more, memory does not suffice, or fewer
-    micro-batches than processes make a step; Stopped (a KeyboardInterrupt) where the user or the system asked to stop,
+    Raises InputError if the loss or the gradients are no numbers any more, memory does not suffice, or fewer
+    micro-batches than processes make a step; Stopped (a KeyboardInterrupt) if the user or the system asked to stop,
     after saving.
     """
     everyone = communicator or Single()
@@ -291,7 +291,7 @@ class Meter:
 
 
 def restore(found: Checkpoint | None, trainee: Trainee, optimizer: AdamW, meter: Meter, scale: LossScale) -> int:
-    """Take over a checkpoint; how many steps were done. Raises InputError where it is of another model."""
+    """Take over a checkpoint; how many steps were done. Raises InputError if it is of another model."""
     if found is None:
         return 0
     if found.flat.shape != trainee.flat.shape:

@@ -34,7 +34,7 @@ class LossScale:
         self.steps = 0  # that went well since it changed
 
     def lower(self) -> bool:
-        """After a step that overflowed: half of it; False at 1, where something else is wrong."""
+        """After a step that overflowed: half of it; False at 1, if something else is wrong."""
         if self.value == 1.0:
             return False
         self.value, self.steps = self.value / 2, 0
@@ -47,7 +47,7 @@ class LossScale:
             self.value, self.steps = self.value * 2, 0
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint has to hold of it; nothing where it never changes."""
+        """What a checkpoint has to hold of it; nothing if it never changes."""
         return dict(zip(NAMES, (self.value, float(self.steps)), strict=True)) if self.changes else {}
 
     def restore(self, state: dict[str, float]) -> None:

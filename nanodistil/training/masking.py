@@ -50,7 +50,7 @@ class Masking:
     """The rule with its numbers; called with a batch and a key it gives a Masked.
 
     counts: (V,), how often each token occurs in the corpus (token_counts.py). special_ids: never chosen. mask_id:
-    [MASK]. words: the ids that random words are drawn from, where not all V rows are words. The other names and
+    [MASK]. words: the ids that random words are drawn from, if not all V rows are words. The other names and
     defaults are upstream's.
 
     Raises InputError for counts, ids or probabilities that cannot be.

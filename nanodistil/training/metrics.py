@@ -7,7 +7,7 @@
     the others   acc; for a table of any other task acc and macro f1, and several labels at once micro and macro f1
 
 Accuracy and the mean squared error are means and need nobody. The rest comes from scikit-learn and scipy, and from
-seqeval for entities, which are spans of words: one counts only if its kind and both its ends are right. Where these are
+seqeval for entities, which are spans of words: one counts only if its kind and both its ends are right. If these are
 not installed (extra: pip install "nanodistil[train]") nothing ends: what needs nobody is reported, and a line says what
 is not. CoLA's figure is acc then, and the best model of a run is the one that is best by what there is (`deciding`).
 """
@@ -34,7 +34,7 @@ PACKAGES = {SKLEARN: "scikit-learn", SCIPY: "scipy", SEQEVAL: "seqeval"}
 
 
 def library(module: str) -> Any | None:
-    """A module of the [train] extra, None where it is not installed."""
+    """A module of the [train] extra, None if it is not installed."""
     try:
         return import_module(module)
     except ImportError:

@@ -19,7 +19,7 @@ STYLES = ("-", "--", ":", "-.", (0, (1, 3)))  # of the loss and its terms, where
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a run's log that tell its loss; one that is still being written does not count.
 
-    Raises InputError where there is none, CheckpointError for what is no log.
+    Raises InputError if there is none, CheckpointError for what is no log.
     """
     path = Path(folder) / LOG
     if not path.is_file():

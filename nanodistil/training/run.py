@@ -1,9 +1,9 @@
 """A training run is a folder, and a folder is all that is needed to go on with it.
 
     settings.json       everything that decides the result (upstream's parameters.json)
-    log.jsonl           one JSON object a log interval; null where a figure is no number, as a correlation may be
+    log.jsonl           one JSON object a log interval; null if a figure is no number, as a correlation may be
     checkpoints/        00001200.safetensors and the one before it (checkpoint.py)
-    model_epoch_0/ ...  the model after each epoch, where that is asked for
+    model_epoch_0/ ...  the model after each epoch, if that is asked for
     model.safetensors, config.json, ...  the result, when it is done
 
 A run that was killed at any moment, by `kill -9` too, goes on with `--resume` to bitwise the weights it would have had:
@@ -56,7 +56,7 @@ def made_with(backend: str) -> dict[str, Any]:
 class Run:
     """A run's folder, new or gone on with.
 
-    settings: name -> value that JSON can hold; "made_with" is what made_with says, and only warned of where it differs.
+    settings: name -> value that JSON can hold; "made_with" is what made_with says, and only warned of if it differs.
     free: the names that may differ from what the run began with.
     writes: False for a process that only reads along (any rank but 0): nothing is changed by it.
 
@@ -128,7 +128,7 @@ class Run:
     def begin(self) -> Checkpoint | None:
         """Make the folder, or tidy it, and give the checkpoint to go on from; None: from the start.
 
-        Every rank calls this, after all of them have a Run. Raises CheckpointError where all checkpoints are damaged.
+        Every rank calls this, after all of them have a Run. Raises CheckpointError if all checkpoints are damaged.
         """
         if not self.resumes:
             if self.writes:
@@ -201,7 +201,7 @@ class Run:
                 file.write(json.dumps(sayable(dict(line)), allow_nan=False) + "\n")
 
     def keep(self, state: Checkpoint) -> None:
-        """Write a checkpoint and remove those that are no longer needed. Raises InputError where the disk is full."""
+        """Write a checkpoint and remove those that are no longer needed. Raises InputError if the disk is full."""
         if self.writes:
             checkpoint.write(self.folder / CHECKPOINTS / f"{state.step:08}.safetensors", state)
             for path in self._checkpoints()[KEPT:]:
@@ -222,9 +222,9 @@ def sayable(value: Any) -> Any:
 
 
 def log_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The lines of a log, as text and as what they say, with NaN where that is null; one half written does not count.
+    """The lines of a log, as text and as what they say, with NaN if that is null; one half written does not count.
 
-    Raises CheckpointError where the file cannot be read, and for a line that is none of a log.
+    Raises CheckpointError if the file cannot be read, and for a line that is none of a log.
     """
     for number, text in enumerate(read_text(path, FOR_TOKENS).split("\n")[:-1], 1):
         try:
@@ -248,7 +248,7 @@ def read_line(text: str) -> dict[str, Any]:
 
 
 def number_in(line: Mapping[str, Any], name: str) -> float:
-    """A figure of a line. Raises ValueError where it is none, or not there."""
+    """A figure of a line. Raises ValueError if it is none, or not there."""
     value = line.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is {excerpt(value)}, not a number")

@@ -40,7 +40,7 @@ class Sequences:
 
     lengths: (N,) int32, tokens of each. split, short, unknown: how many were cut, or dropped. index: see shards.py.
 
-    Raises InputError where there is no data set, for a max_length below 12 (of which nothing would be kept) and where
+    Raises InputError if there is no data set, for a max_length below 12 (of which nothing would be kept) and if
     nothing is; CheckpointError for files that are broken.
 
     >>> import tempfile

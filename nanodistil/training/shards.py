@@ -73,13 +73,13 @@ class Index:
 
 
 def write_index(folder: Path, index: Index, name: str = INDEX) -> None:
-    """Write it as `name`. Raises InputError where that cannot be done."""
+    """Write it as `name`. Raises InputError if that cannot be done."""
     content = json.dumps({"format": FORMAT, "dtype": str(index.dtype), **asdict(index)}, indent=1)
     written(folder / name, lambda path: path.write_text(content, encoding="utf-8"))
 
 
 def read_index(folder: Path, name: str = INDEX) -> Index:
-    """The index of a folder. Raises InputError where there is no data set, CheckpointError where the file is broken."""
+    """The index of a folder. Raises InputError if there is no data set, CheckpointError if the file is broken."""
     path = folder / name
     if not path.is_file():
         if (folder / UNFINISHED).is_file():
@@ -115,7 +115,7 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def write_shard(folder: Path, number: int, ids: NDArray[Any], lengths: NDArray[np.int64]) -> None:
-    """Write sequences, (n,) ids one after the other and (S,) lengths. Raises InputError where that cannot be done."""
+    """Write sequences, (n,) ids one after the other and (S,) lengths. Raises InputError if that cannot be done."""
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)  # (S + 1,)
     _save(folder / f"ids-{number:05}.npy", ids)
     _save(folder / f"starts-{number:05}.npy", starts)
@@ -132,7 +132,7 @@ def _save(path: Path, array: NDArray[Any]) -> None:
 def read_shard(folder: Path, index: Index, number: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The ids (n,) of a shard, mapped into memory, and where its sequences start (S + 1,).
 
-    Raises CheckpointError where a file is missing or broken, does not fit the index, or has an id that is not of the
+    Raises CheckpointError if a file is missing or broken, does not fit the index, or has an id that is not of the
     vocabulary.
     """
     sequences, tokens = index.shards[number]

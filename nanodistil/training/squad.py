@@ -7,13 +7,13 @@ A pair counts if both ends are among the n best of their window, stand in the co
 tokens apart, and the start is in the window that shows most around it (`widest`): windows overlap, and a token that
 several contain is judged where it has the most context. In version 2 of the data a question may have no answer. The
 score for that is start plus end logit of [CLS], in the window where it is lowest; what remains of it above the best
-text's score is the question's null odds, and no text is given where they exceed a threshold (Rajpurkar et al. 2018).
+text's score is the question's null odds, and no text is given if they exceed a threshold (Rajpurkar et al. 2018).
 
 Texts are cut out of the context by the tokenizer's offsets; but a pair that starts inside a word gives whole words,
 from space to space. The original scripts know only word pieces, glue them together and search for the result in the
-context, and where that fails, as it does for a piece "##ing" at the start, they give whole words. So a text can differ
-from theirs where their search fails for another reason, such as a letter that lower-casing made two of. Their word
-"empty", which stands in for an answer where there is no pair at all, is "" here.
+context, and if that fails, as it does for a piece "##ing" at the start, they give whole words. So a text can differ
+from theirs if their search fails for another reason, such as a letter that lower-casing made two of. Their word
+"empty", which stands in for an answer if there is no pair at all, is "" here.
 
 Scoring is that of the official script for versions 1.1 and 2.0.
 """
@@ -63,8 +63,8 @@ class Answered(NamedTuple):
 
     nbest: list[Candidate]  # best first; the text "" says that there is no answer
     probabilities: list[float]  # of these, a softmax over their scores
-    best: str  # the best text that is one, or "" where there is none
-    null_odds: float  # the score of no answer less the best text's; -inf where every question has an answer
+    best: str  # the best text that is one, or "" if there is none
+    null_odds: float  # the score of no answer less the best text's; -inf if every question has an answer
 
 
 def widest(windows: Sequence[tuple[int, int]]) -> list[Mask]:
@@ -168,7 +168,7 @@ def exact(given: str, truth: str) -> float:
 
 
 def f1(given: str, truth: str) -> float:
-    """The harmonic mean of precision and recall of words; where one of the two is empty, whether both are.
+    """The harmonic mean of precision and recall of words; if one of the two is empty, whether both are.
 
     >>> round(f1("the tall tower", "a tower in Paris"), 3)
     0.4
@@ -197,9 +197,9 @@ def metrics(
     null_odds: Mapping[str, float] | None = None,
     threshold: float = 0.0,
 ) -> dict[str, float]:
-    """Question id -> its answers ([] where it has none), and -> what was answered, to the official script's figures.
+    """Question id -> its answers ([] if it has none), and -> what was answered, to the official script's figures.
 
-    null_odds: for version 2. An answer then counts as none where they exceed the threshold, and best_exact and best_f1
+    null_odds: for version 2. An answer then counts as none if they exceed the threshold, and best_exact and best_f1
     say what the best threshold would give. Shares are in per cent. Questions without an entry in `texts` do not count.
 
     >>> metrics({"1": ["the tower"]}, {"1": "tall tower"})
@@ -237,7 +237,7 @@ def _best_threshold(
     """The best score, in per cent, that a threshold on the null odds can give, and the lowest such threshold.
 
     At first no question is answered, and all without an answer are right. Then one after the other is answered, in the
-    order of the odds: which adds its score, or takes 1 away where "" was right and a text is given.
+    order of the odds: which adds its score, or takes 1 away if "" was right and a text is given.
     """
     now = best = float(sum(not known for known in answerable.values()))
     at = 0.0

@@ -22,7 +22,7 @@ Teacher = TypeVar("Teacher", DistilBertForMaskedLM, DistilBertForQuestionAnsweri
 def load_distilbert(kind: type[Teacher], name: str, folder: Path, backend: str, dtype: str) -> Teacher:
     """A DistilBERT as a teacher, from the folder that `name` stands for.
 
-    Raises InputError where weights of its head would be drawn at random, and as from_pretrained.
+    Raises InputError if weights of its head would be drawn at random, and as from_pretrained.
     """
     teacher = kind.from_pretrained(folder, backend=backend, dtype=dtype)
     if teacher.initialised:
@@ -31,7 +31,7 @@ def load_distilbert(kind: type[Teacher], name: str, folder: Path, backend: str, 
 
 
 def check_words(teacher: str, tokenizer: DistilBertTokenizer) -> None:
-    """Raises InputError where a tokenizer is with the teacher and has other words, or the same under other ids."""
+    """Raises InputError if a tokenizer is with the teacher and has other words, or the same under other ids."""
     try:
         theirs = DistilBertTokenizer.from_pretrained(teacher)
     except (ModelNotFoundError, MissingExtraError):  # it has none: their number has to do

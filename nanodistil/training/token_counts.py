@@ -24,7 +24,7 @@ ENDINGS = (".json", ".npy")
 
 
 def token_counts(folder: str | Path, vocab_size: int | None = None) -> Ints:
-    """The counts (V,) of a data set. vocab_size: of the model to be trained, where it has rows to spare.
+    """The counts (V,) of a data set. vocab_size: of the model to be trained, if it has rows to spare.
 
     Raises InputError for a vocab_size the data set does not fit, and as read_index and read_shard do.
 
@@ -53,7 +53,7 @@ def token_counts(folder: str | Path, vocab_size: int | None = None) -> Ints:
 
 
 def write_token_counts(path: Path, counts: Ints) -> None:
-    """Write counts as a JSON list or as .npy, by the name. Raises InputError for other names, or where it cannot."""
+    """Write counts as a JSON list or as .npy, by the name. Raises InputError for other names, or if it cannot."""
 
     def write(fresh: Path) -> None:
         with fresh.open("wb") as file:
@@ -67,7 +67,7 @@ def write_token_counts(path: Path, counts: Ints) -> None:
 
 
 def read_token_counts(path: str | Path) -> Ints:
-    """The counts (V,) that a file holds. Raises CheckpointError where it holds none, InputError for other names."""
+    """The counts (V,) that a file holds. Raises CheckpointError if it holds none, InputError for other names."""
     path = Path(path)
     check_ending(path)
     try:

@@ -72,7 +72,7 @@ class TripleLoss:
         return bool({"ce", "mse", "cos"} & self.alphas.keys())
 
     def rows(self, labels: Ints) -> Ints:
-        """Where logits are needed: (N,) labels, negative where there is none -> ascending rows."""
+        """Where logits are needed: (N,) labels, negative if there is none -> ascending rows."""
         everywhere = not self.restrict_ce_to_mask and bool({"ce", "mse"} & self.alphas.keys())
         return np.arange(len(labels)) if everywhere else np.flatnonzero(labels >= 0)
 
@@ -120,7 +120,7 @@ class TripleLoss:
         """The loss of a batch and its terms, in the order of `names`; adds scale times its gradients to the trainee's.
 
         batch: N masked tokens. labels: (N,), the words that were masked, negative elsewhere; at least one is not.
-        teacher: a DistilBertForMaskedLM; None where nothing `teaches`. key: of the student's dropout; None for none.
+        teacher: a DistilBertForMaskedLM; None if nothing `teaches`. key: of the student's dropout; None for none.
         """
         alphas, send = self.alphas, trainee.ops.send
         rows = self.rows(labels)  # (R,)

@@ -57,7 +57,7 @@ class Base(NamedTuple):
 
 
 def base_of(folder: Path) -> Base:
-    """Whose adapter it is. Raises CheckpointError where that is not said."""
+    """Whose adapter it is. Raises CheckpointError if that is not said."""
     config = _config(folder)
     name, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(name, str) or not name:
@@ -68,7 +68,7 @@ def base_of(folder: Path) -> Base:
 class Adapter:
     """An open adapter: `whole`, canonical name -> name in `file` of what replaces an array; and `applied` for the rest.
 
-    Raises CheckpointError where it is no LoRA, or one that cannot be added.
+    Raises CheckpointError if it is no LoRA, or one that cannot be added.
     """
 
     def __init__(self, folder: Path, table: Table) -> None:
@@ -137,7 +137,7 @@ class Adapter:
         return found
 
     def check(self, wanted: dict[str, tuple[int, ...]], head: Head) -> None:
-        """Raises CheckpointError where it has parts for what the model lacks, or of another shape; headers only."""
+        """Raises CheckpointError if it has parts for what the model lacks, or of another shape; headers only."""
         for name, parts in self.parts.items():
             if name not in wanted:
                 if self.table.set_aside(name, head):
@@ -156,7 +156,7 @@ class Adapter:
                 )
 
     def applied(self, name: str, array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-        """An array of the base, with what the adapter adds to it; the array itself where that is nothing."""
+        """An array of the base, with what the adapter adds to it; the array itself if that is nothing."""
         if name.endswith(".bias"):
             parts = self.parts.get(f"{name.removesuffix('.bias')}.weight", {})
             if "lora_B.bias" not in parts:

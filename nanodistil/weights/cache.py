@@ -2,7 +2,7 @@
 
     <cache>/models--distilbert--distilbert-base-uncased/
       refs/main                     a commit hash, as text
-      snapshots/<commit>/<file>     links into blobs/ (plain files where the system has no links)
+      snapshots/<commit>/<file>     links into blobs/ (plain files if the system has no links)
       blobs/<etag>                  the contents, named by their hash
 
 <cache> is HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub, else
@@ -77,10 +77,10 @@ class CachedModel(NamedTuple):
     """A row of `nanodistil models`."""
 
     id: str
-    revisions: dict[str, str]  # name of a ref, or the commit again where none points at it -> commit
+    revisions: dict[str, str]  # name of a ref, or the commit again if none points at it -> commit
     size: int  # bytes on disk, all revisions and formats together
-    lacks: str  # why nanodistil cannot use it; "" where it can
-    folder: str  # of the newest usable revision; "" where none is
+    lacks: str  # why nanodistil cannot use it; "" if it can
+    folder: str  # of the newest usable revision; "" if none is
 
 
 def cached_models(cache: str | Path | None = None) -> list[CachedModel]:
@@ -117,7 +117,7 @@ def _ref(file: Path) -> str | None:
 
 
 def _lacks(folder: Path) -> str:
-    """What keeps a folder from being used, in a few words; "" where nothing does."""
+    """What keeps a folder from being used, in a few words; "" if nothing does."""
     try:
         files = missing(folder, "all")
         if files:

@@ -36,10 +36,10 @@ _ETAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
 
 def download(model_id: str, need: str, revision: str, cache: Path, token: str | bool | None = None) -> Path:
-    """The folder of a snapshot holding the files of `need`, fetched where they are not there yet.
+    """The folder of a snapshot holding the files of `need`, fetched if they are not there yet.
 
     The arguments have been validated (hub.resolve does). Raises MissingExtraError without huggingface_hub,
-    ModelNotFoundError where the model cannot be had, CheckpointError where what came is not what was announced.
+    ModelNotFoundError if the model cannot be had, CheckpointError if what came is not what was announced.
     """
     if offline_by_choice():
         raise ModelNotFoundError(f"{model_id} cannot be downloaded: HF_HUB_OFFLINE forbids it")
@@ -63,7 +63,7 @@ def offline_by_choice() -> bool:
 
 def unreachable(url: str, seconds: float = OFFLINE_SECONDS) -> str:
     """Why nobody answers at `url` (through the environment's proxies) within `seconds`, or "" if somebody does."""
-    import ssl  # half of what this module takes to import; not needed where there is no huggingface_hub
+    import ssl  # half of what this module takes to import; not needed if there is no huggingface_hub
     import urllib.error
     import urllib.request
 
@@ -152,7 +152,7 @@ class _Fetch:
         return self.home / "snapshots" / str(self.commit)
 
     def file(self, name: str, optional: bool = False) -> Path | None:
-        """The file in the snapshot, fetched if need be; None where it is optional and the model has none."""
+        """The file in the snapshot, fetched if need be; None if it is optional and the model has none."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
         from huggingface_hub.errors import EntryNotFoundError
 
@@ -200,7 +200,7 @@ class _Fetch:
 def _check_hash(file: Path, etag: str, name: str) -> None:
     """Compare with the announced hash: sha256 for files in large-file storage, git's blob hash for the others.
 
-    Reading back costs 0.2 s for 268 MB where the processor has SHA instructions.
+    Reading back costs 0.2 s for 268 MB if the processor has SHA instructions.
     """
     with file.open("rb") as content:
         if re.fullmatch(r"[0-9a-f]{64}", etag):
@@ -217,7 +217,7 @@ def _check_hash(file: Path, etag: str, name: str) -> None:
 
 
 def _link(blob: Path, target: Path) -> None:
-    """target -> blob, relative and in one step; where the system has no links, the file itself goes there."""
+    """target -> blob, relative and in one step; if the system has no links, the file itself goes there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)

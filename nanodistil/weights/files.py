@@ -39,7 +39,7 @@ def missing(folder: Path, need: str) -> list[str]:
     """What `folder` lacks for a need ("config", "tokenizer", "model" = config and weights, "all"), as file names.
 
     A dangling link counts as missing. A folder with an adapter alone lacks no config and no tokenizer: they are its
-    base's (adapter.py). Raises CheckpointError where an index is broken.
+    base's (adapter.py). Raises CheckpointError if an index is broken.
     """
     if is_adapter(folder):
         return [] if need in ("config", "tokenizer") or adapter_weights(folder) else [ADAPTER_FILES[0]]
@@ -58,7 +58,7 @@ def missing(folder: Path, need: str) -> list[str]:
 
 
 def weights_file(folder: Path) -> Path | None:
-    """The file of weights that counts, or the index of several; None where a folder has none."""
+    """The file of weights that counts, or the index of several; None if a folder has none."""
     return next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
 
 
@@ -68,7 +68,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def adapter_weights(folder: Path) -> Path | None:
-    """The file of an adapter's weights; None where a folder has none."""
+    """The file of an adapter's weights; None if a folder has none."""
     return next((folder / name for name in ADAPTER_FILES if (folder / name).is_file()), None)
 
 

@@ -51,7 +51,7 @@ _FLOAT_PROPERTIES = struct.Struct("<2H4BI")
 class H5File:
     """An open file: `entries` (name -> Entry), and `array` to take one.
 
-    Raises CheckpointError where the file is not such as Keras writes.
+    Raises CheckpointError if the file is not such as Keras writes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +60,7 @@ class H5File:
         self.entries = _Walk(path, self._map).entries
 
     def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """The array in float32 or float64, a read-only view where the file holds that type so, else a copy.
+        """The array in float32 or float64, a read-only view if the file holds that type so, else a copy.
 
         Raises CheckpointError for any type in the file that is no float.
         """

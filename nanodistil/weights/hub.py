@@ -151,7 +151,7 @@ def download(
     cache_dir: str | Path | None = None,
     token: str | bool | None = None,
 ) -> Path:
-    """As `resolve`, but the hub is asked for its newest revision even where an older one is cached."""
+    """As `resolve`, but the hub is asked for its newest revision even if an older one is cached."""
     if _local(name) is not None:
         return resolve(name, need=need)
     _validate(name, revision or "main")
@@ -163,7 +163,7 @@ def download(
 def resolve_default(need: str = "all", **source: Any) -> tuple[Path, str | None]:
     """The command line's model: the official one, from the cache or the hub, else the one inside this package.
 
-    Returns its folder and, where it is not the official one, a line for stderr that says so and how to get that. A
+    Returns its folder and, if it is not the official one, a line for stderr that says so and how to get that. A
     download that fails its hash check is not passed over: CheckpointError. source: the other arguments of `resolve`.
     """
     try:
@@ -178,7 +178,7 @@ def resolve_default(need: str = "all", **source: Any) -> tuple[Path, str | None]
 def resolve_usual(model_id: str, **source: Any) -> str:
     """The id of a task's usual model, which nobody has named, if it can be had; its files are in the cache then.
 
-    Raises ModelNotFoundError or MissingExtraError where it cannot. source: the other arguments of `resolve`.
+    Raises ModelNotFoundError or MissingExtraError if it cannot. source: the other arguments of `resolve`.
     """
     try:
         resolve(model_id, **source)
@@ -191,7 +191,7 @@ def resolve_usual(model_id: str, **source: Any) -> str:
 
 
 def getting(model_id: str, error: ModelNotFoundError | MissingExtraError) -> str:
-    """The command that helps where a model could not be had; it says itself what is wrong with the network.
+    """The command that helps if a model could not be had; it says itself what is wrong with the network.
 
     >>> getting("org/name", ModelNotFoundError("no network"))
     'nanodistil download org/name'
@@ -202,7 +202,7 @@ def getting(model_id: str, error: ModelNotFoundError | MissingExtraError) -> str
 
 
 def _local(name: str | Path) -> Path | None:
-    """The folder that `name` means, or None where it can only be an id. Raises on a path to nothing."""
+    """The folder that `name` means, or None if it can only be an id. Raises on a path to nothing."""
     if not isinstance(name, (str, PathLike)):  # of None, or of bytes, an id would be made and asked for
         raise InputError(f"a model is named by a folder or an id, not by {excerpt(name)}")
     text = fsdecode(name)

@@ -35,7 +35,7 @@ def fresh(
     """Canonical name (names.py) -> a new array of each shape, in float32 or float64.
 
     shapes: a whole model's, `expected(config, head)`, or any part of it; the numbers follow from seed and the names'
-    order. config: any object; initializer_range, pad_token_id and sinusoidal_pos_embds are read where it has them.
+    order. config: any object; initializer_range, pad_token_id and sinusoidal_pos_embds are read if it has them.
 
     >>> from types import SimpleNamespace
     >>> config = SimpleNamespace(initializer_range=0.5)

@@ -48,13 +48,13 @@ class Entry(NamedTuple):
     dtype: str  # as safetensors writes it: "F32"
     shape: tuple[int, ...]
     begin: int  # in bytes of the file
-    strides: tuple[int, ...] | None = None  # in numbers, where the array is not in C order
+    strides: tuple[int, ...] | None = None  # in numbers, if the array is not in C order
 
 
 def map_file(path: Path) -> mmap.mmap:
     """The whole file, mapped for reading.
 
-    Raises CheckpointError where it is missing, empty or not readable, or what stands in its place when a download went
+    Raises CheckpointError if it is missing, empty or not readable, or what stands in its place when a download went
     wrong.
     """
     try:
@@ -73,7 +73,7 @@ def map_file(path: Path) -> mmap.mmap:
 def stored(data: mmap.mmap, entry: Entry) -> NDArray[Any]:
     """The array as it lies in the file, a read-only view. For float types (BF16: uint16) and I8.
 
-    Raises ValueError where it does not lie within the file.
+    Raises ValueError if it does not lie within the file.
     """
     numbers = np.dtype(_TYPES[entry.dtype])
     if entry.strides is None:
@@ -83,10 +83,10 @@ def stored(data: mmap.mmap, entry: Entry) -> NDArray[Any]:
 
 
 def take(path: Path, data: mmap.mmap, name: str, entry: Entry, dtype: DTypeLike) -> NDArray[Any]:
-    """The array in float32 or float64, in C order and aligned: a view where the file has it so, else a copy.
+    """The array in float32 or float64, in C order and aligned: a view if the file has it so, else a copy.
 
     Widening is exact; BF16 is the upper half of a float32, so widening it is a shift by 16 bits.
-    Raises CheckpointError for a type that is no float, and where the array does not lie within the file.
+    Raises CheckpointError for a type that is no float, and if the array does not lie within the file.
     """
     if entry.dtype not in FLOATS:
         raise CheckpointError(f"{path}: {name} is {entry.dtype}; weights are {', '.join(FLOATS)}")
@@ -105,7 +105,7 @@ def take(path: Path, data: mmap.mmap, name: str, entry: Entry, dtype: DTypeLike)
 
 
 def release(array: NDArray[Any]) -> None:
-    """Take the pages of the file that `array` is a view of out of this process's memory, where it is one.
+    """Take the pages of the file that `array` is a view of out of this process's memory, if it is one.
 
     Nothing is lost: they stay in the system's file cache and come back when touched. For whoever has made a copy.
     """

@@ -7,7 +7,7 @@ names, and in them arrays as extension type 1, with a little msgpack of their ow
     EXT 1 = [[768, 3072], "float32", the numbers]
 
 An array beyond a gigabyte is cut into flat pieces: {"__msgpack_chunked_array__": true, "shape": {"0": ..}, "chunks":
-{"0": EXT 1, ..}}. The names become PyTorch's by the rules of foreign_names.py. Where positions are sinusoidal, Flax
+{"0": EXT 1, ..}}. The names become PyTorch's by the rules of foreign_names.py. If positions are sinusoidal, Flax
 stores none.
 
 The format is small enough that the part Flax uses fits below; the msgpack library would read the whole file into
@@ -42,7 +42,7 @@ Tree = dict[str, Any]  # key -> Entry or Tree
 class MsgpackFile:
     """An open file: `entries` (name -> Entry), and `array` to take one.
 
-    Raises CheckpointError where the file is not such as Flax writes.
+    Raises CheckpointError if the file is not such as Flax writes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class MsgpackFile:
                 self._pieces[name] = pieces
 
     def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """The array in float32 or float64, a read-only view where the file holds that type so, else a copy.
+        """The array in float32 or float64, a read-only view if the file holds that type so, else a copy.
 
         Raises CheckpointError for any type in the file that is no float.
         """

@@ -17,7 +17,7 @@ NO_MODEL = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt"
 
 
 def near(name: str, cache: str | Path | None = None) -> str:
-    """What a name that leads nowhere may have meant, as words behind a message; "" where nothing is like it.
+    """What a name that leads nowhere may have meant, as words behind a message; "" if nothing is like it.
 
     Folders beside where it would be, and what answers without one: the embedded model, and the models of the cache.
     """

@@ -80,7 +80,7 @@ def is_scale(file: SafetensorsFile, name: str) -> bool:
 
 
 def misfits(file: SafetensorsFile, name: str) -> list[str]:
-    """What is wrong with a quantised array and its scales, judged by the header alone; empty where nothing is."""
+    """What is wrong with a quantised array and its scales, judged by the header alone; empty if nothing is."""
     if _format(file) != FORMAT["format"]:
         return [f"{name} is {excerpt(_format(file))}, this package reads {FORMAT['format']!r}"]
     scale = file.entries.get(name + SCALE)

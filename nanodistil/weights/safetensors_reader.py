@@ -33,7 +33,7 @@ MOST_METADATA = 1000  # entries
 class SafetensorsFile:
     """An open file: `entries` (name -> Entry), `metadata` (str -> str), and `array` to take one.
 
-    Raises CheckpointError where the file is not safetensors.
+    Raises CheckpointError if the file is not safetensors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +64,7 @@ class SafetensorsFile:
             raise CheckpointError(f"{path}: not a readable safetensors file ({reason})") from None
 
     def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """The array in float32 or float64, a read-only view where the file holds that type aligned, else a copy.
+        """The array in float32 or float64, a read-only view if the file holds that type aligned, else a copy.
 
         Raises CheckpointError for any type in the file that is no float.
         """

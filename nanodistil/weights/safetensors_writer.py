@@ -21,7 +21,7 @@ DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "uint16": "BF16"
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write the arrays, in C order; uint16 are the bits of BF16. Raises OSError where the disk does not take them."""
+    """Write the arrays, in C order; uint16 are the bits of BF16. Raises OSError if the disk does not take them."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     begin = 0
     for name, array in arrays.items():

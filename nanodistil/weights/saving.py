@@ -2,7 +2,7 @@
 
 A file is written under a temporary name beside its place, forced to the disk and then renamed, which replaces an older
 one in one step. So a crash or a full disk leaves the old file or none, and a process that has the old weights mapped
-into memory keeps them. Where files belong together, as weights and config do, all are written and forced to the disk
+into memory keeps them. If files belong together, as weights and config do, all are written and forced to the disk
 before the first is renamed: what can fail has then not failed, and only the renames remain. No file system does two in
 one step, so a process killed just between them leaves the new weights beside the old config. Meanwhile the old files
 have a second name: giving back their space would make a rename of 20 microseconds one of 5 milliseconds, within that
@@ -12,7 +12,7 @@ take turns at renaming, or one's weights would meet the other's config.
 
 A killed process leaves its temporary files behind, of a model's size each. The next save of the same file removes them,
 but never those of a save that still runs, perhaps in another container: whoever writes one holds a lock (flock) on it,
-which the system lets go with the process. Where there are no such locks (Windows) an open file cannot be removed.
+which the system lets go with the process. If there are no such locks (Windows) an open file cannot be removed.
 
 The metadata {"format": "pt"} is what transformers asks for: 4.x refuses a file that says "np".
 """
@@ -41,7 +41,7 @@ SAME_UP_TO = 1 << 20  # bytes; a larger file is not compared with the one it rep
 
 
 def save(folder: Path, config: str, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write config.json and model.safetensors. Raises InputError where the folder cannot be made or written."""
+    """Write config.json and model.safetensors. Raises InputError if the folder cannot be made or written."""
     written_together(
         {
             folder / WEIGHTS: lambda path: write_safetensors(path, arrays, {"format": "pt"}),
@@ -53,7 +53,7 @@ def save(folder: Path, config: str, arrays: dict[str, NDArray[Any]]) -> None:
 def written(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write` fill a temporary file, which then takes the place of `path`; folders are made as needed.
 
-    Raises InputError, and leaves nothing behind, where that fails.
+    Raises InputError, and leaves nothing behind, if that fails.
     """
     written_together({path: write})
 
@@ -61,7 +61,7 @@ def written(path: Path, write: Callable[[Path], Any]) -> None:
 def written_together(files: Mapping[Path, Callable[[Path], Any]]) -> None:
     """As `written`, for files that belong together: none takes its place before all are whole on the disk.
 
-    They are renamed in the order given. Raises InputError, and leaves everything as it was, where one cannot be
+    They are renamed in the order given. Raises InputError, and leaves everything as it was, if one cannot be
     written.
     """
     path = next(iter(files))
@@ -124,7 +124,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _lock(number: int, wait: bool = True) -> None:
-    """The lock on an open file or folder. Raises OSError where it is taken, or where there are none."""
+    """The lock on an open file or folder. Raises OSError if it is taken, or if there are none."""
     if fcntl is None:
         raise OSError("no locks on this system")
     fcntl.flock(number, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,7 @@ def _same(new: Path, old: Path) -> bool:
 
 
 def _renamed(pairs: list[tuple[Path, Path]]) -> None:
-    """Rename each first to its second where they differ: all, even if an exception (Ctrl-C) comes in between; or none,
+    """Rename each first to its second if they differ: all, even if an exception (Ctrl-C) comes in between; or none,
     if the system refuses one.
     """
     folders = {}

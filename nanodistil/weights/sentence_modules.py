@@ -21,7 +21,7 @@ _WORDS = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "mean_
 
 
 def told(folder: Path) -> str:
-    """What its vectors are, if they are not plain means; "" where they are, and for any other folder."""
+    """What its vectors are, if they are not plain means; "" if they are, and for any other folder."""
     if not (folder / MODULES).is_file():
         return ""
     try:

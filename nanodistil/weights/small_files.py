@@ -105,7 +105,7 @@ def parsed(
 
 
 def check_form(raw: bytes, limits: Limits) -> None:
-    """Raises ValueError where JSON text holds more values, or nests them deeper, than the limits say."""
+    """Raises ValueError if JSON text holds more values, or nests them deeper, than the limits say."""
     bare = raw.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NOT_FORM)
     bare = b"".join(bare.split(b'"')[::2])  # what stands outside of strings
     brackets = bare.replace(b",", b"")

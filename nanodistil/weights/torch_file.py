@@ -11,7 +11,7 @@ Before that, and on request still, it is five pickles behind each other and then
     a magic number, the version 1001, a dict about the machine, the state dict, the list of storage keys;
     for each key: 8 bytes, how many numbers; then the numbers
 
-Both are believed only where they agree with themselves, and both are mapped: nothing is read but the descriptions. The
+Both are believed only if they agree with themselves, and both are mapped: nothing is read but the descriptions. The
 tar archives of torch 0.1 are older than DistilBERT and refused.
 
 A training checkpoint has its state dict somewhere inside: {"model": ..., "optimizer": ...}. If one dict in it, and only
@@ -41,7 +41,7 @@ class TorchFile:
     """An open file: `entries` (name -> Entry), `array` to take one, and `note`, if there is anything to say of it.
 
     What is no tensor in the state dict has an entry of its Python type and no shape, so that it shows up in messages.
-    Raises CheckpointError where the file is not what torch.save writes, or names anything that could be executed.
+    Raises CheckpointError if the file is not what torch.save writes, or names anything that could be executed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class TorchFile:
         self.entries = {name: _entry(path, value, places) for name, value in state.items()}
 
     def array(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """The array in float32 or float64, a read-only view where the file holds that type so, else a copy.
+        """The array in float32 or float64, a read-only view if the file holds that type so, else a copy.
 
         Raises CheckpointError for any type in the file that is no float.
         """

@@ -78,7 +78,7 @@ class Pickled(NamedTuple):
 
     value: Any
     used: int  # bytes of the pickle
-    unknown: list[Opaque]  # names in it that are none of KNOWN; where there are any, there may be Opaques in the value
+    unknown: list[Opaque]  # names in it that are none of KNOWN; if there are any, there may be Opaques in the value
     storages: list[Storage]
 
 

@@ -6,7 +6,7 @@
     distilbert.transformer.layer.0._checkpoint_wrapped_module.ffn...   a part that was wrapped
 
 Two rules, neither of which guesses. A wrapper's own word (SEGMENTS), which is no part of any model's names, is left out
-wherever it stands. And if one model is in the file, but behind a prefix, the prefix is left off: a model is there where
+wherever it stands. And if one model is in the file, but behind a prefix, the prefix is left off: a model is there if
 the word embeddings and a layer of this family are. Names outside of the prefix are of no use: a `classifier` beside
 `encoder.embeddings...` is somebody's own head, and its being called as ours would not make it ours. Two models behind
 two prefixes (a student and its teacher, a model and its average) are an error, as only the user knows which is meant.
@@ -36,13 +36,13 @@ class Unwrapped(NamedTuple):
     """Names without what stood before them."""
 
     names: list[str]  # in the order given
-    left_off: str  # what stood before the word embeddings; "" where nothing did
+    left_off: str  # what stood before the word embeddings; "" if nothing did
 
 
 def unwrapped(where: str, names: Sequence[str], table: Table) -> Unwrapped:
     """The names of a file, as a model of this family by itself would have them. where: begins every message.
 
-    Raises CheckpointError where two models are in it, or LoRA's parts beside the weights they belong to.
+    Raises CheckpointError if two models are in it, or LoRA's parts beside the weights they belong to.
 
     >>> from . import names
     >>> file = ["net.module.distilbert.embeddings.word_embeddings.weight", "net.module.classifier.bias", "step"]
@@ -75,7 +75,7 @@ def _without_segments(name: str) -> str:
 
 
 def _prefixes(names: Iterable[str], table: Table) -> set[str]:
-    """What stands before each model; {""} where one stands by itself, as `model` or `task.model` names it."""
+    """What stands before each model; {""} if one stands by itself, as `model` or `task.model` names it."""
     names = list(names)
     found = set()
     for prefix in [name.removesuffix(WORDS) for name in names if name.endswith(WORDS)][:MOST]:

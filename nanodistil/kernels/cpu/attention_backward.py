@@ -17,7 +17,7 @@ and now the gradient of `context` is known, dcontext. The chain rule, read from 
 P is not kept: it would be nearly as much as all else that the backward pass of a layer needs. Computing it again is one
 product of five, and exact: the rows are the forward pass's, bit for bit. So nothing is kept but q, k and v.
 
-A masked key has P = 0, so its dS is 0 by itself; where all keys are masked P is 1 / T, but the score was replaced by a
+A masked key has P = 0, so its dS is 0 by itself; if all keys are masked P is 1 / T, but the score was replaced by a
 constant: `through` is 0 there, and 1 / sqrt(Dh) elsewhere.
 """
 

@@ -115,7 +115,7 @@ def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int
 
 @in_registers(BFLOAT16_STORED)
 def multiply_halves(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
-    """`multiply` where B is stored in bfloat16: each number is widened on its way."""
+    """`multiply` if B is stored in bfloat16: each number is widened on its way."""
     for r in range(rows):
         sums = np.zeros(COLUMNS, np.float32)
         for k in range(depth):

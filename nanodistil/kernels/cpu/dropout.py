@@ -9,7 +9,7 @@ splitmix64's: the i-th multiple of an odd constant, stirred (`mixed` and `kept` 
 and the masks here are the same to the last bit). So a mask is made where it is needed, in any part, by any thread, and
 again in the backward pass; and a run that is resumed needs nothing but its key.
 
-Two multiplications of 64 bits a number, 8 at a time where a vector has 512 bits. All of it is unsigned: one signed
+Two multiplications of 64 bits a number, 8 at a time if a vector has 512 bits. All of it is unsigned: one signed
 number in between, and Numba would continue in floating point.
 """
 
@@ -69,7 +69,7 @@ def is_kept(key: Any, number: int, limit: Any) -> bool:
 
 @helper()
 def drop(x: Any, at: int, count: int, key: Any, first: int, limit: Any, share: Any) -> None:
-    """x[at : at + count], numbers first .. first + count of their array: x / share where kept, else 0. x flat float32.
+    """x[at : at + count], numbers first .. first + count of their array: x / share if kept, else 0. x flat float32.
 
     share: 1 - rate, the share that is kept.
     """

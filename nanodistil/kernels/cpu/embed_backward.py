@@ -2,7 +2,7 @@
 
 Definition: embed_backward in numpy_backward.py.
 
-`out[ids] += dx` is wrong where an id occurs twice, and `np.add.at`, which is right, goes number by number. Two threads
+`out[ids] += dx` is wrong if an id occurs twice, and `np.add.at`, which is right, goes number by number. Two threads
 cannot simply take half of the rows each, since both may meet the same id. They can take half of the columns each: a
 work item is STRIP columns of all rows, in the order of the rows, so every number of the table is the sum np.add.at
 makes of it, to the last bit, with any number of threads.

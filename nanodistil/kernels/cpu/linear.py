@@ -63,7 +63,7 @@ def turn_inputs(weight: Any, p: int, first: int, depth: int, I: int, out: Any, a
         if depth == LANES:
             here = Place(weight, (left + r) * I + first, I)
             turn(here, min(LANES, rows - r), np.float32(1), Place(out, at + r, COLUMNS))
-        else:  # where a block would reach beyond its rows
+        else:  # a block would reach beyond its rows
             for i in range(depth):
                 for j in range(r, min(r + LANES, rows)):
                     out[at + i * COLUMNS + j] = weight[(left + j) * I + first + i]
@@ -130,7 +130,7 @@ def blocks_kernel(multiply: Any) -> Any:
         N, I = x.shape
         P, O = panels.shape[0], out.shape[1]
         a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
-        spare = np.empty(BLOCK * COLUMNS, np.float32)  # the tile writes whole panels; where O ends inside one, here
+        spare = np.empty(BLOCK * COLUMNS, np.float32)  # the tile writes whole panels; if O ends inside one, here
         for item in range(start, stop):
             top, bottom, p = place(item, N, P)
             left = p * COLUMNS

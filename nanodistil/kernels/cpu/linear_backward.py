@@ -100,7 +100,7 @@ def weight_kernel(multiply_turned: Any) -> Any:
         P, N, _ = panels.shape
         O, I = dW.shape
         b, flat = panels.reshape(-1), dW.reshape(-1)
-        spare = np.zeros(BLOCK * COLUMNS, np.float32)  # the tile adds to whole panels; where I ends inside one, here
+        spare = np.zeros(BLOCK * COLUMNS, np.float32)  # the tile adds to whole panels; if I ends inside one, here
         for item in range(start, stop):
             top, bottom, p = place(item, O, P)
             left = p * COLUMNS

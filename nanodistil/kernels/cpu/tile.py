@@ -188,7 +188,7 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
     word, stored, total = (t.as_pointer() for t in (dot.word, _i16 if dot.halves else dot.word, dot.total))
     signature = ir.FunctionType(ir.VoidType(), [word, _i64, stored, total, _i64, total, _i64, _i64])
     function = ir.Function(module, signature, name)
-    function.linkage = "linkonce_odr"  # where several parts of a kernel have one, one remains
+    function.linkage = "linkonce_odr"  # if several parts of a kernel have one, one remains
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
@@ -265,7 +265,7 @@ def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> N
 
 @in_registers(FLOAT32, turned=True)
 def multiply_turned(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
-    """The same where A is stored as its transpose: a.step is that from one k to the next, the rows lie side by side.
+    """The same if A is stored as its transpose: a.step is that from one k to the next, the rows lie side by side.
 
     The gradient of a weight needs the product of a transpose, dY^T X. A then lies turned, A[r, k] at a[k lda + r], and
     the tile reads it there: the numbers of one k, one for each row, are neighbours in memory, so nothing has to be

@@ -10,7 +10,7 @@ it. Here it is fetched from memory once, 122 KB, which stay in the second-level 
 2. The sum of exponentials, in as many lanes and in the order in which PyTorch adds them: numpy_ops.vocabulary_softmax
    says why.
 
-One row, five words kept: 280 us with NumPy's exp and partition (2600 where it sorts), 20 so; 100 kept: 47. A
+One row, five words kept: 280 us with NumPy's exp and partition (2600 if it sorts), 20 so; 100 kept: 47. A
 short text's whole way through the embedded model is a millisecond or two.
 """
 
@@ -58,7 +58,7 @@ def find_largest(x: Any, best: Any, words: Any) -> None:
 
 @helper(fastmath={"contract"})
 def sum_of_exponentials(x: Any, top: Any, lanes: Any) -> Any:
-    """The sum of exp(x - top), (V,), in LANES lanes; NaN where x holds a number that is not finite."""
+    """The sum of exp(x - top), (V,), in LANES lanes; NaN if x holds a number that is not finite."""
     V = x.shape[0]
     lanes[:] = ZERO
     whole = V // LANES * LANES

@@ -245,7 +245,7 @@ def remember(keys: Bytes, cached: Ints, line: Int, word: Bytes, size: Int, piece
 def emit(desk: Desk, n: Int, last: Int, h: Int, out: Ints, k: Int, n_word: Int) -> Int:
     """Write the pieces of the word on the desk, of n characters and hash h. Returns the new end of `out`.
 
-    last: place in the text of its last character, also where it is too long to be kept.
+    last: place in the text of its last character, also if it is too long to be kept.
     """
     table, settings, keys, cached = desk.table, desk.settings, desk.keys, desk.cached
     word, bounds = desk.word, desk.bounds

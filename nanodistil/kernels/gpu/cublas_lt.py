@@ -11,7 +11,7 @@ Why ctypes. CuPy wraps cuBLAS but not cuBLASLt. All that goes into the library i
 addresses of descriptors on the host, the stream. Descriptors are made by the library and filled attribute by attribute
 (their size has changed between versions), so only one struct's layout must be known here, `_Result`.
 
-Types. Operands float32, float16 or bfloat16, both the same; out the same or float32; sums always float32, also where a
+Types. Operands float32, float16 or bfloat16, both the same; out the same or float32; sums always float32, also if a
 long sum is divided among blocks, whose parts by default may be stored in 16 bits (hence the mask on reduction schemes).
 The bias has the type of out: that is the rule of cublasLtMatmul's table for every combination used here.
 
@@ -90,7 +90,7 @@ class _Kind(NamedTuple):
 
     Alignment is part of a plan: addresses and distances between rows decide how wide loads may be. For these types the
     documentation demands none, so rows of 16-bit numbers that do not begin at multiples of 16 bytes (I or O no multiple
-    of 8) are only slower. Where that hurts, as with a vocabulary of 30522, let `out` be columns of a wider matrix: rows
+    of 8) are only slower. If that hurts, as with a vocabulary of 30522, let `out` be columns of a wider matrix: rows
     may be any distance apart. A bias that no algorithm takes (early versions wanted it aligned) is written to out
     first, and the product added to it: the same sum, rounded once.
     """
@@ -127,8 +127,8 @@ class _Plan:
     batch, hardly ever twice the same, so a plan serves all N that round up to the same four leading bits, an eighth
     more at most. Is its algorithm right for them all? It is a size of tile, a number of stages, a division of the sum;
     N is only how many tiles there are. N is never a leading dimension (a row of x is I long, however many rows there
-    are), so nothing about alignment depends on it. And cublasLtMatmulAlgoCheck is asked once for each N; where it
-    refuses, that N gets a search of its own. What can be lost is a little speed, where another tile would have filled
+    are), so nothing about alignment depends on it. And cublasLtMatmulAlgoCheck is asked once for each N; if it
+    refuses, that N gets a search of its own. What can be lost is a little speed, if another tile would have filled
     the last wave better.
     """
 
@@ -178,7 +178,7 @@ def matmul(
     or bfloat16; out is of their type or float32, and bias (O,) of out's. compute: "float32", or "tf32" for float32
     operands rounded to 10 bits of fraction. Asked of CuPy's current device and stream, and not waited for.
 
-    Raises ValueError for arrays that do not go together, CublasLtError where cuBLASLt is missing or refuses.
+    Raises ValueError for arrays that do not go together, CublasLtError if cuBLASLt is missing or refuses.
     """
     (N, W), (M, O) = a.shape, out.shape
     types = _types(a, b, out, bias, compute)
@@ -196,7 +196,7 @@ def matmul(
         return
     device = _cupy().cuda.runtime.getDevice()
     addresses = a.data.ptr, b.data.ptr, out.data.ptr, 0 if bias is None else bias.data.ptr
-    # Where both are transposed, N is the length of b's rows and not to be rounded. Neither pass needs that product.
+    # If both are transposed, N is the length of b's rows and not to be rounded. Neither pass needs that product.
     planned = N if transpose_a and transpose_b else rounded_up(N)
     A, B, C, D = (min(256, address & -address) for address in addresses)
     kind = _Kind(device, planned, W, O, distances, types, compute, transpose_a, transpose_b, (A, B, C, D))
@@ -248,7 +248,7 @@ def _cupy() -> Any:
 
 
 def _launch(kind: _Kind, N: int, addresses: tuple[int, int, int, int], accumulate: bool) -> bool:
-    """The product, or False where there is no algorithm for it."""
+    """The product, or False if there is no algorithm for it."""
     lt = _library()
     plan = _plans.get(kind)
     if plan is None:
@@ -335,7 +335,7 @@ def _planned(lt: ctypes.CDLL, kind: _Kind) -> _Plan:
     NVIDIA_TF32_OVERRIDE=1 is known to turn TF32 on under programs that asked for float32. So the search for an
     algorithm excludes those that round their operands to 16 or 19 bits; should none remain, there is an error, not a
     worse result. (The compute type CUBLAS_COMPUTE_32F_PEDANTIC says much the same, but of it NVIDIA warns that it may
-    be slower.) That the exclusion holds against the variable is still to be seen on a GPU: where there is one,
+    be slower.) That the exclusion holds against the variable is still to be seen on a GPU: if there is one,
     test_cublas_lt.py asks.
     """
     operation = _created(lt.cublasLtMatmulDescCreate, COMPUTE[kind.compute], TYPES["float32"])

@@ -9,7 +9,7 @@ What is written down does not change. So everything that a batch changes must li
 
 The price: a size that was not seen before is recorded first, which takes the time of two passes and of cuBLASLt's
 search for four shapes. Sizes are few: 14 numbers of rows, and powers of two of entries. Whether a batch is answered
-from a recording depends on its size alone, not on what was asked before: cuBLAS may add in another order where there
+from a recording depends on its size alone, not on what was asked before: cuBLAS may add in another order if there
 are other rows, and a question should not be answered in other last bits the second time. In the last layer all rows are
 computed, not only those a head will look at. Recordings keep their memory, some ten megabytes and a workspace of 32,
 which `free_memory` does not reach.
@@ -94,7 +94,7 @@ class Graphs:
     def __call__(self, encode: Encode, ops: CupyOps, batch: Batch) -> Array | None:
         """The hidden states (N, D) of a packed batch on the host, as `encode` computes them, always with these weights.
 
-        None where that is left to `encode` itself: the head of this file says when.
+        None if that is left to `encode` itself: the head of this file says when.
         """
         N = batch.ids.shape[0]
         if not 0 < N <= MOST_ROWS or batch.keep is not None or not self.possible or not isinstance(ops, CupyOps):
@@ -110,7 +110,7 @@ class Graphs:
     def _record(
         self, encode: Encode, batch: Batch, ops: CupyOps, lane: _Lane, size: tuple[int, int]
     ) -> _Recording | None:
-        """A new recording of this size, None where there cannot be one, now or ever."""
+        """A new recording of this size, None if there cannot be one, now or ever."""
         callers = cp.cuda.get_current_stream()
         try:
             self.recorded[size] = _Recording(encode, batch, ops, lane, *size)

@@ -7,7 +7,7 @@ head, is a macro: `compiled("layer_norm.cu", STORED="float16", PIECES=3)`.
 
 CuPy keeps compiled kernels in ~/.cupy/kernel_cache, or where CUPY_CACHE_DIR says, and cannot even be imported where it
 may not write. In a container without a home of its own that would be the end; so before the first import the folder is
-tried, and where it fails a temporary one stands in, which lives as long as the process. Whoever needs CuPy in this
+tried, and if it fails a temporary one stands in, which lives as long as the process. Whoever needs CuPy in this
 package therefore takes it from here: `from .cuda_source import cupy`.
 """
 
@@ -28,7 +28,7 @@ INCLUDE = re.compile(r'^#include "([\w.]+)"$', re.MULTILINE)
 
 
 def cache_folder() -> Path:
-    """Where CuPy keeps what it has compiled. Raises RuntimeError where the user has no home."""
+    """Where CuPy keeps what it has compiled. Raises RuntimeError if the user has no home."""
     return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
 
 

@@ -73,7 +73,7 @@ class LinearMap(NamedTuple):
 
 
 def unusable(device: int) -> str:
-    """Why there is nothing to compute on; "" where there is."""
+    """Why there is nothing to compute on; "" if there is."""
     try:
         count = cp.cuda.runtime.getDeviceCount()
     except cp.cuda.runtime.CUDARuntimeError as error:
@@ -186,7 +186,7 @@ class CupyOps:
         return LinearMap(self.as_stored(self.send(weight)), self.send(bias))
 
     def restore_linear(self, w: LinearMap) -> tuple[NDArray[Any], NDArray[Any]]:
-        """What `prepare_linear` was given, where nothing was rounded."""
+        """What `prepare_linear` was given, if nothing was rounded."""
         return self.fetch(w.weight), self.fetch(w.bias)
 
     def linear(self, x: Array, w: LinearMap) -> Array:
@@ -358,7 +358,7 @@ class CupyOps:
 
 
 def rows(module: Any, kernel: str, N: int, *arguments: Any) -> None:
-    """A kernel that gives each of N rows to a warp; nothing where there are none."""
+    """A kernel that gives each of N rows to a warp; nothing if there are none."""
     if N:
         module.get_function(kernel)((-(-N // (ROW_THREADS // 32)),), (ROW_THREADS,), arguments)
 

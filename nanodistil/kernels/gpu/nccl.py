@@ -28,7 +28,7 @@ def _nccl() -> Any:
 
 
 def own_gpu() -> str:
-    """A name of this process's GPU that no other GPU has; "" where NCCL is not installed."""
+    """A name of this process's GPU that no other GPU has; "" if NCCL is not installed."""
     if not _nccl().available:
         return ""
     return f"{platform.node()} {cp.cuda.runtime.deviceGetPCIBusId(cp.cuda.runtime.getDevice())}"

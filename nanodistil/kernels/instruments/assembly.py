@@ -45,7 +45,7 @@ KERNELS: dict[str, tuple[Any, Callable[[np.ndarray[Any, Any]], Any]]] = {
 
 
 def inner_loop(name: str) -> Loop:
-    """The innermost loop of one of KERNELS, as this machine runs it. Only where kernels are compiled."""
+    """The innermost loop of one of KERNELS, as this machine runs it. Only if kernels are compiled."""
     kernel, use = KERNELS[name]
     use(np.ones((128, 128), np.float32))
     kinds = next(kinds for known, kinds in native._entries if known is kernel)

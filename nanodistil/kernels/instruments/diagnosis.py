@@ -57,7 +57,7 @@ def cpu() -> dict[str, Any]:
 
 
 def register_tile() -> dict[str, Any]:
-    """The tile's sizes; vector_bits is 0 where it is plain loops."""
+    """The tile's sizes; vector_bits is 0 if it is plain loops."""
     return {
         "rows": tile.ROWS,
         "columns": tile.COLUMNS,
@@ -75,7 +75,7 @@ def bits_depend_on() -> dict[str, Any]:
 
 
 def self_test(ops: Any = numba_ops) -> str:
-    """ "" where the linear maps of `ops` are what they should be, else which sizes (rows, inner, columns) are wrong.
+    """ "" if the linear maps of `ops` are what they should be, else which sizes (rows, inner, columns) are wrong.
 
     The factors are whole numbers that float32, bfloat16 and int8 all hold exactly (each input row reaches from 0 to
     255, each row of weights to 127), and so are all sums: the result must be equal to the last bit in any dtype.
@@ -101,7 +101,7 @@ def threads() -> dict[str, Any]:
 
 def cache() -> dict[str, Any]:
     """The folder of compiled kernels: where, how many, how large, and why they cannot be loaded from there, or none
-    kept ("" where they can)."""
+    kept ("" if they can)."""
     folder, why_not_readable, why_not_writable = store.state()
     sizes: list[int] = []
     with contextlib.suppress(OSError):

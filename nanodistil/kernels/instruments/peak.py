@@ -28,7 +28,7 @@ from ..runtime.jit import kernel
 from ..runtime.late import cgutils, intrinsic, overload, types
 
 CHAINS = 12
-LANES = SHAPE.vector or 4  # floats a vector; where there is no tile, LLVM makes of four what the machine has
+LANES = SHAPE.vector or 4  # floats a vector; if there is no tile, LLVM makes of four what the machine has
 ROUNDS = 1 << 16  # steps a chain makes in one work item: about 0.1 ms to 0.3 ms
 STREAM = 1 << 20  # floats a work item of `bandwidth` reads: 4 MB
 ARRAY = 64  # work items of the array: 256 MB

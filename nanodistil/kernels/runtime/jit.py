@@ -10,10 +10,10 @@
 
 Compiling all kernels takes seconds, loading them from disk milliseconds, so the machine code is kept in a cache of the
 user's own (store.py). Numba's own cache needs all of Numba to load a kernel, a third of a second (linking.py does not),
-raises where it can write nowhere, and has a key that misses edits to helpers in other files. This one has one file per
+raises if it can write nowhere, and has a key that misses edits to helpers in other files. This one has one file per
 kernel and signature, under a folder named by a hash of every kernel source and the versions, and a key with the
 processor in it. A file that is truncated, foreign or garbage is not looked into (its SHA-256 stands in front) and is
-simply compiled again; where nothing can be kept, everything still works.
+simply compiled again; if nothing can be kept, everything still works.
 
 Seconds of silence look like a hang, so each compilation is announced, and its end, on the logger of this package
 (`logging`, level INFO), to which the command line listens. That nothing can be kept is a warning there, once a process.

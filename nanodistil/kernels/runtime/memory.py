@@ -69,7 +69,7 @@ def aligned(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
 
 
 def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """The same in memory that was used before, where it is large enough to be worth it.
+    """The same in memory that was used before, if it is large enough to be worth it.
 
     >>> a = empty(300, 100)
     >>> a.shape, a.flags["C_CONTIGUOUS"]

@@ -6,7 +6,7 @@ short sentence, 5 ms. Threads that call machine code by its address need none of
 
 `entry` compiles the C function `call(start, stop, words)` around a kernel: it makes the kernel's arrays again from
 their addresses and shapes and calls it. One is made for each combination of argument types. The arrays are borrowed:
-whoever calls must hold the real ones until the kernel has returned. The result is 1, or 0 where the kernel failed,
+whoever calls must hold the real ones until the kernel has returned. The result is 1, or 0 if the kernel failed,
 which ours do only for want of memory.
 """
 

@@ -102,7 +102,7 @@ def perform(pool: int, job: int, wanted: int) -> int:
 
 @helper()
 def serve(pool: int) -> int:
-    """A worker: take a box without one, and do what is posted there for ever. Comes back where no box needs one."""
+    """A worker: take a box without one, and do what is posted there for ever. Comes back if no box needs one."""
     box, i = 0, 0
     while box == 0 and i < load(pool, WANTED):
         if exchange(box_of(pool, i), HIRED, 1) == 0:
@@ -211,7 +211,7 @@ _threads: int | None = None
 def available_threads() -> int:
     """What the environment grants: affinity, the cgroup's quota, and *_NUM_THREADS, whichever is least; at least 1.
 
-    NANODISTIL_NUM_THREADS, where it is a number, wins over the others.
+    NANODISTIL_NUM_THREADS, if it is a number, wins over the others.
     """
     limits = thread_limits()
     if asked := limits.get(OURS):

@@ -2,14 +2,14 @@
 
     NANODISTIL_CACHE_DIR, else NUMBA_CACHE_DIR, else $XDG_CACHE_HOME/nanodistil, else ~/.cache/nanodistil
 
-The files are machine code: whoever writes one has us run what he likes. So one is believed only where nobody but root
+The files are machine code: whoever writes one has us run what he likes. So one is believed only if nobody but root
 and we ourselves can have written it, which is looked at anew each time, on what is then read and not on its name: the
 folder and the file are opened without following links, belong to root or us, and no one else may write to them. Nor may
 anybody else put another folder in this one's place: all folders above it belong to root or us too, and if others may
 write to one (/tmp), it has the sticky bit. Two groups may write as well: root's, to which an image for any user number
 gives its files (OpenShift; `docker run --user 12345`); and one that holds nobody but its user, and has his name.
 
-So a folder that root filled while building an image serves everybody, read-only or not. Where nothing can be kept,
+So a folder that root filled while building an image serves everybody, read-only or not. If nothing can be kept,
 everything works, and each process compiles anew. What we write, only we can read (0600), whatever the umask.
 """
 
@@ -47,11 +47,11 @@ def _absolute(path: str) -> Path:
 
 
 def cache_root() -> Path | None:
-    """The folder under which everything is kept, or None where the user has no home. May not exist."""
+    """The folder under which everything is kept, or None if the user has no home. May not exist."""
     for variable in ("NANODISTIL_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
         place = os.environ.get(variable)
         if place and (variable != "XDG_CACHE_HOME" or os.path.isabs(place)):  # the standard: ignore a relative one
-            with contextlib.suppress(OSError):  # a relative one, where the working folder is gone
+            with contextlib.suppress(OSError):  # a relative one, if the working folder is gone
                 return _absolute(place) if variable == "NANODISTIL_CACHE_DIR" else _absolute(place) / "nanodistil"
     home = os.path.expanduser("~")
     return Path(home) / ".cache" / "nanodistil" if os.path.isabs(home) else None
@@ -72,7 +72,7 @@ def source_key() -> str:
 
 
 def folder() -> Path | None:
-    """Where compiled kernels belong; None where the user has no home."""
+    """Where compiled kernels belong; None if the user has no home."""
     root = cache_root()
     return root / f"kernels-{source_key()}" if root else None
 
@@ -91,7 +91,7 @@ def _ours_or_roots(gid: int) -> bool:
 
 
 def _check(path: object, status: os.stat_result, above: bool = False) -> None:
-    """Raises Distrusted where others could write. above: it is a folder above ours, for which the sticky bit will do.
+    """Raises Distrusted if others could write. above: it is a folder above ours, for which the sticky bit will do.
 
     A folder above may also belong to the owner of the root folder: root, in a namespace where root has no number.
     """
@@ -130,7 +130,7 @@ def _made(place: Path) -> None:
 
 
 def read(name: str) -> bytes:
-    """The contents of a file of ours. Raises OSError where there is none, and Distrusted, which is one."""
+    """The contents of a file of ours. Raises OSError if there is none, and Distrusted, which is one."""
     place = folder()
     if place is None:
         raise FileNotFoundError("no home")
@@ -182,7 +182,7 @@ def _tidy(place: Path, inside: int | None) -> None:
 
 
 class State(NamedTuple):
-    """What can be done with the folder: each text says why it cannot, "" where it can."""
+    """What can be done with the folder: each text says why it cannot, "" if it can."""
 
     folder: Path | None
     why_not_readable: str
@@ -203,7 +203,7 @@ def state() -> State:
 
 
 def listed() -> list[int]:
-    """The sizes of the kernels that are kept. Raises OSError where there is no folder, or none to be believed."""
+    """The sizes of the kernels that are kept. Raises OSError if there is no folder, or none to be believed."""
     place, sizes = folder(), []
     if place is None:
         raise FileNotFoundError("the user has no home folder")

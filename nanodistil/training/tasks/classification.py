@@ -4,9 +4,9 @@
     rte's                index  sentence1  sentence2  label
 
 The kind of problem follows from the labels, as in transformers' scripts: lists are several labels at once, numbers of
-which one has a fraction a regression, anything else classes. Classes are named in the model's config. Where their names
+which one has a fraction a regression, anything else classes. Classes are named in the model's config. If their names
 are not given they are the labels as they stand, in order (numbers by size); a model that has these names already keeps
-its own order, and so its head. Where names are given and the file has numbers, these number the names.
+its own order, and so its head. If names are given and the file has numbers, these number the names.
 
 A text that is too long is cut, the longer of two first, and how many were is said.
 """
@@ -43,10 +43,10 @@ LAYOUTS = (  # text, second text, label: the first whose columns are all there
     ("question", "sentence", "label"),  # QNLI
     ("premise", "hypothesis", "label"),
     ("text", "text_pair", "label"),
-    ("sentence", None, "label"),  # SST-2, and CoLA where it has a header
+    ("sentence", None, "label"),  # SST-2, and CoLA if it has a header
     ("text", None, "label"),
 )
-NAMES = {  # of GLUE's classes, where files number them
+NAMES = {  # of GLUE's classes, if files number them
     "cola": ("unacceptable", "acceptable"),
     "mnli": ("entailment", "neutral", "contradiction"),
     "mrpc": ("not_equivalent", "equivalent"),
@@ -56,7 +56,7 @@ NAMES = {  # of GLUE's classes, where files number them
     "sst2": ("negative", "positive"),
     "wnli": ("not_entailment", "entailment"),
 }
-UNDECIDED = "-"  # MNLI's label where the annotators did not agree
+UNDECIDED = "-"  # MNLI's label if the annotators did not agree
 
 
 class Example(NamedTuple):
@@ -177,7 +177,7 @@ class Classification:
         return {"problem_type": kind, "id2label": classes_of(labels, self._names(), config, may_lack=none)}
 
     def _names(self) -> tuple[str, ...]:
-        """The classes' names, where they are given."""
+        """The classes' names, if they are given."""
         return self.labels or NAMES.get(self.task_name or "", ())
 
     def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:

@@ -61,7 +61,7 @@ def classes_of(
     """Number -> name of the classes that these labels are of: the given names, the config's, or the labels in order.
 
     Labels that are 0, 1, ... number the names, if no name is a number. Raises InputError for labels that are not among
-    the names, and where all are the same and no names were given: such a class cannot be told from others. may_lack:
+    the names, and if all are the same and no names were given: such a class cannot be told from others. may_lack:
     there are examples without a label, from which it can.
 
     >>> classes_of(["no", "yes", "no"], (), DistilBertConfig()), classes_of(["0", "1"], (), DistilBertConfig())

@@ -8,7 +8,7 @@ Measuring. Of each passage, a line, the first max_seq_length tokens; of these, [
 by [MASK], all of them, and compared with what the model expects there: the mean of -log p of the right word (loss) and
 how often it is first and among the first five (top-1, top-5). That is the measure of nanodistil-mini's card: easier to
 name than to compare, since figures under the 80/10/10 of training are higher, a fifth of the words being in sight.
-Empty lines do not count. Where not all passages are measured, they are drawn at random; the draw is a function of the
+Empty lines do not count. If not all passages are measured, they are drawn at random; the draw is a function of the
 seed, and each passage's masks of the seed and its place in the file. A few hundred passages are a small sample:
 nanodistil-mini's top-1 on 300 of wiki.valid is 0.394, 0.397, 0.386 and 0.380 with the seeds 42, 1, 2 and 3. Its card
 has 0.378, of passages and masks that nobody wrote down. Compare two models with one seed, and on more passages.

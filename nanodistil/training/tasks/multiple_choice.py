@@ -4,7 +4,7 @@
     JSONL          {"prompt": ..., "choices": [...], "label": 2}    the pair (prompt, choice)
 
 A label is the number of the right choice, from 0. A pair that is too long loses from its end, of both texts the longer
-one first, and how many did is said. All questions of a batch need as many choices; a file where they differ is refused.
+one first, and how many did is said. All questions of a batch need as many choices; a file that mixes them is refused.
 """
 
 from __future__ import annotations

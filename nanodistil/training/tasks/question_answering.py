@@ -7,7 +7,7 @@ the same name doc_stride is by how much they overlap). A window without the answ
 answer [CLS], and so is, in version 2, a question that has none. Questions are cut to max_query_length.
 
 An answer's tokens are those that overlap with its characters. run_squad takes whole words and looks among their pieces
-for the answer's own; the two differ where an answer ends inside a piece, which then counts here and there brings the
+for the answer's own; the two differ if an answer ends inside a piece, which then counts here and there brings the
 whole words. An answer that does not stand where the file says so is left out, and how many are is said.
 """
 
@@ -42,7 +42,7 @@ class Example(NamedTuple):
     id: str
     question: str
     context: str
-    answers: list[tuple[str, int]]  # text, and the character at which it starts; none where there is no answer
+    answers: list[tuple[str, int]]  # text, and the character at which it starts; none if there is no answer
 
 
 class Row(NamedTuple):
@@ -233,7 +233,7 @@ class QuestionAnswering:
 
 
 def _place(one: Example, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """The first and last token of the first answer; None where the context has something else there, or nothing."""
+    """The first and last token of the first answer; None if the context has something else there, or nothing."""
     text, begin = one.answers[0]
     end = begin + len(text)
     if begin < 0 or one.context[begin:end].split() != text.split():
@@ -243,7 +243,7 @@ def _place(one: Example, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] 
 
 
 def _targets(window: Window, first: int, last: int) -> tuple[int, int]:
-    """Where the answer starts and ends in a window; (0, 0), [CLS], where it has not all of it."""
+    """Where the answer starts and ends in a window; (0, 0), [CLS], if it has not all of it."""
     n = len(window.widest)
     if first < window.first or last >= window.first + n or last < first:
         return 0, 0

@@ -16,7 +16,7 @@ from nanodistil.weights.errors import InputError
 
 
 def form_of(file: str | Path, form: str | None) -> str:
-    """ "json", "jsonl", "csv" or "tsv", by the file's name unless it is given. Raises InputError where neither says."""
+    """ "json", "jsonl", "csv" or "tsv", by the file's name unless it is given. Raises InputError if neither says."""
     form = form or records.format_of(str(file))
     if form == "lines":
         raise InputError(f"{file}: its name does not say what it is; pass --format json, jsonl, csv or tsv")
@@ -37,7 +37,7 @@ def rows_of(
     form: str | None = None,
     no_header: bool = False,
 ) -> Iterator[Record]:
-    """The rows of a table, with the fields asked for. columns: "field=name", where a field is called otherwise.
+    """The rows of a table, with the fields asked for. columns: "field=name", if a field is called otherwise.
 
     Raises InputError for a file or a row that cannot be read.
     """

@@ -8,7 +8,7 @@ Words are split into pieces. The first piece has the word's label and the others
 long word weighs no more than a short one, and at evaluation the first piece speaks for its word. A word of which the
 tokenizer leaves nothing, and what is behind the longest length, is neither learned nor judged; how many words that are
 is said, and among the predictions each has O, or _ of a model without an O. WikiANN's words carry their language
-("en:Sioux"): where all words of a file do, it is taken off.
+("en:Sioux"): if all words of a file do, it is taken off.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenClassification:
-    """Settings: labels, the names of the classes (where tags are numbers, or in another order than the alphabet's)."""
+    """Settings: labels, the names of the classes (if tags are numbers, or in another order than the alphabet's)."""
 
     labels: tuple[str, ...] = ()
     max_seq_length: int = 128
