@@ -33,10 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--teacher-type", "bert or distilbert (default: as its config says)", choices=["bert", "distilbert"])
     option("--tokenizer-name", "the tokenizer, where neither student nor teacher has it with them", metavar="M")
     option("--temperature", "of both softmaxes of the soft targets (default 2.0)", float)
-    option("--alpha-ce", "share of the soft targets (default 0.5)", float)
-    option("--alpha-mlm", "share of the masked words (default 0.5)", float)
-    option("--alpha-mse", "share of the logits' squared error (default 0.0)", float)
-    option("--alpha-cos", "share of the hidden states' cosine (default 0.0)", float)
+    terms = {
+        "ce": "soft targets",
+        "mlm": "masked words",
+        "mse": "logits' squared error",
+        "cos": "hidden states' cosine",
+    }
+    for term, what in terms.items():
+        option(f"--alpha-{term}", f"share of the {what} (default {0.5 if term in ('ce', 'mlm') else 0})", float)
     option("--restrict-ce-to-mask", "soft targets, and squared error, at masked positions only", bool)
     option("--mlm-mask-prop", "share of the tokens that are chosen (default 0.15)", float)
     option("--word-mask", "share of those that become [MASK] (default 0.8)", float)
@@ -51,15 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--max-length", "tokens in a text, longer ones are cut in pieces (default: the student's positions)", int)
     option("--no-group-by-size", "do not put texts of like length in a batch", bool, dest="group_by_size",
            action="store_false")  # fmt: skip
-    option("--gradient-accumulation-steps", "micro-batches in a step (default 50)", int)
-    option("--gradient-checkpointing", "less memory, a third more time", bool)
     option("--warmup-prop", "share of the steps with a rising learning rate (default 0.05)", float)
-    option("--weight-decay", "of matrices, not of biases and norms (default 0.0)", float)
-    option("--learning-rate", "the highest (default 5e-4)", float)
-    option("--adam-epsilon", "(default 1e-6)", float)
-    option("--max-grad-norm", "longer gradients are shortened to it; 0: never (default 5.0)", float)
-    training.add_backend_arguments(option)
-    option("--seed", "of order, masks and dropout (default 56)", int)
+    training.add_step_arguments(option, 50, "5e-4", "1e-6", 5, ("order, masks and dropout", 56))
     option("--log-interval", "steps between two lines of the log (default 500)", int)
     option("--checkpoint-interval", "steps between two checkpoints (default 4000)", int)
     option("--checkpoint-minutes", "and minutes (default 15)", float)

@@ -38,8 +38,17 @@ def option(parser: argparse.ArgumentParser, flags: str, help: str, kind: type = 
     parser.add_argument(*flags.split(), help=help, default=argparse.SUPPRESS, **{**place, **more})
 
 
-def add_backend_arguments(option: Callable[..., None]) -> None:
-    """What every run computes on. option: a parser's `option`."""
+def add_step_arguments(
+    option: Callable[..., None], accumulation: int, rate: str, eps: str, longest: int, seed: tuple[str, int]
+) -> None:
+    """How every run makes a step, and what it computes on. option: a parser's `option`; the others: what is preset."""
+    option("--gradient-accumulation-steps", f"micro-batches in a step (default {accumulation})", int)
+    option("--gradient-checkpointing", "less memory, a third more time", bool)
+    option("--learning-rate", f"the highest (default {rate})", float)
+    option("--weight-decay", "of matrices, not of biases and norms (default 0)", float)
+    option("--adam-epsilon", f"(default {eps})", float)
+    option("--max-grad-norm", f"longer gradients are shortened to it; 0: never (default {longest})", float)
+    option("--seed", f"of {seed[0]} (default {seed[1]})", int)
     option("--backend", "numpy, numba (default where it is installed), or cupy for an NVIDIA GPU", metavar="B")
     option(
         "--dtype", "of linear maps: float32 (default), float64 (numpy), bfloat16, tf32 and float16 (cupy)", metavar="D"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from test_tokenizer_calls import SHARED, differences, outcome, words_of
-from test_tokenizer_state import change, fresh, state_differences, write_vocab
+from test_tokenizer_state import change, drawn, fresh, state_differences, write_vocab
 
 from nanodistil.tokenization import DistilBertTokenizer
 
@@ -48,11 +48,8 @@ def behaviour_differences(rng: random.Random, ours: Any, theirs: Any) -> list[st
 @pytest.mark.parametrize("count", [60, pytest.param(2_000, marks=pytest.mark.sweep)])
 def test_round_trips(tmp_path: Path, count: int) -> None:
     """Ours saved and loaded by both, theirs saved and loaded by both: two times the same."""
-    rng = random.Random(f"saving {count}")
-    vocab = write_vocab(tmp_path)
     wrong: list[str] = []
-    for number in range(count):
-        ours, theirs = random_pair(rng, vocab)
+    for number, (rng, ours, theirs) in enumerate(drawn(f"saving {count}", count, tmp_path, random_pair)):
         state = f"{theirs.special_tokens_map_extended} {theirs.added_tokens_decoder}"
         folders = {"ours": tmp_path / f"{number} ours", "theirs": tmp_path / f"{number} theirs"}
         ours.save_pretrained(folders["ours"])

@@ -5,7 +5,7 @@ different on purpose is DIFFERENT, below.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,13 @@ def fresh(rng: random.Random, vocab: Path) -> Both:
     return DistilBertTokenizer(vocab, **options), theirs
 
 
+def drawn(seed: str, count: int, folder: Path, draw: Callable[[random.Random, Path], Both]) -> Iterator[Any]:
+    """So many tokenizers, each as a pair, with the generator that they come from."""
+    rng, vocab = random.Random(seed), write_vocab(folder)
+    for _ in range(count):
+        yield rng, *draw(rng, vocab)
+
+
 ATTRIBUTES = [*ROLES, *(f"{role}_id" for role in ROLES[:-1]), f"{ROLES[-1]}_ids", "vocab_size", "vocab", "is_fast"]
 ATTRIBUTES += ["added_tokens_encoder", "added_tokens_decoder", "special_tokens_map", "special_tokens_map_extended"]
 ATTRIBUTES += ["all_special_tokens", "all_special_tokens_extended", "all_special_ids", "max_len_single_sentence"]
@@ -156,11 +163,8 @@ def change(rng: random.Random, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
 
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.sweep)])
 def test_random_histories(tmp_path: Path, count: int) -> None:
-    rng = random.Random(f"histories {count}")
-    vocab = write_vocab(tmp_path)
     wrong: list[str] = []
-    for _ in range(count):
-        ours, theirs = fresh(rng, vocab)
+    for rng, ours, theirs in drawn(f"histories {count}", count, tmp_path, fresh):
         history = [repr(theirs.special_tokens_map_extended)]
         found = state_differences(ours, theirs)
         for _ in range(rng.randrange(5)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -36,41 +37,49 @@ def kernels(cupy, bodies, arguments=XYN):
     return {name: module.get_function(f"f{i}") for i, name in enumerate(bodies)}
 
 
+class Wrong(NamedTuple):
+    """A kernel that is wrong, and what is said of it."""
+
+    body: str
+    message: str
+
+
 FAULTS = {
-    "read past the end": ("y[0] = x[64];", "reads 4 bytes outside of every array"),
-    "read far past the end": ("y[0] = x[1000];", "outside of every array"),
-    "read half past the end": ("y[0] = widened(reinterpret_cast<const float16*>(x)[128]);", "reads 2 bytes outside"),
-    "write past the end": ("y[n + 2] = 1;", "writes 4 bytes outside of every array"),
-    "write before the start": ("y[-1] = 1;", "writes 4 bytes outside of every array"),
-    "read of a null pointer": ("y[0] = *reinterpret_cast<const float*>(n - 64);", "null address|outside of every"),
-    "misaligned": ("y[0] = reinterpret_cast<const float4*>(x + 1)->x;", "misaligned"),
-    "an index past an array": ("float a[4] = {}; y[0] = a[n - 60];", "index 4 past an array"),
-    "an index past shared memory": ("__shared__ float a[4]; a[threadIdx.x] = 1;", "index 4 past an array"),
-    "past dynamic shared memory": (
+    "read past the end": Wrong("y[0] = x[64];", "reads 4 bytes outside of every array"),
+    "read far past the end": Wrong("y[0] = x[1000];", "outside of every array"),
+    "read half past the end": Wrong(
+        "y[0] = widened(reinterpret_cast<const float16*>(x)[128]);", "reads 2 bytes outside"
+    ),
+    "write past the end": Wrong("y[n + 2] = 1;", "writes 4 bytes outside of every array"),
+    "write before the start": Wrong("y[-1] = 1;", "writes 4 bytes outside of every array"),
+    "read of a null pointer": Wrong("y[0] = *reinterpret_cast<const float*>(n - 64);", "null address|outside of every"),
+    "misaligned": Wrong("y[0] = reinterpret_cast<const float4*>(x + 1)->x;", "misaligned"),
+    "an index past an array": Wrong("float a[4] = {}; y[0] = a[n - 60];", "index 4 past an array"),
+    "an index past shared memory": Wrong("__shared__ float a[4]; a[threadIdx.x] = 1;", "index 4 past an array"),
+    "past dynamic shared memory": Wrong(
         "extern __shared__ __align__(16) unsigned char dynamic[]; dynamic[threadIdx.x + 1] = 1;",
         "past its 64 bytes",
     ),
-    "a barrier some never reach": ("if (threadIdx.x < 40) __syncthreads();", "for threads that never come"),
-    "a shuffle some lanes never reach": ("if (threadIdx.x != 3) warp_sum(1.0f);", "for threads that never come"),
-    "lanes that meet in different places": (
+    "a barrier some never reach": Wrong("if (threadIdx.x < 40) __syncthreads();", "for threads that never come"),
+    "a shuffle some lanes never reach": Wrong("if (threadIdx.x != 3) warp_sum(1.0f);", "for threads that never come"),
+    "lanes that meet in different places": Wrong(
         "float a = 1;\nif (threadIdx.x % 2)\n a = __shfl_xor_sync(ALL_LANES, a, 1);\nelse\n"
         " a = __shfl_xor_sync(ALL_LANES, a, 2);\ny[threadIdx.x] = a;",
         "at line \\d, while others wait in __shfl_xor_sync at line \\d",
     ),
-    "a partial mask": ("y[threadIdx.x] = __shfl_xor_sync(0xffff, 1.0f, 1);", "a mask other than"),
-    "division by zero": ("y[0] = n / (n - 64);", "divided by zero"),
-    "an overflow": ("y[0] = n * 100000000;", "overflows"),
-    "a row outside shared memory": ("unsigned r[4]; load_matrix_x4(r, x);", "a row outside of shared memory"),
+    "a partial mask": Wrong("y[threadIdx.x] = __shfl_xor_sync(0xffff, 1.0f, 1);", "a mask other than"),
+    "division by zero": Wrong("y[0] = n / (n - 64);", "divided by zero"),
+    "an overflow": Wrong("y[0] = n * 100000000;", "overflows"),
+    "a row outside shared memory": Wrong("unsigned r[4]; load_matrix_x4(r, x);", "a row outside of shared memory"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_found(emulated, fault):
-    message = FAULTS[fault][1]
-    bodies = {name: body for name, (body, _) in FAULTS.items()}
+    bodies = {name: wrong.body for name, wrong in FAULTS.items()}
     all_of_them = kernels(emulated, {**bodies, "none": "y[threadIdx.x] = x[threadIdx.x] + warp_sum(1.0f);"})
     x, y = emulated.zeros(64, np.float32), emulated.zeros(64, np.float32)
-    with pytest.raises(emulated.emulation.EmulationError, match=message):
+    with pytest.raises(emulated.emulation.EmulationError, match=FAULTS[fault].message):
         all_of_them[fault]((1,), (64,), (x, y, np.int32(64)), shared_mem=64)
     y = emulated.zeros(64, np.float32)
     all_of_them["none"]((1,), (64,), (x, y, np.int32(64)))  # a failed launch leaves nothing behind
@@ -80,51 +89,53 @@ def test_faults_are_found(emulated, fault):
 # What a GPU may get right a thousand times.
 BARRIER, OF_A_WARP = "no barrier between them", "no __syncwarp between them|no barrier between them"
 RACES = {
-    "no barrier": (
+    "no barrier": Wrong(
         "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; y[threadIdx.x] = s[63 - threadIdx.x];",
         BARRIER,
     ),
-    "no barrier before the next writes": (
+    "no barrier before the next writes": Wrong(
         "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; __syncthreads();"
         "y[threadIdx.x] = s[63 - threadIdx.x]; s[threadIdx.x] = 0;",
         BARRIER,
     ),
-    "all write the same place": ("__shared__ float s; s = threadIdx.x; __syncthreads(); y[threadIdx.x] = s;", BARRIER),
-    "no barrier of a warp": (
+    "all write the same place": Wrong(
+        "__shared__ float s; s = threadIdx.x; __syncthreads(); y[threadIdx.x] = s;", BARRIER
+    ),
+    "no barrier of a warp": Wrong(
         "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; y[threadIdx.x] = s[threadIdx.x ^ 1];",
         OF_A_WARP,
     ),
-    "a shuffle is no barrier": (
+    "a shuffle is no barrier": Wrong(
         "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; warp_sum(1.0f); y[threadIdx.x] = s[threadIdx.x ^ 1];",
         OF_A_WARP,
     ),
-    "no barrier of a warp before the next writes": (
+    "no barrier of a warp before the next writes": Wrong(
         "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; __syncwarp(); y[threadIdx.x] = s[threadIdx.x ^ 1];"
         "s[threadIdx.x] = 0;",
         OF_A_WARP,
     ),
-    "the barrier of a warp for threads of two": (
+    "the barrier of a warp for threads of two": Wrong(
         "__shared__ float s[64]; s[threadIdx.x] = x[threadIdx.x]; __syncwarp(); y[threadIdx.x] = s[63 - threadIdx.x];",
         BARRIER,
     ),
-    "no barrier, dynamic memory": (
+    "no barrier, dynamic memory": Wrong(
         "extern __shared__ __align__(16) unsigned char dynamic[]; float* s = reinterpret_cast<float*>(dynamic);"
         "s[threadIdx.x] = x[threadIdx.x]; y[threadIdx.x] = s[63 - threadIdx.x];",
         BARRIER,
     ),
-    "no wait for a copy": (
+    "no wait for a copy": Wrong(
         "__shared__ __align__(16) float s[64];\n"
         "if (threadIdx.x % 4 == 0) copy_async_16(s + threadIdx.x, x + threadIdx.x);\n"
         "copy_async_commit(); y[threadIdx.x] = s[63 - threadIdx.x]; copy_async_wait<0>();",
         BARRIER,
     ),
-    "no barrier after the wait": (
+    "no barrier after the wait": Wrong(
         "__shared__ __align__(16) float s[64];\n"
         "if (threadIdx.x % 4 == 0) copy_async_16(s + threadIdx.x, x + threadIdx.x);\n"
         "copy_async_commit(); __syncthreads(); copy_async_wait<0>(); y[threadIdx.x] = s[63 - threadIdx.x];",
         BARRIER,
     ),
-    "one buffer for two copies": (
+    "one buffer for two copies": Wrong(
         "__shared__ __align__(16) float s[64]; bool mine = threadIdx.x % 4 == 0;\n"
         "if (mine) copy_async_16(s + threadIdx.x, x + threadIdx.x);\ncopy_async_commit();\ncopy_async_wait<0>();\n"
         "__syncthreads();\nif (mine) copy_async_16(s + threadIdx.x, y + threadIdx.x);\n"
@@ -137,9 +148,9 @@ RACES = {
 
 @pytest.mark.parametrize("race", RACES)
 def test_races_are_found_in_any_order(emulated, thread_order, race):
-    f = kernels(emulated, {name: body for name, (body, _) in RACES.items()})[race]
+    f = kernels(emulated, {name: wrong.body for name, wrong in RACES.items()})[race]
     x, y = emulated.zeros(64, np.float32), emulated.zeros(64, np.float32)
-    with pytest.raises(emulated.emulation.EmulationError, match=RACES[race][1]):
+    with pytest.raises(emulated.emulation.EmulationError, match=RACES[race].message):
         f((1,), (64,), (x, y, np.int32(64)), shared_mem=256)
 
 
