@@ -22,6 +22,10 @@ _HOME = {
     "DistilBertForMultipleChoice": "nanodistil.family.distilbert",
     "DistilBertTokenizer": "nanodistil.tokenization",
     "DistilBertTokenizerFast": "nanodistil.tokenization",
+    "GPT2Tokenizer": "nanodistil.tokenization",
+    "GPT2TokenizerFast": "nanodistil.tokenization",
+    "RobertaTokenizer": "nanodistil.tokenization",
+    "RobertaTokenizerFast": "nanodistil.tokenization",
     "AddedToken": "nanodistil.tokenization",
     "BatchEncoding": "nanodistil.tokenization",
     "AutoConfig": "nanodistil.auto",
@@ -74,6 +78,10 @@ if TYPE_CHECKING:
     from nanodistil.tokenization import BatchEncoding as BatchEncoding
     from nanodistil.tokenization import DistilBertTokenizer as DistilBertTokenizer
     from nanodistil.tokenization import DistilBertTokenizerFast as DistilBertTokenizerFast
+    from nanodistil.tokenization import GPT2Tokenizer as GPT2Tokenizer
+    from nanodistil.tokenization import GPT2TokenizerFast as GPT2TokenizerFast
+    from nanodistil.tokenization import RobertaTokenizer as RobertaTokenizer
+    from nanodistil.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
     from nanodistil.weights.errors import CheckpointError as CheckpointError
     from nanodistil.weights.errors import DeviceError as DeviceError
     from nanodistil.weights.errors import InputError as InputError

@@ -20,7 +20,7 @@ from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 if TYPE_CHECKING:
-    from nanodistil.tokenization import DistilBertTokenizer
+    from nanodistil.tokenization.facade import Tokenizer
 
 FAMILIES = {  # model_type -> the module of its config, of its models, and what its classes' names begin with
     "distilbert": ("nanodistil.config", "nanodistil.family.distilbert", "DistilBert"),
@@ -90,24 +90,26 @@ class AutoConfig(_Auto):
 
 
 class AutoTokenizer(_Auto):
-    """The tokenizer of a model: there is one class for both families.
+    """The tokenizer of a model: a DistilBertTokenizer for a BERT too, a GPT2Tokenizer or a RobertaTokenizer.
 
     >>> AutoTokenizer.from_pretrained("nanodistil-mini").tokenize("Hello world")
     ['hello', 'world']
     """
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **arguments: Any) -> DistilBertTokenizer:
-        """A DistilBertTokenizer; arguments as its from_pretrained takes them. A BERT's gives "token_type_ids" too.
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **arguments: Any) -> Tokenizer:
+        """Of the class that the files are of; arguments as its from_pretrained takes them.
 
         Raises ModelNotFoundError, CheckpointError (also for another family), InputError.
         """
         from nanodistil.tokenization import DistilBertTokenizer
+        from nanodistil.tokenization.choosing import class_of
 
         folder = described(pretrained_model_name_or_path, arguments, OF_TOKENIZERS, need="tokenizer")
-        if (folder / "config.json").is_file():
+        chosen = class_of(folder)
+        if chosen is DistilBertTokenizer and (folder / "config.json").is_file():
             family_of(read_json(folder / "config.json", FOR_CONFIG), pretrained_model_name_or_path)
-        return DistilBertTokenizer.from_pretrained(pretrained_model_name_or_path, **arguments)
+        return chosen.from_pretrained(pretrained_model_name_or_path, **arguments)
 
 
 class _AutoModel(_Auto):

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         return "\n" * (shown > 1) + "\n\n".join(parts)
 
     with results.Results(args, for_people) as out:
-        from nanodistil.tokenization import DistilBertTokenizer
+        from nanodistil.auto import AutoTokenizer
         from nanodistil.tokenization.explain import explain
         from nanodistil.weights.hub import resolve_default
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             model, note = resolve_default(need="tokenizer")
             if note:
                 print(f"nanodistil: {note}", file=sys.stderr)
-        tokenizer = DistilBertTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(model)
         answer(args, records.chunks(args, ["text"], [] if fixed else ["text_pair"]), each, out)
     return 0
 

@@ -37,6 +37,8 @@ def answer(state: State, pairs: Pairs, single: bool, asked: CallArguments) -> Ba
         one_of("padding_side", asked.padding_side, SIDES)
     stride = whole_number("stride", asked.stride, 0)
     plan = strategies(state, asked.padding, asked.truncation, asked.max_length, multiple, asked.verbose)
+    if asked.is_split_into_words and not state.takes_words:
+        raise InputError("texts given as words need a tokenizer made with add_prefix_space=True")
     cut = _truncation(state, plan, stride, bool(asked.return_overflowing_tokens))
     token, number = padding_token(state) if plan.pad else ("", 0)
     rows = state.encoder.rows(pairs, framed, cut, split, asked.is_split_into_words)

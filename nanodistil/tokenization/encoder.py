@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
@@ -32,13 +33,17 @@ ENOUGH_FOR_NUMBA = 1_000_000  # the same if Numba must be started first, which t
 class Encoder:
     """What `description` says, cut into pieces as the class wants it, with the added tokens so far.
 
-    compiled: makes a compiled way to the same pieces, or None.
+    compiled: makes a compiled way to the same pieces, or None. finish: the last to be done to a text, once it was cut.
     """
 
     def __init__(
-        self, description: Description, pieces: PieceMaker, compiled: Callable[[Any, AddedTokens], Any]
+        self,
+        description: Description,
+        pieces: PieceMaker,
+        compiled: Callable[[Any, AddedTokens], Any],
+        finish: Callable[[Any, Encoding], Encoding],
     ) -> None:
-        self.description, self.pieces, self.compiled = description, pieces, compiled
+        self.description, self.pieces, self.compiled, self.finish = description, pieces, compiled, finish
         self.vocabulary = pieces.vocabulary
         self.template = description.template
         self.around = self.template.around
@@ -75,7 +80,7 @@ class Encoder:
         if scanner and simple and self.frame and all(b is None for _, b in pairs):
             room = cut.length - self.around() * frame if cut else -1
             before, after, *_ = self.frame if frame else NO_FRAME
-            around = Frame(before, after, room, bool(cut and cut.side == "left"))
+            around = Frame(before, after, room, bool(cut and cut.side == "left"), finished=True)
             return scanner.rows([a for a, _ in pairs], around)
         found = scanner.rows([a for a, _ in pairs] + [b for _, b in pairs if b is not None]) if scanner else None
         encodings, text_of = [], []
@@ -96,7 +101,11 @@ class Encoder:
                 windows = [(first, second)]
             else:
                 windows = truncate(first, second, cut, self.around(second is not None) * frame)
-            encodings.extend([self.template.framed(*window) if frame else _joined(*window) for window in windows])
+            for kept, other in windows:
+                if other is not None and other is not windows[0][1] and not frame:
+                    other = replace(other, type_ids=[1] * len(other))  # whatever the first window has
+                done = self.finish(self.pieces, kept), None if other is None else self.finish(self.pieces, other)
+                encodings.append(self.template.framed(*done) if frame else _joined(*done))
             text_of.extend([i] * len(windows))
         return Encodings(encodings, text_of)
 

@@ -23,6 +23,7 @@ class Frame(NamedTuple):
     after: tuple[str, int] | None = None
     room: int = -1  # -1: all
     from_left: bool = False  # where the others are taken away
+    finished: bool = False  # whether all that is done to a text once it was cut is to be done, too
 
 
 class Padding(NamedTuple):

@@ -2,7 +2,8 @@
 
 The same steps as wordpiece.py, one at a time and with a record of each, so that a question like "why is this [UNK]" has
 an answer: the word is too long, or the search for the longest piece got stuck at a character that no token continues
-with. It is a way of showing, not a second definition: a test holds both against each other.
+with. For byte-level BPE it is the merges, in the order in which they were made (explain_bpe.py). It is a way of
+showing, not a second definition: a test holds both against each other.
 
 What cannot be seen is written as its number: a soft hyphen is U+00AD, an accent on its own U+0301.
 """
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nanodistil.tokenization import unicode_tables as unicode
+from nanodistil.tokenization.bpe import ByteBPE
+from nanodistil.tokenization.explain_bpe import merged
 from nanodistil.tokenization.state import State
 from nanodistil.tokenization.texts import texts_of_call
 from nanodistil.tokenization.wordpiece import Normalizer, WordPiece, reorder, word_pattern
@@ -62,8 +65,8 @@ def explain(tokenizer: State, text: str) -> Explanation:
     """
     texts_of_call(text, None, False)  # refuses what is no text
     encoder = tokenizer.encoder
-    if not isinstance(encoder.pieces, WordPiece):
-        raise InputError("only WordPiece's words can be explained; this tokenizer cuts texts in another way")
+    if not isinstance(encoder.pieces, WordPiece | ByteBPE):
+        raise InputError("only WordPiece's and BPE's words can be explained; this tokenizer cuts texts in another way")
     found = encoder.added.cut_raw(text, tokenizer.split_special_tokens)
     cuts = [(text[start:end], start, number) for start, end, number in found]
     words = []
@@ -74,6 +77,8 @@ def explain(tokenizer: State, text: str) -> Explanation:
             )
         else:
             words += _words(tokenizer, encoder.pieces, part, at)
+    if isinstance(encoder.pieces, ByteBPE):  # which changes no character
+        return Explanation([], words)
     steps = _steps(encoder.pieces.normalizer, [(part, number is None) for part, _, number in cuts])
     return Explanation(list(steps), words)
 
@@ -106,20 +111,24 @@ def _steps(normalizer: Normalizer, parts: list[tuple[str, bool]]) -> Iterator[St
             yield Step(name, [(c, new) for c, new in changes.items() if c != new], after)
 
 
-def _words(tokenizer: State, wordpiece: WordPiece, part: str, at: int) -> Iterator[Word]:
+def _words(tokenizer: State, pieces: WordPiece | ByteBPE, part: str, at: int) -> Iterator[Word]:
     """The words of a stretch that starts at `at`."""
-    characters, spans = wordpiece.normalizer(part)
+    characters, spans = pieces.normalizer(part)
     for a, b, number in tokenizer.encoder.added.cut_normalized(characters, tokenizer.split_special_tokens):
         if number is not None:
             start, end = at + spans[a][0], at + spans[b - 1][1]
             why = "an added token, looked for in the normalized text"
             yield Word(characters[a:b], start, end, [characters[a:b]], [number], why)
             continue
+        if isinstance(pieces, ByteBPE):
+            for word in merged(pieces, characters[a:b]):
+                yield Word(word.text, at + a + word.start, at + a + word.end, word.tokens, word.ids, word.why)
+            continue
         for match in word_pattern().finditer(characters, a, b):
             start, end = at + spans[match.start()][0], at + spans[match.end() - 1][1]
-            tokens = [token for token, _, _ in wordpiece.pieces(match[0])]
-            ids = [wordpiece.vocabulary[token] for token in tokens]
-            yield Word(match[0], start, end, tokens, ids, reason(wordpiece, match[0]))
+            tokens = [token for token, _, _ in pieces.pieces(match[0])]
+            ids = [pieces.vocabulary[token] for token in tokens]
+            yield Word(match[0], start, end, tokens, ids, reason(pieces, match[0]))
 
 
 def reason(wordpiece: WordPiece, word: str) -> str:

@@ -86,7 +86,7 @@ class Tokenizer(State):
             raise InputError("model_input_names is empty: a model is given input_ids at least; leave it out")
         self.model_input_names = list(self.kind.classes.own.inputs if model_input_names is None else model_input_names)
 
-        self.encoder = Encoder(description, pieces, self.kind.compiled)
+        self.encoder = Encoder(description, pieces, self.kind.compiled, self.kind.finish)
         adding.add_from_files(self, description.added)
         decoder = sorted((added_tokens_decoder or {}).items())
         roles = self.all_special_tokens

@@ -1,8 +1,9 @@
 """vocab.txt, and what any vocabulary must be."""
 
 from pathlib import Path
+from typing import Any
 
-from nanodistil.weights.errors import CheckpointError
+from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.small_files import FOR_TOKENS, read_text
 
 MAX_TOKENS = 1_000_000
@@ -28,11 +29,22 @@ def read_vocab_txt(path: Path) -> dict[str, int]:
     return vocabulary
 
 
-def check_vocabulary(vocabulary: dict[str, int], where: str) -> None:
-    """Raises CheckpointError for a vocabulary no DistilBERT can have."""
+def check_vocabulary(vocabulary: dict[str, Any], where: str) -> None:
+    """Raises CheckpointError for a vocabulary that none of the models can have."""
     if not vocabulary:
         raise CheckpointError(f"{where}: holds no tokens; get the file again")
     if len(vocabulary) > MAX_TOKENS:
-        raise CheckpointError(f"{where}: {len(vocabulary)} tokens, more than {MAX_TOKENS}; not a DistilBERT vocabulary")
+        raise CheckpointError(f"{where}: {len(vocabulary)} tokens, more than {MAX_TOKENS}; no such vocabulary")
     if max(map(len, vocabulary)) > MAX_TOKEN_LENGTH:
-        raise CheckpointError(f"{where}: a token of over {MAX_TOKEN_LENGTH} characters; not a DistilBERT vocabulary")
+        raise CheckpointError(f"{where}: a token of over {MAX_TOKEN_LENGTH} characters; no such vocabulary")
+
+
+def check_ids(vocabulary: dict[str, Any], where: str) -> None:
+    """Every id from 0 on, each once. Raises CheckpointError."""
+    seen = bytearray(len(vocabulary))
+    for token, number in vocabulary.items():
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(seen):
+            raise CheckpointError(f"{where}: {excerpt(token)} has the id {excerpt(number)}, not of 0..{len(seen) - 1}")
+        if seen[number]:
+            raise CheckpointError(f"{where}: the id {number} is given twice, once to {excerpt(token)}")
+        seen[number] = 1

@@ -142,7 +142,7 @@ def _tokenizer_json(state: State) -> dict[str, Any]:
         ],
         "normalizer": sections["normalizer"],
         "pre_tokenizer": sections["pre_tokenizer"],
-        "post_processor": write_template(state.encoder.template),
+        "post_processor": sections.get("post_processor") or write_template(state.encoder.template),
         "decoder": sections["decoder"],
         "model": sections["model"],
     }

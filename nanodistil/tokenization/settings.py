@@ -59,6 +59,7 @@ def read_settings(
     path = folder / "tokenizer_config.json"
     config = read_json(path, FOR_TOKENS) if path.is_file() else {}
     conventions = kind.classes.of_folder(folder, config)
+    said = {**config, **overrides}
     if not conventions.roles:
         if description is None:
             raise CheckpointError(
@@ -66,7 +67,7 @@ def read_settings(
             )
         config = {key: value for key, value in config.items() if key not in kind.settings}
     out: dict[str, Any] = {"model_input_names": list(conventions.inputs)}
-    out |= kind.settle(folder, {**config, **overrides}, conventions, description)
+    out |= kind.settle(folder, said, conventions, description)
     if not conventions.roles:
         out |= dict.fromkeys(SPECIAL) | ({"pad_token": description.padding_token} if description else {})
     needed = kind.needed if conventions.roles else ()

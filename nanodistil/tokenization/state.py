@@ -61,6 +61,11 @@ class State:
         return self.encoder.around(yes_or_no("pair", pair))
 
     @property
+    def takes_words(self) -> bool:
+        """Whether texts may be given as words."""
+        return True
+
+    @property
     def conventions(self) -> Conventions:
         """What is so for the class that this tokenizer's files are of."""
         return self.kind.classes.named(self.tokenizer_class) or self.kind.classes.own

@@ -56,6 +56,8 @@ def read_tokenizer_json(path: Path, kind: Kind) -> Description:
 def read_template(part: Part, kind: Kind) -> Template:
     """The kind's template with the tokens and ids of the file. Raises CheckpointError for another template."""
     if kind.processing and part.value.get("type") == kind.processing:
+        if not kind.framing.roles:
+            return kind.framing
         pairs = [part.get(key, list) for key in ("cls", "sep")]
         if not all(len(p) == 2 and isinstance(p[0], str) and type(p[1]) is int for p in pairs):
             raise CheckpointError(f"{part.where}: cls and sep must each be a token and its id")
@@ -63,8 +65,25 @@ def read_template(part: Part, kind: Kind) -> Template:
         return kind.framing.filled({"cls_token": cls, "sep_token": sep}.get)
 
     part.expect("TemplateProcessing")
-    tokens: dict[str, str] = {}  # role -> token
-    for key, slots in (("single", kind.framing.single), ("pair", kind.framing.pair)):
+    for framing in (kind.framing, *kind.also):
+        tokens = _tokens_of_roles(part, framing)
+        if tokens is not None:
+            break
+    else:
+        raise CheckpointError(f"{part.where}: is not {kind.model}'s template {kind.framing}")
+    filled: dict[str, tuple[str, int]] = {}
+    for role, token in tokens.items():
+        numbers = part.part("special_tokens").part(token).get("ids", list)
+        if len(numbers) != 1 or type(numbers[0]) is not int:
+            raise CheckpointError(f"{part.where}.special_tokens: {excerpt(token)} must stand for one id")
+        filled[role] = token, numbers[0]
+    return framing.filled(filled.get)
+
+
+def _tokens_of_roles(part: Part, framing: Template) -> dict[str, str] | None:
+    """Role -> token, if the file has the template `framing`, else None."""
+    tokens: dict[str, str] = {}
+    for key, slots in (("single", framing.single), ("pair", framing.pair)):
         found = []
         for item in part.get(key, list):
             step = Part(item, f"{part.where}.{key}", part.whose)
@@ -74,14 +93,8 @@ def read_template(part: Part, kind: Kind) -> Template:
                     found.append((sort, inner.get("id", str), inner.get("type_id", int)))
         wanted = [_as_step(slot, tokens, found[i][1] if i < len(found) else "") for i, slot in enumerate(slots)]
         if found != wanted:
-            raise CheckpointError(f"{part.where}: is not {kind.model}'s template {kind.framing}")
-    filled: dict[str, tuple[str, int]] = {}
-    for role, token in tokens.items():
-        numbers = part.part("special_tokens").part(token).get("ids", list)
-        if len(numbers) != 1 or type(numbers[0]) is not int:
-            raise CheckpointError(f"{part.where}.special_tokens: {excerpt(token)} must stand for one id")
-        filled[role] = token, numbers[0]
-    return kind.framing.filled(filled.get)
+            return None
+    return tokens
 
 
 def _as_step(slot: Slot, tokens: dict[str, str], name: str) -> tuple[str, str, int]:

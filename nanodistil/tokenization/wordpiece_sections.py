@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanodistil.tokenization.decoding import join
-from nanodistil.tokenization.files import check_vocabulary
+from nanodistil.tokenization.files import check_ids, check_vocabulary
 from nanodistil.tokenization.json_part import Part
 from nanodistil.tokenization.wordpiece import Normalizer, WordPiece
 from nanodistil.weights.errors import CheckpointError, excerpt
@@ -57,13 +57,7 @@ def read_vocabulary(model: Part) -> dict[str, int]:
     vocabulary = model.get("vocab", dict)
     where = f"{model.where}.vocab"
     check_vocabulary(vocabulary, where)
-    seen = bytearray(len(vocabulary))
-    for token, number in vocabulary.items():
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(seen):
-            raise CheckpointError(f"{where}: {excerpt(token)} has the id {excerpt(number)}, not of 0..{len(seen) - 1}")
-        if seen[number]:
-            raise CheckpointError(f"{where}: the id {number} is given twice, once to {excerpt(token)}")
-        seen[number] = 1
+    check_ids(vocabulary, where)
     return vocabulary
 
 

@@ -1,8 +1,8 @@
 """Which files make a model, and what a folder lacks.
 
-A model folder holds config.json, a vocabulary (vocab.txt or tokenizer.json) and weights in one of six forms. They are
-tried in transformers' order, the safest format first, and the first that is there is the one that counts. Two of the
-forms are an index, which says in which of several shards a tensor lies.
+A model folder holds config.json, a vocabulary (vocab.txt, tokenizer.json, or vocab.json with merges.txt) and weights
+in one of six forms. They are tried in transformers' order, the safest format first, and the first that is there is the
+one that counts. Two of the forms are an index, which says in which of several shards a tensor lies.
 
 The index comes from outside and is believed in nothing: a shard is a plain file name beside the index. A name with a
 slash, `..`, a drive or a UNC prefix is refused on every system, not only where it would work; and a link may leave the
@@ -28,8 +28,8 @@ FLAX = "flax_model.msgpack"
 WEIGHT_FILES = (WEIGHTS, INDEX, TORCH, TORCH_INDEX, KERAS, FLAX)  # in order of preference
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-VOCABULARIES = ("vocab.txt", "tokenizer.json")
-TOKENIZER_EXTRAS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+VOCABULARIES = ("vocab.txt", "tokenizer.json", "vocab.json")
+TOKENIZER_EXTRAS = ("merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 NEEDS = ("config", "tokenizer", "model", "all")
 
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}")

@@ -72,6 +72,14 @@ def word_characters() -> list[str]:
     return found
 
 
+def joined_to(beside: str) -> list[str]:
+    """The characters that byte-level tokenizers read as one word with `beside`: the letters, or the numbers."""
+    from tokenizers import pre_tokenizers
+
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    return [c for c in CHARACTERS if len(words(beside + c)) == 1]
+
+
 def main() -> None:
     import tokenizers
     from tokenizers import normalizers, pre_tokenizers
@@ -91,6 +99,8 @@ def main() -> None:
         "white_space": boundaries(c for c in CHARACTERS if parts[c] == ["a", "b"]),
         "punctuation": boundaries(c for c in CHARACTERS if parts[c] == ["a", c, "b"]),
         "word": boundaries(word_characters()),
+        "letters": boundaries(joined_to("a")),
+        "numbers": boundaries(joined_to("1")),
         "combining_class": {str(k): boundaries(marks) for k, marks in combining_classes(nfd).items()},
         "decomposition": {c: nfd(c) for c in CHARACTERS if nfd(c) != c and ord(c) not in HANGUL},
         "lower": {c: lower(c) for c in CHARACTERS if lower(c) != c},
