@@ -1,21 +1,30 @@
 """config.json as a dataclass, with the checkpoint's own field names and every value checked, also one set later.
 
-Only the fields below are read. Anything else in the file is never acted on, but kept in `extra` and written back by
-`to_dict`, so that a round trip loses nothing; a name given in code that is nearly a field's is refused as a slip.
-Bounds are generous against any DistilBERT and tight against a lying file: nothing is allocated from a number that has
-not been checked here. A model has a copy of its own (`of_model`), in which whatever the weights' shapes say is fixed.
+`Config` is the shape that the model, the layouts of its weights and training read, whatever the family; its fields bear
+the names that DistilBERT gave them. A family is a subclass: what its files call the fields (`own_names`), what its
+arrays are called (`names`), its defaults, and what it has besides. DistilBERT's stands below, others in family/.
+
+Only fields are read. Anything else in the file is never acted on, but kept in `extra` and written back by `to_dict`, so
+that a round trip loses nothing; a name given in code that is nearly a field's is refused as a slip. Bounds are generous
+against any real model and tight against a lying file: nothing is allocated from a number that has not been checked
+here. A model has a copy of its own (`of_model`), in which whatever the weights' shapes say is fixed.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, TypeVar
 
+from nanodistil.config_values import check_type, labels_of, pruned_of, unnamed_labels
+from nanodistil.weights import names
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+from nanodistil.weights.renamed import Names
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 ACTIVATIONS = (  # transformers' names
@@ -23,7 +32,7 @@ ACTIVATIONS = (  # transformers' names
     "gelu_pytorch_tanh", "laplace", "leaky_relu", "linear", "mish", "prelu", "quick_gelu", "relu", "relu2", "relu6",
     "sigmoid", "silu", "swish", "tanh", "xielu",
 )  # fmt: skip
-ALIASES = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
+ALIASES = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}  # of any family
 UNSET: dict[str, Any] = {  # what code asks of any model's config, and what it says unless a file says otherwise
     "architectures": None,
     "finetuning_task": None,
@@ -35,7 +44,6 @@ UNSET: dict[str, Any] = {  # what code asks of any model's config, and what it s
     "eos_token_id": None,
     "sep_token_id": None,
 }
-OTHER_NAMES = (*ALIASES, "num_labels", "label2id")
 ANEW = "load or make another model with that in its config"
 REMEDIES = {
     "vocab_size": "use resize_token_embeddings",
@@ -53,56 +61,40 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dim": (1, 16_384),
     "hidden_dim": (1, 65_536),
     "pad_token_id": (0, 1_000_000),
-    "dropout": (0.0, 1.0),
-    "attention_dropout": (0.0, 1.0),
-    "qa_dropout": (0.0, 1.0),
-    "seq_classif_dropout": (0.0, 1.0),
     "initializer_range": (0.0, 10.0),
+    "layer_norm_eps": (1e-30, 1.0),
 }
-MAX_LABELS = 100_000
 MAX_PARAMETERS = 2_000_000_000  # 8 GB of float32; the largest DistilBERT, multilingual, has 135 million
 
 
 SHAPES = (  # what a model's weights were laid out for
     "vocab_size", "max_position_embeddings", "n_layers", "n_heads", "dim", "hidden_dim", "activation",
-    "sinusoidal_pos_embds", "tie_word_embeddings", "pruned_heads",
+    "sinusoidal_pos_embds", "type_vocab_size", "layer_norm_eps", "tie_word_embeddings", "pruned_heads",
 )  # fmt: skip
 
 
-@dataclass(init=False)
-class DistilBertConfig:
-    """The hyper-parameters of a DistilBERT; defaults are those of transformers' DistilBertConfig.
+@dataclass(init=False, repr=False)
+class Config:
+    """The hyper-parameters of any family; not for use by itself.
 
-    Also by other names: hidden_size, num_attention_heads, num_hidden_layers; num_labels or label2id for id2label. What
-    is no field of a DistilBERT is kept, and can be read as an attribute.
     Raises CheckpointError for a value of the wrong type or outside its range, InputError for a misspelt field.
-
-    >>> DistilBertConfig().dim
-    768
-    >>> config = DistilBertConfig(hidden_size=48, n_heads=4, num_labels=3, finetuning_task="mnli")
-    >>> config.dim, config.id2label, config.finetuning_task
-    (48, {0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2'}, 'mnli')
-    >>> DistilBertConfig(dim=100)
-    Traceback (most recent call last):
-    nanodistil.weights.errors.CheckpointError: config: dim 100 cannot be divided among n_heads 12
     """
 
-    model_type: ClassVar[str] = "distilbert"
-    layer_norm_eps: ClassVar[float] = 1e-12  # of all norms, whatever a file says: a constant of DistilBERT
+    model_type: ClassVar[str]
+    names: ClassVar[Names]  # of its arrays in files
+    own_names: ClassVar[Mapping[str, str]] = MappingProxyType({})  # field -> what the family's files call it, if not so
+    ordered: ClassVar[tuple[str, ...]] = ()  # fields in the order in which they may be given without a name
 
     vocab_size: int = 30522
     max_position_embeddings: int = 512
-    sinusoidal_pos_embds: bool = False
     n_layers: int = 6
     n_heads: int = 12
     dim: int = 768
-    hidden_dim: int = 3072  # 4 * 768, not 4 * dim: a config with another dim and no hidden_dim still means 3072
+    hidden_dim: int = 3072
     dropout: float = 0.1
     attention_dropout: float = 0.1
     activation: str = "gelu"
     initializer_range: float = 0.02
-    qa_dropout: float = 0.1
-    seq_classif_dropout: float = 0.2
     pad_token_id: int = 0
     tie_word_embeddings: bool = True
     output_hidden_states: bool = False
@@ -113,13 +105,61 @@ class DistilBertConfig:
     pruned_heads: dict[int, list[int]] = field(default_factory=dict)  # layer -> heads that are gone, numbered as before
     extra: dict[str, Any] = field(default_factory=dict)  # what else the file said
 
+    # What a family may say otherwise, as a field or as a property
+
+    @property
+    def sinusoidal_pos_embds(self) -> bool:
+        """Whether positions are computed, and do not learn."""
+        return False
+
+    @property
+    def layer_norm_eps(self) -> float:
+        """What is added to a variance."""
+        return 1e-12
+
+    @property
+    def token_types(self) -> int:
+        """How many kinds of tokens have a vector added to them; 0 in a family without."""
+        return 0
+
+    @property
+    def max_tokens(self) -> int:
+        """The tokens of the longest text."""
+        return self.max_position_embeddings
+
+    def positions(self, ids: Any, shape: tuple[int, int]) -> Any:
+        """Where tokens stand if a call does not say: (T,) or (B, T). ids: (B, T), or None if it brings embeddings."""
+        import numpy as np
+
+        return np.arange(shape[1])
+
+    @property
+    def qa_dropout(self) -> float:
+        """Before the head of question answering."""
+        return 0.0
+
+    @property
+    def seq_classif_dropout(self) -> float:
+        """Before the classifier of a text."""
+        return self.dropout
+
+    @property
+    def token_classif_dropout(self) -> float:
+        """Before the classifier of tokens."""
+        return self.dropout
+
+    @classmethod
+    def aliases(cls) -> dict[str, str]:
+        """Other names of fields -> fields."""
+        return ALIASES | {own: field for field, own in cls.own_names.items()}
+
     def __init__(self, *ordered: Any, **values: Any) -> None:
         known = [f.name for f in fields(self)]
-        values |= zip(known, ordered, strict=False)
-        more = {k: v for k, v in values.items() if k not in known and k not in OTHER_NAMES}
+        values |= zip(self.ordered, ordered, strict=False)
+        more = {k: v for k, v in values.items() if k not in known and k not in self._other_names()}
         for name in more:
-            refuse_slip(name)
-        found = named({k: v for k, v in values.items() if k not in more})
+            self._refuse_slip(name)
+        found = self._named({k: v for k, v in values.items() if k not in more})
         found["extra"] = {**found.get("extra", {}), **more}
         for f in fields(self):
             default = f.default_factory() if f.default_factory is not MISSING else f.default
@@ -128,8 +168,8 @@ class DistilBertConfig:
 
     def __getattr__(self, name: str) -> Any:
         """A field by another of its names, or what else the file said."""
-        if name in ALIASES:
-            return getattr(self, ALIASES[name])
+        if name in (aliases := type(self).aliases()):
+            return getattr(self, aliases[name])
         known = {**UNSET, **self.__dict__.get("extra", {})}
         if name not in known:
             raise AttributeError(f"a {type(self).__name__} has no {excerpt(name)}")
@@ -137,41 +177,50 @@ class DistilBertConfig:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Change a field, checked as if the config were made anew. Raises InputError for what a model cannot change."""
-        name = ALIASES.get(name, name)
+        name = self.aliases().get(name, name)
         now = {f.name: getattr(self, f.name) for f in fields(self)}
         if name in ("num_labels", "label2id"):
             if name == "num_labels" and value == self.num_labels:
                 return
             now.pop("id2label")
-        changed = DistilBertConfig(**{**now, name: value})
+        changed = type(self)(**{**now, name: value})
         if self.__dict__.get("_of_model"):
             for shape in SHAPES:
-                if getattr(changed, shape) != now[shape]:
+                if getattr(changed, shape, None) != getattr(self, shape, None):
+                    called = self.own_names.get(shape, shape)
                     raise InputError(
-                        f"config.{shape} is the shape of this model's weights; {REMEDIES.get(shape, ANEW)}"
+                        f"config.{called} is the shape of this model's weights; {REMEDIES.get(shape, ANEW)}"
                     )
             if changed.num_labels != self.num_labels:
                 raise InputError(f"this model's head has {self.num_labels} labels, not {changed.num_labels}; {ANEW}")
         self.__dict__.update({f.name: getattr(changed, f.name) for f in fields(self)})
 
-    def of_model(self) -> DistilBertConfig:
+    def of_model(self) -> Self:
         """A copy for a model that has its weights, in which nothing can be set that contradicts them."""
         own = copy.copy(self)
         own.__dict__["_of_model"] = True
         return own
 
+    def __repr__(self) -> str:
+        said = ", ".join(f"{self.own_names.get(f.name, f.name)}={getattr(self, f.name)!r}" for f in fields(self))
+        return f"{type(self).__name__}({said})"
+
     def _check(self) -> None:
+        """Raises CheckpointError for what cannot be, by the names of the family's files."""
+        called = {f.name: self.own_names.get(f.name, f.name) for f in fields(self)}
         for f in fields(self):
-            check_type(f.name, getattr(self, f.name), f.type)
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise CheckpointError(f"config: {name} is {excerpt(value)}, outside {low} to {high}")
+            value = getattr(self, f.name)
+            check_type(called[f.name], value, f.type)
+            low, high = (0.0, 1.0) if f.name.endswith("dropout") else _RANGES.get(f.name, (None, None))
+            if low is not None and high is not None and value is not None and not low <= value <= high:
+                raise CheckpointError(f"config: {called[f.name]} is {excerpt(value)}, outside {low:g} to {high:g}")
         if self.dim % self.n_heads:
-            raise CheckpointError(f"config: dim {self.dim} cannot be divided among n_heads {self.n_heads}")
+            raise CheckpointError(
+                f"config: {called['dim']} {self.dim} cannot be divided among {called['n_heads']} {self.n_heads}"
+            )
         if self.activation not in ACTIVATIONS:
             raise CheckpointError(
-                f"config: activation {excerpt(self.activation)} is not one of {', '.join(ACTIVATIONS)}"
+                f"config: {called['activation']} {excerpt(self.activation)} is not one of {', '.join(ACTIVATIONS)}"
             )
         if self.problem_type not in PROBLEM_TYPES:
             raise CheckpointError(
@@ -194,25 +243,26 @@ class DistilBertConfig:
             raise CheckpointError(f"config: about {tables + layers:,} parameters, more than {MAX_PARAMETERS:,}")
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DistilBertConfig:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """A config from the parsed JSON of a config.json; unknown keys are kept and ignored.
 
         >>> DistilBertConfig.from_dict({"model_type": "distilbert", "hidden_size": 48, "n_heads": 4}).dim
         48
         """
-        model_type = values.get("model_type", "distilbert")
-        if model_type != "distilbert":
-            more = "; a BERT is loaded by nanodistil.family.bert, as a teacher" if model_type == "bert" else ""
-            kind = str(model_type)[:40]
-            raise CheckpointError(f"this is a {excerpt(kind)} model; nanodistil runs model_type 'distilbert'{more}")
-        known = {f.name for f in fields(cls)} - {"extra"}
+        kind = values.get("model_type", cls.model_type)  # files of 2018 and 2019 have none
+        if kind != cls.model_type:
+            raise CheckpointError(
+                f"this is a {excerpt(str(kind)[:40])} model, and a {excerpt(cls.model_type)} is wanted; the classes of "
+                "its own family load it, or the Auto classes"
+            )
+        known = {cls.own_names.get(f.name, f.name) for f in fields(cls)} - {"extra"} | set(cls._other_names())
         said = ("label2id",) if values.get("id2label") is None else ("label2id", "num_labels")  # by id2label
         values = {k: v for k, v in values.items() if k not in said}
-        found = {k: v for k, v in values.items() if k in known or k in OTHER_NAMES}
+        found = {k: v for k, v in values.items() if k in known}
         return cls(**found, extra={k: v for k, v in values.items() if k not in found and k != "model_type"})
 
     @classmethod
-    def from_json_file(cls, path: str | Path) -> DistilBertConfig:
+    def from_json_file(cls, path: str | Path) -> Self:
         """A config from a config.json. Raises CheckpointError where the file is missing, too large or not such JSON."""
         return cls.from_dict(read_json(Path(path), FOR_CONFIG))
 
@@ -226,7 +276,7 @@ class DistilBertConfig:
         local_files_only: bool = False,
         token: str | bool | None = None,
         **overrides: Any,
-    ) -> DistilBertConfig:
+    ) -> Self:
         """The config of a folder or hub id, with some of its fields changed, by the names a config is made with.
 
         Raises ModelNotFoundError or CheckpointError, and InputError for an override that is no field or cannot be.
@@ -298,59 +348,106 @@ class DistilBertConfig:
             del values["pruned_heads"]
         if self.return_dict:
             del values["return_dict"]
+        values = {self.own_names.get(name, name): value for name, value in values.items()}
         return {**values.pop("extra"), "model_type": self.model_type, **values, "label2id": self.label2id}
 
+    @classmethod
+    def _named(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The fields for values under any of their names. Raises CheckpointError for what cannot be.
 
-def named(values: dict[str, Any]) -> dict[str, Any]:
-    """The fields' own names for values under any of their names. Raises CheckpointError for what cannot be.
+        >>> DistilBertConfig._named({"hidden_size": 48, "num_labels": 1})
+        {'dim': 48, 'id2label': {0: 'LABEL_0'}}
+        """
+        aliases = cls.aliases()
+        found = {aliases[k]: v for k, v in values.items() if k in aliases}
+        found |= {k: v for k, v in values.items() if k not in cls._other_names()}
+        if found.get("pad_token_id", 0) is None:  # null: as if it were not there
+            del found["pad_token_id"]
+        labels, count, by_label = found.pop("id2label", None), values.get("num_labels"), values.get("label2id")
+        if labels is None and by_label is not None:
+            try:
+                labels = {number: label for label, number in by_label.items()}
+            except (AttributeError, TypeError):
+                raise CheckpointError(
+                    f"config: label2id should map names to numbers, not {excerpt(by_label)}"
+                ) from None
+        if labels is None and count is not None:
+            labels = unnamed_labels(count)
+        if labels is not None:
+            found["id2label"] = labels_of(labels)
+            if count is not None and count != len(found["id2label"]):
+                raise CheckpointError(
+                    f"config: num_labels is {excerpt(count)} and id2label names {len(found['id2label'])}; leave out one"
+                )
+        if "pruned_heads" in found:
+            found["pruned_heads"] = pruned_of(found["pruned_heads"], found.get("n_layers", cls.n_layers))
+        return found
 
-    >>> named({"hidden_size": 48, "num_labels": 1})
-    {'dim': 48, 'id2label': {0: 'LABEL_0'}}
+    @classmethod
+    def _other_names(cls) -> tuple[str, ...]:
+        return (*cls.aliases(), "num_labels", "label2id")
+
+    @classmethod
+    def _refuse_slip(cls, name: str) -> None:
+        """Raise InputError for a name that is nearly that of a field: nobody will have meant to keep that."""
+        known = [*(cls.own_names.get(f.name, f.name) for f in fields(cls)), *cls._other_names()]
+        near = get_close_matches(name, known, 1, 0.85)
+        if near:
+            raise InputError(f"{excerpt(name)} is no field of a {cls.__name__}; {excerpt(near[0])} is")
+
+
+@dataclass(init=False, repr=False)
+class DistilBertConfig(Config):
+    """The hyper-parameters of a DistilBERT; defaults are those of transformers' DistilBertConfig.
+
+    Also by other names: hidden_size, num_attention_heads, num_hidden_layers; num_labels or label2id for id2label. What
+    is no field of a DistilBERT is kept, and can be read as an attribute.
+    Raises CheckpointError for a value of the wrong type or outside its range, InputError for a misspelt field.
+
+    >>> DistilBertConfig().dim
+    768
+    >>> config = DistilBertConfig(hidden_size=48, n_heads=4, num_labels=3, finetuning_task="mnli")
+    >>> config.dim, config.id2label, config.finetuning_task
+    (48, {0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2'}, 'mnli')
+    >>> DistilBertConfig(dim=100)
+    Traceback (most recent call last):
+    nanodistil.weights.errors.CheckpointError: config: dim 100 cannot be divided among n_heads 12
     """
-    found = {ALIASES[k]: v for k, v in values.items() if k in ALIASES}
-    found |= {k: v for k, v in values.items() if k not in OTHER_NAMES}
-    if found.get("pad_token_id", 0) is None:  # null: as if it were not there
-        del found["pad_token_id"]
-    labels, count, by_label = found.pop("id2label", None), values.get("num_labels"), values.get("label2id")
-    if labels is None and by_label is not None:
-        try:
-            labels = {number: label for label, number in by_label.items()}
-        except (AttributeError, TypeError):
-            raise CheckpointError(f"config: label2id should map names to numbers, not {excerpt(by_label)}") from None
-    if labels is None and count is not None:
-        labels = unnamed_labels(count)
-    if labels is not None:
-        found["id2label"] = labels_of(labels)
-        if count is not None and count != len(found["id2label"]):
-            raise CheckpointError(
-                f"config: num_labels is {excerpt(count)} and id2label names {len(found['id2label'])}; leave out one"
-            )
-    if "pruned_heads" in found:
-        found["pruned_heads"] = pruned_of(found["pruned_heads"], found.get("n_layers", DistilBertConfig.n_layers))
-    return found
+
+    model_type: ClassVar[str] = "distilbert"
+    names: ClassVar[Names] = names
+    ordered: ClassVar[tuple[str, ...]] = (
+        "vocab_size", "max_position_embeddings", "sinusoidal_pos_embds", "n_layers", "n_heads", "dim", "hidden_dim",
+        "dropout", "attention_dropout", "activation", "initializer_range", "qa_dropout", "seq_classif_dropout",
+        "pad_token_id",
+    )  # fmt: skip
+
+    hidden_dim: int = 3072  # 4 * 768, not 4 * dim: a config with another dim and no hidden_dim still means 3072
+    sinusoidal_pos_embds: bool = False
+    qa_dropout: float = 0.1
+    seq_classif_dropout: float = 0.2
 
 
-def refuse_slip(name: str) -> None:
-    """Raise InputError for a name that is nearly that of a field, which nobody will have meant to keep for himself."""
-    near = get_close_matches(name, [*(f.name for f in fields(DistilBertConfig)), *OTHER_NAMES], 1, 0.85)
-    if near:
-        raise InputError(f"{excerpt(name)} is no field of a DistilBERT's config; {excerpt(near[0])} is")
+Of = TypeVar("Of", bound=Config)
 
 
-def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBertConfig:
+def overridden(config: Of, overrides: dict[str, Any]) -> Of:
     """The config with some fields changed, by the names a config is made with.
 
     Raises InputError for what is no field, or a value that cannot be.
     """
     if not overrides:
         return config
-    fields_ = {f.name for f in fields(config)} - {"extra"}
+    known = {*(f.name for f in fields(config)), *config._other_names()} - {"extra"}
     for name in overrides:
-        if name not in fields_ and name not in OTHER_NAMES and name not in config.extra:
-            refuse_slip(name)
-            raise InputError(f"{excerpt(name)} is no argument of from_pretrained and no field of a DistilBERT's config")
+        if name not in known and name not in config.extra:
+            config._refuse_slip(name)
+            raise InputError(
+                f"{excerpt(name)} is no argument of from_pretrained and no field of a {type(config).__name__}"
+            )
     now = {f.name: getattr(config, f.name) for f in fields(config)}
-    given = {ALIASES.get(name, name): value for name, value in overrides.items()}
+    aliases = config.aliases()
+    given = {aliases.get(name, name): value for name, value in overrides.items()}
     if given.get("id2label") is not None:
         given.pop("label2id", None)  # the same the other way round
     if given.get("id2label") is None and (given.get("num_labels"), given.get("label2id")) != (None, None):
@@ -359,55 +456,6 @@ def overridden(config: DistilBertConfig, overrides: dict[str, Any]) -> DistilBer
         else:
             del given["num_labels"]
     try:
-        return DistilBertConfig(**{**now, **{k: v for k, v in given.items() if k != "extra"}})
+        return type(config)(**{**now, **{k: v for k, v in given.items() if k != "extra"}})
     except (CheckpointError, AttributeError, TypeError) as error:
         raise InputError(f"from_pretrained: {error}") from None
-
-
-def unnamed_labels(count: Any) -> dict[int, str]:
-    """Names for labels that have none. Raises CheckpointError for what is no sensible number of labels.
-
-    >>> unnamed_labels(2)
-    {0: 'LABEL_0', 1: 'LABEL_1'}
-    """
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= MAX_LABELS:
-        raise CheckpointError(f"config: num_labels should be a number from 1 to {MAX_LABELS}, not {excerpt(count)}")
-    return {i: f"LABEL_{i}" for i in range(count)}
-
-
-def check_type(name: str, value: Any, annotation: Any) -> None:
-    """Raise CheckpointError unless `value` is what the annotation says; an int may stand for a float."""
-    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-    kind, _, optional = str(annotation).partition(" | ")
-    wanted = kinds.get(kind, (dict,))
-    if optional and value is None:
-        return
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise CheckpointError(f"config: {name} should be {annotation}, not {excerpt(value)}")
-
-
-def labels_of(value: Any) -> dict[int, str]:
-    """id2label with integer keys: JSON has only strings for them."""
-    try:
-        labels = {int(k): str(v) for k, v in value.items()}
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        raise CheckpointError(f"config: id2label should map numbers to names, not {excerpt(value)}") from None
-    if not 0 < len(labels) <= MAX_LABELS:
-        raise CheckpointError(f"config: id2label has {len(labels)} labels, not 1 to {MAX_LABELS}")
-    return labels
-
-
-def pruned_of(value: Any, n_layers: Any) -> dict[int, list[int]]:
-    """pruned_heads with integer keys; a layer may be counted from the end, and named twice so.
-
-    >>> pruned_of({"0": [1], -1: [2, 2]}, 6)
-    {0: [1], 5: [2]}
-    """
-    found: dict[int, set[int]] = {}
-    try:
-        for k, heads in value.items():
-            layer = int(k) + (n_layers if int(k) < 0 else 0)
-            found.setdefault(layer, set()).update(int(h) for h in heads)
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        raise CheckpointError(f"config: pruned_heads should map layers to heads, not {excerpt(value)}") from None
-    return {layer: sorted(heads) for layer, heads in found.items()}

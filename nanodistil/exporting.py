@@ -14,19 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanodistil.config import DistilBertConfig
-from nanodistil.family import distilbert
+from nanodistil.config import Config
+from nanodistil.family import class_of, classes_of, family_of
 from nanodistil.pretrained import Pretrained
-from nanodistil.weights import names
 from nanodistil.weights.adapter import Adapter
 from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
 from nanodistil.weights.hub import Home, resolve_model
 from nanodistil.weights.loading import sources
+from nanodistil.weights.names import is_head
+from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-CLASSES: dict[str, type[Pretrained]] = {
-    name: made for name, made in vars(distilbert).items() if name.startswith("DistilBert")
-}
 
 
 def export(source: str | Path, folder: str | Path, dtype: str = "float32", **where: Any) -> tuple[Pretrained, bool]:
@@ -44,7 +42,7 @@ def export(source: str | Path, folder: str | Path, dtype: str = "float32", **whe
     home = resolve_model(source, **where)
     if folder.exists() and folder.resolve() in (home.folder.resolve(), home.base and home.base.resolve()):
         raise InputError(f"{folder}: is the model's own folder; name a new one")
-    made = class_of(home)
+    made = class_in(home)
     model = made.from_pretrained(source, backend="numpy", dtype="float64" if dtype == "float64" else None, **where)
     arrays = {name: rounded(name, array, dtype) for name, array in model.state_dict().items()}
     try:
@@ -57,27 +55,32 @@ def export(source: str | Path, folder: str | Path, dtype: str = "float32", **whe
     return model, tokenizer is not None
 
 
-def class_of(home: Home) -> type[Pretrained]:
-    """The class whose arrays a model has: all of its head's, or none for DistilBertModel."""
-    config = DistilBertConfig.from_json_file(home.config)
-    shapes = {name: file.entries[stored].shape for name, (file, stored) in sources(home.base or home.folder).items()}
+def class_in(home: Home) -> type[Pretrained]:
+    """The class whose arrays a model has: all of its head's, or none for the encoder alone."""
+    values = read_json(home.config, FOR_CONFIG)
+    family = family_of(values, home.folder)
+    config: Config = class_of(family, "Config").from_dict(values)
+    found = sources(home.base or home.folder, config.names)
+    shapes = {name: file.entries[stored].shape for name, (file, stored) in found.items()}
     labels = config.num_labels
     if home.base:
-        adapter = Adapter(home.folder, names)
+        adapter = Adapter(home.folder, config.names)
         own = {name: adapter.file.entries[stored].shape for name, stored in adapter.whole.items()}
-        if any(names.is_head(name) for name in own):
+        if any(is_head(name) for name in own):
             shapes, labels = own, adapter.sizes().get("num_labels", labels)
 
     def complete(made: type[Pretrained]) -> bool:
         rows = 1 if made.head.arrays.get("classifier.bias") == "1" else labels
-        return set(made.head.arrays) <= set(shapes) and shapes.get("classifier.weight", (rows,))[:1] in ((rows,), ())
+        has = made.head.optional or set(made.head.arrays) <= set(shapes)
+        return has and shapes.get("classifier.weight", (rows,))[:1] in ((rows,), ())
 
-    found = [name for name, made in CLASSES.items() if made.head.bare or complete(made)]
+    fitting: list[type[Pretrained]] = [made for made in classes_of(family) if made.head.bare or complete(made)]
     named = config.extra.get("architectures")
     named = named[0] if isinstance(named, list) and named else None
-    if named in found and not (home.base and named == "DistilBertModel"):  # of which the base may be one
-        return CLASSES[str(named)]
-    return CLASSES[max(found, key=lambda name: len(CLASSES[name].head.arrays))]
+    for made in fitting:
+        if made.__name__ == named and not (home.base and made.head.bare):  # of which the base may be one
+            return made
+    return max(fitting, key=lambda made: (not made.head.bare, len(made.head.arrays)))
 
 
 def rounded(name: str, array: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from nanodistil.backend import Array, BackwardOps, Ops
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.model import Look, Packed
 from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
@@ -25,7 +25,7 @@ from nanodistil.weights.names import HEAD_MODULES
 
 Batch = Mapping[str, Any]  # input_ids, attention_mask, position_ids, and the labels
 Forward = Callable[[Array, Weights, Ops, Tap], Array]
-Rate = tuple[str, Callable[[DistilBertConfig], float]]  # a name of tap's, and how much falls there
+Rate = tuple[str, Callable[[Config], float]]  # a name of tap's, and how much falls there
 
 
 class HeadRun(NamedTuple):
@@ -45,7 +45,7 @@ class Learner(Protocol):
     bops: BackwardOps
 
     @property
-    def config(self) -> DistilBertConfig: ...
+    def config(self) -> Config: ...
 
     def encode(self, batch: Packed, look: Look | None = None, key: int | None = None) -> Any: ...
     def encode_backward(self, dx: Array, run: Any) -> Array: ...
@@ -69,7 +69,9 @@ class Head:
     arrays: dict[str, str] = field(default_factory=dict)  # canonical name -> shape, in the letters of weights/names.py
     tied: dict[str, str] = field(default_factory=dict)  # arrays of its own only in a model that does not tie words
     bare: bool = False  # whether it is none: the encoder alone
+    optional: bool = False  # whether a file may lack it, and then the model does without
     activated: bool = False  # whether it applies the config's activation, which may have learned numbers
+    activation: str = ""  # or one of its own
     forward: Forward = _nothing  # (rows, D) -> logits
     backward: Backward = _nothing  # the gradient of logits -> (rows, D)
     kept: tuple[str, ...] = ()  # names of tap's that `backward` asks for

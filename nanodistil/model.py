@@ -32,7 +32,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nanodistil.backend import Array, Ints, Mask, Ops, Sentences
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.taps import Tap, showing
 from nanodistil.weights.layout import LayerWeights, Weights
 
@@ -65,7 +65,7 @@ def self_attention(
     x: Array,
     layer: LayerWeights,
     batch: Packed,
-    config: DistilBertConfig,
+    config: Config,
     ops: Ops,
     tap: Tap,
     at: str,
@@ -100,7 +100,7 @@ def block(
     x: Array,
     layer: LayerWeights,
     batch: Packed,
-    config: DistilBertConfig,
+    config: Config,
     ops: Ops,
     tap: Tap,
     at: str,
@@ -115,7 +115,7 @@ def block(
     return tap(f"{at}.output_layer_norm", ops.add_layer_norm(f, x, *layer.output_layer_norm))  # (N or M, D)
 
 
-def encoder(batch: Packed, w: Weights, config: DistilBertConfig, ops: Ops, tap: Tap, look: Look | None = None) -> Array:
+def encoder(batch: Packed, w: Weights, config: Config, ops: Ops, tap: Tap, look: Look | None = None) -> Array:
     """Token ids to hidden states: (N,) -> (N, D), or (M, D) at the rows of `look`."""
     x = embeddings(batch, w, ops, tap)  # (N, D)
     last = len(w.layers) - 1

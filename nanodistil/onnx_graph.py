@@ -3,8 +3,8 @@
 The nodes bear the names that a tap sees ("layer.3.attention.context"), and the arrays those of the checkpoint, a linear
 map's weight turned to (in, out). Here there is padding, as the format has no ragged batches: masked tokens are computed
 and not attended to, as in transformers. Inputs and outputs are called as transformers' exporter calls them, so that a
-program written for one of its files takes this one: `input_ids` and `attention_mask`, int64, (batch, sequence), and
-`last_hidden_state`, `logits`, or `start_logits` and `end_logits`.
+program written for one of its files takes this one: `input_ids`, `attention_mask` and, if the family has them,
+`token_type_ids`, int64, (batch, sequence), and `last_hidden_state`, `logits`, or `start_logits` and `end_logits`.
 
 Opset 20 is the first with an exact GELU. `onnx` (the extra of this name) checks the graph and writes it; nothing else
 is needed, and no torch.
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nanodistil.pretrained import Pretrained
 from nanodistil.weights.errors import InputError, MissingExtraError
+from nanodistil.weights.layout import TOKEN_TYPES
 from nanodistil.weights.saving import written
 
 OPSET = 20
@@ -63,14 +64,14 @@ class _Graph:
         helper, types = self.onnx.helper, self.onnx.TensorProto
         choices = self.model.head.name == "multiple_choice"
         shape = ["batch", "choices", "sequence"] if choices else ["batch", "sequence"]
-        inputs = [helper.make_tensor_value_info(n, types.INT64, shape) for n in ("input_ids", "attention_mask")]
-        ids, mask = "input_ids", "attention_mask"
+        names = ["input_ids", "attention_mask", *(["token_type_ids"] if self.config.token_types else [])]
+        inputs = [helper.make_tensor_value_info(name, types.INT64, shape) for name in names]
         if choices:
-            last = self.node("Slice", "shape.sequence", self.node("Shape", "shape", ids), self.ints("two", [2]),
+            last = self.node("Slice", "shape.sequence", self.node("Shape", "shape", "input_ids"), self.ints("two", [2]),
                              self.ints("three", [3]))  # fmt: skip
             flat = self.node("Concat", "shape.flat", self.ints("all", [-1]), last, axis=0)
-            ids, mask = self.node("Reshape", "flat.input_ids", ids, flat), self.node("Reshape", "flat.mask", mask, flat)
-        x = self.encoder(ids, mask)
+            names = [self.node("Reshape", f"flat.{name}", name, flat) for name in names]
+        x = self.encoder(*names)
         outputs = []
         for name, made, dims in self.answers(x, shape):
             self.nodes.append(helper.make_node("Identity", [made], [name], name=name))
@@ -120,9 +121,12 @@ class _Graph:
 
     # model.py
 
-    def encoder(self, ids: str, mask: str) -> str:
-        """(B, T) ids and mask -> (B, T, D)"""
+    def encoder(self, ids: str, mask: str, token_types: str | None = None) -> str:
+        """(B, T) ids, mask and types -> (B, T, D)"""
         words = self.node("Gather", "words", self.weight("embeddings.word_embeddings.weight"), ids)
+        if token_types:
+            types = self.node("Gather", "types", self.weight(TOKEN_TYPES), token_types)  # (B, T, D)
+            words = self.node("Add", "words and types", words, types)
         length = self.node("Gather", "length", self.node("Shape", "ids.shape", ids), self.ints("one", [1]))
         table = self.weight("embeddings.position_embeddings.weight")
         positions = self.node("Slice", "positions", table, self.ints("zero", [0]), length)  # (T, D)
@@ -188,10 +192,14 @@ class _Graph:
             both = self.linear("qa_outputs", x, "qa_outputs")
             ends = [self.node("Gather", f"qa_outputs.{i}", both, self.ints(f"end {i}", i), axis=-1) for i in range(2)]
             return [("start_logits", ends[0], shape), ("end_logits", ends[1], shape)]
-        if head == "base":
-            return [("last_hidden_state", x, [*shape, self.config.dim])]
+        hidden = ("last_hidden_state", x, [*shape, self.config.dim])
+        if self.model.head.bare and "pre_classifier.weight" not in self.tensors:
+            return [hidden]
         first = self.node("Gather", "first", x, self.ints("first token", 0), axis=1)  # (B, D)
-        h = self.activation("pre_classifier.active", self.linear("pre_classifier", first, "pre_classifier"), "relu")
+        h = self.linear("pre_classifier", first, "pre_classifier")
+        h = self.activation("pre_classifier.active", h, self.model.head.activation)
+        if self.model.head.bare:
+            return [hidden, ("pooler_output", h, [shape[0], self.config.dim])]
         logits = self.linear("classifier", h, "classifier")
         if head == "sequence_classification":
             return [("logits", logits, [shape[0], C])]

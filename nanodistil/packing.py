@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.model import Look, Packed
 from nanodistil.weights.errors import InputError
 
@@ -69,22 +69,25 @@ class Packing:
         cls,
         input_ids: ArrayLike,
         attention_mask: ArrayLike | None,
-        config: DistilBertConfig,
+        config: Config,
         keep_masked: bool = False,
         position_ids: ArrayLike | None = None,
         vocabulary: int | None = None,
         first: bool = False,
+        token_type_ids: ArrayLike | None = None,
     ) -> Packing:
         """Check and pack (B, T) ids with their (B, T) mask, 1 = real token and 0 = padding (None: all are real).
 
         keep_masked: compute the masked positions too; they are still not attended to, except that a row with nothing
         but masked positions attends to all of them alike (as in transformers). Without it such a row is an error.
-        position_ids: (B, T) or (1, T), where the tokens stand (None: 0, 1, 2, ...). vocabulary: how many ids there are
-        (None: as the config says). first: compute the first token of every sentence, hidden by the mask or not.
+        position_ids: (B, T) or (1, T), where the tokens stand (None: as the config says; 0, 1, 2, ...). vocabulary: how
+        many ids there are, if they are not the config's words but rows of embeddings that were given. first: compute
+        the first token of every sentence, hidden by the mask or not. token_type_ids: (B, T), of a family that has them.
 
         Raises InputError for ids outside the vocabulary, more tokens than positions, shapes that do not fit, or a mask
         of other numbers.
 
+        >>> from nanodistil import DistilBertConfig
         >>> config = DistilBertConfig(vocab_size=10)
         >>> Packing.of([[7, 8, 9, 0], [5, 6, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 0]], config).batch
         Packed(ids=array([7, 8, 9, 5, 6]), positions=array([0, 1, 2, 0, 1]), starts=array([0, 3, 5]), keep=None)
@@ -120,7 +123,9 @@ class Packing:
         return cls(
             Packed(
                 ids=packed_ids.astype(np.int64, copy=False),
-                positions=rows(positions_of(position_ids, (B, T), config.max_position_embeddings)),
+                positions=rows(
+                    places_of(ids if vocabulary is None else None, (B, T), position_ids, token_type_ids, config)
+                ),
                 starts=np.concatenate([[0], computed.sum(axis=1).cumsum()]).astype(np.int64),
                 keep=None if keep.all() else keep,
             ),
@@ -177,22 +182,38 @@ def sent(batch: Packed, send: Callable[[Any], Any]) -> Packed:
     return batch._replace(ids=send(batch.ids), positions=send(batch.positions), keep=keep)
 
 
-def positions_of(position_ids: ArrayLike | None, shape: tuple[int, int], limit: int) -> Ints:
-    """Where each token stands: (B, T), checked against the model's `limit` positions."""
-    B, T = shape
+def places_of(
+    ids: Ints | None, shape: tuple[int, int], position_ids: ArrayLike | None, types: ArrayLike | None, config: Config
+) -> Ints:
+    """The row of `position_embeddings` that belongs to each token: (B, T), its position, or P type + position.
+
+    ids: None if the call brings embeddings. Raises InputError for what does not fit the ids or the model.
+    """
+    (B, T), P, Y = shape, config.max_position_embeddings, config.token_types
     if position_ids is None:
-        if limit < T:
+        if config.max_tokens < T:
             raise InputError(
-                f"{T} tokens are more than the model's {limit} positions; "
+                f"{T} tokens are more than the model's {config.max_tokens} positions; "
                 "shorten the text or tokenize with truncation=True"
             )
-        return np.broadcast_to(np.arange(T, dtype=np.int64), shape)
-    places = rectangle(position_ids, "position_ids")
-    if places.shape not in ((B, T), (1, T)) or places.dtype.kind not in "iu":
-        raise InputError(f"position_ids must be integers of shape {shape} or {(1, T)}, not {places.shape}")
-    if places.size and not (places.min() >= 0 and places.max() < limit):
-        raise InputError(f"position_ids must lie from 0 to {limit - 1}, the model's positions")
-    return np.broadcast_to(places.astype(np.int64), shape)
+        places = np.broadcast_to(np.asarray(config.positions(ids, shape), np.int64), shape)
+    else:
+        given = rectangle(position_ids, "position_ids")
+        if given.shape not in ((B, T), (1, T)) or given.dtype.kind not in "iu":
+            raise InputError(f"position_ids must be integers of shape {shape} or {(1, T)}, not {given.shape}")
+        if given.size and not (given.min() >= 0 and given.max() < P):
+            raise InputError(f"position_ids must lie from 0 to {P - 1}, the model's positions")
+        places = np.broadcast_to(given.astype(np.int64), shape)
+    if types is None:
+        return places
+    if not Y:
+        raise InputError(f"a {config.model_type} has no token types: leave out token_type_ids")
+    given = rectangle(types, "token_type_ids")
+    if given.shape != shape or given.dtype.kind not in "iu":
+        raise InputError(f"token_type_ids must be integers of shape {shape}, not {given.dtype} {given.shape}")
+    if given.size and not (given.min() >= 0 and given.max() < Y):
+        raise InputError(f"token_type_ids must lie from 0 to {Y - 1}, the model's token types")
+    return places + P * given.astype(np.int64)
 
 
 def first_tokens(sentences: int) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -19,9 +19,10 @@ from nanodistil import backend as backends
 from nanodistil import model, state, structure
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array, Ints
-from nanodistil.config import DistilBertConfig, overridden
+from nanodistil.config import Config, DistilBertConfig
 from nanodistil.head import BASE, Head
-from nanodistil.loading_arguments import OF_MODELS, OF_SAVING, nothing_but, taken
+from nanodistil.loader import load_pretrained
+from nanodistil.loading_arguments import OF_SAVING, nothing_but
 from nanodistil.module import Readable
 from nanodistil.packing import Packing, first_tokens, sent
 from nanodistil.parameters import Embedding, Parameter
@@ -29,7 +30,7 @@ from nanodistil.taps import HeadMask, Recorder, Tap, as_tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import Weights, lay_out, read_back
-from nanodistil.weights.names import expected, filed
+from nanodistil.weights.names import expected
 
 
 class Options(TypedDict, total=False):
@@ -37,6 +38,7 @@ class Options(TypedDict, total=False):
 
     output_attentions, output_hidden_states: return these too; None (default) means as the config says.
     return_dict: False for a plain tuple. position_ids: (B, T) or (1, T), where each token stands.
+    token_type_ids: (B, T), of which text of a pair each token is, in a family that asks.
     keep_masked: compute masked positions too, as transformers does; without it results are zero there.
     tap: see taps.py.
     """
@@ -45,6 +47,7 @@ class Options(TypedDict, total=False):
     output_hidden_states: bool | None
     return_dict: bool | None
     position_ids: ArrayLike | None
+    token_type_ids: ArrayLike | None
     keep_masked: bool
     tap: Tap | Callable[[str, Any], Any] | None
 
@@ -59,13 +62,17 @@ class Encoded(NamedTuple):
 
 
 class Pretrained(Readable):
-    """A DistilBERT without a head; not for use by itself."""
+    """A model without a head; not for use by itself. Its family is that of its config's class."""
 
     head: ClassVar[Head] = BASE
+    config_class: ClassVar[type[Config]] = DistilBertConfig
+
+    def __init_subclass__(cls) -> None:
+        cls.base_model_prefix = cls.config_class.names.PREFIX.removesuffix(".")
 
     def __init__(
         self,
-        config: DistilBertConfig,
+        config: Config,
         tensors: dict[str, Array] | None = None,
         *,
         backend: str | None = None,
@@ -83,7 +90,7 @@ class Pretrained(Readable):
             tensors = fresh(expected(config, self.head), config, floats, seed)
         self._set(config, tensors)
 
-    def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
+    def _set(self, config: Config, tensors: dict[str, Array]) -> None:
         self.config = config.of_model()
         self.graphs = backends.graphs(self.backend)  # of these weights
         self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
@@ -120,7 +127,7 @@ class Pretrained(Readable):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
-        config: DistilBertConfig | None = None,
+        config: Config | None = None,
         ignore_mismatched_sizes: bool = False,
         **overrides: Any,
     ) -> Self:
@@ -136,35 +143,23 @@ class Pretrained(Readable):
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be, DeviceError for a device_map that is not where it computes.
         """
-        from nanodistil.weights.hub import resolve_model
-        from nanodistil.weights.loading import load, sizes
-
-        asked = taken(overrides, OF_MODELS, dtype)
-        name, wanted = backends.choose(backend, asked.dtype)  # before any download
-        asked.check_device(name)
-        home = resolve_model(
-            asked.within(pretrained_model_name_or_path),
-            revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=asked.token if token is None else token,
+        return cast(
+            Self,
+            load_pretrained(
+                lambda config: cls,
+                pretrained_model_name_or_path,
+                backend=backend,
+                dtype=dtype,
+                threads=threads,
+                revision=revision,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                token=token,
+                config=config,
+                ignore_mismatched_sizes=ignore_mismatched_sizes,
+                **overrides,
+            ),
         )
-        asked.check_folder(home.folder, "config.json")
-        if config is None:
-            config = DistilBertConfig.from_json_file(home.config)
-            if home.base:  # whose config does not know of a head, or words, that came with the adapter
-                said = {field: size for field, size in sizes(home.folder).items() if getattr(config, field) != size}
-                overrides = {**said, **overrides}
-        elif not isinstance(config, DistilBertConfig):
-            raise InputError(f"config must be a DistilBertConfig, not {type(config).__name__}")
-        config = overridden(config, overrides)
-        floats = "float64" if wanted == "float64" else "float32"
-        resized = ignore_mismatched_sizes
-        loaded = load(home.folder, config, cls.head, floats, ignore_mismatched_sizes=resized, base=home.base)
-        model = cls(config, loaded.tensors, backend=name, dtype=wanted, threads=threads)
-        model.initialised, model.dropped = loaded.initialised, loaded.dropped
-        model.name_or_path = str(pretrained_model_name_or_path)
-        return model
 
     def tensors(self) -> dict[str, Array]:
         """All weights under the names of weights/names.py, bit for bit as they were loaded.
@@ -181,7 +176,8 @@ class Pretrained(Readable):
         return read_back(self.weights, self.ops.restore_linear, self.ops.fetch, self.head.tied if tied else ())
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return expected(self.config, self.head)
+        lacks = self.head.optional and not vars(self.weights.head)
+        return expected(self.config, BASE if lacks else self.head)
 
     def get_input_embeddings(self) -> Embedding:
         """The table of words: `.weight` (V, D), and called with ids (...) it gives (..., D) for inputs_embeds.
@@ -192,7 +188,7 @@ class Pretrained(Readable):
 
     def state_dict(self) -> dict[str, Array]:
         """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""
-        return {filed(name, self.head): array for name, array in self.tensors().items()}
+        return {self.config.names.filed(name, self.head): array for name, array in self.tensors().items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True) -> state.IncompatibleKeys:
         """Take over weights from memory, arrays or tensors under transformers' names, as state_dict has them.
@@ -205,7 +201,7 @@ class Pretrained(Readable):
         IncompatibleKeys(missing_keys=[], unexpected_keys=[])
         """
         floats = "float64" if self.dtype == "float64" else "float32"
-        tensors, keys = state.merged(self.tensors(), self.head, state_dict, strict, floats)
+        tensors, keys = state.merged(self.tensors(), self.head, self.config.names, state_dict, strict, floats)
         self._set(self.config, tensors)
         return keys
 
@@ -275,6 +271,7 @@ class Pretrained(Readable):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         position_ids: ArrayLike | None = None,
+        token_type_ids: ArrayLike | None = None,
         keep_masked: bool = False,
         tap: Tap | Callable[[str, Any], Any] | None = None,
     ) -> Encoded:
@@ -286,7 +283,9 @@ class Pretrained(Readable):
         ids, weights = self._words(input_ids, inputs_embeds)
         vocabulary = None if inputs_embeds is None else ids.size
         first = isinstance(looked_at, str)
-        packing = Packing.of(ids, attention_mask, self.config, keep_masked, position_ids, vocabulary, first)
+        packing = Packing.of(
+            ids, attention_mask, self.config, keep_masked, position_ids, vocabulary, first, token_type_ids
+        )
         if first:
             looked_at = first_tokens(len(packing.computed))
         places = None if looked_at is None else packing.rows(looked_at)

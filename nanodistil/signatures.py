@@ -14,6 +14,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 Call = TypeVar("Call", bound=Callable[..., Any])
+Model = TypeVar("Model")
 
 
 def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callable[[Call], Call]:
@@ -59,5 +60,42 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
 
         call.__signature__ = own.replace(parameters=[*named, *shared])  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
+
+    return decorated
+
+
+def called_with(*first: str) -> Callable[[type[Model]], type[Model]]:
+    """For a class whose call takes these arguments first and in this order, and then its others, in theirs.
+
+    >>> @called_with("loud")
+    ... class Bell:
+    ...     def __call__(self, times: int = 1, *, loud: bool = False) -> str:
+    ...         return times * ("DONG" if loud else "dong")
+    >>> list(inspect.signature(Bell()).parameters), Bell()(True, 2)
+    (['loud', 'times'], 'DONGDONG')
+    """
+
+    def decorated(cls: type[Model]) -> type[Model]:
+        function = cls.__call__
+        itself, *others = inspect.signature(function).parameters.values()
+        by_name = {p.name: p for p in others}
+        last = [p for p in others if p.name not in first]
+        places = [by_name[name].replace(kind=itself.kind) for name in first]
+        places += [p for p in last if p.kind is itself.kind]
+
+        @wraps(function)
+        def call(self: Any, *arguments: Any, **given: Any) -> Any:
+            if len(arguments) > len(places):
+                raise TypeError(f"{cls.__name__}() takes {len(places)} arguments by place, not {len(arguments)}")
+            for place, value in zip(places, arguments, strict=False):
+                if place.name in given:
+                    raise TypeError(f"{cls.__name__}() got multiple values for argument {place.name!r}")
+                given[place.name] = value
+            return function(self, **given)
+
+        named = [p for p in last if p.kind is not itself.kind]
+        call.__signature__ = inspect.Signature([itself, *places, *named])  # type: ignore[attr-defined]
+        cls.__call__ = call  # type: ignore[method-assign]
+        return cls
 
     return decorated

@@ -1,7 +1,7 @@
 """Weights that are in memory already, under transformers' names, into a model: model.load_state_dict(weights).
 
-The same names are understood as in files (weights/names.py), the same is checked, and a tied projection, which a state
-dict of PyTorch's holds once more, is passed over. Arrays and tensors are copied: a model never shares its weights.
+The same names are understood as in files, the same is checked, and a tied projection, which a state dict of PyTorch's
+holds once more, is passed over. Arrays and tensors are copied: a model never shares its weights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.loading import finite
-from nanodistil.weights.names import Head, canonical, filed
+from nanodistil.weights.names import Head
+from nanodistil.weights.renamed import Names
 
 TIED = "vocab_projector.weight"
 
@@ -29,9 +30,9 @@ class IncompatibleKeys(NamedTuple):
 
 
 def merged(
-    now: dict[str, Array], head: Head, state_dict: Any, strict: bool, floats: DTypeLike
+    now: dict[str, Array], head: Head, table: Names, state_dict: Any, strict: bool, floats: DTypeLike
 ) -> tuple[dict[str, Array], IncompatibleKeys]:
-    """The tensors of a model of this head, those of the state dict in place of its own.
+    """The tensors of a model of this head, those of the state dict in place of its own. table: its family's names.
 
     Raises InputError for an array of another shape, one that is not finite or holds no numbers, and, if strict, for
     names that are missing or unexpected.
@@ -41,7 +42,7 @@ def merged(
     found: dict[str, Array] = {}
     unexpected: list[str] = []
     for name, value in state_dict.items():
-        plain = canonical(name) if isinstance(name, str) else str(name)
+        plain = table.canonical(name) if isinstance(name, str) else str(name)
         if plain is None or (plain == TIED and TIED not in now):
             continue
         if plain not in now:
@@ -54,7 +55,7 @@ def merged(
         found[plain] = np.array(array, floats, order="C")
         if not finite(found[plain]):
             raise InputError(f"{excerpt(name)} has numbers that are NaN or infinite in {np.dtype(floats)}")
-    missing = [filed(name, head) for name in now if name not in found]
+    missing = [table.filed(name, head) for name in now if name not in found]
     for what, names in (("missing", missing), ("unexpected", unexpected)):
         if strict and names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nanodistil.backend import Array
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.initial import sinusoidal
 
@@ -23,9 +23,7 @@ Tensors = dict[str, Array]
 TINY = 1e-9  # by which the covariance of new rows is scaled in transformers: almost the mean itself, but not equal
 
 
-def prune_heads(
-    config: DistilBertConfig, tensors: Tensors, heads: dict[int, list[int]]
-) -> tuple[DistilBertConfig, Tensors]:
+def prune_heads(config: Config, tensors: Tensors, heads: dict[int, list[int]]) -> tuple[Config, Tensors]:
     """Without some heads (Michel, Levy and Neubig 2019): rows of q, k, v_lin and columns of out_lin go.
 
     heads: layer -> numbers, always those of the unpruned model; ones that are gone already may be named again. Layers
@@ -69,8 +67,8 @@ def rounded_up(size: int, multiple: int | None) -> int:
 
 
 def resize_tokens(
-    config: DistilBertConfig, tensors: Tensors, size: int, mean_resizing: bool, rng: np.random.Generator
-) -> tuple[DistilBertConfig, Tensors]:
+    config: Config, tensors: Tensors, size: int, mean_resizing: bool, rng: np.random.Generator
+) -> tuple[Config, Tensors]:
     """With `size` words: (V, D) embeddings and, in a masked LM, its projection and bias."""
     changed = _sized(config, vocab_size=size, pad_token_id=min(config.pad_token_id, size - 1))
     tensors = dict(tensors)
@@ -101,9 +99,7 @@ def _around_mean(old: Array, count: int, rng: np.random.Generator) -> Array:
     return np.asarray(mean + np.sqrt(TINY) * rng.standard_normal((count, len(R))) @ R)
 
 
-def resize_positions(
-    config: DistilBertConfig, tensors: Tensors, size: int, rng: np.random.Generator
-) -> tuple[DistilBertConfig, Tensors]:
+def resize_positions(config: Config, tensors: Tensors, size: int, rng: np.random.Generator) -> tuple[Config, Tensors]:
     """With `size` positions: the first rows stay, new ones are drawn from N(0, 1), or computed if sinusoidal."""
     size = rounded_up(size, None)
     changed = _sized(config, max_position_embeddings=size)
@@ -116,7 +112,7 @@ def resize_positions(
     return changed, {**tensors, name: np.concatenate([old[:size], new.astype(old.dtype)])}
 
 
-def _sized(config: DistilBertConfig, **sizes: Any) -> DistilBertConfig:
+def _sized(config: Config, **sizes: Any) -> Config:
     try:
         return replace(config, **sizes)
     except CheckpointError as error:

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 from conftest import random_tensors
 
-from nanodistil import DistilBertConfig, DistilBertTokenizer, heads
+from nanodistil import DistilBertConfig, DistilBertTokenizer
+from nanodistil.family import class_of
 
 SIZE = {"vocab_size": 30522, "max_position_embeddings": 64, "n_layers": 2, "n_heads": 2, "dim": 16, "hidden_dim": 24}
 
 
 def small(head, backend="numpy", seed=0, **config):
     """A random nanodistil model of the class `head`, and a tokenizer for it."""
-    cls = getattr(heads, head)
+    cls = class_of("distilbert", head.removeprefix("DistilBert"))
     config = replace(DistilBertConfig(**SIZE), **config)
     tensors = random_tensors(config, cls.head.name, seed, scale=0.3)
     return cls(config, tensors, backend=backend), DistilBertTokenizer.from_pretrained("nanodistil-mini")

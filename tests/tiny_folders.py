@@ -1,7 +1,5 @@
 """Folders of tiny random models with a vocabulary, as save_pretrained and a tokenizer leave them; without torch."""
 
-from nanodistil import DistilBertConfig
-
 TEXT = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c good bad film the was what who in . , ? ! this example is ##s ##ed"
 WORDS = TEXT.split()
 TEXTS = [  # of these words
@@ -18,7 +16,7 @@ TEXTS = [  # of these words
 def tiny_folder(folder, cls, seed=0, positions=32, dim=20, **config):
     """A model of class `cls` with random weights in `folder`, with its vocabulary. Returns the path as a string."""
     shape = {"n_layers": 2, "n_heads": 4, "dim": dim, "hidden_dim": 24, "max_position_embeddings": positions}
-    config = DistilBertConfig(vocab_size=len(WORDS), **{"initializer_range": 0.5, **shape, **config})
+    config = cls.config_class(vocab_size=len(WORDS), **{"initializer_range": 0.5, **shape, **config})
     cls(config, backend="numpy", seed=seed).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     return str(folder)

@@ -1,1 +1,59 @@
-"""DistilBERT's relatives on the same ops: BERT, which taught it."""
+"""The families: DistilBERT and its relatives, each a file that says how it differs, and a line in the table below.
+
+A family's file has its config, a subclass of nanodistil.config.Config that says what files call its fields and arrays
+and how its texts are numbered, and its classes: each a class of heads/ with that config. All of them run through the
+same model.py, layouts, kernels, pipelines and training.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+
+FAMILIES = {  # model_type -> module, and what its classes' names begin with
+    "distilbert": ("nanodistil.family.distilbert", "DistilBert"),
+    "bert": ("nanodistil.family.bert", "Bert"),
+}
+
+
+def family_of(config: dict[str, Any], name: object) -> str:
+    """The key of FAMILIES that a parsed config.json is of. Raises CheckpointError for another family.
+
+    >>> family_of({"model_type": "bert"}, "x"), family_of({"n_heads": 12}, "x"), family_of({"type_vocab_size": 2}, "x")
+    ('bert', 'distilbert', 'bert')
+    """
+    old = "bert" if "type_vocab_size" in config else "distilbert"  # files of 2018 and 2019 do not say
+    kind = config.get("model_type") or old
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise CheckpointError(f"{name}: is a {excerpt(kind)} model; nanodistil has {' and '.join(FAMILIES)}")
+    return kind
+
+
+def classes_of(family: str) -> list[Any]:
+    """All model classes of a family.
+
+    >>> [made.__name__ for made in classes_of("bert")][:2]
+    ['BertModel', 'BertForMaskedLM']
+    """
+    from nanodistil.heads import CLASSES
+
+    module, beginning = FAMILIES[family]
+    made = import_module(module)
+    return [getattr(made, beginning + ending) for ending in CLASSES if hasattr(made, beginning + ending)]
+
+
+def class_of(family: str, ending: str) -> Any:
+    """A family's class, by what its name ends with: "Config", or a key of heads.CLASSES.
+
+    Raises InputError if it has none.
+
+    >>> class_of("bert", "ForMaskedLM").__name__
+    'BertForMaskedLM'
+    """
+    module, beginning = FAMILIES[family]
+    found = getattr(import_module(module), beginning + ending, None)
+    if found is None:
+        raise InputError(f"there is no {beginning}{ending} here, only DistilBert{ending}")
+    return found

@@ -8,6 +8,7 @@ DistilBertForQuestionAnswering        ids -> where the answer starts and ends
 DistilBertForMultipleChoice           several ids -> which of them fits
 """
 
+from nanodistil.config import DistilBertConfig as DistilBertConfig
 from nanodistil.heads.base import Encoder
 from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.heads.multiple_choice import ForMultipleChoice

@@ -18,12 +18,14 @@ from __future__ import annotations
 from typing import Any
 
 from nanodistil.head import BASE, Head
-from nanodistil.heads.masked_lm import MASKED_LM
-from nanodistil.heads.multiple_choice import MULTIPLE_CHOICE
+from nanodistil.heads.base import Encoder
+from nanodistil.heads.masked_lm import MASKED_LM, ForMaskedLM
+from nanodistil.heads.multiple_choice import MULTIPLE_CHOICE, ForMultipleChoice
 from nanodistil.heads.pooler import POOLER
-from nanodistil.heads.question_answering import QUESTION_ANSWERING
-from nanodistil.heads.sequence_classification import SEQUENCE_CLASSIFICATION
-from nanodistil.heads.token_classification import TOKEN_CLASSIFICATION
+from nanodistil.heads.question_answering import QUESTION_ANSWERING, ForQuestionAnswering
+from nanodistil.heads.sequence_classification import SEQUENCE_CLASSIFICATION, ForSequenceClassification
+from nanodistil.heads.token_classification import TOKEN_CLASSIFICATION, ForTokenClassification
+from nanodistil.pretrained import Pretrained
 
 HEADS: dict[str, Head] = {
     head.name: head
@@ -36,6 +38,14 @@ HEADS: dict[str, Head] = {
         QUESTION_ANSWERING,
         MULTIPLE_CHOICE,
     )
+}
+CLASSES: dict[str, type[Pretrained]] = {  # what the name of a family's class ends with -> what it is made of
+    "Model": Encoder,
+    "ForMaskedLM": ForMaskedLM,
+    "ForSequenceClassification": ForSequenceClassification,
+    "ForTokenClassification": ForTokenClassification,
+    "ForQuestionAnswering": ForQuestionAnswering,
+    "ForMultipleChoice": ForMultipleChoice,
 }
 
 

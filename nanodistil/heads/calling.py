@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from nanodistil.arrays import numbers
 from nanodistil.backend import Array
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.outputs import Output
 from nanodistil.pretrained import Options
 from nanodistil.torch_tensors import as_tensors, is_tensor
@@ -18,7 +18,7 @@ from nanodistil.weights.errors import InputError
 T = TypeVar("T", bound=Output)
 
 
-def finished(output: T, options: Options, config: DistilBertConfig, *given: Any) -> T:
+def finished(output: T, options: Options, config: Config, *given: Any) -> T:
     """The output, or the plain tuple of what is present where return_dict=False, here or in the config, asks for it.
 
     given: the ids or embeddings of the call. To PyTorch's tensors the answer is PyTorch's tensors.

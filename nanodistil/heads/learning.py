@@ -25,7 +25,7 @@ from nanodistil.losses import IGNORED
 from nanodistil.packing import Packing, first_tokens, real_tokens, rectangle
 from nanodistil.weights.errors import InputError, excerpt
 
-TOKENS = ("input_ids", "attention_mask", "position_ids")
+TOKENS = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
 
 
 def at_labels(learner: Learner, batch: Batch, classes: int, piece: int | None, key: int | None, scale: float) -> float:
@@ -87,6 +87,7 @@ def packed(learner: Learner, batch: Batch, keep_masked: bool = False, first: boo
         keep_masked,
         batch.get("position_ids"),
         first=first,
+        token_type_ids=batch.get("token_type_ids"),
     )
 
 

@@ -43,12 +43,13 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
     return float(loss)
 
 
-MULTIPLE_CHOICE = replace(
-    SEQUENCE_CLASSIFICATION,
-    name="multiple_choice",
-    arrays={**SEQUENCE_CLASSIFICATION.arrays, "classifier.weight": "1 D", "classifier.bias": "1"},
-    objective=objective,
-)
+def of_classifier(classifier: Head) -> Head:
+    """The head that a classifier of texts becomes with a single class."""
+    arrays = {**classifier.arrays, "classifier.weight": "1 D", "classifier.bias": "1"}
+    return replace(classifier, name="multiple_choice", arrays=arrays, objective=objective)
+
+
+MULTIPLE_CHOICE = of_classifier(SEQUENCE_CLASSIFICATION)
 
 
 class ForMultipleChoice(Pretrained):
@@ -68,6 +69,10 @@ class ForMultipleChoice(Pretrained):
     ) -> MultipleChoiceModelOutput:
         """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
         ids, mask, embeds = joined(input_ids), joined(attention_mask), joined(inputs_embeds)  # (B choices, T) each
+        options = {**options, "token_type_ids": joined(options.get("token_type_ids"))}
+        positions: Any = options.get("position_ids")
+        if np.ndim(positions) > 2:
+            options["position_ids"] = joined(positions)
         e = self._encode(ids, mask, head_mask, embeds, "first", **options)
         scores = self.ops.fetch(self._scores(e))  # (B choices, 1)
         given: Any = inputs_embeds if input_ids is None else input_ids

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from nanodistil import losses
 from nanodistil.backend import Array, BackwardOps, Ops
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, with_masked
 from nanodistil.heads.learning import add_cross_entropy, only, packed
@@ -85,7 +85,7 @@ class ForQuestionAnswering(Pretrained):
 
     head: ClassVar[Head] = QUESTION_ANSWERING
 
-    def _set(self, config: DistilBertConfig, tensors: dict[str, Array]) -> None:
+    def _set(self, config: Config, tensors: dict[str, Array]) -> None:
         if config.num_labels != 2:
             raise InputError(f"question answering has two labels, not {config.num_labels}: pass num_labels=2")
         super()._set(config, tensors)

@@ -97,6 +97,7 @@ def of_activation(activation: str) -> Head:
             "classifier.weight": "C D",
             "classifier.bias": "C",
         },
+        activation=activation,
         forward=partial(forward, activation=activation),
         backward=partial(backward, activation=activation),
         kept=("pre_classifier",),

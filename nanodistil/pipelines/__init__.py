@@ -28,19 +28,27 @@ if TYPE_CHECKING:
     from nanodistil.pretrained import Pretrained
     from nanodistil.tokenization import DistilBertTokenizer
 
-# task -> module of this folder, class in it, class of the model in family/distilbert.py
+# task -> module of this folder, class in it, what the name of a model's class ends with, in any family
 TASKS = {
-    "fill-mask": ("fill_mask", "FillMaskPipeline", "DistilBertForMaskedLM"),
-    "text-classification": ("text_classification", "TextClassificationPipeline", "DistilBertForSequenceClassification"),
+    "fill-mask": ("fill_mask", "FillMaskPipeline", "ForMaskedLM"),
+    "text-classification": (
+        "text_classification",
+        "TextClassificationPipeline",
+        "ForSequenceClassification",
+    ),
     "zero-shot-classification": (
         "zero_shot_classification",
         "ZeroShotClassificationPipeline",
-        "DistilBertForSequenceClassification",
+        "ForSequenceClassification",
     ),
-    "multiple-choice": ("multiple_choice", "MultipleChoicePipeline", "DistilBertForMultipleChoice"),
-    "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "DistilBertModel"),
-    "token-classification": ("token_classification", "TokenClassificationPipeline", "DistilBertForTokenClassification"),
-    "question-answering": ("question_answering", "QuestionAnsweringPipeline", "DistilBertForQuestionAnswering"),
+    "multiple-choice": ("multiple_choice", "MultipleChoicePipeline", "ForMultipleChoice"),
+    "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline", "Model"),
+    "token-classification": (
+        "token_classification",
+        "TokenClassificationPipeline",
+        "ForTokenClassification",
+    ),
+    "question-answering": ("question_answering", "QuestionAnsweringPipeline", "ForQuestionAnswering"),
 }
 DEFAULTS = {  # transformers' defaults, if those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
@@ -127,7 +135,9 @@ def pipeline(
     >>> [r["token_str"] for r in fill("Hello I'm a [MASK] model.", top_k=2)]
     ['new', 'good']
     """
-    from nanodistil.family import distilbert
+    from nanodistil.family import class_of, family_of
+    from nanodistil.heads import CLASSES
+    from nanodistil.loader import load_pretrained
     from nanodistil.tokenization import DistilBertTokenizer
 
     task = ALIASES.get(task, task) if isinstance(task, str) else task
@@ -161,12 +171,14 @@ def pipeline(
         with warnings.catch_warnings(record=True) as held:  # till it is known that they are not beside the point
             warnings.simplefilter("always")
             warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
-            if head == "DistilBertModel":
+            if head == "Model":
                 warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
-            loaded = getattr(distilbert, head).from_pretrained(
-                model, **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading}
+            loaded = load_pretrained(
+                lambda config: class_of(family_of(config, model), head),
+                model,
+                **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading},
             )
-        if head == "DistilBertForTokenClassification" and "pre_classifier.weight" in loaded.dropped:
+        if head == "ForTokenClassification" and "pre_classifier.weight" in loaded.dropped:
             raise CheckpointError(
                 f"{model}: sorts whole texts, not words; choose a model that was trained for {task}{KNOWN[task]}"
             )
@@ -180,8 +192,8 @@ def pipeline(
         model = loaded
     elif backend is not None or threads is not None:
         raise InputError("backend and threads belong to the loading of a model; this one is loaded already")
-    if not isinstance(model, getattr(distilbert, head)):
-        raise InputError(f"{task} needs a folder, a hub id or a {head}, not a {type(model).__name__}")
+    if not isinstance(model, CLASSES[head]):
+        raise InputError(f"{task} needs a folder, a hub id or a DistilBert{head}, not a {type(model).__name__}")
     if loaded is None:
         wanted = taken(loading, OF_MODELS, dtype)
         wanted.check_device(model.backend)

@@ -5,7 +5,7 @@
     settings(...)                       a call's arguments, checked
     prepare(input, settings, name)      its rows (a long context has its windows, a text to sort its labels), and
                                         what `finish` wants to know; name is for messages, "the input" or "input 3"
-    compute(ids, real, wanted)          rows that were put together, (B, T) padded with zeros -> B results
+    compute(inputs, wanted)             rows that were put together, the arguments of a model's call -> B results
     finish(prepared, results, settings) the answer, of the results of the input's own rows
 
 `compute` knows no settings, and a row's result depends on that row alone. So rows of many callers may share a batch,
@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from nanodistil.backend import Ints, Mask
-from nanodistil.pipelines.batching import in_batches, pace_of, padded, windows
+from nanodistil.pipelines.batching import Row as Row
+from nanodistil.pipelines.batching import in_batches, inputs_of, pace_of, windows
 from nanodistil.pipelines.inputs import many
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.preset import settings_of
@@ -33,17 +32,6 @@ from nanodistil.weights.errors import InputError
 
 Model = TypeVar("Model", bound=Pretrained)
 Settings = TypeVar("Settings")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Row:
-    """What the model reads at once."""
-
-    ids: Ints  # (T,), special tokens and all
-    wanted: Any = None  # of what the model says of it, if not all; hashable
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class Prepared(NamedTuple):
@@ -79,8 +67,8 @@ class Pipeline(ABC, Generic[Model, Settings]):
         """An input's rows. Raises InputError, which calls it by its name."""
 
     @abstractmethod
-    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Iterable[Any]:
-        """The results of B rows: ids (B, T), which of them are no padding (B, T), what each row wants (B)."""
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterable[Any]:
+        """The results of B rows. inputs: of the model's call, (B, T) each, see batching.inputs_of."""
 
     @abstractmethod
     def finish(self, prepared: Prepared, results: list[Any], settings: Settings) -> Any:
@@ -133,4 +121,4 @@ class Pipeline(ABC, Generic[Model, Settings]):
 
     def together(self, rows: list[Row]) -> Iterable[Any]:
         """The same of the rows of one batch."""
-        return self.compute(*padded([row.ids for row in rows]), [row.wanted for row in rows])
+        return self.compute(inputs_of(rows), [row.wanted for row in rows])

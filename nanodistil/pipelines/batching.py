@@ -8,8 +8,9 @@ halved. Inputs are read a window at a time, a small one first, so the first answ
 from __future__ import annotations
 
 import _thread
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count, islice
 from queue import Empty, SimpleQueue
 from time import sleep
@@ -23,6 +24,18 @@ FIRST_WINDOW = 1  # inputs that are read ahead, at first
 AT_ONCE = 2  # batches, if they may be computed beside each other
 
 AnyRow = TypeVar("AnyRow", bound=Sized)  # ids (T,), or what has them and their length
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Row:
+    """What a model reads at once."""
+
+    ids: Ints  # (T,), special tokens and all
+    wanted: Any = None  # of what the model says of it, if not all; hashable
+    second: int | None = None  # where the second text of a pair begins, for a model that tells the two apart
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class Pace(NamedTuple):
@@ -63,9 +76,26 @@ def windows(inputs: Iterable[Any], longest: int) -> Iterator[list[Any]]:
         size = min(2 * size, longest)
 
 
-def by_length(rows: list[Ints], compute: Callable[[Ints, Mask], Iterable[Any]], pace: Pace) -> list[Any]:
-    """The result of every row of ids; compute: (B, T) each, padded with zeros, to B results."""
-    return in_batches(rows, lambda batch: compute(*padded(batch)), pace)
+def by_length(rows: list[Row], compute: Callable[[dict[str, Any]], Iterable[Any]], pace: Pace) -> list[Any]:
+    """The result of every row; compute: the arguments of a model's call for B of them, to B results."""
+    return in_batches(rows, lambda batch: compute(inputs_of(batch)), pace)
+
+
+def inputs_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """The arguments of a model's call on B rows: "input_ids" and "attention_mask", (B, T), padded with zeros.
+
+    If a row has a second text, which the model is to tell from the first, "token_type_ids" too.
+
+    >>> inputs_of([Row(np.array([7, 8, 9]), second=2), Row(np.array([5]))])["token_type_ids"].tolist()
+    [[0, 0, 1], [0, 0, 0]]
+    """
+    ids, real = padded([row.ids for row in rows])
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": real}
+    if any(row.second is not None for row in rows):
+        T = ids.shape[1]
+        second = np.array([T if row.second is None else row.second for row in rows])  # (B,)
+        inputs["token_type_ids"] = (real & (np.arange(T) >= second[:, None])).astype(np.int64)
+    return inputs
 
 
 def in_batches(rows: list[AnyRow], compute: Callable[[list[AnyRow]], Iterable[Any]], pace: Pace) -> list[Any]:

@@ -12,13 +12,14 @@ a text's numbers are the same to the last bit alone and among others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.family.distilbert import DistilBertModel
-from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.backend import Array
+from nanodistil.heads.base import Encoder
+from nanodistil.pipelines.base import Pipeline, Prepared
 from nanodistil.pipelines.inputs import a_text, check_pace, many
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import check_length, checked_options, encoded, said_if_nothing
@@ -44,7 +45,7 @@ class Settings(NamedTuple):
     wanted: Pooling
 
 
-class FeatureExtractionPipeline(Pipeline[DistilBertModel, Settings]):
+class FeatureExtractionPipeline(Pipeline[Encoder, Settings]):
     """Turns texts into vectors. Made by nanodistil.pipeline("feature-extraction", ...)."""
 
     def __call__(
@@ -121,16 +122,19 @@ class FeatureExtractionPipeline(Pipeline[DistilBertModel, Settings]):
 
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
         options, _, wanted = settings
-        ids, real = encoded(self.model, self.tokenizer, (a_text(one, name),), name, options)
+        row, real = encoded(self.model, self.tokenizer, (a_text(one, name),), name, options)
+        row = replace(row, wanted=wanted)
         if wanted.kind != "none":
-            ids, real = said_if_nothing(ids[real], self.tokenizer), real[real]
-        check_length(len(ids), self.model, name, options)
+            row, real = said_if_nothing(replace(row, ids=row.ids[real]), self.tokenizer), real[real]
+        check_length(len(row), self.model, name, options)
         # A text with padding whose vectors are wanted is computed by itself: elsewhere padding does not exist.
-        return Prepared([Row(ids, wanted)]) if real.all() else Prepared([], (ids, real))
+        return Prepared([row]) if real.all() else Prepared([], (row.ids, real))
 
-    def compute(self, ids: Ints, real: Mask, wanted: list[Pooling]) -> Iterator[Array]:
-        hidden = finite(self.model(ids, real, return_dict=True).last_hidden_state)  # (B, T, D)
-        for x, length, (kind, normalize) in zip(hidden, real.sum(axis=1).tolist(), wanted, strict=True):
+    def compute(self, inputs: dict[str, Any], wanted: list[Pooling]) -> Iterator[Array]:
+        hidden = finite(self.model(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
+        for x, length, (kind, normalize) in zip(
+            hidden, inputs["attention_mask"].sum(axis=1).tolist(), wanted, strict=True
+        ):
             yield pooled(x[:length], kind, normalize)  # (T, D) or (D,)
 
     def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:

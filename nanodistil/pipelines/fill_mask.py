@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Ints, Mask
-from nanodistil.family.distilbert import DistilBertForMaskedLM
+from nanodistil.backend import Ints
+from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.pipelines.base import Pipeline, Prepared, Row
 from nanodistil.pipelines.inputs import a_text, check_pace
 from nanodistil.pipelines.joint_filling import fill_jointly, score_words
@@ -50,7 +50,7 @@ class Settings(NamedTuple):
     options: dict[str, Any]  # the tokenizer's
 
 
-class FillMaskPipeline(Pipeline[DistilBertForMaskedLM, Settings]):
+class FillMaskPipeline(Pipeline[ForMaskedLM, Settings]):
     """Ranks words for the [MASK]s of a text. Made by nanodistil.pipeline("fill-mask", ...)."""
 
     one_of_a_list_is_alone = True
@@ -127,7 +127,8 @@ class FillMaskPipeline(Pipeline[DistilBertForMaskedLM, Settings]):
         in_steps = settings.beams or settings.words is not None  # many rows, each after what was found of others
         return Prepared([] if in_steps else [Row(ids, settings.wanted)], ids)
 
-    def compute(self, ids: Ints, real: Mask, wanted: list[Wanted]) -> list[Ranked]:
+    def compute(self, inputs: dict[str, Any], wanted: list[Wanted]) -> list[Ranked]:
+        ids, real = inputs["input_ids"], inputs["attention_mask"]
         return best_at_masks(self.model, ids, real, (ids == self.tokenizer.mask_token_id) & real, wanted)
 
     def finish(self, prepared: Prepared, results: list[Ranked], settings: Settings) -> Any:
@@ -153,7 +154,7 @@ class FillMaskPipeline(Pipeline[DistilBertForMaskedLM, Settings]):
 
     def _ids(self, text: str, name: str, settings: Settings) -> Ints:
         """Checked ids of a text (T,), without padding if any was asked for."""
-        ids = row_of(self.model, self.tokenizer, (text,), name, settings.options)
+        ids = row_of(self.model, self.tokenizer, (text,), name, settings.options).ids
         if not (ids == self.tokenizer.mask_token_id).any():
             raise InputError(self._no_mask(text, name))
         limit = self.model.config.max_position_embeddings

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nanodistil.backend import Array, Ints, Mask
-from nanodistil.family.distilbert import DistilBertForMaskedLM
+from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.pipelines.batching import ON_CPU, batches, padded
 from nanodistil.pipelines.ranking import largest
 from nanodistil.pipelines.scores import finite
@@ -32,9 +32,7 @@ Wanted = int | Candidates  # the k best of all words, or as above
 Ranked = tuple[Array, Ints]  # of a row's m [MASK]s: probabilities (m, k) and words (m, k), best first
 
 
-def best_at_masks(
-    model: DistilBertForMaskedLM, ids: Ints, real: Mask, masks: Mask, wanted: list[Wanted]
-) -> list[Ranked]:
+def best_at_masks(model: ForMaskedLM, ids: Ints, real: Mask, masks: Mask, wanted: list[Wanted]) -> list[Ranked]:
     """The best words at the [MASK]s of B rows: ids (B, T), no padding (B, T), [MASK]s (B, T), what each row wants (B).
 
     Rows that want the same are ranked together, so a row's numbers are those it has alone.
@@ -58,7 +56,7 @@ def best_at_masks(
     return found
 
 
-def best(model: DistilBertForMaskedLM, logits: Array, wanted: Wanted) -> Ranked:
+def best(model: ForMaskedLM, logits: Array, wanted: Wanted) -> Ranked:
     """The words that are wanted at M positions: probabilities (M, k), ids (M, k). Raises CheckpointError."""
     ops = model.ops
     if isinstance(wanted, int):
@@ -69,7 +67,7 @@ def best(model: DistilBertForMaskedLM, logits: Array, wanted: Wanted) -> Ranked:
     return np.take_along_axis(probs, ranked, -1), wanted.words[ranked]
 
 
-def conditionals(model: DistilBertForMaskedLM, asked: list[tuple[Ints, int]]) -> Iterator[tuple[int, Array]]:
+def conditionals(model: ForMaskedLM, asked: list[tuple[Ints, int]]) -> Iterator[tuple[int, Array]]:
     """Of (row of ids, token) pairs, in any order: a pair's number, and the vocabulary's probabilities there (V,)."""
     for batch in batches([len(ids) for ids, _ in asked], ON_CPU.tokens):  # it is (M, V) that takes memory
         tokens = np.array([(b, asked[i][1]) for b, i in enumerate(batch)])

@@ -2,7 +2,7 @@
 
     prompt, choices -> a pair (prompt, choice) for each choice -> a logit each -> softmax over the choices -> best first
 
-transformers has the model (DistilBertForMultipleChoice) and no pipeline; pairs are made as its documentation makes
+transformers has the model (ForMultipleChoice) and no pipeline; pairs are made as its documentation makes
 them. Nothing is cut unless asked for with `tokenizer_kwargs`: a choice without its end would be another choice.
 """
 
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.family.distilbert import DistilBertForMultipleChoice
-from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.backend import Array
+from nanodistil.heads.multiple_choice import ForMultipleChoice
+from nanodistil.pipelines.base import Pipeline, Prepared
 from nanodistil.pipelines.inputs import check_pace, strings
 from nanodistil.pipelines.scores import finite, ranked, softmax
 from nanodistil.pipelines.tokens import checked_options, row_of, said_if_nothing
@@ -31,7 +31,7 @@ class Settings(NamedTuple):
     options: dict[str, Any]  # the tokenizer's
 
 
-class MultipleChoicePipeline(Pipeline[DistilBertForMultipleChoice, Settings]):
+class MultipleChoicePipeline(Pipeline[ForMultipleChoice, Settings]):
     """Ranks choices by how well they go with a prompt. Made by nanodistil.pipeline("multiple-choice", ...)."""
 
     one_input = (str, dict)
@@ -68,10 +68,11 @@ class MultipleChoicePipeline(Pipeline[DistilBertForMultipleChoice, Settings]):
         for number, choice in enumerate(choices, start=1):
             called = f"{name}, with choice {number},"
             rows.append(row_of(self.model, self.tokenizer, ([(prompt, choice)],), called, settings.options))
-        return Prepared([Row(said_if_nothing(ids, self.tokenizer)) for ids in rows], choices)
+        return Prepared([said_if_nothing(row, self.tokenizer) for row in rows], choices)
 
-    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:
-        return finite(self.model(ids[:, None], real[:, None], return_dict=True).logits[:, 0])  # (B,)
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Array:
+        alone = {name: array[:, None] for name, array in inputs.items()}  # (B, 1, T): each row the only choice
+        return finite(self.model(**alone, return_dict=True).logits[:, 0])  # (B,)
 
     def finish(self, prepared: Prepared, results: list[Any], settings: Settings) -> list[Choice]:
         scores = softmax(np.stack(results))  # (choices,)

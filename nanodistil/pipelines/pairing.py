@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 
 from nanodistil.backend import Ints
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import CheckpointError
@@ -41,12 +41,12 @@ def check_pair(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
         )
 
 
-def words_of(config: DistilBertConfig, tokenizer: DistilBertTokenizer) -> Ints | None:
+def words_of(config: Config, tokenizer: DistilBertTokenizer) -> Ints | None:
     """The embedding rows that stand for a token, in ascending order; None if all do."""
     names, V = tokenizer.encoder.names, config.vocab_size
     return None if len(names) == V else np.array(sorted(number for number in names if number < V), np.int64)
 
 
 def longest_row(model: Pretrained, tokenizer: DistilBertTokenizer) -> int:
-    """The tokens that a row may have, special ones counted: the model's positions, or the tokenizer's lower limit."""
-    return min(model.config.max_position_embeddings, tokenizer.model_max_length)
+    """The tokens that a row may have, special ones counted: what the model takes, or the tokenizer's lower limit."""
+    return min(model.config.max_tokens, tokenizer.model_max_length)

@@ -20,14 +20,15 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.family.distilbert import DistilBertForQuestionAnswering
+from nanodistil.backend import Array
+from nanodistil.heads.question_answering import ForQuestionAnswering
 from nanodistil.pipelines.base import Prepared, Row
 from nanodistil.pipelines.inputs import check_pace
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.questions import question_and_context, sole_input
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.spans import best_spans
+from nanodistil.pipelines.tokens import tells_apart
 from nanodistil.pipelines.windowed import WindowedPipeline
 from nanodistil.signatures import spelled_out
 from nanodistil.tokenization.arguments import whole_number
@@ -74,7 +75,7 @@ class Question(NamedTuple):
     before: int  # tokens of a row before those of the context
 
 
-class QuestionAnsweringPipeline(WindowedPipeline[DistilBertForQuestionAnswering, Settings]):
+class QuestionAnsweringPipeline(WindowedPipeline[ForQuestionAnswering, Settings]):
     """Finds answers in contexts. Made by nanodistil.pipeline("question-answering", ...)."""
 
     one_input = ()  # questions.py tells what is one
@@ -154,12 +155,13 @@ class QuestionAnsweringPipeline(WindowedPipeline[DistilBertForQuestionAnswering,
         asked = self._cut(asked, settings.max_question_len)
         windows = self._windows(len(asked), len(ids), name, settings)
         before = [self.cls, *asked, self.sep]
-        rows = [Row(np.array([*before, *ids[a:b], self.sep])) for a, b in windows]
+        second = len(before) if tells_apart(self.model.config, self.tokenizer) else None
+        rows = [Row(np.array([*before, *ids[a:b], self.sep]), second=second) for a, b in windows]
         offsets, words = encoded["offset_mapping"][1], encoded.word_ids(1)
         return Prepared(rows, Question(context, offsets, words, windows, len(before)))
 
-    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Iterator[tuple[Array, Array]]:
-        output = self.model(ids, real, return_dict=True)
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[tuple[Array, Array]]:
+        output = self.model(**inputs, return_dict=True)
         yield from zip(finite(output.start_logits), finite(output.end_logits), strict=True)  # (T,) each
 
     def finish(self, prepared: Prepared, results: list[tuple[Array, Array]], settings: Settings) -> Any:

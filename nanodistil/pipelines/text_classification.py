@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.family.distilbert import DistilBertForSequenceClassification
-from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.backend import Array
+from nanodistil.heads.sequence_classification import ForSequenceClassification
+from nanodistil.pipelines.base import Pipeline, Prepared
 from nanodistil.pipelines.inputs import a_text, check_pace
 from nanodistil.pipelines.scores import finite, ranked, sigmoid, softmax
 from nanodistil.pipelines.tokens import TokenizerOptions, checked_options, row_of, said_if_nothing
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
     options: dict[str, Any]  # the tokenizer's
 
 
-class TextClassificationPipeline(Pipeline[DistilBertForSequenceClassification, Settings]):
+class TextClassificationPipeline(Pipeline[ForSequenceClassification, Settings]):
     """Sorts texts into a model's classes. Made by nanodistil.pipeline("text-classification", ...)."""
 
     one_input = (str, dict)
@@ -107,11 +107,11 @@ class TextClassificationPipeline(Pipeline[DistilBertForSequenceClassification, S
         return FUNCTIONS[name.lower()]
 
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
-        ids = row_of(self.model, self.tokenizer, text_and_pair(one, name), name, settings.options)
-        return Prepared([Row(said_if_nothing(ids, self.tokenizer))])
+        row = row_of(self.model, self.tokenizer, text_and_pair(one, name), name, settings.options)
+        return Prepared([said_if_nothing(row, self.tokenizer)])
 
-    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:
-        return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Array:
+        return finite(self.model(**inputs, return_dict=True).logits)  # (B, C)
 
     def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
         scores = settings.function(results[0])  # (C,)

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.family.distilbert import DistilBertForTokenClassification
+from nanodistil.backend import Array
+from nanodistil.heads.token_classification import ForTokenClassification
 from nanodistil.pipelines.base import Prepared, Row
 from nanodistil.pipelines.entities import STRATEGIES, Entity, Piece, aggregate, merged
 from nanodistil.pipelines.inputs import check_pace, many
@@ -67,7 +67,7 @@ class Settings(NamedTuple):
     upstream_words: bool
 
 
-class TokenClassificationPipeline(WindowedPipeline[DistilBertForTokenClassification, Settings]):
+class TokenClassificationPipeline(WindowedPipeline[ForTokenClassification, Settings]):
     """Finds entities in texts. Made by nanodistil.pipeline("token-classification", ...)."""
 
     one_input = (str, WithOffsets)
@@ -150,9 +150,9 @@ class TokenClassificationPipeline(WindowedPipeline[DistilBertForTokenClassificat
         rows = [Row(np.array([self.cls, *tokens.ids[a:b], self.sep])) for a, b in windows]
         return Prepared(rows, (tokens, windows))
 
-    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Iterator[Array]:
-        probs = softmax(finite(self.model(ids, real, return_dict=True).logits))  # (B, T, C)
-        for scores, here in zip(probs, real, strict=True):
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:
+        probs = softmax(finite(self.model(**inputs, return_dict=True).logits))  # (B, T, C)
+        for scores, here in zip(probs, inputs["attention_mask"], strict=True):
             yield scores[here][1:-1]  # (n, C), special tokens left out
 
     def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> list[Found]:

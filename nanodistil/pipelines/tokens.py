@@ -10,11 +10,14 @@ but with a word about it.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import numpy as np
 
-from nanodistil.backend import Ints, Mask
+from nanodistil.backend import Mask
+from nanodistil.config import Config
+from nanodistil.pipelines.batching import Row
 from nanodistil.pipelines.pairing import longest_row
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
@@ -61,14 +64,16 @@ def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
 
 def encoded(
     model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]
-) -> tuple[Ints, Mask]:
-    """Ids (T,) of what is one row for the tokenizer, and which of them are no padding (T,).
+) -> tuple[Row, Mask]:
+    """What is one row for the tokenizer, of T ids, and which of them are no padding (T,).
 
     As in transformers an empty second text counts for nothing beside a text, and for a text in a list.
     name: of the input, for messages. Raises InputError for what cannot be encoded, and if nothing comes out.
     """
     # Only max_length deserves the tokenizer's warnings: a text that is too long gets an error of its own below.
-    options = {"verbose": "max_length" in options, "return_attention_mask": True, **options}
+    told = tells_apart(model.config, tokenizer)
+    asked = {"verbose": "max_length" in options, "return_attention_mask": True, "return_token_type_ids": told}
+    options = {**asked, **options}
     if options.get("truncation") in CUTS and options.get("max_length") is None:
         options["max_length"] = longest_row(model, tokenizer)
     try:
@@ -79,14 +84,29 @@ def encoded(
     if not real.any():
         raise InputError(f"{name} has no tokens; it needs some, or add_special_tokens=True")
     ids, real = ids.reshape(-1), real.reshape(-1)
-    return ids, real
+    return Row(ids, second=second_of(np.ravel(row["token_type_ids"])[real]) if told else None), real
 
 
-def said_if_nothing(ids: Ints, tokenizer: DistilBertTokenizer) -> Ints:
-    """The ids (T,) as they are, with a warning if all of them are [CLS] and [SEP]."""
-    if {tokenizer.cls_token_id, tokenizer.sep_token_id}.issuperset(ids.tolist()):
+def tells_apart(config: Config, tokenizer: DistilBertTokenizer) -> bool:
+    """Whether a model is told which text of a pair a token is of."""
+    return config.token_types > 1 and "token_type_ids" in tokenizer.model_input_names
+
+
+def second_of(types: Any) -> int | None:
+    """Where the second text begins, from the types (T,) of a row's tokens; None if there is none.
+
+    >>> second_of([0, 0, 0, 1, 1]), second_of([0, 0])
+    (3, None)
+    """
+    after = np.flatnonzero(types)
+    return int(after[0]) if len(after) else None
+
+
+def said_if_nothing(row: Row, tokenizer: DistilBertTokenizer) -> Row:
+    """The row as it is, with a warning if all of it are [CLS] and [SEP]."""
+    if {tokenizer.cls_token_id, tokenizer.sep_token_id}.issuperset(row.ids.tolist()):
         warn_of_nothing()
-    return ids
+    return row
 
 
 def warn_of_nothing() -> None:
@@ -96,7 +116,7 @@ def warn_of_nothing() -> None:
 
 def check_length(length: int, model: Pretrained, name: str, options: dict[str, Any]) -> None:
     """Raises TooLongError if the model has no positions for so many tokens; options: the tokenizer's arguments."""
-    limit = model.config.max_position_embeddings
+    limit = model.config.max_tokens
     if length > limit:
         remedy = (
             f"allow it a max_length of {limit}" if options.get("max_length") else "pass truncation=True (--truncate)"
@@ -104,9 +124,9 @@ def check_length(length: int, model: Pretrained, name: str, options: dict[str, A
         raise TooLongError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
 
 
-def row_of(model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]) -> Ints:
-    """Ids (T,) of a text or pair, without padding, that the model has positions for. Raises InputError."""
-    ids, real = encoded(model, tokenizer, texts, name, options)
-    ids = ids[real]
-    check_length(len(ids), model, name, options)
-    return ids
+def row_of(model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]) -> Row:
+    """A text or pair, without padding, that the model has positions for. Raises InputError."""
+    row, real = encoded(model, tokenizer, texts, name, options)
+    row = replace(row, ids=row.ids[real])
+    check_length(len(row), model, name, options)
+    return row

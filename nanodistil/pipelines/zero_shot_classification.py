@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.family.distilbert import DistilBertForSequenceClassification
+from nanodistil.backend import Array
+from nanodistil.heads.sequence_classification import ForSequenceClassification
 from nanodistil.pipelines.base import Pipeline, Prepared, Row
 from nanodistil.pipelines.inputs import a_text, check_pace, strings
 from nanodistil.pipelines.scores import finite, softmax
@@ -38,7 +38,7 @@ class Settings(NamedTuple):
     each_by_itself: bool
 
 
-class ZeroShotClassificationPipeline(Pipeline[DistilBertForSequenceClassification, Settings]):
+class ZeroShotClassificationPipeline(Pipeline[ForSequenceClassification, Settings]):
     """Sorts texts into classes named on the spot. Made by nanodistil.pipeline("zero-shot-classification", ...)."""
 
     def made(self) -> None:
@@ -94,10 +94,10 @@ class ZeroShotClassificationPipeline(Pipeline[DistilBertForSequenceClassificatio
         text = a_text(one, name)
         if not text:
             raise InputError(f"{name} is empty: there is nothing to classify")
-        return Prepared([Row(self._ids(text, hypothesis, name)) for hypothesis in settings.hypotheses], text)
+        return Prepared([self._row(text, hypothesis, name) for hypothesis in settings.hypotheses], text)
 
-    def compute(self, ids: Ints, real: Mask, wanted: list[Any]) -> Array:
-        return finite(self.model(ids, real, return_dict=True).logits)  # (B, C)
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Array:
+        return finite(self.model(**inputs, return_dict=True).logits)  # (B, C)
 
     def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
         logits, entailment = np.stack(results), self.entailment_id  # (labels, C)
@@ -113,22 +113,22 @@ class ZeroShotClassificationPipeline(Pipeline[DistilBertForSequenceClassificatio
             "scores": scores[order].tolist(),
         }
 
-    def _ids(self, text: str, hypothesis: str, name: str) -> Ints:
-        """Checked ids (T,) of a text and what is asked of it, the text cut to fit.
+    def _row(self, text: str, hypothesis: str, name: str) -> Row:
+        """The checked row of a text and what is asked of it, the text cut to fit.
 
         If the hypothesis alone fills the tokenizer's limit nothing is cut, as upstream: the model may have more
         positions than that. Raises InputError if it has not.
         """
         pair = ([(text, hypothesis)],)
         try:
-            ids, _ = encoded(self.model, self.tokenizer, pair, name, {"truncation": "only_first"})
+            row, _ = encoded(self.model, self.tokenizer, pair, name, {"truncation": "only_first"})
         except InputError:
-            ids, _ = encoded(self.model, self.tokenizer, pair, name, {})
-        if len(ids) > 1 and ids[1] == self.tokenizer.sep_token_id:
+            row, _ = encoded(self.model, self.tokenizer, pair, name, {})
+        if len(row) > 1 and row.ids[1] == self.tokenizer.sep_token_id:
             warn_of_nothing()
-        if len(ids) > self.model.config.max_position_embeddings:
+        if len(row) > self.model.config.max_tokens:
             raise InputError(f"{name}: the hypothesis {excerpt(hypothesis)} leaves no room for a text; shorten it")
-        return ids
+        return row
 
 
 def parsed_labels(candidate_labels: Any) -> list[str]:

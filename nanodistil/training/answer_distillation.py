@@ -20,10 +20,8 @@ import numpy as np
 
 from nanodistil import losses
 from nanodistil.backend import Array, Ints
-from nanodistil.family.bert import BertForQuestionAnswering
-from nanodistil.family.distilbert import DistilBertForQuestionAnswering
-from nanodistil.heads.learning import add_cross_entropy
-from nanodistil.packing import Packing
+from nanodistil.heads.learning import add_cross_entropy, packed
+from nanodistil.heads.question_answering import ForQuestionAnswering
 from nanodistil.training.trainee import Trainee
 
 
@@ -38,7 +36,7 @@ class AnswerDistillation:
     def of_batch(
         self,
         trainee: Trainee,
-        teacher: BertForQuestionAnswering | DistilBertForQuestionAnswering,
+        teacher: ForQuestionAnswering,
         batch: dict[str, Any],
         separator: int,
         *,
@@ -52,7 +50,7 @@ class AnswerDistillation:
         """
         ids, mask = batch["input_ids"], batch["attention_mask"]
         places = batch["start_positions"], batch["end_positions"]
-        packing = Packing.of(ids, mask, trainee.config, keep_masked=True)
+        packing = packed(trainee, batch, keep_masked=True)
         B, T = packing.computed.shape
         run = trainee.encode(packing.batch, None, key)  # (B T, D)
         head = trainee.apply_head(run.x, key)  # (B T, 2)
@@ -74,13 +72,11 @@ class AnswerDistillation:
         return self.alpha_ce * soft + self.alpha_squad * hard, soft, hard
 
 
-def said(
-    teacher: BertForQuestionAnswering | DistilBertForQuestionAnswering, ids: Ints, mask: Any, separator: int
-) -> tuple[Array, Array]:
+def said(teacher: ForQuestionAnswering, ids: Ints, mask: Any, separator: int) -> tuple[Array, Array]:
     """The teacher's logits of starts and of ends, (B, T) each, padding included."""
-    if isinstance(teacher, BertForQuestionAnswering):
+    types = None
+    if teacher.config.token_types > 1:
         ended = np.cumsum(ids == separator, axis=1) - (ids == separator)  # (B, T) how many [SEP] are before
-        output = teacher(ids, mask, ((ended > 0) & (mask != 0)).astype(np.int64), keep_masked=True)
-    else:
-        output = teacher(ids, mask, keep_masked=True)
+        types = ((ended > 0) & (mask != 0)).astype(np.int64)
+    output = teacher(input_ids=ids, attention_mask=mask, token_type_ids=types, keep_masked=True)
     return np.ascontiguousarray(output.start_logits), np.ascontiguousarray(output.end_logits)

@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from nanodistil.backend import Array, BackwardOps, Ops, Sentences
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.model import Look, Packed
 from nanodistil.training.saved import Dropout, Run, block
 from nanodistil.weights.layout import LayerWeights, Weights
@@ -51,7 +51,7 @@ def self_attention_backward(
     d: LayerWeights,
     seen: Seen,
     batch: Packed,
-    config: DistilBertConfig,
+    config: Config,
     bops: BackwardOps,
     dropout: Dropout,
     at: str,
@@ -104,7 +104,7 @@ def block_backward(
     d: LayerWeights,
     seen: Seen,
     batch: Packed,
-    config: DistilBertConfig,
+    config: Config,
     ops: Ops,
     bops: BackwardOps,
     dropout: Dropout,
@@ -129,7 +129,7 @@ def encoder_backward(
     w: Weights,
     forward: Weights,
     d: Weights,
-    config: DistilBertConfig,
+    config: Config,
     ops: Ops,
     bops: BackwardOps,
 ) -> Array:

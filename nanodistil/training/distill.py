@@ -39,9 +39,13 @@ from zlib import crc32
 
 import numpy as np
 
-from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
+from nanodistil import DistilBertTokenizer
 from nanodistil import backend as backends
 from nanodistil.backend import Ints
+from nanodistil.config import Config
+from nanodistil.family import FAMILIES, class_of, family_of
+from nanodistil.heads.masked_lm import ForMaskedLM
+from nanodistil.loader import load_pretrained
 from nanodistil.training.binarize import fingerprint
 from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.loop import Plan, Stepped, Worked, train
@@ -52,13 +56,14 @@ from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import Index
-from nanodistil.training.teacher import check_words, load_distilbert
+from nanodistil.training.teacher import check_words, load_whole
 from nanodistil.training.token_counts import read_token_counts, token_counts
-from nanodistil.training.trainee import POSITIONS, Trainee, how_to_load
+from nanodistil.training.trainee import Trainee, how_to_load
 from nanodistil.training.triple_loss import TripleLoss
 from nanodistil.weights.errors import InputError, ModelNotFoundError
 from nanodistil.weights.files import checksum
 from nanodistil.weights.hub import resolve
+from nanodistil.weights.layout import POSITIONS
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
@@ -155,39 +160,40 @@ LOWEST = {
 }  # fmt: skip
 
 
-def load_student(options: Options) -> DistilBertForMaskedLM:
+def load_student(options: Options) -> ForMaskedLM:
     """The student as it begins, in float32 or float64."""
     place = how_to_load(options.backend, options.dtype, options.threads)
     if options.student_pretrained_weights is not None:
-        return DistilBertForMaskedLM.from_pretrained(options.student_pretrained_weights, **place)
+        name = options.student_pretrained_weights
+        student: ForMaskedLM = load_pretrained(
+            lambda config: class_of(family_of(config, name), "ForMaskedLM"), name, **place
+        )
+        return student
     assert options.student_config is not None
-    config = DistilBertConfig.from_json_file(options.student_config)
-    return DistilBertForMaskedLM(config, seed=options.seed, **place)
+    values = read_json(Path(options.student_config), FOR_CONFIG)
+    family = family_of(values, options.student_config)
+    student = class_of(family, "ForMaskedLM")(class_of(family, "Config").from_dict(values), seed=options.seed, **place)
+    return student
 
 
-def load_teacher(options: Options, folder: Path) -> tuple[DistilBertForMaskedLM, int]:
-    """The teacher, and how many positions it has. Raises InputError where it cannot teach, and as from_pretrained."""
+def load_teacher(options: Options, folder: Path) -> ForMaskedLM:
+    """The teacher. Raises InputError where it cannot teach, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
     named = read_json(folder / "config.json", FOR_CONFIG).get("model_type")
     kind = named or options.teacher_type or "bert"  # old ones have none
     if options.teacher_type not in (None, kind):
         raise InputError(f"--teacher-type {options.teacher_type}: {options.teacher_name} is a {kind}")
-    if kind == "distilbert":
-        teacher = load_distilbert(DistilBertForMaskedLM, str(options.teacher_name), folder, backend, dtype)
-        return teacher, teacher.config.max_position_embeddings
-    if kind == "bert":
-        from nanodistil.family.bert import BertForMaskedLM
-
-        bert = BertForMaskedLM.from_pretrained(folder, backend=backend, dtype=dtype)
-        return bert.distilbert, bert.config.max_position_embeddings  # bert.distilbert has them once for each token type
-    raise InputError(f"{options.teacher_name}: a {str(kind)[:40]} cannot teach a distilbert; a bert or distilbert can")
+    if kind not in FAMILIES:
+        raise InputError(f"{options.teacher_name}: a {str(kind)[:40]} cannot teach; a {' or a '.join(FAMILIES)} can")
+    teacher: ForMaskedLM = load_whole("ForMaskedLM", str(options.teacher_name), folder, backend, dtype, kind)
+    return teacher
 
 
-def check_pair(options: Options, student: DistilBertConfig, teacher: DistilBertConfig, positions: int) -> None:
+def check_pair(options: Options, student: Config, teacher: Config) -> None:
     """Raises InputError where teacher and student do not fit each other: upstream's sanity_checks."""
     pairs = {
         "vocab_size": (student.vocab_size, teacher.vocab_size),
-        "max_position_embeddings": (student.max_position_embeddings, positions),
+        "max_position_embeddings": (student.max_position_embeddings, teacher.max_position_embeddings),
     }
     if options.alpha_cos > 0:
         pairs["dim"] = student.dim, teacher.dim
@@ -218,7 +224,7 @@ def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
     raise InputError("no tokenizer is with the student or the teacher: --tokenizer-name says where one is")
 
 
-def longest(options: Options, config: DistilBertConfig) -> int:
+def longest(options: Options, config: Config) -> int:
     """How many tokens a sequence may have. Raises InputError for more than the student has positions."""
     positions = config.max_position_embeddings
     if options.max_length is not None and options.max_length > positions:
@@ -278,7 +284,7 @@ def distill(
     communicator: Communicator | None = None,
     on_step: Callable[[Stepped], None] | None = None,
     watch: Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None = None,
-) -> DistilBertForMaskedLM:
+) -> ForMaskedLM:
     """Train a student into options.dump_path, from where its run stands, and give it back.
 
     resume, force: as Run. watch: given the trainee and the run, it gives what is called with every line of the log.
@@ -295,9 +301,9 @@ def distill(
     masking = make_masking(options, index, config.vocab_size)
     if loss.teaches:
         folder = resolve(str(options.teacher_name), need="model")
-        teacher, positions = load_teacher(placed, folder)
+        teacher = load_teacher(placed, folder)
         taught_by = checksum(folder)
-        check_pair(options, config, teacher.config, positions)
+        check_pair(options, config, teacher.config)
         check_words(str(options.teacher_name), tokenizer)
     trainee = Trainee(
         student,

@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from nanodistil.family import distilbert
+from nanodistil.family import class_of, family_of
+from nanodistil.loader import load_pretrained
 from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
@@ -50,7 +51,13 @@ def evaluate(
     examples = task.read(file)  # before a model is loaded
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
-        loaded = getattr(distilbert, task.HEAD).from_pretrained(model, backend=backend, dtype=dtype, threads=threads)
+        loaded: Pretrained = load_pretrained(
+            lambda config: class_of(family_of(config, model), task.HEAD),
+            model,
+            backend=backend,
+            dtype=dtype,
+            threads=threads,
+        )
     if loaded.initialised:
         raise CheckpointError(
             f"{model}: has no head for this task (lacks {', '.join(loaded.initialised)}): fine-tune it first"

@@ -30,10 +30,11 @@ from zlib import crc32
 import numpy as np
 
 from nanodistil import backend as backends
+from nanodistil.auto import AutoConfig
 from nanodistil.backend import Ints
-from nanodistil.config import DistilBertConfig
-from nanodistil.family import distilbert
-from nanodistil.family.bert import BertForQuestionAnswering
+from nanodistil.family import class_of, family_of
+from nanodistil.loader import load_pretrained
+from nanodistil.pipelines.batching import Row
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
@@ -48,14 +49,12 @@ from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
-from nanodistil.training.teacher import check_words, load_distilbert
+from nanodistil.training.teacher import check_words, load_whole
 from nanodistil.training.trainee import Trainee, how_to_load
 from nanodistil.weights import files
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.initial import fresh
-from nanodistil.weights.names import canonical
-from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 FREE = (  # what may be changed on resuming, since it changes no weight
     "out", "threads", "gradient_checkpointing", "logging_steps", "save_steps",
@@ -128,29 +127,25 @@ def load_model(task: Task, options: Options, examples: Any) -> Pretrained:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*newly initialised.*")  # that is what fine-tuning is for
         warnings.filterwarnings("ignore", ".*no use for.*")
-        model: Pretrained = getattr(distilbert, task.HEAD).from_pretrained(
+        model: Pretrained = load_pretrained(
+            lambda config: class_of(family_of(config, options.model), task.HEAD),
             options.model,
             ignore_mismatched_sizes=options.ignore_mismatched_sizes,
             **place,
-            **task.config(examples, DistilBertConfig.from_pretrained(options.model)),
+            **task.config(examples, AutoConfig.from_pretrained(options.model)),
         )
     if model.initialised:
         tensors = model.tensors()
-        new = {name: tensors[name].shape for name in map(canonical, model.initialised) if name is not None}
+        new = {n: tensors[n].shape for n in map(model.config.names.canonical, model.initialised) if n is not None}
         floats = next(iter(tensors.values())).dtype
         model._set(model.config, tensors | fresh(new, model.config, floats, options.seed))
     return model
 
 
 def load_teacher(options: Options, folder: Path) -> Any:
-    """A BERT or DistilBERT that answers questions. Raises InputError where it does not fit, and as from_pretrained."""
+    """What answers questions already, of any family. Raises InputError if it cannot teach, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
-    if read_json(folder / "config.json", FOR_CONFIG).get("model_type") == "distilbert":
-        kind = distilbert.DistilBertForQuestionAnswering
-        teacher: Any = load_distilbert(kind, str(options.teacher), folder, backend, dtype)
-    else:
-        teacher = BertForQuestionAnswering.from_pretrained(folder, backend=backend, dtype=dtype)
-    return teacher
+    return load_whole("ForQuestionAnswering", str(options.teacher), folder, backend, dtype)
 
 
 def make_plan(options: Options, each: int) -> Plan:
@@ -223,6 +218,10 @@ def numbers_of(row: Any) -> Iterator[Any]:
     if isinstance(row, tuple | list):
         for part in row:
             yield from numbers_of(part)
+    elif isinstance(row, Row):
+        yield row.ids
+        if row.second is not None:
+            yield row.second
     else:
         yield row
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from nanodistil import model
 from nanodistil.backend import Array, BackwardOps, Ops, Sentences
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.head import Head
 from nanodistil.model import Look, Packed
 from nanodistil.taps import Recorder, Value
@@ -44,7 +44,7 @@ def site_key(key: int, site: int) -> int:
     return int(np.random.SeedSequence([key, site]).generate_state(1, np.uint64)[0])
 
 
-def dropout_rates(config: DistilBertConfig, head: Head) -> dict[str, float]:
+def dropout_rates(config: Config, head: Head) -> dict[str, float]:
     """Where DistilBERT has dropout, by the name of the intermediate, and how much, as transformers' modules have it.
 
     A head adds a place of its own ("hidden" is what it is given), or none.
@@ -100,7 +100,7 @@ def block(
     x: Array,
     layer: LayerWeights,
     batch: Packed,
-    config: DistilBertConfig,
+    config: Config,
     ops: Ops,
     bops: BackwardOps,
     dropout: Dropout,
@@ -130,7 +130,7 @@ class Run(NamedTuple):
 def encoder(
     batch: Packed,
     w: Weights,
-    config: DistilBertConfig,
+    config: Config,
     ops: Ops,
     bops: BackwardOps,
     dropout: Dropout,

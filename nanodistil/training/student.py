@@ -20,20 +20,21 @@ A teacher that is a body without a masked-LM head gives a student without one. I
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
 from nanodistil.backend import Array
-from nanodistil.config import DistilBertConfig
-from nanodistil.family.bert_config import BertConfig
+from nanodistil.config import Config, DistilBertConfig
+from nanodistil.family import class_of
 from nanodistil.family.distilbert import DistilBertForMaskedLM, DistilBertModel
 from nanodistil.head import BASE, Head
 from nanodistil.heads.masked_lm import MASKED_LM
-from nanodistil.weights import bert_names, names
+from nanodistil.weights import names
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.files import CONFIG, WEIGHT_FILES
 from nanodistil.weights.initial import POSITIONS, fresh
+from nanodistil.weights.layout import TOKEN_TYPES
 from nanodistil.weights.loading import load, sources
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
@@ -42,9 +43,9 @@ TRANSFORM = ("vocab_transform", "vocab_layer_norm", "activation")  # the head, w
 
 
 class Teacher(NamedTuple):
-    """A BERT or DistilBERT, in DistilBERT's words."""
+    """A BERT or DistilBERT."""
 
-    config: DistilBertConfig
+    config: Config
     tensors: Tensors  # under the names of weights/names.py
     token_types: Array | None  # (Y, D); a DistilBERT has none
     head: Head  # masked_lm, or none
@@ -56,13 +57,12 @@ def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
     kind = values.get("model_type", "bert" if "type_vocab_size" in values else "distilbert")  # files of 2019 have none
     if kind not in ("bert", "distilbert"):
         raise CheckpointError(f"{folder}: is a {excerpt(kind)}; the teacher of a DistilBERT is a bert or distilbert")
-    is_bert = kind == "bert"
-    config = BertConfig.from_dict(values) if is_bert else DistilBertConfig.from_dict(values)
-    table = bert_names if is_bert else names
-    head = MASKED_LM if "vocab_projector.bias" in sources(folder, table) else BASE
-    tensors = load(folder, config, head, dtype, table=table, draw=False).tensors
-    plain = config.as_distilbert() if isinstance(config, BertConfig) else config
-    return Teacher(plain, tensors, tensors.pop(bert_names.TOKEN_TYPES, None), head)
+    config: Config = class_of(kind, "Config").from_dict(values)
+    if config.layer_norm_eps != DistilBertConfig().layer_norm_eps:
+        raise CheckpointError(f"{folder}: has a layer_norm_eps of {config.layer_norm_eps}, a DistilBERT always 1e-12")
+    head = MASKED_LM if "vocab_projector.bias" in sources(folder, config.names) else BASE
+    tensors = load(folder, config, head, dtype, table=config.names, draw=False).tensors
+    return Teacher(config, tensors, tensors.pop(TOKEN_TYPES, None), head)
 
 
 def spread(n_layers: int) -> list[int]:
@@ -101,12 +101,13 @@ def extract(
         raise InputError("the teacher is a DistilBERT and has no token types to fold")
 
     pruned = {new: teacher.config.pruned_heads.get(old, []) for new, old in enumerate(layers)}
-    config = replace(
-        teacher.config,
-        n_layers=len(layers),
-        sinusoidal_pos_embds=False,
-        pruned_heads={layer: heads for layer, heads in pruned.items() if heads},
-    )
+    said = {f.name: getattr(teacher.config, f.name) for f in fields(Config)}
+    if isinstance(teacher.config, DistilBertConfig):
+        said |= {f.name: getattr(teacher.config, f.name) for f in fields(DistilBertConfig)}
+    else:
+        said["extra"] = {}  # what only its family knows
+    said |= {"n_layers": len(layers), "sinusoidal_pos_embds": False}
+    config = DistilBertConfig(**said | {"pruned_heads": {layer: heads for layer, heads in pruned.items() if heads}})
     shapes = names.expected(config, teacher.head)
     tensors = {}
     for name in shapes:
@@ -116,7 +117,7 @@ def extract(
         else:
             tensors[name] = teacher.tensors[name]
     if fold_token_types and teacher.token_types is not None:
-        tensors[POSITIONS] = teacher.token_types[0] + tensors[POSITIONS]  # (P, D), added as family/bert.py adds it
+        tensors[POSITIONS] = teacher.token_types[0] + tensors[POSITIONS]  # (P, D), added as layout.places does
     if not vocab_transform:
         anew = {name: shape for name, shape in shapes.items() if name.startswith(TRANSFORM)}
         tensors |= fresh(anew, config, tensors[POSITIONS].dtype, seed)

@@ -4,27 +4,28 @@ Two things go wrong without a word about it. A checkpoint that lacks the head is
 one can fine-tune, but which has nothing to teach. And ids mean words only together with a vocabulary: a teacher with
 another one, even of the same size, speaks of other words than its student.
 
-What it does not do: sizes (vocabulary, positions, width), which differ in what they must be, and a BERT, whose loading
-in family/bert.py refuses what is not whole.
+What it does not do: sizes (vocabulary, positions, width), which differ in what they must be.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from nanodistil import DistilBertForMaskedLM, DistilBertForQuestionAnswering, DistilBertTokenizer
+from nanodistil.family import class_of, family_of
+from nanodistil.loader import load_pretrained
+from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.weights.errors import InputError, MissingExtraError, ModelNotFoundError
 
-Teacher = TypeVar("Teacher", DistilBertForMaskedLM, DistilBertForQuestionAnswering)
 
-
-def load_distilbert(kind: type[Teacher], name: str, folder: Path, backend: str, dtype: str) -> Teacher:
-    """A DistilBERT as a teacher, from the folder that `name` stands for.
+def load_whole(ending: str, name: str, folder: Path, backend: str, dtype: str, kind: str | None = None) -> Any:
+    """A teacher from the folder that `name` stands for, of its family's class with this ending, or of family `kind`.
 
     Raises InputError if weights of its head would be drawn at random, and as from_pretrained.
     """
-    teacher = kind.from_pretrained(folder, backend=backend, dtype=dtype)
+    teacher = load_pretrained(
+        lambda config: class_of(kind or family_of(config, name), ending), folder, backend=backend, dtype=dtype
+    )
     if teacher.initialised:
         raise InputError(f"{name}: lacks {teacher.initialised[0]}, so it has nothing to teach")
     return teacher

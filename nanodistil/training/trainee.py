@@ -30,7 +30,7 @@ import numpy as np
 
 from nanodistil import backend as backends
 from nanodistil.backend import Array
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.head import HeadRun
 from nanodistil.model import Look, Packed
 from nanodistil.packing import sent
@@ -39,10 +39,9 @@ from nanodistil.taps import Recorder
 from nanodistil.training import backward, saved
 from nanodistil.training.saved import Dropout, Run
 from nanodistil.weights.errors import InputError, excerpt
-from nanodistil.weights.layout import Weights, lay_out
+from nanodistil.weights.layout import POSITIONS, Weights, lay_out
 from nanodistil.weights.names import LEARNED, is_norm
 
-POSITIONS = "embeddings.position_embeddings.weight"
 LINE = 64  # bytes
 QKV = ("q_lin", "k_lin", "v_lin")
 
@@ -75,7 +74,7 @@ class Map(NamedTuple):
 class Trainee:
     """A model, its gradients, and the way forward and back.
 
-    >>> from nanodistil import DistilBertForSequenceClassification
+    >>> from nanodistil import DistilBertConfig, DistilBertForSequenceClassification
     >>> tiny = DistilBertConfig(vocab_size=9, max_position_embeddings=4, n_layers=1, n_heads=2, dim=4, hidden_dim=8)
     >>> trainee = Trainee(DistilBertForSequenceClassification(tiny, backend="numpy"))
     >>> batch = Packed(np.array([1, 2, 3]), np.array([0, 1, 2]), np.array([0, 3]), None)
@@ -144,7 +143,7 @@ class Trainee:
         self.refresh()
 
     @property
-    def config(self) -> DistilBertConfig:
+    def config(self) -> Config:
         """The model's."""
         return self.model.config
 
@@ -206,8 +205,19 @@ class Trainee:
         dx = backward.encoder_backward(
             dx, run, self._w, self.model.weights, self._d, self.config, self.ops, self.bops
         )  # (N, D)
+        self._take_apart()
         self._freeze()
         return dx
+
+    def _take_apart(self) -> None:
+        """What was added up for each pair of type and position (layout.places): each table has its part."""
+        if self._d.tables is None:
+            return
+        types, positions = self._d.tables
+        both = self._d.position_embeddings.reshape(*types.shape[:1], *positions.shape)  # (Y, P, D)
+        types += both.sum(1)  # (Y, D)
+        positions += both.sum(0)  # (P, D)
+        both[...] = 0
 
     def apply_head(self, x: Array, key: int | None = None) -> HeadRun:
         """The head on hidden states: (rows, D) -> run.logits (rows, V or C or 2), row by row, so in pieces if need be.
@@ -240,7 +250,7 @@ def _aligned(n: int, dtype: np.dtype[Any]) -> Array:
     return memory[start : start + n]
 
 
-def _frozen(names: Collection[str], config: DistilBertConfig, masters: dict[str, Any]) -> frozenset[str]:
+def _frozen(names: Collection[str], config: Config, masters: dict[str, Any]) -> frozenset[str]:
     """The frozen names, checked. Of q_lin, k_lin and v_lin, one map in memory, all or none are frozen."""
     frozen = frozenset(names) | ({POSITIONS} if config.sinusoidal_pos_embds else frozenset())
     unknown = sorted(frozen - masters.keys())

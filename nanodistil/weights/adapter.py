@@ -15,7 +15,7 @@ an adapter that is added by halves would answer, and wrongly.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import regex
@@ -25,6 +25,7 @@ from .errors import CheckpointError, excerpt
 from .files import ADAPTER_CONFIG, adapter_weights
 from .mapped import FLOATS
 from .names import Head
+from .renamed import Names
 from .safetensors_reader import SafetensorsFile
 from .small_files import read_json
 from .wrappers import SEGMENTS
@@ -40,13 +41,6 @@ STRANGE = (
 )  # fmt: skip
 MOST_PATTERNS = 1000
 LONGEST_PATTERN = 300
-
-
-class Table(Protocol):
-    """The part of a table of names that is needed here."""
-
-    def canonical(self, name: str) -> str | None: ...
-    def set_aside(self, name: str, head: Head) -> bool: ...
 
 
 class Base(NamedTuple):
@@ -71,7 +65,7 @@ class Adapter:
     Raises CheckpointError if it is no LoRA, or one that cannot be added.
     """
 
-    def __init__(self, folder: Path, table: Table) -> None:
+    def __init__(self, folder: Path, table: Names) -> None:
         self.folder, self.table = folder, table
         self.config = _config(folder)
         kind = self.config.get("peft_type")

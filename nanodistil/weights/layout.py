@@ -3,6 +3,7 @@
     checkpoint                                              here
     embeddings.word_embeddings.weight        (V, D)         word_embeddings, and head.vocab_projector (tied: the same)
     embeddings.position_embeddings.weight    (P, D)         position_embeddings
+    embeddings.token_type_embeddings.weight  (Y, D)         position_embeddings, for every pair of type and position
     embeddings.LayerNorm.{weight,bias}                      LayerNorm
     attention.{q,k,v}_lin.{weight,bias}      3 x (D, D)     qkv_lin, one map (3D, D): one pass over x instead of three
     attention.out_lin, ffn.lin1, ffn.lin2                   out_lin, lin1, lin2
@@ -27,6 +28,9 @@ from numpy.typing import NDArray
 
 from .mapped import release
 from .names import BODY, LEARNED, is_norm
+
+POSITIONS = "embeddings.position_embeddings.weight"
+TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
 
 Tensors = dict[str, NDArray[Any]]
 Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers: ("prelu", weight)
@@ -59,11 +63,23 @@ class Weights(NamedTuple):
     """A whole model."""
 
     word_embeddings: NDArray[Any]  # (V, D)
-    position_embeddings: NDArray[Any]  # (P, D)
+    position_embeddings: NDArray[Any]  # (P, D), or (Y P, D), see `places`
     LayerNorm: Norm
     layers: tuple[LayerWeights, ...]
     activation: Activation  # of a head that applies the config's
     head: SimpleNamespace  # the head's maps and norms, under their names
+    tables: tuple[NDArray[Any], NDArray[Any]] | None = None  # token types (Y, D) and positions (P, D), as they were
+
+
+def places(token_types: NDArray[Any], positions: NDArray[Any]) -> NDArray[Any]:
+    """What is added to a word for where it stands and what it is: (Y, D), (P, D) -> (Y P, D), row P type + position.
+
+    A BERT adds three vectors where DistilBERT adds two. A token's type, 0 in the first text of a pair and 1 in the
+    second, depends on where it stands as its position does. So the two tables are added up once, for every pair of
+    them, 1024 rows for an official BERT, and from there on a type is one more place.
+    """
+    both: NDArray[Any] = token_types[:, None] + positions  # (Y, P, D)
+    return both.reshape(-1, positions.shape[1])
 
 
 def lay_out(
@@ -115,7 +131,8 @@ def lay_out(
             output_layer_norm=norm(f"{at}.output_layer_norm"),
         )
 
-    words = tensors["embeddings.word_embeddings.weight"]
+    words, positions = tensors["embeddings.word_embeddings.weight"], tensors[POSITIONS]
+    tables = (tensors[TOKEN_TYPES], positions) if TOKEN_TYPES in tensors else None
     head: dict[str, Any] = {}
     of_head = list(dict.fromkeys(name.rpartition(".")[0] for name in tensors if not name.startswith(BODY)))
     # A projection tied to the words is by far the largest, so it comes first, while little else is in memory.
@@ -128,11 +145,12 @@ def lay_out(
             head[name] = norm(name) if is_norm(f"{name}.weight") else linear(name, prepare=prepare_head)
     return Weights(
         word_embeddings=send(words),
-        position_embeddings=send(tensors["embeddings.position_embeddings.weight"]),
+        position_embeddings=send(places(*tables) if tables else positions),
         LayerNorm=norm("embeddings.LayerNorm"),
         layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
         activation=activated("activation"),
         head=SimpleNamespace(**{name: head[name] for name in of_head if name in head}),  # in the table's order
+        tables=tables and (send(tables[0]), send(positions)),
     )
 
 
@@ -140,8 +158,10 @@ def read_back(w: Weights, restore: Restore, fetch: Move, tied: Iterable[str]) ->
     """What `lay_out` was given, bit for bit, if the backend keeps every bit. tied: without these."""
     tensors: Tensors = {
         "embeddings.word_embeddings.weight": fetch(w.word_embeddings),
-        "embeddings.position_embeddings.weight": fetch(w.position_embeddings),
+        POSITIONS: fetch(w.tables[1] if w.tables else w.position_embeddings),
     }
+    if w.tables:
+        tensors[TOKEN_TYPES] = fetch(w.tables[0])
 
     def norm(name: str, value: Norm) -> None:
         tensors[f"{name}.weight"], tensors[f"{name}.bias"] = fetch(value.weight), fetch(value.bias)

@@ -13,7 +13,7 @@ missing piece of the body has no such excuse and is an error, where transformers
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -24,8 +24,9 @@ from .files import ADAPTER_CONFIG, WEIGHT_FILES, contained, is_index, shards, we
 from .foreign_names import translated
 from .initial import POSITIONS, fresh
 from .mapped import FLOATS, release
-from .names import BARE, Head
+from .names import BARE, Head, expected, is_head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
+from .renamed import Names
 from .safetensors_reader import SafetensorsFile
 from .wrappers import OUTSIDE, unwrapped
 
@@ -41,18 +42,6 @@ LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken 
 
 WeightsFile: TypeAlias = "SafetensorsFile | TorchFile | H5File | MsgpackFile"  # alike: entries, array(name, dtype)
 Source: TypeAlias = "tuple[WeightsFile, str]"  # a file and the array's name in it
-
-
-class Names(Protocol):
-    """A table of names: the module names.py, or the one of another family, which says the same of its own files."""
-
-    PREFIX: str
-
-    def expected(self, config: Any, head: Head = ...) -> dict[str, tuple[int, ...]]: ...
-    def canonical(self, name: str) -> str | None: ...
-    def filed(self, name: str, head: Head) -> str: ...
-    def is_head(self, name: str) -> bool: ...
-    def set_aside(self, name: str, head: Head) -> bool: ...
 
 
 class Loaded(NamedTuple):
@@ -74,7 +63,7 @@ def load(
     draw: bool = True,
     base: Path | None = None,
 ) -> Loaded:
-    """All arrays that `table.expected(config, head)` names, in float32 or float64, and what was added or left out.
+    """All arrays that `names.expected(config, head)` has, in float32 or float64, and what was added or left out.
 
     Arrays stored in the wanted type are read-only views of the mapped file. What the checkpoint lacks of the head is
     drawn fresh (initial.py), under one UserWarning that names it; so is, with ignore_mismatched_sizes, what it has in
@@ -84,8 +73,10 @@ def load(
     of a folder that holds an adapter alone, the folder of the model it is added to. Raises CheckpointError naming each
     array of the body that is missing, and each one that is misshapen, not of a float type, or not finite.
     """
-    wanted = table.expected(config, head)
     found, notes = found_in(base or folder, table)
+    if head.optional and not any(name in found for name in head.arrays):
+        head = BARE
+    wanted = expected(config, head)
     adapter = None
     if base:
         from .adapter import Adapter
@@ -242,7 +233,7 @@ def _check(
     reshaped: list[str] = []
     misfit: list[str] = []
     for name, shape in wanted.items():
-        drawn = draw and table.is_head(name)
+        drawn = draw and is_head(name)
         if name not in found:
             # A head can be trained again, and sinusoidal positions are the same everywhere. Nothing else is made up.
             if drawn or (name == POSITIONS and getattr(config, "sinusoidal_pos_embds", False)):

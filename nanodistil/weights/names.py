@@ -1,7 +1,8 @@
 """The names: which arrays a DistilBERT is made of, and their shapes. This table *is* the model, seen from the file.
 
 Each line below reads "name: shape" in the shape letters of model.py (V vocabulary, P positions, D width, F feed-forward
-width, L layers, C classes, and A, which is D less the heads pruned from a layer); a linear map's weight is (out, in).
+width, L layers, C classes, Y token types, and A, which is D less the heads pruned from a layer); a linear map's weight
+is (out, in).
 Everything else follows from the table: checking a file before its data is touched, counting parameters, drawing fresh
 weights, walking over gradients. It has one name per array, the one `DistilBertModel` uses; what files call the same
 array (four habits, 2018 to now) is undone by `canonical`:
@@ -52,10 +53,12 @@ LEARNED = {  # activations with numbers of their own, for each layer's ffn and f
     "prelu": {"weight": "1"},
     "xielu": {"alpha_p": "1", "alpha_n": "1", "beta": "", "eps": ""},
 }
+TOKEN_TYPES = {"embeddings.token_type_embeddings.weight": "Y D"}  # of a family that has them
 PREFIX = "distilbert."
 BODY = ("embeddings.", "transformer.")  # what the body's names begin with
 HEAD_MODULES = {"activation"}  # what those of heads begin with: each head adds its own when it is defined
-FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim", "C": "num_labels"}
+FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim", "C": "num_labels",
+          "Y": "token_types"}  # fmt: skip
 
 
 class Head(Protocol):
@@ -77,6 +80,10 @@ class Head(Protocol):
     def bare(self) -> bool:
         """Whether it is none: the body alone, whose files know no prefix."""
 
+    @property
+    def optional(self) -> bool:
+        """Whether a file may lack it, and then the model does without."""
+
 
 class Bare(NamedTuple):
     """The body alone."""
@@ -85,6 +92,7 @@ class Bare(NamedTuple):
     tied: Mapping[str, str] = MappingProxyType({})
     activated: bool = False
     bare: bool = True
+    optional: bool = False
 
 
 BARE = Bare()
@@ -94,7 +102,8 @@ def expected(config: Any, head: Head = BARE) -> dict[str, tuple[int, ...]]:
     """Canonical name -> shape of every array of the model, in the table's order.
 
     config: any object with vocab_size, max_position_embeddings, dim, hidden_dim, n_layers (and tie_word_embeddings,
-    taken as True where absent; num_labels where the head classifies; n_heads and pruned_heads where heads were pruned).
+    taken as True where absent; num_labels where the head classifies; n_heads and pruned_heads where heads were pruned;
+    token_types in a family that has them).
 
     >>> from types import SimpleNamespace
     >>> uncased = SimpleNamespace(vocab_size=30522, max_position_embeddings=512, dim=768, hidden_dim=3072, n_layers=6)
@@ -110,7 +119,8 @@ def expected(config: Any, head: Head = BARE) -> dict[str, tuple[int, ...]]:
         )
 
     learned = LEARNED.get(getattr(config, "activation", ""), {})
-    shapes = {name: shape(letters) for name, letters in EMBEDDINGS.items()}
+    tables = EMBEDDINGS | (TOKEN_TYPES if getattr(config, "token_types", 0) else {})
+    shapes = {name: shape(letters) for name, letters in tables.items()}
     for i in range(config.n_layers):
         A = attention_width(config, i)
         shapes |= {f"transformer.layer.{i}.{name}": shape(letters, A) for name, letters in LAYER.items()}

@@ -13,23 +13,16 @@ two prefixes (a student and its teacher, a model and its average) are an error, 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from .errors import CheckpointError, excerpt
+from .renamed import Names
 
 SEGMENTS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 WORDS = "embeddings.word_embeddings.weight"
 LAYER = "transformer.layer.0.ffn.lin1.weight"  # as names.py calls it, whatever the family
 MOST = 20  # word embeddings looked at in one file
 OUTSIDE = "outside of the model: "  # before the name of what is: none of any table
-
-
-class Table(Protocol):
-    """The part of a table of names that is needed here."""
-
-    PREFIX: str
-
-    def canonical(self, name: str) -> str | None: ...
 
 
 class Unwrapped(NamedTuple):
@@ -39,7 +32,7 @@ class Unwrapped(NamedTuple):
     left_off: str  # what stood before the word embeddings; "" if nothing did
 
 
-def unwrapped(where: str, names: Sequence[str], table: Table) -> Unwrapped:
+def unwrapped(where: str, names: Sequence[str], table: Names) -> Unwrapped:
     """The names of a file, as a model of this family by itself would have them. where: begins every message.
 
     Raises CheckpointError if two models are in it, or LoRA's parts beside the weights they belong to.
@@ -74,7 +67,7 @@ def _without_segments(name: str) -> str:
     return name
 
 
-def _prefixes(names: Iterable[str], table: Table) -> set[str]:
+def _prefixes(names: Iterable[str], table: Names) -> set[str]:
     """What stands before each model; {""} if one stands by itself, as `model` or `task.model` names it."""
     names = list(names)
     found = set()

@@ -43,7 +43,7 @@ SURE = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0, "i
 def test_steps_are_the_trainers(name, rows, labels, accumulation, epochs, max_steps, tmp_path):
     task = task_of(name, max_seq_length=16)
     id2label = dict(enumerate(labels))
-    folder = tiny_folder(tmp_path / "m", getattr(heads, task.HEAD), id2label=id2label, **SURE)
+    folder = tiny_folder(tmp_path / "m", getattr(heads, "DistilBert" + task.HEAD), id2label=id2label, **SURE)
     data, out = tmp_path / "x.jsonl", tmp_path / "run"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     options = Options(
@@ -82,7 +82,7 @@ def test_steps_are_the_trainers(name, rows, labels, accumulation, epochs, max_st
         gradient_accumulation_steps=accumulation, learning_rate=RATE, warmup_steps=1, logging_steps=1, report_to=[],
         save_strategy="no", remove_unused_columns=False, use_cpu=True, disable_tqdm=True, logging_nan_inf_filter=False,
     )  # fmt: skip
-    model = getattr(transformers, task.HEAD).from_pretrained(folder, dtype=torch.float64)
+    model = getattr(transformers, "DistilBert" + task.HEAD).from_pretrained(folder, dtype=torch.float64)
     trainer = Trainer(model, arguments, together, list(range(len(encoded))))
     trainer.train()
     theirs = [line for line in trainer.state.log_history if "loss" in line]
@@ -92,6 +92,6 @@ def test_steps_are_the_trainers(name, rows, labels, accumulation, epochs, max_st
         assert mine["grad_norm"] == pytest.approx(yours["grad_norm"], abs=1e-9)
         assert mine["lr"] == pytest.approx(yours["learning_rate"])
         assert mine["loss"] == pytest.approx(yours["loss"], abs=6e-5)  # theirs is rounded
-    ours = getattr(heads, task.HEAD).from_pretrained(out, backend="numpy", dtype="float64").state_dict()
+    ours = getattr(heads, "DistilBert" + task.HEAD).from_pretrained(out, backend="numpy", dtype="float64").state_dict()
     end = trainer.model.state_dict()
     assert max(np.abs(ours[key] - end[key].numpy()).max() for key in ours) < 1e-8

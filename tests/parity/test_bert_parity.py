@@ -13,9 +13,11 @@ from weight_formats import keras
 
 from nanodistil.cli import main
 from nanodistil.family import bert
+from nanodistil.family.bert import NAMES
 from nanodistil.heads import HEADS as TABLE
-from nanodistil.weights import bert_names, loading
+from nanodistil.weights import loading
 from nanodistil.weights.h5_file import torch_name
+from nanodistil.weights.names import expected
 
 pytestmark = pytest.mark.parity
 
@@ -172,9 +174,9 @@ def test_the_files_of_a_pretraining(tmp_path, form):
 def test_the_names_are_theirs(head):
     config = transformers.BertConfig(**SMALL)
     state = {name: tuple(p.shape) for name, p in getattr(transformers, head)(config).named_parameters()}
-    ours = bert_names.expected(bert.BertConfig.from_dict(config.to_dict()), getattr(bert, head).head)
+    ours = expected(bert.BertConfig.from_dict(config.to_dict()), getattr(bert, head).head)
     pooler = {name for name in state if ".pooler." in name and head != "BertForSequenceClassification"}
-    assert {bert_names.filed(name, getattr(bert, head).head): shape for name, shape in ours.items()} == {
+    assert {NAMES.filed(name, getattr(bert, head).head): shape for name, shape in ours.items()} == {
         name: shape for name, shape in state.items() if name not in pooler
     }
 
@@ -200,11 +202,11 @@ def test_names_of_tensorflow(tmp_path):
     for place, array in places.items():
         name, _ = rules.convert_tf_weight_name_to_pt_weight_name(place.partition("/")[2], tf_weight_shape=array.shape)
         ours = torch_name(place)
-        assert ours is None or bert_names.canonical(ours) == bert_names.canonical(name)
+        assert ours is None or NAMES.canonical(ours) == NAMES.canonical(name)
     config = bert.BertConfig.from_json_file(tmp_path / "config.json")
-    safe = loading.load(tmp_path, config, TABLE["masked_lm"], table=bert_names, draw=False)
+    safe = loading.load(tmp_path, config, TABLE["masked_lm"], table=NAMES, draw=False)
     (tmp_path / "model.safetensors").unlink()
-    loaded = loading.load(tmp_path, config, TABLE["masked_lm"], table=bert_names, draw=False)
+    loaded = loading.load(tmp_path, config, TABLE["masked_lm"], table=NAMES, draw=False)
     assert loaded.tensors.keys() == safe.tensors.keys()
     for name, array in safe.tensors.items():
         np.testing.assert_array_equal(loaded.tensors[name], array, err_msg=name)

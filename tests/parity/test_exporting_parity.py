@@ -12,7 +12,9 @@ import torch
 import transformers
 from tiny_folders import tiny_folder
 
-from nanodistil import DistilBertForMaskedLM, exporting, heads
+from nanodistil import DistilBertForMaskedLM, exporting
+from nanodistil.family import FAMILIES, class_of
+from nanodistil.heads import CLASSES
 
 pytestmark = pytest.mark.parity
 
@@ -41,16 +43,18 @@ def test_the_embedded_model(tmp_path, dtype):
         np.testing.assert_array_equal(same(ids, mask).logits, embedded(ids, mask).logits)
 
 
-@pytest.mark.parametrize("name", sorted(exporting.CLASSES))
-def test_every_head(tmp_path, name):
-    source = tiny_folder(tmp_path / "in", getattr(heads, name))
+@pytest.mark.parametrize("ending", CLASSES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_head(tmp_path, family, ending):
+    made = class_of(family, ending)
+    source = tiny_folder(tmp_path / "in", made)
     exporting.export(source, tmp_path / "out")
-    ours = getattr(heads, name).from_pretrained(tmp_path / "out", backend="numpy", dtype="float64")
-    auto = getattr(transformers, "Auto" + name.removeprefix("DistilBert").replace("For", "ModelFor"))
+    ours = made.from_pretrained(tmp_path / "out", backend="numpy", dtype="float64")
+    auto = getattr(transformers, "Auto" + ending.replace("For", "ModelFor"))
     theirs, told = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
-    assert type(theirs).__name__ == name and not told["missing_keys"] and not told["unexpected_keys"]
+    assert type(theirs).__name__ == made.__name__ and not told["missing_keys"] and not told["unexpected_keys"]
     ids = np.array([[2, 5, 6, 3], [2, 7, 8, 3]])
-    ids = ids[:, None] if name.endswith("Choice") else ids
+    ids = ids[:, None] if ending.endswith("Choice") else ids
     with torch.no_grad():
         wanted = theirs.double().eval()(torch.tensor(ids))[0].numpy()
     np.testing.assert_allclose(ours(ids, return_dict=False)[0], wanted, rtol=0, atol=1e-13)

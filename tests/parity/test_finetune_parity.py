@@ -74,7 +74,9 @@ def test_twenty_steps(case, backend, dtype, tolerance, tmp_path):
     name, data, content, settings, config = CASES[case]
     settings = {"max_seq_length": 16, **settings}
     task = task_of(name, **settings)
-    folder = tiny_folder(tmp_path / "m", getattr(heads, task.HEAD), initializer_range=0.2, **SURE, **config)
+    folder = tiny_folder(
+        tmp_path / "m", getattr(heads, "DistilBert" + task.HEAD), initializer_range=0.2, **SURE, **config
+    )
     teacher = None
     if case == "taught answers":
         shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
@@ -101,7 +103,9 @@ def test_twenty_steps(case, backend, dtype, tolerance, tmp_path):
     told = task.config(examples, DistilBertConfig.from_pretrained(folder))
     told.pop("id2label", None)
     rows = task.rows(examples, tokenizer, DistilBertConfig.from_pretrained(out))
-    model = getattr(transformers, task.HEAD).from_pretrained(folder, dtype=floats, **told).to(floats).train()
+    model = (
+        getattr(transformers, "DistilBert" + task.HEAD).from_pretrained(folder, dtype=floats, **told).to(floats).train()
+    )
     plain = [p for n, p in model.named_parameters() if n.endswith("bias") or "norm" in n.lower()]
     matrices = [p for n, p in model.named_parameters() if not (n.endswith("bias") or "norm" in n.lower())]
     optimizer = torch.optim.AdamW(
@@ -131,7 +135,7 @@ def test_twenty_steps(case, backend, dtype, tolerance, tmp_path):
     if (
         dtype == "float64"
     ):  # in float32 a gradient that is 0 but for rounding, as that of k_lin.bias, moves it by the rate
-        ours = getattr(heads, task.HEAD).from_pretrained(out, backend="numpy", dtype=dtype).state_dict()
+        ours = getattr(heads, "DistilBert" + task.HEAD).from_pretrained(out, backend="numpy", dtype=dtype).state_dict()
         end = model.state_dict()
         assert max(np.abs(ours[key] - end[key].numpy()).max() for key in ours) < 1e-8
 

@@ -9,7 +9,8 @@ pytest.importorskip("onnxruntime")
 import onnxruntime as runtime
 from tiny_folders import tiny_folder
 
-from nanodistil import DistilBertForMaskedLM, cli, exporting, heads
+from nanodistil import DistilBertForMaskedLM, cli
+from nanodistil.family import FAMILIES, classes_of
 from nanodistil.onnx_graph import GELU, ONE_NODE, write_onnx
 from nanodistil.weights.errors import InputError
 
@@ -19,26 +20,28 @@ IDS = np.array([[2, 5, 6, 7, 3], [2, 7, 8, 3, 0], [2, 9, 3, 0, 0]])
 MASK = (IDS != 0).astype(np.int64)
 
 
-def answered(path, ids=IDS, mask=MASK):
+def answered(path, **inputs):
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, {"input_ids": ids, "attention_mask": mask}), strict=True))
+    return dict(zip(names, session.run(None, inputs), strict=True))
 
 
 def check(model, path, ids=IDS, mask=MASK):
     write_onnx(path, model)
-    theirs, ours = answered(path, ids, mask), model(ids, mask, keep_masked=True)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if model.config.token_types:
+        inputs["token_type_ids"] = mask * (np.arange(ids.shape[-1]) > 1)
+    theirs, ours = answered(path, **inputs), model(**inputs, keep_masked=True)
     assert theirs and set(theirs) <= set(ours)
     for name, array in theirs.items():
         np.testing.assert_allclose(ours[name], array, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("name", sorted(exporting.CLASSES))
-def test_every_head(tmp_path, name):
-    made = getattr(heads, name)
+@pytest.mark.parametrize("made", [made for family in FAMILIES for made in classes_of(family)])
+def test_every_head(tmp_path, made):
     model = made.from_pretrained(tiny_folder(tmp_path / "in", made), backend="numpy")
     ids, mask = IDS, MASK
-    if name.endswith("Choice"):
+    if made.__name__.endswith("Choice"):
         ids, mask = np.stack([IDS, IDS[::-1]], axis=1), np.stack([MASK, MASK[::-1]], axis=1)
     check(model, tmp_path / "model.onnx", ids, mask)
     check(model, tmp_path / "model.onnx", ids[:1, ..., :3], mask[:1, ..., :3])

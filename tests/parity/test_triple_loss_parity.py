@@ -69,7 +69,7 @@ def models(tmp_path_factory):
 
 
 def ours(folders, backend="numpy", dtype="float64"):
-    teacher = BertForMaskedLM.from_pretrained(folders[0], backend=backend, dtype=dtype).distilbert
+    teacher = BertForMaskedLM.from_pretrained(folders[0], backend=backend, dtype=dtype)
     return teacher, Trainee(DistilBertForMaskedLM.from_pretrained(folders[1], backend=backend, dtype=dtype))
 
 

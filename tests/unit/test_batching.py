@@ -10,17 +10,18 @@ import pytest
 
 from nanodistil.cli import main
 from nanodistil.pipelines import batching
-from nanodistil.pipelines.batching import ON_CPU, by_length
+from nanodistil.pipelines.batching import ON_CPU, Row, by_length
 
 
 def rows(*lengths):
-    return [np.arange(n) for n in lengths]
+    return [Row(np.arange(n)) for n in lengths]
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does():
     tried = []
 
-    def compute(ids, real):
+    def compute(inputs):
+        ids, real = inputs["input_ids"], inputs["attention_mask"]
         tried.append(len(ids))
         if len(ids) > 2:
             raise MemoryError("of the GPU")
@@ -31,7 +32,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does():
 
 
 def test_one_row_that_does_not_fit_is_an_error():
-    def compute(ids, real):
+    def compute(inputs):
         raise MemoryError("of the GPU")
 
     with pytest.raises(MemoryError, match="of the GPU"):
@@ -42,7 +43,8 @@ def test_two_threads_take_turns():
     """Each begins apart; results come in order, and of what was not begun when one failed nothing is done."""
     apart, met, calls, done = [], threading.Barrier(2, timeout=60), count(), []
 
-    def compute(ids, real):
+    def compute(inputs):
+        ids, real = inputs["input_ids"], inputs["attention_mask"]
         if next(calls) < 2:
             met.wait()  # nobody would come if batches were done one after another
         done.append(len(ids))
@@ -59,7 +61,7 @@ def test_two_threads_take_turns():
     with pytest.raises(MemoryError, match="of the GPU"):
         by_length(rows(*[9] * 40), compute, pace)
     assert len(done) < 40
-    by_length(rows(3), lambda ids, real: real.sum(1), pace)
+    by_length(rows(3), lambda inputs: inputs["attention_mask"].sum(1), pace)
     assert len(apart) == 4  # one batch needs no threads
 
 

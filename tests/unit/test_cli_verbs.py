@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from tiny_folders import tiny_folder
 
-from nanodistil import heads, pipeline
+from nanodistil import pipeline
 from nanodistil.cli import VERBS, main
+from nanodistil.family import class_of
 from nanodistil.pipelines import TASKS
 
 TEXTS = ["good film", "", "the film was bad .", "who was in this ?", "a b c"] * 8
@@ -40,7 +41,7 @@ def folders(tmp_path_factory):
     made = {}
     for verb, task in TASK.items():
         labels = {"id2label": dict(enumerate(LABELS[verb]))} if verb in LABELS else {}
-        made[verb] = tiny_folder(tmp_path_factory.mktemp(verb), getattr(heads, TASKS[task][2]), **labels)
+        made[verb] = tiny_folder(tmp_path_factory.mktemp(verb), class_of("distilbert", TASKS[task][2]), **labels)
     return made
 
 

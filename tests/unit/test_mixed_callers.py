@@ -90,9 +90,9 @@ def test_callers_of_different_settings_share_a_batch(task, monkeypatch):
     alone = [plain(next(pipe.each([one], **options))) for one, options in CALLERS[task]]
     batches, compute = [], pipe.compute
 
-    def counted(ids, real, wanted):
-        batches.append(len(ids))
-        return compute(ids, real, wanted)
+    def counted(inputs, wanted):
+        batches.append(len(inputs["input_ids"]))
+        return compute(inputs, wanted)
 
     monkeypatch.setattr(pipe, "compute", counted)
     for callers, expected in ((CALLERS[task], alone), (CALLERS[task][::-1], alone[::-1])):

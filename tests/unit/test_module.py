@@ -102,7 +102,7 @@ def test_words_are_there_in_every_dtype():
 
 def test_a_bert_counts_its_own_weights():
     one = bert.BertForSequenceClassification(TINY_BERT, backend="numpy")
-    assert one.num_parameters() == count(bert.bert_names.expected(TINY_BERT, TABLE["sequence_classification"]))
+    assert one.num_parameters() == count(expected(TINY_BERT, TABLE["sequence_classification"]))
     assert one.eval() is one and one.device == "cpu" and one.dtype == "float32"
 
 

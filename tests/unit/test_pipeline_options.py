@@ -12,9 +12,10 @@ from tiny_folders import tiny_folder
 
 import nanodistil
 from nanodistil import CheckpointError, InputError, heads
+from nanodistil.family import class_of
 from nanodistil.pipelines import KNOWN, TASKS
 
-HEADS = {task: getattr(heads, head) for task, (_, _, head) in TASKS.items()}
+HEADS = {task: class_of("distilbert", head) for task, (_, _, head) in TASKS.items()}
 
 
 @pytest.fixture(scope="module")

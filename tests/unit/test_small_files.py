@@ -8,7 +8,7 @@ import pytest
 
 from nanodistil import DistilBertConfig
 from nanodistil.cli.conversion import _objects as answers_of
-from nanodistil.family.bert_config import BertConfig
+from nanodistil.family.bert import BertConfig
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import columns_of, records_of
 from nanodistil.tokenization.bert_kind import BERT

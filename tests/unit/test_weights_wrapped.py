@@ -9,8 +9,9 @@ import pytest
 from weight_files import TINY, as_filed, file_bytes, tiny_arrays
 from weight_formats import raw_storages, strides, tensor, text, torch_bin, torch_stream, torch_zip
 
+from nanodistil.family.bert import NAMES
 from nanodistil.heads import HEADS as TABLE
-from nanodistil.weights import bert_names, loading
+from nanodistil.weights import loading
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.h5_file import MOST as MOST_GROUPS
 from nanodistil.weights.h5_file import H5File
@@ -86,7 +87,7 @@ def test_two_models(tmp_path):
     assert "holds 2 models, behind 'student.' and 'teacher.'" in refused(tmp_path, both)
     with pytest.warns(UserWarning, match="no use for: ema"):  # one that stands by itself is the model
         same(load(tmp_path, FILED | {f"ema.{n}": a for n, a in FILED.items()}))
-    bert = {f"teacher.{bert_names.filed(n, TABLE['masked_lm'])}": a for n, a in ARRAYS.items()}
+    bert = {f"teacher.{NAMES.filed(n, TABLE['masked_lm'])}": a for n, a in ARRAYS.items()}
     with pytest.warns(UserWarning, match=r"behind 'student.'|no use for: teacher"):  # the other is a BERT
         same(load(tmp_path, {f"student.{n}": a for n, a in FILED.items()} | bert))
 

@@ -96,12 +96,12 @@ def test_an_answer_does_not_depend_on_the_others():
 
 def test_a_long_text_is_cut_to_what_model_and_tokenizer_take(zero_shot):
     tokenizer = zero_shot.tokenizer
-    assert len(zero_shot._ids("word " * 100, "This example is fine.", "the input")) == 64
+    assert len(zero_shot._row("word " * 100, "This example is fine.", "the input")) == 64
     before, tokenizer.model_max_length = tokenizer.model_max_length, 30
     try:
-        ids = zero_shot._ids("word " * 100, "This example is fine.", "the input")
+        ids = zero_shot._row("word " * 100, "This example is fine.", "the input").ids
         assert tokenizer.decode(ids[-7:]) == "[SEP] this example is fine. [SEP]" and len(ids) == 30
-        assert len(zero_shot._ids("a", "word " * 40, "the input")) == 44  # over the limit, and nothing to cut
+        assert len(zero_shot._row("a", "word " * 40, "the input")) == 44  # over the limit, and nothing to cut
     finally:
         tokenizer.model_max_length = before
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from nanodistil.config import DistilBertConfig
+from nanodistil.config import Config
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization import DistilBertTokenizer
 
@@ -35,14 +35,14 @@ class Evaluation(NamedTuple):
 class Task(Protocol):
     """What finetune.py and evaluate.py ask of a task."""
 
-    HEAD: ClassVar[str]  # the model's class in family/distilbert.py
+    HEAD: ClassVar[str]  # what the name of the model's class ends with
 
     @property
     def max_seq_length(self) -> int:
         """The tokens of the longest row."""
         ...
 
-    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+    def best(self, config: Config) -> tuple[str, bool]:
         """The metric that says which of several models is best, and whether more of it is better."""
         ...
 
@@ -50,11 +50,11 @@ class Task(Protocol):
         """The examples of a file. Raises InputError, with the place, for one that cannot be used."""
         ...
 
-    def config(self, examples: Sequence[Any], config: DistilBertConfig) -> dict[str, Any]:
+    def config(self, examples: Sequence[Any], config: Config) -> dict[str, Any]:
         """The fields of a model's config that training on these examples sets: labels' names, kind of problem."""
         ...
 
-    def rows(self, examples: Sequence[Any], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Any]:
+    def rows(self, examples: Sequence[Any], tokenizer: DistilBertTokenizer, config: Config) -> list[Any]:
         """What is learned from: one row or several an example, or none. Raises InputError for an unknown label."""
         ...
 

@@ -22,13 +22,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.config import DistilBertConfig
-from nanodistil.family.distilbert import DistilBertForSequenceClassification
-from nanodistil.pipelines.batching import by_length, pace_of, padded
+from nanodistil.backend import Array
+from nanodistil.config import Config
+from nanodistil.heads.sequence_classification import ForSequenceClassification
+from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
+from nanodistil.training.tasks.cutting import cut_rows
 from nanodistil.training.tasks.labels import check_names, classes_of, number_of
 from nanodistil.training.tasks.tables import names_in, rows_of
 from nanodistil.weights.errors import InputError, excerpt
@@ -66,8 +67,8 @@ class Example(NamedTuple):
     label: Any  # as the file has it
 
 
-class Row(NamedTuple):
-    ids: Ints  # (T,)
+class Learned(NamedTuple):
+    row: Row
     label: Any  # a class, a number, or (C,) ones and zeros
 
 
@@ -84,12 +85,12 @@ class Classification:
     format: str | None = None
     no_header: bool = False
 
-    HEAD: ClassVar[str] = "DistilBertForSequenceClassification"
+    HEAD: ClassVar[str] = "ForSequenceClassification"
 
     def __post_init__(self) -> None:
         check_names(self.labels)
 
-    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+    def best(self, config: Config) -> tuple[str, bool]:
         if config.problem_type == REGRESSION:
             return metrics.deciding_number()
         return metrics.deciding(self.task_name), True
@@ -159,7 +160,7 @@ class Classification:
             return SINGLE
         return REGRESSION if fractions else SINGLE
 
-    def config(self, examples: Sequence[Example], config: DistilBertConfig) -> dict[str, Any]:
+    def config(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         kind = self.kind(examples)
         if kind != SINGLE and self.problem_type is None and self.task_name is None:
             warnings.warn(f"note: as the labels are, this is a {kind} (--problem-type)", stacklevel=2)
@@ -180,25 +181,12 @@ class Classification:
         """The classes' names, if they are given."""
         return self.labels or NAMES.get(self.task_name or "", ())
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
-        ids = self._ids(examples, tokenizer)
-        return [Row(row, label) for row, label in zip(ids, self._labels(examples, config), strict=True)]
-
-    def _ids(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer) -> list[Ints]:
-        """Ids (T,) an example, cut to max_seq_length."""
+    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
         pairs: Any = [(one.text, one.pair or "") for one in examples] if examples[0].pair is not None else None
-        texts = pairs or [one.text for one in examples]
-        ids = tokenizer(texts, verbose=False)["input_ids"]
-        long = sum(len(row) > self.max_seq_length for row in ids)
-        if long:
-            ids = tokenizer(texts, truncation=True, max_length=self.max_seq_length, verbose=False)["input_ids"]
-            warnings.warn(
-                f"note: {long} of {len(ids)} texts are cut to {self.max_seq_length} tokens (--max-seq-length)",
-                stacklevel=3,
-            )
-        return [np.array(row, np.int64) for row in ids]
+        rows = cut_rows(pairs or [one.text for one in examples], tokenizer, config, self.max_seq_length)
+        return [Learned(row, label) for row, label in zip(rows, self._labels(examples, config), strict=True)]
 
-    def _labels(self, examples: Sequence[Example], config: DistilBertConfig) -> list[Any]:
+    def _labels(self, examples: Sequence[Example], config: Config) -> list[Any]:
         """Labels as the loss wants them. Raises InputError for one that the model does not know."""
         if config.problem_type == REGRESSION or (config.problem_type is None and config.num_labels == 1):
             for one in examples:
@@ -215,22 +203,21 @@ class Classification:
             row[[number_of(label, config, one.place, names) for label in one.label]] = 1
         return list(rows)
 
-    def length(self, row: Row) -> int:
-        return len(row.ids)
+    def length(self, row: Learned) -> int:
+        return len(row.row)
 
-    def batch(self, rows: Sequence[Row], key: int = 0) -> dict[str, Any]:
-        ids, real = padded([row.ids for row in rows])
-        return {"input_ids": ids, "attention_mask": real, "labels": np.array([row.label for row in rows])}
+    def batch(self, rows: Sequence[Learned], key: int = 0) -> dict[str, Any]:
+        return {**inputs_of([row.row for row in rows]), "labels": np.array([row.label for row in rows])}
 
     def evaluate(
-        self, model: DistilBertForSequenceClassification, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
+        self, model: ForSequenceClassification, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
     ) -> Evaluation:
         rows = self.rows(examples, tokenizer, model.config)
 
-        def compute(ids: Ints, real: Mask) -> Array:
-            return model(ids, real, return_dict=True).logits  # (B, C)
+        def compute(inputs: dict[str, Any]) -> Array:
+            return model(**inputs, return_dict=True).logits  # (B, C)
 
-        logits = np.stack(by_length([row.ids for row in rows], compute, pace_of(model)))  # (n, C)
+        logits = np.stack(by_length([row.row for row in rows], compute, pace_of(model)))  # (n, C)
         truth = np.array([row.label for row in rows])
         names = model.config.id2label
         if truth.dtype.kind == "f" and truth.ndim == 1:

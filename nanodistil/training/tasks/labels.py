@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nanodistil.config import MAX_LABELS, DistilBertConfig, unnamed_labels
+from nanodistil.config import Config
+from nanodistil.config_values import MAX_LABELS, unnamed_labels
 from nanodistil.weights.errors import InputError, excerpt
 
 
@@ -55,18 +56,16 @@ def named(text: str, names: Sequence[str]) -> str | None:
     return None
 
 
-def classes_of(
-    labels: Iterable[Any], names: Sequence[str], config: DistilBertConfig, may_lack: bool = False
-) -> dict[int, str]:
+def classes_of(labels: Iterable[Any], names: Sequence[str], config: Config, may_lack: bool = False) -> dict[int, str]:
     """Number -> name of the classes that these labels are of: the given names, the config's, or the labels in order.
 
     Labels that are 0, 1, ... number the names, if no name is a number. Raises InputError for labels that are not among
     the names, and if all are the same and no names were given: such a class cannot be told from others. may_lack:
     there are examples without a label, from which it can.
 
-    >>> classes_of(["no", "yes", "no"], (), DistilBertConfig()), classes_of(["0", "1"], (), DistilBertConfig())
+    >>> classes_of(["no", "yes", "no"], (), Config()), classes_of(["0", "1"], (), Config())
     ({0: 'no', 1: 'yes'}, {0: 'LABEL_0', 1: 'LABEL_1'})
-    >>> classes_of([10, 9], (), DistilBertConfig())
+    >>> classes_of([10, 9], (), Config())
     {0: '9', 1: '10'}
     """
     found = set(map(text_of, labels))
@@ -94,13 +93,13 @@ def classes_of(
     return dict(enumerate(order))
 
 
-def number_of(label: Any, config: DistilBertConfig, place: str, names: Sequence[str] = ()) -> int:
+def number_of(label: Any, config: Config, place: str, names: Sequence[str] = ()) -> int:
     """The number of a class in the config, by its name there, or what it is called among `names`, or numbers.
 
     Raises InputError for a label that is neither. What a label numbers is looked up by name again, since the config may
     have the same names in another order.
 
-    >>> config = DistilBertConfig(id2label={0: "pos", 1: "neg"})
+    >>> config = Config(id2label={0: "pos", 1: "neg"})
     >>> number_of("1", config, "line 1", ["neg", "pos"]), number_of("1", config, "line 1")
     (0, 1)
     """

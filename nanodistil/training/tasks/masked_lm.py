@@ -25,8 +25,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nanodistil.backend import Ints
-from nanodistil.config import DistilBertConfig
-from nanodistil.family.distilbert import DistilBertForMaskedLM
+from nanodistil.config import Config
+from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import ON_CPU, batches, padded
 from nanodistil.pipelines.pairing import words_of
@@ -55,9 +55,9 @@ class MaskedLM:
     seed: int = 42
     _masking: Masking | None = field(default=None, init=False, repr=False)  # made with the rows, for batches
 
-    HEAD: ClassVar[str] = "DistilBertForMaskedLM"
+    HEAD: ClassVar[str] = "ForMaskedLM"
 
-    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+    def best(self, config: Config) -> tuple[str, bool]:
         return "loss", False
 
     def read(self, file: str | Path) -> Any:
@@ -70,10 +70,10 @@ class MaskedLM:
             raise InputError(f"{file} has no text")
         return texts
 
-    def config(self, examples: Any, config: DistilBertConfig) -> dict[str, Any]:
+    def config(self, examples: Any, config: Config) -> dict[str, Any]:
         return {}
 
-    def rows(self, examples: Any, tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> Any:
+    def rows(self, examples: Any, tokenizer: DistilBertTokenizer, config: Config) -> Any:
         _check(tokenizer, examples)
         self._masking = self._rule(tokenizer, config)
         if isinstance(examples, Sequences):
@@ -90,7 +90,7 @@ class MaskedLM:
             raise InputError("the texts have no tokens that can be hidden")
         return rows
 
-    def _rule(self, tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> Masking:
+    def _rule(self, tokenizer: DistilBertTokenizer, config: Config) -> Masking:
         """Which tokens are hidden in learning."""
         return Masking(
             np.ones(config.vocab_size, np.int64),
@@ -112,7 +112,7 @@ class MaskedLM:
         ids[real], labels[real] = masked.ids, masked.labels
         return {"input_ids": ids, "attention_mask": real, "labels": labels}
 
-    def evaluate(self, model: DistilBertForMaskedLM, tokenizer: DistilBertTokenizer, examples: Any) -> Evaluation:
+    def evaluate(self, model: ForMaskedLM, tokenizer: DistilBertTokenizer, examples: Any) -> Evaluation:
         _check(tokenizer, examples)
         chosen = np.arange(len(examples))
         if self.limit is not None and self.limit < len(examples):

@@ -18,12 +18,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.config import DistilBertConfig
-from nanodistil.family.distilbert import DistilBertForMultipleChoice
-from nanodistil.pipelines.batching import by_length, pace_of, padded
+from nanodistil.backend import Array
+from nanodistil.config import Config
+from nanodistil.heads.multiple_choice import ForMultipleChoice
+from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training.tasks import Evaluation
+from nanodistil.training.tasks.cutting import cut_rows
 from nanodistil.training.tasks.tables import names_in, rows_of
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -36,8 +37,8 @@ class Example(NamedTuple):
     label: int
 
 
-class Row(NamedTuple):
-    ids: list[Ints]  # (T,) a choice
+class Learned(NamedTuple):
+    rows: list[Row]  # of the choices
     label: int
 
 
@@ -46,9 +47,9 @@ class MultipleChoice:
     max_seq_length: int = 128
     format: str | None = None
 
-    HEAD: ClassVar[str] = "DistilBertForMultipleChoice"
+    HEAD: ClassVar[str] = "ForMultipleChoice"
 
-    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+    def best(self, config: Config) -> tuple[str, bool]:
         return "acc", True
 
     def read(self, file: str | Path) -> list[Example]:
@@ -87,42 +88,36 @@ class MultipleChoice:
             raise InputError(f"{file} has no examples")
         return examples
 
-    def config(self, examples: Sequence[Example], config: DistilBertConfig) -> dict[str, Any]:
+    def config(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         if len(examples[0].choices) == 1:
             raise InputError("the examples have one choice each, so there is nothing to choose")
         if len({one.label for one in examples}) == 1:
             warnings.warn(f"in all examples choice {examples[0].label} is the right one", stacklevel=2)
         return {}
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
         pairs = [(one.prompt, choice) for one in examples for choice in one.choices]
-        ids = tokenizer(pairs, verbose=False)["input_ids"]
-        long = sum(len(row) > self.max_seq_length for row in ids)
-        if long:
-            ids = tokenizer(pairs, truncation=True, max_length=self.max_seq_length, verbose=False)["input_ids"]
-            message = f"note: {long} of {len(ids)} pairs are cut to {self.max_seq_length} tokens (--max-seq-length)"
-            warnings.warn(message, stacklevel=2)
-        arrays = iter([np.array(row, np.int64) for row in ids])
-        return [Row([next(arrays) for _ in one.choices], one.label) for one in examples]
+        rows = iter(cut_rows(pairs, tokenizer, config, self.max_seq_length))
+        return [Learned([next(rows) for _ in one.choices], one.label) for one in examples]
 
-    def length(self, row: Row) -> int:
-        return sum(map(len, row.ids))
+    def length(self, row: Learned) -> int:
+        return sum(map(len, row.rows))
 
-    def batch(self, rows: Sequence[Row], key: int = 0) -> dict[str, Any]:
-        ids, real = padded([choice for row in rows for choice in row.ids])  # (B choices, T)
-        shape = (len(rows), -1, ids.shape[1])
-        labels = np.array([row.label for row in rows])
-        return {"input_ids": ids.reshape(shape), "attention_mask": real.reshape(shape), "labels": labels}
+    def batch(self, rows: Sequence[Learned], key: int = 0) -> dict[str, Any]:
+        inputs = inputs_of([choice for row in rows for choice in row.rows])  # (B choices, T) each
+        together = {name: array.reshape(len(rows), -1, array.shape[1]) for name, array in inputs.items()}
+        return {**together, "labels": np.array([row.label for row in rows])}
 
     def evaluate(
-        self, model: DistilBertForMultipleChoice, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
+        self, model: ForMultipleChoice, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
     ) -> Evaluation:
         rows = self.rows(examples, tokenizer, model.config)
 
-        def compute(ids: Ints, real: Mask) -> Array:
-            return np.asarray(model(ids[:, None], real[:, None], return_dict=True).logits[:, 0])  # (B choices,)
+        def compute(inputs: dict[str, Any]) -> Array:
+            alone = {name: array[:, None] for name, array in inputs.items()}  # (B choices, 1, T)
+            return np.asarray(model(**alone, return_dict=True).logits[:, 0])  # (B choices,)
 
-        scores = by_length([choice for row in rows for choice in row.ids], compute, pace_of(model))
+        scores = by_length([choice for row in rows for choice in row.rows], compute, pace_of(model))
         best = np.reshape(scores, (len(rows), -1)).argmax(1)  # (n,)
         right = best == np.array([row.label for row in rows])
         return Evaluation({"acc": float(right.mean())}, {"predictions": best.tolist()})

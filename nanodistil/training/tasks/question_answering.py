@@ -23,12 +23,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.config import DistilBertConfig
-from nanodistil.family.distilbert import DistilBertForQuestionAnswering
-from nanodistil.pipelines.batching import by_length, pace_of, padded
+from nanodistil.backend import Array
+from nanodistil.config import Config
+from nanodistil.heads.question_answering import ForQuestionAnswering
+from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
 from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.scores import finite
+from nanodistil.pipelines.tokens import tells_apart
 from nanodistil.reading.lines import lines_of
 from nanodistil.tokenization import DistilBertTokenizer
 from nanodistil.training import squad
@@ -45,8 +46,8 @@ class Example(NamedTuple):
     answers: list[tuple[str, int]]  # text, and the character at which it starts; none if there is no answer
 
 
-class Row(NamedTuple):
-    ids: Ints  # (T,)
+class Learned(NamedTuple):
+    row: Row
     window: Window
     start: int  # tokens of the row
     end: int
@@ -73,9 +74,9 @@ class QuestionAnswering:
     max_answer_length: int = 30
     null_score_diff_threshold: float = 0.0
 
-    HEAD: ClassVar[str] = "DistilBertForQuestionAnswering"
+    HEAD: ClassVar[str] = "ForQuestionAnswering"
 
-    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+    def best(self, config: Config) -> tuple[str, bool]:
         return "f1", True
 
     def read(self, file: str | Path) -> list[Example]:
@@ -116,14 +117,14 @@ class QuestionAnswering:
                 f"{file} is not SQuAD's JSON: data, paragraphs, context, qas, id, question, answers"
             ) from None
 
-    def config(self, examples: Sequence[Example], config: DistilBertConfig) -> dict[str, Any]:
+    def config(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         return {} if config.num_labels == 2 else {"num_labels": 2}
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
         contexts = self._contexts(examples, tokenizer)
-        rows: list[Row] = []
+        rows: list[Learned] = []
         lost = 0
-        for one, windows in zip(examples, self._windows(examples, contexts, tokenizer), strict=True):
+        for one, windows in zip(examples, self._windows(examples, contexts, tokenizer, config), strict=True):
             place = (0, -1)  # tokens of the context, first and last; none
             if one.answers:
                 found = _place(one, contexts[one.context].offsets)
@@ -131,7 +132,7 @@ class QuestionAnswering:
                     lost += 1
                     continue
                 place = found
-            rows += [Row(ids, window, *_targets(window, *place)) for ids, window in windows]
+            rows += [Learned(row, window, *_targets(window, *place)) for row, window in windows]
         if lost:
             warnings.warn(
                 f"note: {lost} of {len(examples)} questions are left out: their answers are not where the file says",
@@ -153,10 +154,11 @@ class QuestionAnswering:
         return contexts
 
     def _windows(
-        self, examples: Sequence[Example], contexts: dict[str, Context], tokenizer: DistilBertTokenizer
-    ) -> Iterator[list[tuple[Ints, Window]]]:
-        """The windows of each question: ids (T,), and what part of the context they have."""
+        self, examples: Sequence[Example], contexts: dict[str, Context], tokenizer: DistilBertTokenizer, config: Config
+    ) -> Iterator[list[tuple[Row, Window]]]:
+        """The windows of each question: its row, and what part of the context it has."""
         cls, sep = tokenizer("")["input_ids"]
+        told = tells_apart(config, tokenizer)
         questions = tokenizer([one.question for one in examples], add_special_tokens=False, verbose=False)["input_ids"]
         for one, question in zip(examples, questions, strict=True):
             before, ids = [cls, *question[: self.max_query_length], sep], contexts[one.context].ids
@@ -167,35 +169,36 @@ class QuestionAnswering:
                     f"the context, and windows begin doc_stride={self.doc_stride} apart, so some would be passed over; "
                     "change one of these, or max_query_length"
                 )
+            second = len(before) if told else None
             parts = overlapping(len(ids), room, room - self.doc_stride)
             yield [
-                (np.array([*before, *ids[a:b], sep], np.int64), Window(len(before), a, mask))
+                (Row(np.array([*before, *ids[a:b], sep], np.int64), second=second), Window(len(before), a, mask))
                 for (a, b), mask in zip(parts, widest(parts), strict=True)
             ]
 
-    def length(self, row: Row) -> int:
-        return len(row.ids)
+    def length(self, row: Learned) -> int:
+        return len(row.row)
 
-    def batch(self, rows: Sequence[Row], key: int = 0) -> dict[str, Any]:
-        ids, real = padded([row.ids for row in rows])
+    def batch(self, rows: Sequence[Learned], key: int = 0) -> dict[str, Any]:
         start, end = (np.array(places) for places in zip(*((row.start, row.end) for row in rows), strict=True))
-        return {"input_ids": ids, "attention_mask": real, "start_positions": start, "end_positions": end}
+        return {**inputs_of([row.row for row in rows]), "start_positions": start, "end_positions": end}
 
     def evaluate(
-        self, model: DistilBertForQuestionAnswering, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
+        self, model: ForQuestionAnswering, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
     ) -> Evaluation:
         twice = [key for key, n in Counter(one.id for one in examples).items() if n > 1]
         if twice:
             raise InputError(f"two questions have the id {excerpt(twice[0])}, by which answers are told apart")
         contexts = self._contexts(examples, tokenizer)
-        windows = list(self._windows(examples, contexts, tokenizer))
+        windows = list(self._windows(examples, contexts, tokenizer, model.config))
 
-        def compute(ids: Ints, real: Mask) -> Iterator[tuple[Array, Array]]:
-            output = model(ids, real, return_dict=True)
-            for start, end, n in zip(output.start_logits, output.end_logits, real.sum(1), strict=True):
+        def compute(inputs: dict[str, Any]) -> Iterator[tuple[Array, Array]]:
+            output = model(**inputs, return_dict=True)
+            lengths = inputs["attention_mask"].sum(1)  # (B,)
+            for start, end, n in zip(output.start_logits, output.end_logits, lengths, strict=True):
                 yield finite(start[:n]), finite(end[:n])  # (T,) each, without padding
 
-        logits = iter(by_length([ids for several in windows for ids, _ in several], compute, pace_of(model)))
+        logits = iter(by_length([row for several in windows for row, _ in several], compute, pace_of(model)))
         found = {
             one.id: squad.answered(
                 one.context,

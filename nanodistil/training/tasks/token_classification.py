@@ -23,11 +23,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from nanodistil.backend import Array, Ints, Mask
-from nanodistil.config import DistilBertConfig
-from nanodistil.family.distilbert import DistilBertForTokenClassification
+from nanodistil.backend import Array, Ints
+from nanodistil.config import Config
+from nanodistil.heads.token_classification import ForTokenClassification
 from nanodistil.losses import IGNORED
-from nanodistil.pipelines.batching import by_length, pace_of, padded
+from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
 from nanodistil.reading import records
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import Column
@@ -49,8 +49,8 @@ class Example(NamedTuple):
     tags: list[Any]  # as many, as the file has them
 
 
-class Row(NamedTuple):
-    ids: Ints  # (T,)
+class Learned(NamedTuple):
+    row: Row
     labels: Ints  # (T,) a class, or -100
     words: list[int]  # the numbers of the words that have one
 
@@ -62,12 +62,12 @@ class TokenClassification:
     labels: tuple[str, ...] = ()
     max_seq_length: int = 128
 
-    HEAD: ClassVar[str] = "DistilBertForTokenClassification"
+    HEAD: ClassVar[str] = "ForTokenClassification"
 
     def __post_init__(self) -> None:
         check_names(self.labels)
 
-    def best(self, config: DistilBertConfig) -> tuple[str, bool]:
+    def best(self, config: Config) -> tuple[str, bool]:
         return metrics.deciding_entity(list(config.id2label.values())), True
 
     def read(self, file: str | Path) -> list[Example]:
@@ -79,14 +79,14 @@ class TokenClassification:
             return [one._replace(words=[LANGUAGE.sub("", word, count=1) for word in one.words]) for one in examples]
         return examples
 
-    def config(self, examples: Sequence[Example], config: DistilBertConfig) -> dict[str, Any]:
+    def config(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         return {"id2label": classes_of((tag for one in examples for tag in one.tags), self.labels, config)}
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
         """Those that have a label: a batch without any would have no loss."""
         return [row for row in self._rows(examples, tokenizer, config) if (row.labels != IGNORED).any()]
 
-    def _rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: DistilBertConfig) -> list[Row]:
+    def _rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
         """One an example."""
         encoded = tokenizer(
             [one.words for one in examples],
@@ -103,7 +103,7 @@ class TokenClassification:
             labels = [classes[word] if new else IGNORED for word, new in zip(words, first, strict=True)]  # type: ignore[index]
             lost += len(classes) - sum(first)
             judged = [word for word, new in zip(words, first, strict=True) if new and word is not None]
-            rows.append(Row(np.array(ids, np.int64), np.array(labels, np.int64), judged))
+            rows.append(Learned(Row(np.array(ids, np.int64)), np.array(labels, np.int64), judged))
         if lost:
             total = sum(len(one.tags) for one in examples)
             warnings.warn(
@@ -113,24 +113,24 @@ class TokenClassification:
             )
         return rows
 
-    def length(self, row: Row) -> int:
-        return len(row.ids)
+    def length(self, row: Learned) -> int:
+        return len(row.row)
 
-    def batch(self, rows: Sequence[Row], key: int = 0) -> dict[str, Any]:
-        ids, real = padded([row.ids for row in rows])
-        labels = np.full(ids.shape, IGNORED)
-        labels[real] = np.concatenate([row.labels for row in rows])
-        return {"input_ids": ids, "attention_mask": real, "labels": labels}
+    def batch(self, rows: Sequence[Learned], key: int = 0) -> dict[str, Any]:
+        inputs = inputs_of([row.row for row in rows])
+        labels = np.full(inputs["input_ids"].shape, IGNORED)
+        labels[inputs["attention_mask"]] = np.concatenate([row.labels for row in rows])
+        return {**inputs, "labels": labels}
 
     def evaluate(
-        self, model: DistilBertForTokenClassification, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
+        self, model: ForTokenClassification, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
     ) -> Evaluation:
         rows = self._rows(examples, tokenizer, model.config)
 
-        def compute(ids: Ints, real: Mask) -> Iterator[Array]:
-            yield from model(ids, real, return_dict=True).logits.argmax(-1)  # (T,) each
+        def compute(inputs: dict[str, Any]) -> Iterator[Array]:
+            yield from model(**inputs, return_dict=True).logits.argmax(-1)  # (T,) each
 
-        best = by_length([row.ids for row in rows], compute, pace_of(model))
+        best = by_length([row.row for row in rows], compute, pace_of(model))
         names = model.config.id2label
         judged = [row.labels != IGNORED for row in rows]
         said = [[names[c] for c in classes[: len(at)][at].tolist()] for classes, at in zip(best, judged, strict=True)]

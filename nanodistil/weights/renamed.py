@@ -1,0 +1,86 @@
+"""A family's names beside a DistilBERT's: the same arrays, called otherwise.
+
+DistilBERT took BERT's layer over as it was, and renamed all of it; their relatives did likewise. So no family needs a
+table of shapes of its own: it says which of its modules is which of names.py, and from there on its arrays go under
+DistilBERT's names, in memory, in layouts, in training. Only files know others.
+
+    NAMES = Renamed("bert.", "encoder.layer.", {"attention.self.query": "attention.q_lin", ...}, {"pooler.dense": ...})
+
+`Names` is what reading and writing a file ask of any family: the module names.py answers for DistilBERT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from . import names
+from .names import Head
+
+
+class Names(Protocol):
+    """A table of names: the module names.py, or another family's."""
+
+    @property
+    def PREFIX(self) -> str:
+        """What stands before the body's names in a file written by a task's model."""
+
+    def canonical(self, name: str, /) -> str | None:
+        """The name in names.py for what a file calls `name`; None for what is no weight of any use."""
+
+    def filed(self, name: str, head: Head, /) -> str:
+        """The inverse of `canonical`: the family's name for the array in a file of this head."""
+
+    def set_aside(self, name: str, head: Head, /) -> bool:
+        """Whether a model of this head leaves a canonical name of the file alone without a word."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Names of a family's modules, and which of names.py each is.
+
+    >>> table = Renamed("bert.", "encoder.layer.", {"output.dense": "ffn.lin2"}, {"pooler.dense": "pre_classifier"})
+    >>> table.canonical("bert.encoder.layer.3.output.dense.bias"), table.canonical("bert.pooler.dense.bias")
+    ('transformer.layer.3.ffn.lin2.bias', 'pre_classifier.bias')
+    >>> table.filed("transformer.layer.3.ffn.lin2.bias", names.Bare(bare=False))
+    'bert.encoder.layer.3.output.dense.bias'
+    """
+
+    PREFIX: str
+    layers: str  # what a layer's number stands behind
+    layer: Mapping[str, str]  # the family's module behind that number -> ours behind "transformer.layer.0."
+    others: Mapping[str, str]  # any other module -> ours; an array by its whole name, if its module is not enough
+    no_weights: Collection[str] = ()  # names of the files that are of no use
+    body: tuple[str, ...] = ("embeddings.", "encoder.", "pooler.")  # what the body's names begin with
+    many_heads: bool = False  # whether files have heads besides the wanted one, of which nobody needs to be told
+
+    def canonical(self, name: str, /) -> str | None:
+        """As Names has it. What is unknown keeps its name behind the prefix, so that it is none of ours."""
+        name = name.removeprefix(self.PREFIX)
+        if name in self.no_weights:
+            return None
+        module, _, last = name.rpartition(".")
+        ours = self.others.get(name, f"{self.others[module]}.{last}" if module in self.others else None)
+        if module.startswith(self.layers):
+            number, _, inner = module.removeprefix(self.layers).partition(".")
+            ours = f"transformer.layer.{number}.{self.layer[inner]}.{last}" if inner in self.layer else None
+        return names.canonical(ours) if ours else self.PREFIX + name
+
+    def filed(self, name: str, head: Head, /) -> str:
+        """As Names has it."""
+        module, _, last = name.rpartition(".")
+        theirs = {ours: theirs for theirs, ours in self.others.items()}
+        if name in theirs:
+            filed = theirs[name]
+        elif module.startswith("transformer.layer."):
+            number, _, inner = module.removeprefix("transformer.layer.").partition(".")
+            inner = next(theirs for theirs, ours in self.layer.items() if ours == inner)
+            filed = f"{self.layers}{number}.{inner}.{last}"
+        else:
+            filed = f"{theirs[module]}.{last}"
+        return self.PREFIX + filed if filed.startswith(self.body) and not head.bare else filed
+
+    def set_aside(self, name: str, head: Head, /) -> bool:
+        """As Names has it."""
+        return names.is_head(name) and (head.bare or self.many_heads)
