@@ -15,7 +15,7 @@ from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
     from nanodistil.tokenization import Encoding
-    from nanodistil.tokenization.explain import Explanation
+    from nanodistil.tokenization.explanation import Explanation
 
 MOST = 12  # changes of one step that are shown
 
@@ -108,7 +108,7 @@ def table(encoding: Encoding, text: str, pair: str | None = None) -> str:
 def told(found: Explanation, text: str) -> str:
     """The explanation of a text, for people: what each step changed and left, then a line a word.
 
-    >>> from nanodistil.tokenization.explain import Explanation, Step, Word
+    >>> from nanodistil.tokenization.explanation import Explanation, Step, Word
     >>> step = Step("clean", [("\\u200b", "")], "hello")
     >>> word = Word("hello", 0, 6, ["hello"], [7592], "in the vocabulary")
     >>> print(told(Explanation([step], [word]), "hel\\u200blo"))

@@ -10,6 +10,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from nanodistil.tokenization.special_tokens import SPECIAL
 from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt, meant
 
 ANY = None  # whatever it says
@@ -39,13 +40,18 @@ def refuse_others(others: dict[str, Any], cls: type) -> None:
     """
     for name, value in others.items():
         if name not in TAKEN:
-            known = [*list(signature(cls).parameters)[:-1], *TAKEN]
-            hint = "" if hasattr(cls, name) else meant(name, known)
+            hint = "" if hasattr(cls, name) else meant(name, [*arguments_of(cls), *SPECIAL, *TAKEN])
             what = "is a method of the tokenizer, and no" if callable(getattr(cls, name, None)) else "is no"
             raise InputError(f"{excerpt(name)} {what} argument that a tokenizer is made with{hint}")
         allowed = TAKEN[name]
         if allowed is not None and value not in allowed:
             raise InputError(f"{name} cannot be {excerpt(value)} here; leave it out")
+
+
+def arguments_of(cls: type) -> list[str]:
+    """What a tokenizer's class and those that it builds on are made with, by name."""
+    found = [one for kind in cls.__mro__ for one in signature(kind.__init__).parameters.values()]  # type: ignore[misc]
+    return [one.name for one in found if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
 
 
 def files_of(folder: Path, overrides: dict[str, Any], vocabulary_file: str) -> tuple[Path, Path]:

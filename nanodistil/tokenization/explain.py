@@ -11,44 +11,16 @@ What cannot be seen is written as its number: a soft hyphen is U+00AD, an accent
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from nanodistil.tokenization import unicode_tables as unicode
 from nanodistil.tokenization.bpe import ByteBPE
 from nanodistil.tokenization.explain_bpe import merged
+from nanodistil.tokenization.explanation import Explanation, Step, Word
 from nanodistil.tokenization.state import State
 from nanodistil.tokenization.texts import texts_of_call
 from nanodistil.tokenization.wordpiece import Normalizer, WordPiece, reorder, word_pattern
 from nanodistil.weights.errors import InputError
-
-
-@dataclass
-class Step:
-    """One step of the normalizer, if it changed something."""
-
-    name: str
-    changes: list[tuple[str, str]]  # what was changed -> what it became, each once, as they came
-    text: str  # the whole text after it
-
-
-@dataclass
-class Word:
-    """A word as it was looked up, where it stands in the text given, and what came of it."""
-
-    text: str
-    start: int
-    end: int
-    tokens: list[str]
-    ids: list[int]
-    why: str
-
-
-@dataclass
-class Explanation:
-    """Of one text. Concatenated, the words' tokens are those of the text, without [CLS] and [SEP]."""
-
-    steps: list[Step]
-    words: list[Word]
 
 
 def explain(tokenizer: State, text: str) -> Explanation:
@@ -122,7 +94,7 @@ def _words(tokenizer: State, pieces: WordPiece | ByteBPE, part: str, at: int) ->
             continue
         if isinstance(pieces, ByteBPE):
             for word in merged(pieces, characters[a:b]):
-                yield Word(word.text, at + a + word.start, at + a + word.end, word.tokens, word.ids, word.why)
+                yield replace(word, start=at + a + word.start, end=at + a + word.end)
             continue
         for match in word_pattern().finditer(characters, a, b):
             start, end = at + spans[match.start()][0], at + spans[match.end() - 1][1]

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from nanodistil.tokenization.bpe import ByteBPE
 from nanodistil.tokenization.byte_level import word_pattern
+from nanodistil.tokenization.explanation import Word
 
 MOST = 40  # merges of a word that are told
 
 
-class Merged(NamedTuple):
-    """A word, where it stands in the stretch given, and what came of it."""
-
-    text: str
-    start: int
-    end: int
-    tokens: list[str]
-    ids: list[int]
-    why: str
-
-
-def merged(bpe: ByteBPE, text: str) -> Iterator[Merged]:
-    """The words of a stretch of text.
+def merged(bpe: ByteBPE, text: str) -> Iterator[Word]:
+    """The words of a stretch of text, placed in it.
 
     >>> letters = {c: i for i, c in enumerate("Ġlower")}
     >>> bpe = ByteBPE({**letters, "er": 6, "lo": 7, "low": 8}, [("e", "r"), ("l", "o"), ("lo", "w")])
@@ -46,7 +35,7 @@ def merged(bpe: ByteBPE, text: str) -> Iterator[Merged]:
             told.append(f"{parts[left]}+{parts[right]} ({rank + 1})")
             parts[left], numbers[left] = parts[left] + parts[right], ids[left]
         found = [number for number, size in zip(ids, sizes, strict=True) if size]
-        yield Merged(match[0], start, max(end, start), [bpe.names[i] for i in found], found, _why(told, match[0]))
+        yield Word(match[0], start, max(end, start), [bpe.names[i] for i in found], found, _why(told, match[0]))
 
 
 def _why(told: list[str], word: str) -> str:

@@ -46,8 +46,11 @@ class Tokenizer(State):
     """What all tokenizers have in common. A class over it sets `kind` and `tokenizer_class`.
 
     vocab_file or tokenizer_file: the kind's vocabulary, or tokenizer.json (or its Description), which wins if both are
-    given. The others are transformers'; roles that are not named are the kind's. Raises CheckpointError for a file that
-    is broken or of another kind, InputError for arguments of a wrong sort.
+    given. clean_up_tokenization_spaces: whether `decode` tidies up; None means True with a vocabulary and False with a
+    tokenizer.json, transformers' choice. split_special_tokens: whether a [MASK] in a text is text like any other.
+    others: unk_token, mask_token and the other roles, by default the kind's; and of transformers' arguments those that
+    change nothing (construction.py). Raises CheckpointError for a file that is broken or of another kind, InputError
+    for arguments of a wrong sort.
     """
 
     def __init__(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.bert_kind import BERT
 from nanodistil.tokenization.conventions import TWO
 from nanodistil.tokenization.description import Description
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.tokenization.pieces import PieceMaker
-from nanodistil.tokenization.special_tokens import Token
 from nanodistil.tokenization.vocabulary import warn_if_cased
 from nanodistil.tokenization.wordpiece import Normalizer, WordPiece
 
@@ -22,10 +19,7 @@ class DistilBertTokenizer(Tokenizer):
 
     vocab_file or tokenizer_file: vocab.txt, or tokenizer.json (or what read_tokenizer_json made of it), which wins
     if both are given. do_lower_case: for an uncased vocabulary. strip_accents: None means as do_lower_case.
-    clean_up_tokenization_spaces: whether `decode` tidies up; None means True with a vocab.txt and False with a
-    tokenizer.json, transformers' choice. split_special_tokens: whether a [MASK] in a text is text like any other.
-
-    Of transformers' other arguments those that change nothing are taken (construction.py).
+    The others are those of every tokenizer (facade.py).
 
     Raises CheckpointError for a file that is broken or not of a DistilBERT, InputError for arguments of a wrong kind.
 
@@ -51,42 +45,13 @@ class DistilBertTokenizer(Tokenizer):
         do_lower_case: bool = True,
         *,
         tokenizer_file: str | Path | Description | None = None,
-        unk_token: Token | None = "[UNK]",
-        sep_token: Token | None = "[SEP]",
-        pad_token: Token | None = "[PAD]",
-        cls_token: Token | None = "[CLS]",
-        mask_token: Token | None = "[MASK]",
-        bos_token: Token | None = None,
-        eos_token: Token | None = None,
-        additional_special_tokens: Iterable[Token] = (),
-        added_tokens_decoder: dict[int, AddedToken] | None = None,
         tokenize_chinese_chars: bool = True,
         strip_accents: bool | None = None,
-        model_max_length: float | None = None,
-        clean_up_tokenization_spaces: bool | None = None,
-        padding_side: str | None = None,
-        truncation_side: str | None = None,
-        model_input_names: list[str] | None = None,
-        split_special_tokens: bool = False,
         **others: Any,
     ) -> None:
         self.do_lower_case, self.strip_accents = do_lower_case, strip_accents
         self.tokenize_chinese_chars = tokenize_chinese_chars
-        super().__init__(
-            vocab_file,
-            tokenizer_file=tokenizer_file,
-            **{"unk_token": unk_token, "sep_token": sep_token, "pad_token": pad_token, "cls_token": cls_token},
-            **{"mask_token": mask_token, "bos_token": bos_token, "eos_token": eos_token},
-            additional_special_tokens=additional_special_tokens,
-            added_tokens_decoder=added_tokens_decoder,
-            model_max_length=model_max_length,
-            clean_up_tokenization_spaces=clean_up_tokenization_spaces,
-            padding_side=padding_side,
-            truncation_side=truncation_side,
-            model_input_names=model_input_names,
-            split_special_tokens=split_special_tokens,
-            **others,
-        )
+        super().__init__(vocab_file, tokenizer_file=tokenizer_file, **others)
         if do_lower_case:
             warn_if_cased(self.encoder.description)
 
