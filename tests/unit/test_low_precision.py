@@ -56,7 +56,7 @@ def test_int8_linear(shape):
     xq = np.floor((x - low) * inverse + np.float32(0.5)).astype(np.int64)
     w_scale = np.abs(weight).max(1) / np.float32(127)
     wq = np.rint(weight / w_scale[:, None]).astype(np.int64)
-    expected = (xq @ wq.T) * (x_scale * w_scale).astype(np.float64) + low * (wq.sum(1) * w_scale) + bias
+    expected = (xq @ wq.T) * (x_scale.astype(np.float64) * w_scale) + low * (wq.sum(1) * w_scale) + bias
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=4e-6)
     assert np.abs(got - (x @ weight.T + bias)).max() <= 0.06 * np.sqrt(shape[1])
 

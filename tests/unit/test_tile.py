@@ -15,7 +15,7 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_ops, tile, transpose  # noqa: E402
+from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_tile, tile, transpose  # noqa: E402
 from nanodistil.kernels.cpu.bfloat16_ops import rounded  # noqa: E402
 from nanodistil.kernels.runtime import jit  # noqa: E402
 from nanodistil.kernels.runtime.place import Place  # noqa: E402
@@ -109,6 +109,26 @@ def test_the_tile_of_another_machine(name, probes):
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_neon_tile_compiles_to_neon(turned):
     """Its inner loop for aarch64: 24 sums, each one fused multiply-add by a scalar, none spilled."""
+    dot = tile.FLOAT32._replace(instruction="llvm.fma.v4f32", shape=tile.NEON)
+    assert for_aarch64(dot, turned).count("fmla") >= tile.NEON.rows * tile.NEON.vectors
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    ("kind", "features", "wanted"),
+    [
+        (int8_tile.NEON_DOT, "+dotprod", ["sdot"]),
+        (int8_tile.NEON_PLAIN, "", ["smull", "addp", "sadalp"]),
+    ],
+)
+def test_eight_bits_compile_to_neon(kind, features, wanted):
+    assembly = for_aarch64(kind.dot, features=features)
+    for instruction in wanted:
+        assert assembly.count(instruction) >= tile.NEON.rows * tile.NEON.vectors
+
+
+def for_aarch64(dot, turned=False, features=""):
+    """The tile of whole height as assembly."""
     import llvmlite.binding as llvm
     from llvmlite import ir
 
@@ -120,16 +140,14 @@ def test_the_neon_tile_compiles_to_neon(turned):
         pytest.skip("this llvmlite was built without aarch64")
     module = ir.Module()
     module.triple = "aarch64-unknown-linux-gnu"
-    dot = tile.FLOAT32._replace(instruction="llvm.fma.v4f32", shape=tile.NEON)
-    tile._tile_function(module, dot, tile.NEON.rows, turned).linkage = ""
-    machine = target.create_target_machine(cpu="neoverse-n1", opt=3)
+    tile._tile_function(module, dot, dot.shape.rows, turned).linkage = ""
+    machine = target.create_target_machine(cpu="cortex-a72", features=features, opt=3)
     parsed = llvm.parse_assembly(str(module))
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     llvm.create_pass_builder(machine, options).getModulePassManager().run(
         parsed, llvm.create_pass_builder(machine, options)
     )
-    assembly = machine.emit_assembly(parsed)
-    assert assembly.count("fmla") >= tile.NEON.rows * tile.NEON.vectors
+    return machine.emit_assembly(parsed)
 
 
 def whole(shape, dtype, low, high):
@@ -137,7 +155,7 @@ def whole(shape, dtype, low, high):
 
 
 @compiled_only
-@pytest.mark.parametrize("name", ["multiply", "multiply_turned", "halves", "pairs", "turned_pairs", "int8"])
+@pytest.mark.parametrize("name", ["multiply", "multiply_turned", "halves", "pairs", "turned_pairs"])
 def test_the_tile_does_what_its_definition_in_plain_python_says(name):
     """Small whole numbers, so both are exact; the places begin and step differently, so mixing two up would show."""
     twin, a, b = {
@@ -146,18 +164,73 @@ def test_the_tile_does_what_its_definition_in_plain_python_says(name):
         "halves": (bfloat16_ops.multiply_halves, whole(900, np.float32, -4, 5), rounded(whole(900, np.float32, -4, 5))),
         "pairs": (bfloat16_ops.multiply_pairs, *pairs_of_bfloat16()),
         "turned_pairs": (bfloat16_backward.multiply_turned_pairs, *pairs_of_bfloat16()),
-        "int8": (int8_ops.multiply_int8, *(whole(900, np.int64, -(2**31), 2**31).astype(np.int32) for _ in "ab")),
     }[name]
-    kind = np.int32 if name == "int8" else np.float32
-    s = whole(900, kind, -4, 5)
+    same_sums(twin, a, b, whole(900, np.float32, -4, 5), tile.SHAPE)
+
+
+def same_sums(twin, a, b, s, shape):
+    """The compiled tile and its definition, on places that begin and step differently."""
     compiled = jit.helper()(lambda rows, a, b, s, c, depth: twin(rows, a, b, s, c, depth))  # there it is the tile
-    for rows in (1, 2, tile.ROWS):
+    for rows in {1, 2, shape.rows}:
         sums = []
         for run in (getattr(twin, "py_func", twin), compiled):
-            c = np.zeros(900, kind)
-            run(rows, Place(a, 3, 17), Place(b, 5, tile.COLUMNS), Place(s, 7, 9), Place(c, 2, tile.COLUMNS + 1), 4)
+            c = np.zeros(900, s.dtype)
+            run(rows, Place(a, 3, 17), Place(b, 5, shape.columns), Place(s, 7, 9), Place(c, 2, shape.columns + 1), 4)
             sums.append(c)
         assert sums[0].any() and np.array_equal(*sums)
+
+
+EIGHT_BITS = {  # a way to multiply them, and what a processor needs for it
+    "VNNI": {"avx512vnni"},
+    "VNNI_256": {"avx512vnni", "avx512vl"},
+    "PAIRS_512": {"avx512bw"},
+    "PAIRS_256": {"avx2"},
+    "PAIRS_128": {"sse2"},
+    "NEON_DOT": {"dotprod"},
+    "NEON_PLAIN": {"neon"},
+    "LOOPS": set(),
+}
+
+
+@compiled_only
+@pytest.mark.parametrize("name", ["VNNI", *(pytest.param(n, marks=pytest.mark.sweep) for n in list(EIGHT_BITS)[1:])])
+def test_eight_bits_on_every_machine(name):
+    """Each way is its definition, on the widest numbers: none is lost in an instruction that saturates."""
+    if not EIGHT_BITS[name] <= tile.cpu_features():
+        pytest.skip("this machine lacks the instruction")
+    kind = getattr(int8_tile, name)
+    shape = kind.dot.shape._replace(rows=2)  # each height takes its time to compile
+    random = np.random.default_rng(0)
+    x, w = random.choice([0, 254, 255], 900 * kind.inputs), random.choice([-127, -126, 127], 900 * kind.inputs)
+    inputs = (np.int8 if kind.offset else np.uint8) if kind.inputs == 4 else np.int16
+    a, b = (x - kind.offset).astype(inputs), w.astype(np.int8 if kind.inputs == 4 else np.int16)
+    twin = int8_tile.multiplication(kind._replace(dot=kind.dot._replace(shape=shape)))
+    same_sums(twin, a.view(np.int32), b.view(np.int32), whole(900, np.int32, -4, 5), shape)
+
+
+@compiled_only
+def test_whole_numbers_become_floats_as_their_definition_says():
+    totals, twin = whole(900, np.int32, -(2**16), 2**16), int8_tile.scaled_back
+    w = int8_tile.Scales(*(whole(900, np.float32, -9, 9) for _ in range(3)))
+    compiled = jit.helper()(lambda totals, low, scale, w, left, out: twin(totals, low, scale, w, left, out))
+    outs = []
+    for run in (getattr(twin, "py_func", twin), compiled):
+        out = np.zeros(900, np.float32)
+        run(Place(totals, 7, 0), np.float32(-3), np.float32(2), w, 5, Place(out, 11, 0))
+        outs.append(out)
+    assert outs[0].any() and np.array_equal(*outs)
+
+
+def test_the_choice_for_eight_bits():
+    choose = int8_tile.choose_kind
+    assert choose({"avx512f", "avx512bw", "avx2", "avx512vnni"}, "x86_64") is int8_tile.VNNI
+    assert choose({"avx512f", "avx512bw", "avx2"}, "x86_64") is int8_tile.PAIRS_512
+    assert choose({"avx2", "avxvnni"}, "x86_64") is int8_tile.VNNI_256
+    assert choose({"avx2"}, "x86_64") is int8_tile.PAIRS_256
+    assert choose(set(), "AMD64") is int8_tile.PAIRS_128
+    assert choose({"neon", "dotprod"}, "aarch64") is int8_tile.NEON_DOT
+    assert choose({"neon"}, "aarch64") is int8_tile.NEON_PLAIN
+    assert choose(set(), "riscv64") is int8_tile.LOOPS
 
 
 def pairs_of_bfloat16():

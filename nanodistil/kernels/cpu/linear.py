@@ -34,7 +34,8 @@ from .gelu import gelu_in_place
 from .tile import COLUMNS, PIECE, ROWS, SHAPE, multiply
 from .transpose import LANES, turn
 
-BLOCK = 16 * ROWS  # rows that pass over a panel together: with I = 768, 0.3 MB, so in the second level
+TILES = 16  # of rows pass over a panel together: with I = 768, 0.3 MB, so in the second level
+BLOCK = TILES * ROWS
 IDENTITY, GELU = 0, 1
 
 
@@ -46,9 +47,9 @@ class Panels(NamedTuple):
     width: int  # O
 
 
-def whole_panels(bias: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(O,) -> (P COLUMNS,), zeros beyond O."""
-    return np.pad(np.asarray(bias, np.float32), (0, -len(bias) % COLUMNS))
+def whole_panels(bias: NDArray[np.float32], columns: int = COLUMNS) -> NDArray[np.float32]:
+    """(O,) -> (P columns,), zeros beyond O."""
+    return np.pad(np.asarray(bias, np.float32), (0, -len(bias) % columns))
 
 
 @helper()
@@ -107,16 +108,16 @@ def unpack(w: Panels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.ascontiguousarray(weight[: w.width]), w.bias[: w.width].copy()
 
 
-def items(n: int, w: Any) -> int:
-    """How many work items a product of n rows has: row blocks times panels."""
-    return int(-(-n // BLOCK) * w.panels.shape[0])
+def items(n: int, w: Any, rows: int = ROWS) -> int:
+    """How many work items a product of n rows has: blocks of TILES x `rows` of them, times panels."""
+    return int(-(-n // (TILES * rows)) * w.panels.shape[0])
 
 
 @helper()
-def place(item: int, N: int, P: int) -> tuple[int, int, int]:
+def place(item: int, N: int, P: int, rows: int = ROWS) -> tuple[int, int, int]:
     """The rows top..bottom and the panel of a work item. Blocks are of equal height, in whole tiles, but the last."""
-    blocks = (N + BLOCK - 1) // BLOCK
-    height = ((N + blocks - 1) // blocks + ROWS - 1) // ROWS * ROWS
+    blocks = (N + TILES * rows - 1) // (TILES * rows)
+    height = ((N + blocks - 1) // blocks + rows - 1) // rows * rows
     top = item // P * height
     return min(top, N), min(top + height, N), item % P
 

@@ -113,14 +113,11 @@ class Dot(NamedTuple):
 FLOAT32 = Dot(_f32, _f32, f"llvm.fma.v{SHAPE.vector}f32", sum_first=False)  # one float32 a word
 BFLOAT16 = Dot(_i32, _f32, "llvm.x86.avx512bf16.dpbf16ps.512", sum_first=True, feature="avx512bf16")  # two bfloat16
 BFLOAT16_STORED = FLOAT32._replace(halves=True)  # B in bfloat16, widened on the way; for all other machines
-INT8 = Dot(
-    _i32, _i32, "llvm.x86.avx512.vpdpbusd.512", sum_first=True, feature="avx512vnni"
-)  # four: unsigned A, signed B
 
 
 def has_tile(dot: Dot) -> bool:
     """Whether this machine multiplies so in registers."""
-    return SHAPE.vector > 0 if not dot.feature else SHAPE.vector == 16 and dot.feature in FEATURES
+    return dot.shape.vector > 0 if not dot.feature else dot.shape.vector == 16 and dot.feature in FEATURES
 
 
 def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) -> None:

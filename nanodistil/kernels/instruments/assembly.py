@@ -18,7 +18,7 @@ from ..runtime import native
 
 JUMP = re.compile(r"\s+(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)\s*$")
 LABEL = re.compile(r"(\.?L\w+):")
-MULTIPLY_ADD = re.compile(r"\s+(?:vf?n?madd|vfm|vdpbf16ps|vpdpbusd|fmla|fmadd)")
+MULTIPLY_ADD = re.compile(r"\s+(?:vf?n?madd|vfm|vdpbf16ps|vpdpbusd|vpmaddwd|fmla|fmadd)")
 
 
 class Loop(NamedTuple):
