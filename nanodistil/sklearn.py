@@ -15,6 +15,7 @@ The weights are loaded when first used and shared by all estimators of the proce
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +38,21 @@ except ImportError as error:
     raise MissingExtraError(f'scikit-learn is needed ({error}): pip install "nanodistil[sklearn]"') from None
 
 
-class DistilBertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+@dataclass(eq=False, repr=False)
+class Vectors:
+    """What both are told: which model, and how a text becomes a vector."""
+
+    model: str | Path | None = None
+    _: KW_ONLY
+    pooling: str = "mean"
+    normalize: bool = False
+    truncation: bool = False
+    backend: str | None = None
+    dtype: str | None = None
+    threads: int | None = None
+
+
+class DistilBertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Vectors, BaseEstimator):  # type: ignore[misc]
     """Texts -> vectors (n, D) of the model's dtype; fitting learns nothing, so `transform` works at once.
 
     model: folder, hub id, "nanodistil-mini", or None for the default of the feature-extraction pipeline.
@@ -48,25 +63,6 @@ class DistilBertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     >>> vectors.shape
     (3, 384)
     """
-
-    def __init__(
-        self,
-        model: str | Path | None = None,
-        *,
-        pooling: str = "mean",
-        normalize: bool = False,
-        truncation: bool = False,
-        backend: str | None = None,
-        dtype: str | None = None,
-        threads: int | None = None,
-    ) -> None:
-        self.model = model
-        self.pooling = pooling
-        self.normalize = normalize
-        self.truncation = truncation
-        self.backend = backend
-        self.dtype = dtype
-        self.threads = threads
 
     def fit(self, X: Iterable[str], y: Any = None) -> Self:
         """Check the arguments and load the model. Raises InputError, ModelNotFoundError or CheckpointError."""
@@ -103,7 +99,8 @@ class DistilBertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return for_texts(super().__sklearn_tags__(), requires_fit=False)
 
 
-class DistilBertClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+@dataclass(eq=False, repr=False, kw_only=True)
+class DistilBertClassifier(ClassifierMixin, Vectors, BaseEstimator):  # type: ignore[misc]
     """Texts -> classes, by logistic regression on the vectors of DistilBertVectorizer.
 
     C, class_weight, max_iter: of sklearn.linear_model.LogisticRegression. The others: of DistilBertVectorizer.
@@ -114,30 +111,9 @@ class DistilBertClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     (['animal'], (1, 2))
     """
 
-    def __init__(
-        self,
-        model: str | Path | None = None,
-        *,
-        C: float = 1.0,
-        class_weight: Any = None,
-        max_iter: int = 1000,
-        pooling: str = "mean",
-        normalize: bool = False,
-        truncation: bool = False,
-        backend: str | None = None,
-        dtype: str | None = None,
-        threads: int | None = None,
-    ) -> None:
-        self.model = model
-        self.C = C
-        self.class_weight = class_weight
-        self.max_iter = max_iter
-        self.pooling = pooling
-        self.normalize = normalize
-        self.truncation = truncation
-        self.backend = backend
-        self.dtype = dtype
-        self.threads = threads
+    C: float = 1.0
+    class_weight: Any = None
+    max_iter: int = 1000
 
     def fit(self, X: Iterable[str], y: ArrayLike) -> Self:
         """Learn from n texts and their n classes. Raises InputError for texts that cannot be used; classes that
@@ -169,10 +145,13 @@ class DistilBertClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return np.asarray(self.regression_.decision_function(self._vectorizer().transform(X)))
 
     def _vectorizer(self) -> DistilBertVectorizer:
-        return DistilBertVectorizer(**{name: getattr(self, name) for name in DistilBertVectorizer().get_params()})
+        return DistilBertVectorizer(**{name: getattr(self, name) for name in SHARED})
 
     def __sklearn_tags__(self) -> Any:
         return for_texts(super().__sklearn_tags__())
+
+
+SHARED = [field.name for field in fields(Vectors)]
 
 
 @lru_cache(maxsize=1)
