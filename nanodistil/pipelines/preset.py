@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from inspect import signature
+from functools import cache
+from inspect import Signature, signature
 from typing import Any
 
 from nanodistil.pipelines.tokens import OPTIONS
@@ -16,8 +17,7 @@ def check_options(pipeline: type, options: Iterable[str], also: Iterable[str] = 
 
     So a misspelt one is found before a model is loaded for it.
     """
-    takes: Any = pipeline.settings  # type: ignore[attr-defined]
-    taken = signature(takes).parameters
+    taken = taken_by(pipeline).parameters
     known = [name for name in taken if name != "self"]
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         known += OPTIONS
@@ -27,11 +27,18 @@ def check_options(pipeline: type, options: Iterable[str], also: Iterable[str] = 
             raise InputError(f"{excerpt(name)} is no option of a {pipeline.__name__}{hint}")
 
 
+@cache
+def taken_by(pipeline: type) -> Signature:
+    """What the settings of this class take, itself first; looked up once, since that takes longer than some calls."""
+    takes: Any = pipeline.settings  # type: ignore[attr-defined]
+    return signature(takes)
+
+
 def settings_of(pipeline: Any, options: dict[str, Any]) -> Any:
     """What a pipeline makes of the options of a call. Raises InputError."""
     check_options(type(pipeline), options)
     try:
-        signature(pipeline.settings).bind(**options)
+        taken_by(type(pipeline)).bind(pipeline, **options)
     except TypeError as error:
         raise InputError(f"{type(pipeline).__name__}: {error}") from None
     return pipeline.settings(**options)

@@ -86,7 +86,7 @@ async def metrics(site: Site, call: Call) -> Response:
 
 
 async def openapi(site: Site, call: Call) -> Response:
-    return as_json(described(site.limits, site.api_key is not None))
+    return as_json(described(site.limits, list(site.models), site.api_key is not None))
 
 
 async def page(site: Site, call: Call) -> Response:

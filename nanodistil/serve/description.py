@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nanodistil import __version__
+from nanodistil.pipelines import TASKS
 from nanodistil.serve.limits import Limits
 
 Schema = dict[str, Any]
@@ -42,8 +43,8 @@ def answered(schema: Schema, what: str = "The answer.") -> Schema:
     return {"description": what, "content": {"application/json": {"schema": schema}}}
 
 
-def described(limits: Limits, with_key: bool) -> Schema:
-    """The whole description, as JSON is written of it."""
+def described(limits: Limits, names: list[str], with_key: bool) -> Schema:
+    """The whole description, as JSON is written of it. names: of the models."""
     error = obj("error error_type", error=TEXT, error_type=TEXT)
     inner = obj("message type param code", message=TEXT, type=TEXT, param={"type": ["string", "null"]})
     inner["properties"]["code"] = {"type": ["string", "null"]}
@@ -52,7 +53,7 @@ def described(limits: Limits, with_key: bool) -> Schema:
     found: Schema = {
         "openapi": "3.1.0",
         "info": {"title": "nanodistil", "version": __version__, "description": "DistilBERT models behind a port."},
-        "paths": {path: _path(path, methods) for path, methods in _paths(limits).items()},
+        "paths": {path: _path(path, methods, names) for path, methods in _paths(limits, names).items()},
         "components": {"schemas": parts},
     }
     if with_key:
@@ -61,7 +62,7 @@ def described(limits: Limits, with_key: bool) -> Schema:
     return found
 
 
-def _path(path: str, methods: dict[str, tuple[str, Schema | None, Schema]]) -> Schema:
+def _path(path: str, methods: dict[str, tuple[str, Schema | None, Schema]], names: list[str]) -> Schema:
     form = "OpenAIError" if path.startswith("/v1/") else "Error"
     refusal = {"$ref": f"#/components/schemas/{form}"}
     found: Schema = {}
@@ -72,12 +73,12 @@ def _path(path: str, methods: dict[str, tuple[str, Schema | None, Schema]]) -> S
         if body is not None:
             one["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
         one["parameters"] = [
-            {"name": word, "in": "path", "required": True, "schema": TEXT}
-            for word in ("task", "name")
+            {"name": word, "in": "path", "required": True, "schema": {"enum": words}}
+            for word, words in (("task", list(TASKS)), ("name", names))
             if f"{{{word}}}" in path
         ]
         if body is not None and not path.startswith(("/v1/", "/models/", "/pipeline/")):
-            one["parameters"].append({"name": "model", "in": "query", "required": False, "schema": TEXT})
+            one["parameters"].append({"name": "model", "in": "query", "required": False, "schema": {"enum": names}})
         found[method] = one
     return found
 
@@ -87,7 +88,7 @@ def _name(method: str, path: str) -> str:
     return f"{method}_{words}".replace(".", "_")
 
 
-def _paths(limits: Limits) -> dict[str, dict[str, tuple[str, Schema | None, Schema]]]:
+def _paths(limits: Limits, names: list[str]) -> dict[str, dict[str, tuple[str, Schema | None, Schema]]]:
     """path -> method -> a summary, the body, the response."""
     texts = {"oneOf": [TEXT, some(TEXT, limits.inputs)]}
     vector, vectors = some(SCORE), some(some(SCORE))
@@ -100,12 +101,34 @@ def _paths(limits: Limits) -> dict[str, dict[str, tuple[str, Schema | None, Sche
         id=WHOLE, text=TEXT, special=FLAG, start={"type": ["integer", "null"]}, stop={"type": ["integer", "null"]},
     )  # fmt: skip
     ids = {"oneOf": [some(WHOLE, 100_000), some(some(WHOLE), limits.inputs)]}
+    one_input = {
+        "anyOf": [
+            obj("question context", question=TEXT, context=TEXT),
+            pair,
+            obj("text", text=TEXT, text_pair=TEXT),
+            obj("prompt choices", prompt=TEXT, choices=some(TEXT, 9)),
+        ]
+    }
+    few = {**WHOLE, "minimum": 1, "maximum": 20}
+    given: Schema = {
+        "type": "object",
+        "properties": {
+            "top_k": few, "targets": some(TEXT, 9), "joint": FLAG, "beams": few, "whole_words": FLAG,
+            "function_to_apply": {"enum": ["softmax", "sigmoid", "none"]}, "truncation": FLAG,
+            "candidate_labels": some(TEXT, 9), "hypothesis_template": TEXT, "multi_label": FLAG,
+            "aggregation_strategy": {"enum": ["none", "simple", "first", "average", "max"]},
+            "ignore_labels": some(TEXT, 9), "stride": few,
+            "doc_stride": few, "max_answer_len": few, "max_seq_len": WHOLE, "max_question_len": few,
+            "handle_impossible_answer": FLAG, "align_to_words": FLAG, "choices": some(TEXT, 9),
+            "pooling": {"enum": ["mean", "cls", "none"]}, "normalize": FLAG,
+        },
+    }  # fmt: skip
     task: Schema = {
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "inputs": {"oneOf": [TEXT, {"type": "object"}, {"type": "array"}]},
-            "parameters": {"type": "object"},
+            "inputs": {"oneOf": [TEXT, one_input, some({"oneOf": [TEXT, one_input]}, limits.inputs)]},
+            "parameters": given,
             "options": {"type": "object"},
             "normalize": FLAG,
             **CUT,
@@ -172,7 +195,7 @@ def _paths(limits: Limits) -> dict[str, dict[str, tuple[str, Schema | None, Sche
                 "OpenAI's embeddings",
                 obj(
                     "input model",
-                    input=texts, model=TEXT, encoding_format={"enum": ["float", "base64"]},
+                    input=texts, model={"enum": names}, encoding_format={"enum": ["float", "base64"]},
                     dimensions={**WHOLE, "minimum": 1}, user=TEXT,
                 ),
                 answered(obj("object data model usage", object=TEXT, data=some(embedding), model=TEXT, usage=usage)),

@@ -285,7 +285,7 @@ def test_the_description_has_every_path_and_no_other(server):
     for path, methods in paths.items():
         there = TABLE.get(path) or BY_NAME[path.partition("{")[0]]
         assert {method.upper() for method in methods} <= set(there)
-    assert described(LIMITS, True)["security"] == [{"key": []}]
+    assert described(LIMITS, [], True)["security"] == [{"key": []}]
 
 
 # Refusals

@@ -1,0 +1,49 @@
+"""What stands in deploy/ and docs/serving.md is what the command takes: flags, paths, variables, limits."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from nanodistil.cli.serve import KEY, add_arguments
+from nanodistil.serve.limits import Limits
+from nanodistil.serve.patience import MOST_CONNECTIONS
+from nanodistil.serve.routes import TABLE
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+FILES = sorted((ROOT / "deploy").iterdir())
+OTHERS = {"--rm", "--read-only", "--no-cache-dir", "--from"}  # of podman, pip and COPY
+
+
+def flags():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return {flag for action in parser._actions for flag in action.option_strings}
+
+
+@pytest.mark.parametrize("path", [*FILES, ROOT / "docs" / "serving.md"], ids=lambda path: path.name)
+def test_every_flag_and_path_there_is_one(path):
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= flags() | OTHERS
+    for probe in re.findall(r"path: (/\w+)|GET (/\w+)", text):
+        assert (probe[0] or probe[1]) in TABLE or (probe[0] or probe[1]) == "/v1"
+    assert KEY in text or path.name not in ("kubernetes.yaml", "serving.md")
+
+
+def test_every_flag_and_endpoint_is_on_the_page():
+    said = set(re.findall(r"--[a-z-]+", PAGE))
+    assert flags() - {"-h", "--help"} <= said
+    for route in TABLE:
+        assert f"`{route}`" in PAGE or f"{route}`" in PAGE or f" {route}" in PAGE, route
+
+
+def test_the_limits_on_the_page_are_those_of_the_code():
+    limits = Limits()
+    for figure in (limits.batch_tokens, limits.requests, limits.inputs, limits.texts, limits.entries, MOST_CONNECTIONS):
+        assert f"{figure:,}" in PAGE, figure
+    for figure in (f"{limits.body_seconds:g} seconds", "2 MB", "64 MB", "2 million numbers", "32 batches"):
+        assert figure in PAGE.replace("\n", " "), figure
+    assert (limits.body, limits.bodies, limits.numbers) == (2_000_000, 64_000_000, 2_000_000)
+    assert limits.tokens == 32 * limits.batch_tokens
