@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from nanodistil.tokenization import BatchEncoding, DistilBertTokenizer
+from nanodistil.tokenization import BatchEncoding
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import InputError
 
 IGNORED = -100  # a label that does not count
@@ -55,7 +56,7 @@ class DataCollatorWithPadding:
     ((2, 5), [1, 1, 1, 1, 0], array([1, 0]))
     """
 
-    tokenizer: DistilBertTokenizer
+    tokenizer: Tokenizer
     padding: bool | str = True
     max_length: int | None = None
     pad_to_multiple_of: int | None = None

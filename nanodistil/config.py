@@ -134,6 +134,11 @@ class Config:
         return np.arange(shape[1])
 
     @property
+    def attention_out_dropout(self) -> float:
+        """Behind the last map of attention, where DistilBERT has none."""
+        return 0.0
+
+    @property
     def qa_dropout(self) -> float:
         """Before the head of question answering."""
         return 0.0

@@ -34,7 +34,7 @@ def export(source: str | Path, folder: str | Path, dtype: str = "float32", **whe
     none of DTYPES, a folder that cannot be written or is the model's own, numbers that float16 cannot hold; and what
     from_pretrained raises.
     """
-    from nanodistil.tokenization import DistilBertTokenizer
+    from nanodistil.auto import AutoTokenizer
 
     if dtype not in DTYPES:
         raise InputError(f"dtype is one of {', '.join(DTYPES)}, not {excerpt(dtype)}")
@@ -46,7 +46,7 @@ def export(source: str | Path, folder: str | Path, dtype: str = "float32", **whe
     model = made.from_pretrained(source, backend="numpy", dtype="float64" if dtype == "float64" else None, **where)
     arrays = {name: rounded(name, array, dtype) for name, array in model.state_dict().items()}
     try:
-        tokenizer = DistilBertTokenizer.from_pretrained(source, **where)
+        tokenizer = AutoTokenizer.from_pretrained(source, **where)
     except ModelNotFoundError:
         tokenizer = None
     if tokenizer is not None:

@@ -75,7 +75,7 @@ class Head:
     forward: Forward = _nothing  # (rows, D) -> logits
     backward: Backward = _nothing  # the gradient of logits -> (rows, D)
     kept: tuple[str, ...] = ()  # names of tap's that `backward` asks for
-    dropout: Rate | None = None
+    dropout: tuple[Rate, ...] = ()
     objective: Objective = _nothing
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nanodistil.config import Config
 from nanodistil.pretrained import Pretrained
 from nanodistil.weights.errors import InputError, MissingExtraError
 from nanodistil.weights.layout import TOKEN_TYPES
@@ -124,6 +125,10 @@ class _Graph:
     def encoder(self, ids: str, mask: str, token_types: str | None = None) -> str:
         """(B, T) ids, mask and types -> (B, T, D)"""
         words = self.node("Gather", "words", self.weight("embeddings.word_embeddings.weight"), ids)
+        if type(self.config).positions is not Config.positions:
+            raise InputError(
+                f"ONNX is not written of a {self.config.model_type}, which numbers positions in its own way"
+            )
         if token_types:
             types = self.node("Gather", "types", self.weight(TOKEN_TYPES), token_types)  # (B, T, D)
             words = self.node("Add", "words and types", words, types)

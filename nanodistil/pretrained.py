@@ -38,7 +38,6 @@ class Options(TypedDict, total=False):
 
     output_attentions, output_hidden_states: return these too; None (default) means as the config says.
     return_dict: False for a plain tuple. position_ids: (B, T) or (1, T), where each token stands.
-    token_type_ids: (B, T), of which text of a pair each token is, in a family that asks.
     keep_masked: compute masked positions too, as transformers does; without it results are zero there.
     tap: see taps.py.
     """
@@ -47,7 +46,6 @@ class Options(TypedDict, total=False):
     output_hidden_states: bool | None
     return_dict: bool | None
     position_ids: ArrayLike | None
-    token_type_ids: ArrayLike | None
     keep_masked: bool
     tap: Tap | Callable[[str, Any], Any] | None
 

@@ -54,7 +54,7 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
         @wraps(function)
         def call(self: Any, *arguments: Any, **given: Any) -> Any:
             for name in given if refuse else ():
-                if name not in known:
+                if name not in known and name not in getattr(self, "takes_too", ()):
                     raise TypeError(f"{type(self).__name__}{method}() got an unexpected keyword argument {name[:60]!r}")
             return function(self, *arguments, **given)
 
@@ -66,6 +66,8 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
 
 def called_with(*first: str) -> Callable[[type[Model]], type[Model]]:
     """For a class whose call takes these arguments first and in this order, and then its others, in theirs.
+
+    An argument that the class's own call does not name is one more that it takes, by `takes_too`.
 
     >>> @called_with("loud")
     ... class Bell:
@@ -80,7 +82,8 @@ def called_with(*first: str) -> Callable[[type[Model]], type[Model]]:
         itself, *others = inspect.signature(function).parameters.values()
         by_name = {p.name: p for p in others}
         last = [p for p in others if p.name not in first]
-        places = [by_name[name].replace(kind=itself.kind) for name in first]
+        unnamed = inspect.Parameter("one_more", itself.kind, default=None, annotation="ArrayLike | None")
+        places = [by_name.get(name, unnamed).replace(name=name, kind=itself.kind) for name in first]
         places += [p for p in last if p.kind is itself.kind]
 
         @wraps(function)
@@ -96,6 +99,7 @@ def called_with(*first: str) -> Callable[[type[Model]], type[Model]]:
         named = [p for p in last if p.kind is not itself.kind]
         call.__signature__ = inspect.Signature([itself, *places, *named])  # type: ignore[attr-defined]
         cls.__call__ = call  # type: ignore[method-assign]
+        cls.takes_too = tuple(name for name in first if name not in by_name)  # type: ignore[attr-defined]
         return cls
 
     return decorated

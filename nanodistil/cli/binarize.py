@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nanodistil.tokenization import DistilBertTokenizer
+    from nanodistil.auto import AutoTokenizer
     from nanodistil.training.binarize import binarize
 
     for file in args.files:
         if file != "-" and not os.path.exists(file):  # now, and not hours later
             raise InputError(f"{file} cannot be opened: there is no such file")
-    tokenizer = DistilBertTokenizer.from_pretrained(args.tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     with Progress(sys.stderr, of="tokens", plain=True) as progress:
         lines = _lines(args.files, progress.reached)
         try:

@@ -15,6 +15,7 @@ from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 FAMILIES = {  # model_type -> module, and what its classes' names begin with
     "distilbert": ("nanodistil.family.distilbert", "DistilBert"),
     "bert": ("nanodistil.family.bert", "Bert"),
+    "roberta": ("nanodistil.family.roberta", "Roberta"),
 }
 
 
@@ -27,7 +28,7 @@ def family_of(config: dict[str, Any], name: object) -> str:
     old = "bert" if "type_vocab_size" in config else "distilbert"  # files of 2018 and 2019 do not say
     kind = config.get("model_type") or old
     if not isinstance(kind, str) or kind not in FAMILIES:
-        raise CheckpointError(f"{name}: is a {excerpt(kind)} model; nanodistil has {' and '.join(FAMILIES)}")
+        raise CheckpointError(f"{name}: is a {excerpt(kind)} model; nanodistil has {', '.join(FAMILIES)}")
     return kind
 
 

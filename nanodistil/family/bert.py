@@ -132,6 +132,10 @@ class BertConfig(Config):
         return self.type_vocab_size
 
     @property
+    def attention_out_dropout(self) -> float:
+        return self.dropout
+
+    @property
     def seq_classif_dropout(self) -> float:
         return self.dropout if self.classifier_dropout is None else self.classifier_dropout
 

@@ -69,11 +69,11 @@ class ForMultipleChoice(Pretrained):
     ) -> MultipleChoiceModelOutput:
         """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
         ids, mask, embeds = joined(input_ids), joined(attention_mask), joined(inputs_embeds)  # (B choices, T) each
-        options = {**options, "token_type_ids": joined(options.get("token_type_ids"))}
-        positions: Any = options.get("position_ids")
-        if np.ndim(positions) > 2:
-            options["position_ids"] = joined(positions)
-        e = self._encode(ids, mask, head_mask, embeds, "first", **options)
+        more: dict[str, Any] = {**options}
+        for name in ("position_ids", "token_type_ids"):
+            if more.get(name) is not None and np.ndim(more[name]) > 2:
+                more[name] = joined(more[name])
+        e = self._encode(ids, mask, head_mask, embeds, "first", **more)
         scores = self.ops.fetch(self._scores(e))  # (B choices, 1)
         given: Any = inputs_embeds if input_ids is None else input_ids
         logits = scores.reshape(np.shape(given)[:2])  # (B, choices)

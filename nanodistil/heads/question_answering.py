@@ -75,7 +75,7 @@ QUESTION_ANSWERING = Head(
     arrays={"qa_outputs.weight": "2 D", "qa_outputs.bias": "2"},
     forward=forward,
     backward=backward,
-    dropout=("hidden", lambda config: config.qa_dropout),
+    dropout=(("hidden", lambda config: config.qa_dropout),),
     objective=objective,
 )
 

@@ -101,7 +101,7 @@ def of_activation(activation: str) -> Head:
         forward=partial(forward, activation=activation),
         backward=partial(backward, activation=activation),
         kept=("pre_classifier",),
-        dropout=("pre_classifier.activation", lambda config: config.seq_classif_dropout),
+        dropout=(("pre_classifier.activation", lambda config: config.seq_classif_dropout),),
         objective=objective,
     )
 

@@ -54,7 +54,7 @@ TOKEN_CLASSIFICATION = Head(
     arrays={"classifier.weight": "C D", "classifier.bias": "C"},
     forward=forward,
     backward=backward,
-    dropout=("hidden", lambda config: config.token_classif_dropout),
+    dropout=(("hidden", lambda config: config.token_classif_dropout),),
     objective=objective,
 )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nanodistil.pipelines.token_classification import TokenClassificationPipeline
     from nanodistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
     from nanodistil.pretrained import Pretrained
-    from nanodistil.tokenization import DistilBertTokenizer
+    from nanodistil.tokenization.facade import Tokenizer
 
 # task -> module of this folder, class in it, what the name of a model's class ends with, in any family
 TASKS = {
@@ -63,7 +63,7 @@ ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classifica
 
 
 Model: TypeAlias = "str | Path | Pretrained | None"
-Words: TypeAlias = "str | Path | DistilBertTokenizer | None"
+Words: TypeAlias = "str | Path | Tokenizer | None"
 
 
 @overload
@@ -135,10 +135,10 @@ def pipeline(
     >>> [r["token_str"] for r in fill("Hello I'm a [MASK] model.", top_k=2)]
     ['new', 'good']
     """
+    from nanodistil.auto import AutoTokenizer
     from nanodistil.family import class_of, family_of
     from nanodistil.heads import CLASSES
     from nanodistil.loader import load_pretrained
-    from nanodistil.tokenization import DistilBertTokenizer
 
     task = ALIASES.get(task, task) if isinstance(task, str) else task
     if not isinstance(task, str) or task not in TASKS:
@@ -203,7 +203,7 @@ def pipeline(
         raise InputError("a model instance needs its tokenizer too: pass tokenizer=...")
     if isinstance(tokenizer, str | Path):
         shared = {key: loading[key] for key in ("subfolder", "trust_remote_code", "use_auth_token") if key in loading}
-        tokenizer = DistilBertTokenizer.from_pretrained(tokenizer, **source, **shared)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer, **source, **shared)
     made = kind(model, tokenizer)
     return Preset(made, options) if options else made
 

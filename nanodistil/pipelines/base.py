@@ -27,7 +27,7 @@ from nanodistil.pipelines.inputs import many
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pipelines.preset import settings_of
 from nanodistil.pretrained import Pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import InputError
 
 Model = TypeVar("Model", bound=Pretrained)
@@ -48,7 +48,7 @@ class Pipeline(ABC, Generic[Model, Settings]):
     called: ClassVar[str] = "a text"  # an input, in messages
     one_of_a_list_is_alone: ClassVar[bool] = False  # a list of one input is answered as that input would be
 
-    def __init__(self, model: Model, tokenizer: DistilBertTokenizer) -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer) -> None:
         """Raises CheckpointError if the tokenizer's vocabulary and the model's embedding rows do not fit."""
         check_pair(model, tokenizer)
         self.model = model

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil.pipelines.inputs import a_text, many
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import InputError
 
 Span = tuple[int, int]
@@ -30,7 +30,7 @@ class Tokens(NamedTuple):
     words: list[Any]  # equal for tokens of one word, and only then
 
 
-def located(tokenizer: DistilBertTokenizer, one: Any, delimiter: str | None, name: str) -> Tokens:
+def located(tokenizer: Tokenizer, one: Any, delimiter: str | None, name: str) -> Tokens:
     """A text, or a list of words that are to be joined by a delimiter, checked and encoded. Raises InputError."""
     text, given = one if isinstance(one, WithOffsets) else (one, None)
     if delimiter is None:

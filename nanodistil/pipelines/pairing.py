@@ -15,14 +15,14 @@ import numpy as np
 from nanodistil.backend import Ints
 from nanodistil.config import Config
 from nanodistil.pretrained import Pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import CheckpointError
 
 ROUND = 8  # what padded tables are a multiple of; no official vocabulary is
 ROWS_SPARE = 127  # rows beyond the vocabulary of which nobody asks why
 
 
-def check_pair(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
+def check_pair(model: Pretrained, tokenizer: Tokenizer) -> None:
     """Raises CheckpointError if the model has fewer embedding rows than the tokenizer has tokens.
 
     If it has many more, and not as many as padding would explain, a warning says so.
@@ -41,12 +41,12 @@ def check_pair(model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
         )
 
 
-def words_of(config: Config, tokenizer: DistilBertTokenizer) -> Ints | None:
+def words_of(config: Config, tokenizer: Tokenizer) -> Ints | None:
     """The embedding rows that stand for a token, in ascending order; None if all do."""
     names, V = tokenizer.encoder.names, config.vocab_size
     return None if len(names) == V else np.array(sorted(number for number in names if number < V), np.int64)
 
 
-def longest_row(model: Pretrained, tokenizer: DistilBertTokenizer) -> int:
+def longest_row(model: Pretrained, tokenizer: Tokenizer) -> int:
     """The tokens that a row may have, special ones counted: what the model takes, or the tokenizer's lower limit."""
     return min(model.config.max_tokens, tokenizer.model_max_length)

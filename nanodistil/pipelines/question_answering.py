@@ -154,11 +154,11 @@ class QuestionAnsweringPipeline(WindowedPipeline[ForQuestionAnswering, Settings]
             raise InputError(f"the question of {name} has no words: nothing is asked")
         asked = self._cut(asked, settings.max_question_len)
         windows = self._windows(len(asked), len(ids), name, settings)
-        before = [self.cls, *asked, self.sep]
-        second = len(before) if tells_apart(self.model.config, self.tokenizer) else None
-        rows = [Row(np.array([*before, *ids[a:b], self.sep]), second=second) for a, b in windows]
+        before = self.template.before(len(asked))
+        second = before if tells_apart(self.model.config, self.tokenizer) else None
+        rows = [Row(np.array(self.template.ids(asked, ids[a:b])), second=second) for a, b in windows]
         offsets, words = encoded["offset_mapping"][1], encoded.word_ids(1)
-        return Prepared(rows, Question(context, offsets, words, windows, len(before)))
+        return Prepared(rows, Question(context, offsets, words, windows, before))
 
     def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[tuple[Array, Array]]:
         output = self.model(**inputs, return_dict=True)
@@ -175,7 +175,7 @@ class QuestionAnsweringPipeline(WindowedPipeline[ForQuestionAnswering, Settings]
 
     def _windows(self, asked: int, n: int, name: str, settings: Settings) -> list[tuple[int, int]]:
         """The windows in which n tokens of context are read behind a question of `asked`."""
-        room = settings.max_seq_len - asked - 3
+        room = settings.max_seq_len - asked - self.template.around(pair=True)
         if n <= room:
             return [(0, n)]
         if room <= settings.doc_stride:

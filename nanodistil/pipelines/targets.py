@@ -10,11 +10,11 @@ import numpy as np
 
 from nanodistil.backend import Ints
 from nanodistil.config import Config
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import InputError, excerpt
 
 
-def target_ids(tokenizer: DistilBertTokenizer, config: Config, targets: Any) -> Ints:
+def target_ids(tokenizer: Tokenizer, config: Config, targets: Any) -> Ints:
     """Words -> their ids, each once. A word outside the vocabulary stands for its first piece."""
     ids, vocabulary = [], tokenizer.get_vocab()
     for word, pieces in spelled(tokenizer, config, targets):
@@ -27,7 +27,7 @@ def target_ids(tokenizer: DistilBertTokenizer, config: Config, targets: Any) -> 
     return np.array(list(dict.fromkeys(ids)), np.int64)
 
 
-def target_words(tokenizer: DistilBertTokenizer, config: Config, targets: Any) -> list[list[int]]:
+def target_words(tokenizer: Tokenizer, config: Config, targets: Any) -> list[list[int]]:
     """Words -> their pieces, each word once. Raises InputError for one that has no spelling."""
     words = spelled(tokenizer, config, targets)
     for word, pieces in words:
@@ -36,7 +36,7 @@ def target_words(tokenizer: DistilBertTokenizer, config: Config, targets: Any) -
     return [list(pieces) for pieces in dict.fromkeys(tuple(pieces) for _, pieces in words)]
 
 
-def spelled(tokenizer: DistilBertTokenizer, config: Config, targets: Any) -> list[tuple[str, list[int]]]:
+def spelled(tokenizer: Tokenizer, config: Config, targets: Any) -> list[tuple[str, list[int]]]:
     """The words that have any pieces, with these. Raises InputError for what is no word, or if none is left."""
     if not isinstance(targets, str | Iterable):
         raise InputError(f"targets must be a string or several, not {type(targets).__name__}")

@@ -147,7 +147,7 @@ class TokenClassificationPipeline(WindowedPipeline[ForTokenClassification, Setti
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
         tokens = located(self.tokenizer, one, settings.delimiter, name)
         windows = self._windows(len(tokens.ids), name, settings)
-        rows = [Row(np.array([self.cls, *tokens.ids[a:b], self.sep])) for a, b in windows]
+        rows = [Row(np.array(self.template.ids(tokens.ids[a:b]))) for a, b in windows]
         return Prepared(rows, (tokens, windows))
 
     def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:

@@ -20,7 +20,7 @@ from nanodistil.config import Config
 from nanodistil.pipelines.batching import Row
 from nanodistil.pipelines.pairing import longest_row
 from nanodistil.pretrained import Pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import InputError, TooLongError, excerpt, meant
 
 
@@ -63,7 +63,7 @@ def checked_options(options: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def encoded(
-    model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]
+    model: Pretrained, tokenizer: Tokenizer, texts: Texts, name: str, options: dict[str, Any]
 ) -> tuple[Row, Mask]:
     """What is one row for the tokenizer, of T ids, and which of them are no padding (T,).
 
@@ -87,7 +87,7 @@ def encoded(
     return Row(ids, second=second_of(np.ravel(row["token_type_ids"])[real]) if told else None), real
 
 
-def tells_apart(config: Config, tokenizer: DistilBertTokenizer) -> bool:
+def tells_apart(config: Config, tokenizer: Tokenizer) -> bool:
     """Whether a model is told which text of a pair a token is of."""
     return config.token_types > 1 and "token_type_ids" in tokenizer.model_input_names
 
@@ -102,7 +102,7 @@ def second_of(types: Any) -> int | None:
     return int(after[0]) if len(after) else None
 
 
-def said_if_nothing(row: Row, tokenizer: DistilBertTokenizer) -> Row:
+def said_if_nothing(row: Row, tokenizer: Tokenizer) -> Row:
     """The row as it is, with a warning if all of it are [CLS] and [SEP]."""
     if {tokenizer.cls_token_id, tokenizer.sep_token_id}.issuperset(row.ids.tolist()):
         warn_of_nothing()
@@ -124,7 +124,7 @@ def check_length(length: int, model: Pretrained, name: str, options: dict[str, A
         raise TooLongError(f"{name} has {length} tokens, more than the model's {limit}: shorten it or {remedy}")
 
 
-def row_of(model: Pretrained, tokenizer: DistilBertTokenizer, texts: Texts, name: str, options: dict[str, Any]) -> Row:
+def row_of(model: Pretrained, tokenizer: Tokenizer, texts: Texts, name: str, options: dict[str, Any]) -> Row:
     """A text or pair, without padding, that the model has positions for. Raises InputError."""
     row, real = encoded(model, tokenizer, texts, name, options)
     row = replace(row, ids=row.ids[real])

@@ -1,14 +1,17 @@
-"""What the pipelines share that read a long text in windows, each between [CLS] and [SEP] (overlap.py lays them)."""
+"""What the pipelines share that read a long text in windows, each framed as a text by itself (overlap.py lays them)."""
 
 from __future__ import annotations
 
 from nanodistil.pipelines.base import Model, Pipeline, Settings
 from nanodistil.pipelines.pairing import longest_row
+from nanodistil.tokenization.template import Template
 
 
 class WindowedPipeline(Pipeline[Model, Settings]):
-    def made(self) -> None:
-        self.cls, self.sep = self.tokenizer("")["input_ids"]
+    @property
+    def template(self) -> Template:
+        """What goes around a text, and around and between two, as the tokenizer is now."""
+        return self.tokenizer.encoder.template
 
     @property
     def limit(self) -> int:

@@ -101,6 +101,10 @@ class Template:
         """Tokens put around a text, or around and between the texts of a pair."""
         return len(self.pair) - 2 if pair else len(self.single) - 1
 
+    def before(self, n: int) -> int:
+        """How much stands before the second text of a pair whose first has n ids."""
+        return n + next(i for i, slot in enumerate(self.pair) if slot.text == 1) - 1
+
     def type_of(self, text: int, pair: bool) -> int:
         """The token type of a text."""
         return next(slot.type_id for slot in (self.pair if pair else self.single) if slot.text == text)

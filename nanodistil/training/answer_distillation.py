@@ -74,9 +74,9 @@ class AnswerDistillation:
 
 def said(teacher: ForQuestionAnswering, ids: Ints, mask: Any, separator: int) -> tuple[Array, Array]:
     """The teacher's logits of starts and of ends, (B, T) each, padding included."""
-    types = None
+    told: dict[str, Any] = {}
     if teacher.config.token_types > 1:
         ended = np.cumsum(ids == separator, axis=1) - (ids == separator)  # (B, T) how many [SEP] are before
-        types = ((ended > 0) & (mask != 0)).astype(np.int64)
-    output = teacher(input_ids=ids, attention_mask=mask, token_type_ids=types, keep_masked=True)
+        told["token_type_ids"] = ((ended > 0) & (mask != 0)).astype(np.int64)
+    output = teacher(input_ids=ids, attention_mask=mask, keep_masked=True, **told)
     return np.ascontiguousarray(output.start_logits), np.ascontiguousarray(output.end_logits)

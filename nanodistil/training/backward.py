@@ -63,6 +63,7 @@ def self_attention_backward(
     who = Sentences(batch.starts, batch.starts, A * config.n_heads // config.dim, batch.keep)
     if look is not None:
         q, who = q[look.rows], who._replace(asking=look.starts)  # (M, A)
+    dy = dropout(f"{at}.out_lin", dy)  # (N or M, D)
     bops.linear_backward_weight(dy, context, *d.out_lin)
     dcontext = bops.linear_backward_input(dy, layer.out_lin)  # (N or M, A)
     given = dcontext, q, k, v, context, who

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.shards import INDEX, UNFINISHED, Index, read_index, write_index, write_shard
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -42,7 +42,7 @@ SHARD = 1 << 24  # tokens after which a shard is closed: 32 MB, and some seconds
 def binarize(
     texts: Iterable[str],
     folder: str | Path,
-    tokenizer: DistilBertTokenizer,
+    tokenizer: Tokenizer,
     *,
     name: str = "",
     resume: bool = False,
@@ -93,7 +93,7 @@ def binarize(
     return index
 
 
-def fingerprint(tokenizer: DistilBertTokenizer) -> str:
+def fingerprint(tokenizer: Tokenizer) -> str:
     """What tells two tokenizers apart whose ids mean different things: SHA-256 of vocabulary and normalization."""
     added = tokenizer.encoder.added.tokens
     what = [
@@ -105,7 +105,7 @@ def fingerprint(tokenizer: DistilBertTokenizer) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
-def _new_index(tokenizer: DistilBertTokenizer, name: str) -> Index:
+def _new_index(tokenizer: Tokenizer, name: str) -> Index:
     pieces = tokenizer.encoder.pieces
     (_, cls_id), (_, sep_id) = tokenizer.encoder.template.put_in()
     return Index(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nanodistil.pretrained import Pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.run import EPOCH, LOG, Run, log_lines, number_in
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
@@ -30,7 +30,7 @@ BEST = EPOCH + "best"  # where the best model so far is kept
 DEV = "dev_"  # before the names of metrics, in the log
 
 
-def check(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer, examples: Any) -> None:
+def check(task: Task, model: Pretrained, tokenizer: Tokenizer, examples: Any) -> None:
     """Raises, before training, what would else end it at the first measuring: unknown labels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come when it is measured
@@ -49,7 +49,7 @@ class Development:
         self,
         task: Task,
         model: Pretrained,
-        tokenizer: DistilBertTokenizer,
+        tokenizer: Tokenizer,
         examples: Any,
         run: Run,
         save: Callable[[Path], None] | None = None,

@@ -39,13 +39,14 @@ from zlib import crc32
 
 import numpy as np
 
-from nanodistil import DistilBertTokenizer
 from nanodistil import backend as backends
+from nanodistil.auto import AutoTokenizer
 from nanodistil.backend import Ints
 from nanodistil.config import Config
 from nanodistil.family import FAMILIES, class_of, family_of
 from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.loader import load_pretrained
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.binarize import fingerprint
 from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.loop import Plan, Stepped, Worked, train
@@ -203,7 +204,7 @@ def check_pair(options: Options, student: Config, teacher: Config) -> None:
             raise InputError(f"the student's {name} is {mine} and the teacher's {theirs}: they must be the same{more}")
 
 
-def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
+def find_tokenizer(options: Options, vocabulary: str) -> Tokenizer:
     """The tokenizer the data was made with, from where one may be: it is saved with the student.
 
     Raises InputError where there is none, or it is another than the data set's.
@@ -213,7 +214,7 @@ def find_tokenizer(options: Options, vocabulary: str) -> DistilBertTokenizer:
         if name is None:
             continue
         try:
-            tokenizer = DistilBertTokenizer.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(name)
         except ModelNotFoundError:
             if name == options.tokenizer_name:
                 raise

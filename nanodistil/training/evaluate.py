@@ -13,11 +13,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nanodistil.auto import AutoTokenizer
 from nanodistil.family import class_of, family_of
 from nanodistil.loader import load_pretrained
 from nanodistil.pipelines.pairing import check_pair, longest_row
 from nanodistil.pretrained import Pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.tasks import TASKS, Evaluation, Task
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 
@@ -62,13 +63,13 @@ def evaluate(
         raise CheckpointError(
             f"{model}: has no head for this task (lacks {', '.join(loaded.initialised)}): fine-tune it first"
         )
-    tokenizer = DistilBertTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model)
     check_pair(loaded, tokenizer)
     check_length(task, loaded, tokenizer)
     return task.evaluate(loaded, tokenizer, examples)
 
 
-def check_length(task: Task, model: Pretrained, tokenizer: DistilBertTokenizer) -> None:
+def check_length(task: Task, model: Pretrained, tokenizer: Tokenizer) -> None:
     """Raises InputError if rows may be longer than the model's positions, or have no room for a word."""
     limit = longest_row(model, tokenizer)
     if not 4 <= task.max_seq_length <= limit:

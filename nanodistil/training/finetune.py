@@ -30,14 +30,14 @@ from zlib import crc32
 import numpy as np
 
 from nanodistil import backend as backends
-from nanodistil.auto import AutoConfig
+from nanodistil.auto import AutoConfig, AutoTokenizer
 from nanodistil.backend import Ints
 from nanodistil.family import class_of, family_of
 from nanodistil.loader import load_pretrained
 from nanodistil.pipelines.batching import Row
 from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pretrained import Pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import development
 from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.communicator import Communicator, Single
@@ -174,9 +174,7 @@ def make_plan(options: Options, each: int) -> Plan:
     )
 
 
-def make_step(
-    task: Task, options: Options, rows: Any, trainee: Trainee, teacher: Any, tokenizer: DistilBertTokenizer
-) -> Step:
+def make_step(task: Task, options: Options, rows: Any, trainee: Trainee, teacher: Any, tokenizer: Tokenizer) -> Step:
     """What works through a micro-batch, given the numbers of its rows: the head's loss, or what a teacher says too."""
     objective = trainee.model.head.objective
     distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
@@ -256,7 +254,7 @@ def finetune(
         examples = task.read(options.train), None if options.dev is None else task.read(options.dev)
     learned, dev = examples
     model = load_model(task, placed, learned)
-    tokenizer = DistilBertTokenizer.from_pretrained(options.model)
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
     check_pair(model, tokenizer)
     check_length(task, model, tokenizer)
     rows = task.rows(learned, tokenizer, model.config)

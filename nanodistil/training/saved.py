@@ -45,17 +45,16 @@ def site_key(key: int, site: int) -> int:
 
 
 def dropout_rates(config: Config, head: Head) -> dict[str, float]:
-    """Where DistilBERT has dropout, by the name of the intermediate, and how much, as transformers' modules have it.
+    """Where there is dropout, by the name of the intermediate, and how much, as transformers' modules have it.
 
-    A head adds a place of its own ("hidden" is what it is given), or none.
+    A head adds places of its own ("hidden" is what it is given), or none.
     """
     rates = {"embeddings.LayerNorm": config.dropout}
     for i in range(config.n_layers):
         rates |= {f"layer.{i}.attention.probs": config.attention_dropout, f"layer.{i}.ffn.lin2": config.dropout}
-    if head.dropout:
-        name, rate = head.dropout
-        rates[name] = rate(config)
-    return rates
+        if config.attention_out_dropout:
+            rates[f"layer.{i}.attention.out_lin"] = config.attention_out_dropout
+    return rates | {name: rate(config) for name, rate in head.dropout}
 
 
 class Dropout:

@@ -12,9 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nanodistil.auto import AutoTokenizer
 from nanodistil.family import class_of, family_of
 from nanodistil.loader import load_pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import InputError, MissingExtraError, ModelNotFoundError
 
 
@@ -31,10 +32,10 @@ def load_whole(ending: str, name: str, folder: Path, backend: str, dtype: str, k
     return teacher
 
 
-def check_words(teacher: str, tokenizer: DistilBertTokenizer) -> None:
+def check_words(teacher: str, tokenizer: Tokenizer) -> None:
     """Raises InputError if a tokenizer is with the teacher and has other words, or the same under other ids."""
     try:
-        theirs = DistilBertTokenizer.from_pretrained(teacher)
+        theirs = AutoTokenizer.from_pretrained(teacher)
     except (ModelNotFoundError, MissingExtraError):  # it has none: their number has to do
         return
     if theirs.get_vocab() != tokenizer.get_vocab():

@@ -25,6 +25,7 @@ from nanodistil.family.bert import (
 )
 from nanodistil.heads import HEADS as TABLE
 from nanodistil.kernels.definitions.numpy_ops import ACTIVATIONS
+from nanodistil.packing import Packing
 from nanodistil.training.trainee import Trainee
 from nanodistil.weights.layout import POSITIONS, TOKEN_TYPES
 from nanodistil.weights.names import count, expected
@@ -133,8 +134,10 @@ def test_it_is_a_distilbert_of_token_type_0(backend):
     shape = {name: getattr(TINY, name) for name in SHAPE}
     other = DistilBertForMaskedLM(DistilBertConfig(**shape), arrays, backend=backend)
     np.testing.assert_array_equal(other(IDS, MASK).logits, model(IDS, MASK).logits)
-    with pytest.raises(InputError, match="a distilbert has no token types"):
+    with pytest.raises(TypeError, match="token_type_ids"):
         other(IDS, MASK, token_type_ids=TYPES)
+    with pytest.raises(InputError, match="a distilbert has no token types"):
+        Packing.of(IDS, MASK, other.config, token_type_ids=TYPES)
 
 
 def test_its_call_is_in_berts_order():

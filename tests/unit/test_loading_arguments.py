@@ -129,9 +129,9 @@ def test_auto_classes_of_bert(tmp_path, head):
 
 @pytest.mark.parametrize("kind", ["AutoModel", "AutoModelForMaskedLM", "AutoConfig", "AutoTokenizer"])
 def test_other_families_are_named(tmp_path, kind):
-    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    (tmp_path / "config.json").write_text('{"model_type": "electra"}')
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    with pytest.raises(CheckpointError, match=r"roberta.*distilbert and bert"):
+    with pytest.raises(CheckpointError, match=r"electra.*distilbert, bert, roberta"):
         getattr(nanodistil, kind).from_pretrained(tmp_path)
     with pytest.raises(ModelNotFoundError):
         getattr(nanodistil, kind).from_pretrained("./no-such-folder")

@@ -92,7 +92,7 @@ def test_signatures_are_spelled_out(task):
     call = inspect.signature(pipe(task).__call__)
     assert not [p for p in call.parameters.values() if p.kind is p.VAR_KEYWORD]
     assert {"batch_size", "num_workers"} <= set(call.parameters)
-    forward = inspect.signature(getattr(nanodistil, TASKS[task][2]).__call__)
+    forward = inspect.signature(getattr(nanodistil, f"DistilBert{TASKS[task][2]}").__call__)
     assert {"output_attentions", "keep_masked", "tap"} <= set(forward.parameters)
     assert not [p for p in forward.parameters.values() if p.kind is p.VAR_KEYWORD]
 

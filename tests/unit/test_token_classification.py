@@ -165,9 +165,9 @@ def test_windows_are_as_long_as_the_tokenizer_says_now(ner, strategy):
     seen = []
     answer = type(ner.model).__call__
 
-    def watched(model, ids, *args, **options):
-        seen.append(np.shape(ids)[1])
-        return answer(model, ids, *args, **options)
+    def watched(model, **inputs):
+        seen.append(inputs["input_ids"].shape[1])
+        return answer(model, **inputs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(ner.model), "__call__", watched)

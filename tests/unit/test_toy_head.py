@@ -49,7 +49,7 @@ class ForPoints(Pretrained):
         forward=forward,
         backward=backward,
         kept=("point_layer_norm",),
-        dropout=("hidden", lambda config: config.dropout),
+        dropout=(("hidden", lambda config: config.dropout),),
         objective=objective,
     )
 

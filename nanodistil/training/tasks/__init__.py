@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from nanodistil.config import Config
 from nanodistil.pretrained import Pretrained
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 
 TASKS = {  # name on the command line -> module of this folder, class in it
     "classification": ("classification", "Classification"),
@@ -54,7 +54,7 @@ class Task(Protocol):
         """The fields of a model's config that training on these examples sets: labels' names, kind of problem."""
         ...
 
-    def rows(self, examples: Sequence[Any], tokenizer: DistilBertTokenizer, config: Config) -> list[Any]:
+    def rows(self, examples: Sequence[Any], tokenizer: Tokenizer, config: Config) -> list[Any]:
         """What is learned from: one row or several an example, or none. Raises InputError for an unknown label."""
         ...
 
@@ -66,6 +66,6 @@ class Task(Protocol):
         """The keyword arguments of the head's call, labels among them. key: 64 bits, for what is left to chance."""
         ...
 
-    def evaluate(self, model: Pretrained, tokenizer: DistilBertTokenizer, examples: Sequence[Any]) -> Evaluation:
+    def evaluate(self, model: Pretrained, tokenizer: Tokenizer, examples: Sequence[Any]) -> Evaluation:
         """How well the model does on the examples."""
         ...

@@ -26,7 +26,7 @@ from nanodistil.backend import Array
 from nanodistil.config import Config
 from nanodistil.heads.sequence_classification import ForSequenceClassification
 from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.cutting import cut_rows
@@ -181,7 +181,7 @@ class Classification:
         """The classes' names, if they are given."""
         return self.labels or NAMES.get(self.task_name or "", ())
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
+    def rows(self, examples: Sequence[Example], tokenizer: Tokenizer, config: Config) -> list[Learned]:
         pairs: Any = [(one.text, one.pair or "") for one in examples] if examples[0].pair is not None else None
         rows = cut_rows(pairs or [one.text for one in examples], tokenizer, config, self.max_seq_length)
         return [Learned(row, label) for row, label in zip(rows, self._labels(examples, config), strict=True)]
@@ -210,7 +210,7 @@ class Classification:
         return {**inputs_of([row.row for row in rows]), "labels": np.array([row.label for row in rows])}
 
     def evaluate(
-        self, model: ForSequenceClassification, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
+        self, model: ForSequenceClassification, tokenizer: Tokenizer, examples: Sequence[Example]
     ) -> Evaluation:
         rows = self.rows(examples, tokenizer, model.config)
 

@@ -10,10 +10,10 @@ import numpy as np
 from nanodistil.config import Config
 from nanodistil.pipelines.batching import Row
 from nanodistil.pipelines.tokens import second_of, tells_apart
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 
 
-def cut_rows(texts: list[Any], tokenizer: DistilBertTokenizer, config: Config, longest: int) -> list[Row]:
+def cut_rows(texts: list[Any], tokenizer: Tokenizer, config: Config, longest: int) -> list[Row]:
     """A row of at most `longest` ids for every text or pair, of which the longer text is cut first."""
     told = tells_apart(config, tokenizer)
     how: dict[str, Any] = {"verbose": False, "return_token_type_ids": told}

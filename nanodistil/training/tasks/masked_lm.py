@@ -32,7 +32,7 @@ from nanodistil.pipelines.batching import ON_CPU, batches, padded
 from nanodistil.pipelines.pairing import words_of
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import texts_in
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import metrics
 from nanodistil.training.binarize import fingerprint
 from nanodistil.training.masking import Masking
@@ -73,7 +73,7 @@ class MaskedLM:
     def config(self, examples: Any, config: Config) -> dict[str, Any]:
         return {}
 
-    def rows(self, examples: Any, tokenizer: DistilBertTokenizer, config: Config) -> Any:
+    def rows(self, examples: Any, tokenizer: Tokenizer, config: Config) -> Any:
         _check(tokenizer, examples)
         self._masking = self._rule(tokenizer, config)
         if isinstance(examples, Sequences):
@@ -90,7 +90,7 @@ class MaskedLM:
             raise InputError("the texts have no tokens that can be hidden")
         return rows
 
-    def _rule(self, tokenizer: DistilBertTokenizer, config: Config) -> Masking:
+    def _rule(self, tokenizer: Tokenizer, config: Config) -> Masking:
         """Which tokens are hidden in learning."""
         return Masking(
             np.ones(config.vocab_size, np.int64),
@@ -112,7 +112,7 @@ class MaskedLM:
         ids[real], labels[real] = masked.ids, masked.labels
         return {"input_ids": ids, "attention_mask": real, "labels": labels}
 
-    def evaluate(self, model: ForMaskedLM, tokenizer: DistilBertTokenizer, examples: Any) -> Evaluation:
+    def evaluate(self, model: ForMaskedLM, tokenizer: Tokenizer, examples: Any) -> Evaluation:
         _check(tokenizer, examples)
         chosen = np.arange(len(examples))
         if self.limit is not None and self.limit < len(examples):
@@ -148,7 +148,7 @@ class MaskedLM:
         }
         return Evaluation(figures, {})
 
-    def _hidden(self, number: int, ids: Ints, tokenizer: DistilBertTokenizer) -> tuple[Ints, Ints]:
+    def _hidden(self, number: int, ids: Ints, tokenizer: Tokenizer) -> tuple[Ints, Ints]:
         """A passage with tokens hidden, (T,), and which they are, (m,)."""
         eligible = np.flatnonzero(~np.isin(ids, tokenizer.all_special_ids))
         m = round(self.mlm_probability * len(eligible))
@@ -158,7 +158,7 @@ class MaskedLM:
         return masked, at
 
 
-def _check(tokenizer: DistilBertTokenizer, examples: Any) -> None:
+def _check(tokenizer: Tokenizer, examples: Any) -> None:
     """Raises InputError for a tokenizer that cannot hide a word, or is not the one that a folder was made with."""
     if tokenizer.mask_token_id is None:
         raise InputError("the tokenizer has no [MASK], so nothing can be hidden")

@@ -22,7 +22,7 @@ from nanodistil.backend import Array
 from nanodistil.config import Config
 from nanodistil.heads.multiple_choice import ForMultipleChoice
 from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.cutting import cut_rows
 from nanodistil.training.tasks.tables import names_in, rows_of
@@ -95,7 +95,7 @@ class MultipleChoice:
             warnings.warn(f"in all examples choice {examples[0].label} is the right one", stacklevel=2)
         return {}
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
+    def rows(self, examples: Sequence[Example], tokenizer: Tokenizer, config: Config) -> list[Learned]:
         pairs = [(one.prompt, choice) for one in examples for choice in one.choices]
         rows = iter(cut_rows(pairs, tokenizer, config, self.max_seq_length))
         return [Learned([next(rows) for _ in one.choices], one.label) for one in examples]
@@ -108,9 +108,7 @@ class MultipleChoice:
         together = {name: array.reshape(len(rows), -1, array.shape[1]) for name, array in inputs.items()}
         return {**together, "labels": np.array([row.label for row in rows])}
 
-    def evaluate(
-        self, model: ForMultipleChoice, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
-    ) -> Evaluation:
+    def evaluate(self, model: ForMultipleChoice, tokenizer: Tokenizer, examples: Sequence[Example]) -> Evaluation:
         rows = self.rows(examples, tokenizer, model.config)
 
         def compute(inputs: dict[str, Any]) -> Array:

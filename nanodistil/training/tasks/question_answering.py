@@ -31,7 +31,7 @@ from nanodistil.pipelines.overlap import overlapping
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import tells_apart
 from nanodistil.reading.lines import lines_of
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import squad
 from nanodistil.training.squad import Window, widest
 from nanodistil.training.tasks import Evaluation
@@ -120,7 +120,7 @@ class QuestionAnswering:
     def config(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         return {} if config.num_labels == 2 else {"num_labels": 2}
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
+    def rows(self, examples: Sequence[Example], tokenizer: Tokenizer, config: Config) -> list[Learned]:
         contexts = self._contexts(examples, tokenizer)
         rows: list[Learned] = []
         lost = 0
@@ -140,7 +140,7 @@ class QuestionAnswering:
             )
         return rows
 
-    def _contexts(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer) -> dict[str, Context]:
+    def _contexts(self, examples: Sequence[Example], tokenizer: Tokenizer) -> dict[str, Context]:
         """Each context once, as tokens."""
         texts = list(dict.fromkeys(one.context for one in examples))
         encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -154,25 +154,26 @@ class QuestionAnswering:
         return contexts
 
     def _windows(
-        self, examples: Sequence[Example], contexts: dict[str, Context], tokenizer: DistilBertTokenizer, config: Config
+        self, examples: Sequence[Example], contexts: dict[str, Context], tokenizer: Tokenizer, config: Config
     ) -> Iterator[list[tuple[Row, Window]]]:
         """The windows of each question: its row, and what part of the context it has."""
-        cls, sep = tokenizer("")["input_ids"]
+        template = tokenizer.encoder.template
         told = tells_apart(config, tokenizer)
         questions = tokenizer([one.question for one in examples], add_special_tokens=False, verbose=False)["input_ids"]
         for one, question in zip(examples, questions, strict=True):
-            before, ids = [cls, *question[: self.max_query_length], sep], contexts[one.context].ids
-            room = self.max_seq_length - len(before) - 1
+            question, ids = question[: self.max_query_length], contexts[one.context].ids
+            before = template.before(len(question))
+            room = self.max_seq_length - len(question) - template.around(pair=True)
             if not 0 < self.doc_stride <= room and len(ids) > room:
                 raise InputError(
                     f"question {one.id}: {max(room, 0)} tokens of max_seq_length={self.max_seq_length} are left for "
                     f"the context, and windows begin doc_stride={self.doc_stride} apart, so some would be passed over; "
                     "change one of these, or max_query_length"
                 )
-            second = len(before) if told else None
+            second = before if told else None
             parts = overlapping(len(ids), room, room - self.doc_stride)
             yield [
-                (Row(np.array([*before, *ids[a:b], sep], np.int64), second=second), Window(len(before), a, mask))
+                (Row(np.array(template.ids(question, ids[a:b]), np.int64), second=second), Window(before, a, mask))
                 for (a, b), mask in zip(parts, widest(parts), strict=True)
             ]
 
@@ -183,9 +184,7 @@ class QuestionAnswering:
         start, end = (np.array(places) for places in zip(*((row.start, row.end) for row in rows), strict=True))
         return {**inputs_of([row.row for row in rows]), "start_positions": start, "end_positions": end}
 
-    def evaluate(
-        self, model: ForQuestionAnswering, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
-    ) -> Evaluation:
+    def evaluate(self, model: ForQuestionAnswering, tokenizer: Tokenizer, examples: Sequence[Example]) -> Evaluation:
         twice = [key for key, n in Counter(one.id for one in examples).items() if n > 1]
         if twice:
             raise InputError(f"two questions have the id {excerpt(twice[0])}, by which answers are told apart")

@@ -31,7 +31,7 @@ from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
 from nanodistil.reading import records
 from nanodistil.reading.lines import lines_of
 from nanodistil.reading.records import Column
-from nanodistil.tokenization import DistilBertTokenizer
+from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.tasks.labels import check_names, classes_of, number_of
@@ -82,11 +82,11 @@ class TokenClassification:
     def config(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         return {"id2label": classes_of((tag for one in examples for tag in one.tags), self.labels, config)}
 
-    def rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
+    def rows(self, examples: Sequence[Example], tokenizer: Tokenizer, config: Config) -> list[Learned]:
         """Those that have a label: a batch without any would have no loss."""
         return [row for row in self._rows(examples, tokenizer, config) if (row.labels != IGNORED).any()]
 
-    def _rows(self, examples: Sequence[Example], tokenizer: DistilBertTokenizer, config: Config) -> list[Learned]:
+    def _rows(self, examples: Sequence[Example], tokenizer: Tokenizer, config: Config) -> list[Learned]:
         """One an example."""
         encoded = tokenizer(
             [one.words for one in examples],
@@ -122,9 +122,7 @@ class TokenClassification:
         labels[inputs["attention_mask"]] = np.concatenate([row.labels for row in rows])
         return {**inputs, "labels": labels}
 
-    def evaluate(
-        self, model: ForTokenClassification, tokenizer: DistilBertTokenizer, examples: Sequence[Example]
-    ) -> Evaluation:
+    def evaluate(self, model: ForTokenClassification, tokenizer: Tokenizer, examples: Sequence[Example]) -> Evaluation:
         rows = self._rows(examples, tokenizer, model.config)
 
         def compute(inputs: dict[str, Any]) -> Iterator[Array]:

@@ -1,0 +1,160 @@
+"""RoBERTa (Liu et al. 2019), of which DistilRoBERTa is every other layer: a BERT with other words and other habits.
+
+    RobertaModel                       ids -> hidden states, and the pooled first token
+    RobertaForMaskedLM                 ids -> a score for every word of the vocabulary
+    RobertaForSequenceClassification   ids -> a score for every class
+    RobertaForTokenClassification      ids -> a score for every class, at every token
+    RobertaForQuestionAnswering        ids -> where the answer starts and ends
+    RobertaForMultipleChoice           several ids -> which of them fits
+
+Positions begin behind the number of the padding token, and padding has that number itself; so of 514 rows of the table
+a text can have 512. They follow from the ids, not from attention_mask, as in transformers. A classifier of texts has
+maps of its own, `classifier.dense` and `classifier.out_proj`, and not the pooler, which several choices are scored by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.family.bert import CLASSIFICATION, BertConfig
+from nanodistil.family.bert import NAMES as OF_BERT
+from nanodistil.head import HeadRun
+from nanodistil.heads.masked_lm import ForMaskedLM
+from nanodistil.heads.multiple_choice import ForMultipleChoice, of_classifier
+from nanodistil.heads.pooler import PooledEncoder
+from nanodistil.heads.question_answering import ForQuestionAnswering
+from nanodistil.heads.sequence_classification import ForSequenceClassification
+from nanodistil.heads.token_classification import ForTokenClassification
+from nanodistil.signatures import called_with
+from nanodistil.taps import Tap, showing
+from nanodistil.weights.layout import Weights
+from nanodistil.weights.renamed import Names
+
+NAMES = replace(
+    OF_BERT,
+    PREFIX="roberta.",
+    others={
+        "embeddings.word_embeddings": "embeddings.word_embeddings",
+        "embeddings.position_embeddings": "embeddings.position_embeddings",
+        "embeddings.token_type_embeddings": "embeddings.token_type_embeddings",
+        "embeddings.LayerNorm": "embeddings.LayerNorm",
+        "pooler.dense": "pre_classifier",
+        "lm_head.dense": "vocab_transform",
+        "lm_head.layer_norm": "vocab_layer_norm",
+        "lm_head.decoder": "vocab_projector",
+        "lm_head.bias": "vocab_projector.bias",
+        "classifier.dense": "classifier_dense",
+        "classifier.out_proj": "classifier_out_proj",
+        "classifier": "classifier",
+        "qa_outputs": "qa_outputs",
+    },
+    no_weights=("embeddings.position_ids", "embeddings.token_type_ids", "lm_head.decoder.bias"),
+)
+
+
+@dataclass(init=False, repr=False)
+class RobertaConfig(BertConfig):
+    """The hyper-parameters of a RoBERTa; names and defaults are those of transformers' RobertaConfig.
+
+    >>> config = RobertaConfig(max_position_embeddings=514)
+    >>> config.max_tokens, config.positions(np.array([[0, 9, 2, 1]]), (1, 4)).tolist()
+    (512, [[2, 3, 4, 1]])
+    """
+
+    model_type: ClassVar[str] = "roberta"
+    names: ClassVar[Names] = NAMES
+
+    vocab_size: int = 50265
+    pad_token_id: int = 1
+    bos_token_id: int | None = 0
+    eos_token_id: int | None = 2
+
+    @property
+    def max_tokens(self) -> int:
+        return self.max_position_embeddings - self.pad_token_id - 1
+
+    def positions(self, ids: Any, shape: tuple[int, int]) -> Any:
+        if ids is None:
+            return self.pad_token_id + 1 + np.arange(shape[1])  # (T,)
+        real = ids != self.pad_token_id  # (B, T)
+        return self.pad_token_id + real * real.cumsum(axis=1)  # (B, T)
+
+
+def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """A score for every class, from the first token of each sentence: (B, D) -> (B, C)."""
+    h = showing(ops, tap, "classifier_dense").linear_activation(x, w.head.classifier_dense, "tanh")  # (B, D)
+    h = tap("classifier_dense.activation", h)
+    return tap("classifier_out_proj", ops.linear(h, w.head.classifier_out_proj))  # (B, C)
+
+
+def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
+    """(B, C) -> (B, D). The activation is computed again, and dropped out again."""
+    z, dropout = run.seen["classifier_dense"], run.dropout  # (B, D)
+    h = dropout("classifier_dense.activation", ops.activation(z, "tanh"))  # (B, D)
+    bops.linear_backward_weight(dlogits, h, *d.head.classifier_out_proj)
+    dh = bops.linear_backward_input(dlogits, w.head.classifier_out_proj)  # (B, D)
+    dz = bops.activation_backward(dropout("classifier_dense.activation", dh), z, "tanh")  # (B, D)
+    bops.linear_backward_weight(dz, run.x, *d.head.classifier_dense)
+    return bops.linear_backward_input(dz, w.head.classifier_dense)  # (B, D)
+
+
+OF_TEXTS = replace(
+    CLASSIFICATION,
+    arrays={
+        "classifier_dense.weight": "D D",
+        "classifier_dense.bias": "D",
+        "classifier_out_proj.weight": "C D",
+        "classifier_out_proj.bias": "C",
+    },
+    forward=forward,
+    backward=backward,
+    kept=("classifier_dense",),
+    dropout=(
+        ("hidden", lambda config: config.seq_classif_dropout),
+        ("classifier_dense.activation", lambda config: config.seq_classif_dropout),
+    ),
+)
+in_robertas_order = called_with("input_ids", "attention_mask", "token_type_ids", "position_ids")
+
+
+@in_robertas_order
+class RobertaModel(PooledEncoder):
+    """The encoder, and its pooler where the checkpoint has one."""
+
+    config_class = RobertaConfig
+
+
+@in_robertas_order
+class RobertaForMaskedLM(ForMaskedLM):
+    __doc__ = ForMaskedLM.__doc__
+    config_class = RobertaConfig
+
+
+@in_robertas_order
+class RobertaForSequenceClassification(ForSequenceClassification):
+    __doc__ = ForSequenceClassification.__doc__
+    config_class = RobertaConfig
+    head = OF_TEXTS
+
+
+@in_robertas_order
+class RobertaForTokenClassification(ForTokenClassification):
+    __doc__ = ForTokenClassification.__doc__
+    config_class = RobertaConfig
+
+
+@in_robertas_order
+class RobertaForQuestionAnswering(ForQuestionAnswering):
+    __doc__ = ForQuestionAnswering.__doc__
+    config_class = RobertaConfig
+
+
+@called_with("input_ids", "token_type_ids", "attention_mask", "labels", "position_ids")
+class RobertaForMultipleChoice(ForMultipleChoice):
+    __doc__ = ForMultipleChoice.__doc__
+    config_class = RobertaConfig
+    head = of_classifier(CLASSIFICATION)
