@@ -1,5 +1,6 @@
 """nanodistil: DistilBERT from scratch in NumPy and Numba.
 
+DistilBERT's names stand below; those of its relatives, `BertForMaskedLM` and so on, are found by the table of families.
 Names resolve on first use (PEP 562), so `import nanodistil` costs some 20 ms, most of them for the standard library's
 logging, which forking.py has to have ahead of it, and imports neither NumPy nor Numba.
 """
@@ -91,10 +92,14 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    home = _HOME.get(name)
+    if home is None and name[:1].isupper():  # perhaps another family's class
+        from nanodistil.family import FAMILIES
+
+        home = next((module for module, beginning in FAMILIES.values() if name.startswith(beginning)), None)
+    if home is None or not hasattr(module := import_module(home), name):
         raise AttributeError(f"module 'nanodistil' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
+    globals()[name] = value = getattr(module, name)
     return value
 
 
