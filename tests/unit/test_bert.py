@@ -12,6 +12,7 @@ from tiny_berts import SHAPE, TINY, saved, tensors, under_their_names
 from weight_files import file_bytes
 from weight_formats import flax, keras, torch_bin
 
+import nanodistil
 from nanodistil import CheckpointError, DistilBertConfig, DistilBertForMaskedLM, InputError
 from nanodistil.family.bert import (
     NAMES,
@@ -416,3 +417,11 @@ def test_a_distilbert_is_no_bert(tmp_path):
 def test_layers_of_pruned_heads_may_be_counted_from_the_end():
     assert BertConfig(num_hidden_layers=3, pruned_heads={-1: [0], 0: [2, 1]}).pruned_heads == {2: [0], 0: [1, 2]}
     assert BertConfig.from_dict({"num_hidden_layers": 3, "pruned_heads": {"-3": [1]}}).pruned_heads == {0: [1]}
+
+
+def test_classes_of_relatives_are_found_by_name():
+    assert nanodistil.BertForMaskedLM.__module__ == "nanodistil.family.bert"
+    assert nanodistil.RobertaConfig().model_type == "roberta"
+    for name in ("BertForNothing", "Roberta", "Nothing", "distilbert_nothing"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(nanodistil, name)

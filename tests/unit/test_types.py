@@ -67,11 +67,3 @@ def test_what_mypy_reveals(tmp_path):
     slips = {int(line.split(":")[1]) for line in lines if line.startswith("snippet.py") and ": error:" in line}
     last = SNIPPET.count("\n")
     assert slips == {last - 2, last - 1, last}, lines
-
-
-def test_classes_of_relatives_are_found_by_name():
-    assert nanodistil.BertForMaskedLM.__module__ == "nanodistil.family.bert"
-    assert nanodistil.RobertaConfig().model_type == "roberta"
-    for name in ("BertForNothing", "Roberta", "Nothing", "distilbert_nothing"):
-        with pytest.raises(AttributeError, match=name):
-            getattr(nanodistil, name)
