@@ -1,14 +1,18 @@
-"""A head that the package does not know, in this one file: it runs, learns, is saved and loaded like any other."""
+"""A head that the package does not know, in this one file: it runs, learns, is saved, loaded, and answers in a pipeline."""
 
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from conftest import TINY
+from tiny_folders import TEXTS, tiny_folder
 
+from nanodistil import DistilBertTokenizer, InputError
 from nanodistil.family.distilbert import DistilBertModel
 from nanodistil.head import Head
 from nanodistil.heads.learning import at_first, only, packed
+from nanodistil.pipelines.base import Pipeline, Prepared
+from nanodistil.pipelines.tokens import row_of
 from nanodistil.pretrained import Pretrained
 from nanodistil.training.trainee import Trainee
 
@@ -107,3 +111,32 @@ def test_it_learns(backend):
         trainee.flat -= 0.05 * trainee.flat_gradients
         trainee.refresh()
     assert found[-1] < 0.5 * found[0]
+
+
+class Points(Pipeline):
+    """A point in the plane for each text."""
+
+    def __call__(self, texts):
+        return self.answer(texts, self.settings())
+
+    def settings(self):
+        return None
+
+    def prepare(self, one, settings, name="the input"):
+        return Prepared([row_of(self.model, self.tokenizer, (one,), name, {})])
+
+    def compute(self, inputs, wanted):
+        return self.model(**inputs)
+
+    def finish(self, prepared, results, settings):
+        return results[0].tolist()
+
+
+def test_a_pipeline_of_it_answers_in_batches_as_alone(tmp_path, backend):
+    folder = tiny_folder(tmp_path, ForPoints)
+    points = Points(ForPoints.from_pretrained(folder, backend=backend), DistilBertTokenizer.from_pretrained(folder))
+    alone = [points(text) for text in TEXTS]
+    np.testing.assert_allclose(points(TEXTS), alone, rtol=0, atol=0 if backend == "numba" else 1e-6)
+    assert list(points(iter(TEXTS[:2]))) == alone[:2] or backend != "numba"
+    with pytest.raises(InputError, match="input 2 has 98 tokens"):
+        points(["a", "a " * 96])
