@@ -118,6 +118,11 @@ class Config:
         return 1e-12
 
     @property
+    def pre_norm(self) -> bool:
+        """Whether a block normalises what is given to its halves, as GPT-2's do, instead of what they add up to."""
+        return False
+
+    @property
     def token_types(self) -> int:
         """How many kinds of tokens have a vector added to them; 0 in a family without."""
         return 0

@@ -56,6 +56,8 @@ class Look(NamedTuple):
 def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
     """What each token is, plus where it stands: (N,) -> (N, D)."""
     words, places = w.word_embeddings, w.position_embeddings
+    if w.LayerNorm is None:  # pre-norm: the first block begins with one
+        return tap("embeddings.sum", ops.embed(batch.ids, batch.positions, words, places))  # (N, D)
     summing = showing(ops, tap, "embeddings.sum")
     x = summing.embed_layer_norm(batch.ids, batch.positions, words, places, *w.LayerNorm)  # (N, D)
     return tap("embeddings.LayerNorm", x)
@@ -106,10 +108,19 @@ def block(
     at: str,
     look: Look | None,
 ) -> Array:
-    """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N or M, D)."""
-    a = self_attention(x, layer, batch, config, ops, tap, f"{at}.attention", look)  # (N or M, D)
+    """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N or M, D).
+
+    With config.pre_norm, as in GPT-2, what is given to each half is normalised instead, and a sum stays as it is.
+    """
+    given = tap(f"{at}.sa_layer_norm", ops.layer_norm(x, *layer.sa_layer_norm)) if config.pre_norm else x  # (N, D)
+    a = self_attention(given, layer, batch, config, ops, tap, f"{at}.attention", look)  # (N or M, D)
     if look is not None:
         x = x[look.rows]  # (M, D)
+    if config.pre_norm:
+        x = tap(f"{at}.attended", ops.add(a, x))  # (N or M, D), and so from here on
+        given = tap(f"{at}.output_layer_norm", ops.layer_norm(x, *layer.output_layer_norm))
+        f = feed_forward(given, layer, ops, tap, f"{at}.ffn")
+        return tap(f"{at}.fed", ops.add(f, x))
     x = tap(f"{at}.sa_layer_norm", ops.add_layer_norm(a, x, *layer.sa_layer_norm))  # (N or M, D)
     f = feed_forward(x, layer, ops, tap, f"{at}.ffn")  # (N or M, D)
     return tap(f"{at}.output_layer_norm", ops.add_layer_norm(f, x, *layer.output_layer_norm))  # (N or M, D)
@@ -121,4 +132,11 @@ def encoder(batch: Packed, w: Weights, config: Config, ops: Ops, tap: Tap, look:
     last = len(w.layers) - 1
     for i, layer in enumerate(w.layers):
         x = block(x, layer, batch, config, ops, tap, f"layer.{i}", look if i == last else None)  # (N, D)
-    return x
+    return last_norm(x, w, ops, tap)
+
+
+def last_norm(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """What pre-norm blocks give, normalised: (N or M, D). Post-norm ones have done so."""
+    if w.last_layer_norm is None:
+        return x
+    return tap("last_layer_norm", ops.layer_norm(x, *w.last_layer_norm))

@@ -92,15 +92,8 @@ class Pretrained(Readable):
         self.config = config.of_model()
         self.graphs = backends.graphs(self.backend)  # of these weights
         self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
-        self.weights = lay_out(
-            tensors,
-            config.n_layers,
-            config.activation,
-            self.ops.prepare_linear,
-            self.ops.prepare_head,
-            self.ops.send,
-            eps=config.layer_norm_eps,
-        )
+        ops = self.ops
+        self.weights = lay_out(tensors, config, ops.prepare_linear, ops.prepare_head, ops.send)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle, as multiprocessing needs: all but what the backend made, which is loaded anew."""
@@ -315,6 +308,8 @@ class Pretrained(Readable):
         probs: list[str] = []
         if self.config.output_hidden_states if hidden_states is None else hidden_states:
             hidden = ["embeddings.LayerNorm", *(f"layer.{i}.output_layer_norm" for i in range(L))]
+            if self.config.pre_norm:  # the last is not what the last block gives
+                hidden = ["embeddings.sum", *(f"layer.{i}.fed" for i in range(L - 1)), "last_layer_norm"]
         if self.config.output_attentions if attentions is None else attentions:
             probs = [f"layer.{i}.attention.probs" for i in range(L)]
         return hidden, probs

@@ -36,8 +36,11 @@ def embeddings_backward(dx: Array, run: Run, w: Weights, d: Weights, pad: int, b
 
     pad: the token whose word vector does not learn from being read, PyTorch's padding_idx.
     """
-    dx = run.dropout("embeddings.LayerNorm", dx)  # (N, D)
-    dx = bops.layer_norm_backward(dx, run.total, w.LayerNorm.weight, *d.LayerNorm)  # (N, D)
+    if w.LayerNorm and d.LayerNorm:
+        dx = run.dropout("embeddings.LayerNorm", dx)  # (N, D)
+        dx = bops.layer_norm_backward(dx, run.total, w.LayerNorm.weight, *d.LayerNorm)  # (N, D)
+    else:  # pre-norm
+        dx = run.dropout("embeddings.sum", dx)  # (N, D)
     unmoved = d.word_embeddings[pad].copy()  # (D,)
     bops.embed_backward(dx, run.batch.ids, run.batch.positions, d.word_embeddings, d.position_embeddings)
     d.word_embeddings[pad] = unmoved
@@ -113,14 +116,25 @@ def block_backward(
     look: Look | None,
 ) -> Array:
     """One layer, from the gradient of what it gave to that of what it was given, x: (N or M, D) -> (N, D)."""
+    rows = slice(None) if look is None else look.rows
+    if config.pre_norm:
+        attended, given = seen[f"{at}.attended"], seen[f"{at}.output_layer_norm"]  # (N or M, D)
+        dn = feed_forward_backward(dx, given, layer, d, seen, ops, bops, dropout, f"{at}.ffn")
+        dx = dx + bops.layer_norm_backward(dn, attended, layer.output_layer_norm.weight, *d.output_layer_norm)
+        given = seen[f"{at}.sa_layer_norm"]  # (N, D), and so from here on
+        dn = self_attention_backward(dx, given, layer, d, seen, batch, config, bops, dropout, f"{at}.attention", look)
+        if look is not None:
+            dx, few = np.zeros_like(x), dx
+            dx[rows] = few
+        return dx + bops.layer_norm_backward(dn, x, layer.sa_layer_norm.weight, *d.sa_layer_norm)
     between, f = seen[f"{at}.sa_layer_norm"], seen[f"{at}.ffn.lin2"]  # (N or M, D)
     dx = bops.add_layer_norm_backward(dx, f, between, layer.output_layer_norm.weight, *d.output_layer_norm)
     dx = dx + feed_forward_backward(dx, between, layer, d, seen, ops, bops, dropout, f"{at}.ffn")
-    residual = x if look is None else x[look.rows]  # (N or M, D)
+    residual = x if look is None else x[rows]  # (N or M, D)
     a = seen[f"{at}.attention.out_lin"]  # (N or M, D)
     dx = bops.add_layer_norm_backward(dx, a, residual, layer.sa_layer_norm.weight, *d.sa_layer_norm)
     da = self_attention_backward(dx, x, layer, d, seen, batch, config, bops, dropout, f"{at}.attention", look)  # (N, D)
-    da[slice(None) if look is None else look.rows] += dx
+    da[rows] += dx
     return da
 
 
@@ -138,6 +152,8 @@ def encoder_backward(
 
     forward: the weights as model.py wants them, for layers that kept nothing and are computed once more.
     """
+    if w.last_layer_norm and d.last_layer_norm:  # pre-norm
+        dx = bops.layer_norm_backward(dx, run.last, w.last_layer_norm.weight, *d.last_layer_norm)  # (N or M, D)
     while run.inputs:
         x, seen, i = run.inputs.pop(), run.seen.pop(), len(run.inputs)
         at, look = f"layer.{i}", run.look if i == config.n_layers - 1 else None

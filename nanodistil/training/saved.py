@@ -9,9 +9,10 @@ One place needs a thought. Attention probabilities never exist as arrays (a fuse
 row), so dropout on them is an op of its own, which stands in for `attention` in the ops that model.py is handed.
 
 What is kept of a block, in rows of width D: its input, q, k, v, context, out_lin, sa_layer_norm and lin2, and lin1 at 4
-D, together 12 D numbers a token. The T x T probabilities are never kept. Nor is the activation of lin1, another 4 D: to
-compute GELU once more takes 1.9 ms of a block's 400 (1024 tokens, one thread), and a step on them peaks 271 MB above
-the weights instead of 332; with checkpointing (`encoder`, below) at 147.
+D, together 12 D numbers a token; with pre-norm as many, the first sum and the second norm instead of out_lin and lin2.
+The T x T probabilities are never kept. Nor is the activation of lin1, another 4 D: to compute GELU once more takes 1.9
+ms of a block's 400 (1024 tokens, one thread), and a step on them peaks 271 MB above the weights instead of 332; with
+checkpointing (`encoder`, below) at 147.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from nanodistil.taps import Recorder, Value
 from nanodistil.weights.layout import LayerWeights, Weights
 
 BLOCK = (  # what the backward pass of a block asks for
-    "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.context", "attention.out_lin", "sa_layer_norm",
-    "ffn.lin1", "ffn.lin2",
+    "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.context", "sa_layer_norm", "ffn.lin1",
 )  # fmt: skip
+POST_NORM, PRE_NORM = ("attention.out_lin", "ffn.lin2"), ("attended", "output_layer_norm")  # and of its order
 
 
 def site_key(key: int, site: int) -> int:
@@ -49,7 +50,7 @@ def dropout_rates(config: Config, head: Head) -> dict[str, float]:
 
     A head adds places of its own ("hidden" is what it is given), or none.
     """
-    rates = {"embeddings.LayerNorm": config.dropout}
+    rates = {"embeddings.sum" if config.pre_norm else "embeddings.LayerNorm": config.dropout}
     for i in range(config.n_layers):
         rates |= {f"layer.{i}.attention.probs": config.attention_dropout, f"layer.{i}.ffn.lin2": config.dropout}
         if config.attention_out_dropout:
@@ -107,7 +108,8 @@ def block(
     look: Look | None,
 ) -> tuple[Array, dict[str, Array]]:
     """model.block, and what its backward pass needs: (N, D) -> (N or M, D)."""
-    tap = Recorder([f"{at}.{name}" for name in BLOCK], dropout)
+    kept = (*BLOCK, *(PRE_NORM if config.pre_norm else POST_NORM))
+    tap = Recorder([f"{at}.{name}" for name in kept], dropout)
     rate, key = dropout.at(f"{at}.attention.probs")
     if rate:
         ops = cast(Ops, DroppedAttention(ops, bops, rate, key))
@@ -122,6 +124,7 @@ class Run(NamedTuple):
     look: Look | None
     dropout: Dropout
     total: Array  # (N, D) embeddings.sum
+    last: Array  # (N or M, D) what the last block gave
     inputs: list[Array]  # of each block: (N, D)
     seen: list[dict[str, Array] | None]  # of each block; None: to be computed again when its turn comes
 
@@ -151,4 +154,5 @@ def encoder(
         last = look if i == len(w.layers) - 1 else None
         x, seen = block(x, layer, batch, config, ops, bops, dropout, f"layer.{i}", last)  # (N, D)
         kept.append(None if checkpointing else seen)
-    return Run(x, batch, look, dropout, tap.seen["embeddings.sum"], inputs, kept)
+    normed = model.last_norm(x, w, ops, tap)  # (N or M, D)
+    return Run(normed, batch, look, dropout, tap.seen["embeddings.sum"], x, inputs, kept)

@@ -147,13 +147,9 @@ class Trainee:
         """The model's."""
         return self.model.config
 
-    def _laid_out(self, arrays: dict[str, Array], *to_backend: Any) -> Weights:
-        config = self.config
-        return lay_out(arrays, config.n_layers, config.activation, *to_backend, eps=config.layer_norm_eps)
-
     def _laid_out_gradients(self, places: dict[str, slice]) -> Weights:
         """The gradients as backward.py wants them, views into flat_gradients all."""
-        d = self._laid_out(self.gradients, Map, Map, lambda gradient: gradient)
+        d = lay_out(self.gradients, self.config, Map, Map, lambda gradient: gradient)
 
         def qkv(at: str, kind: str) -> Array:
             """The three as one, since they are neighbours: -> (3A, D) or (3A,)."""
@@ -178,10 +174,10 @@ class Trainee:
         """
         for prepared in ("weights", "_w"):  # the old ones first, or they would lie in memory beside the new
             vars(self.model if prepared == "weights" else self).pop(prepared, None)
-        ops, prepare = self.ops, self.bops.prepare_backward
-        self.model.weights = self._laid_out(self.weights, ops.prepare_linear, ops.prepare_head, ops.send)
+        ops, config, prepare = self.ops, self.config, self.bops.prepare_backward
+        self.model.weights = lay_out(self.weights, config, ops.prepare_linear, ops.prepare_head, ops.send)
         self.model.masters = self.weights
-        self._w = self._laid_out(self.weights, prepare, prepare, ops.send)
+        self._w = lay_out(self.weights, config, prepare, prepare, ops.send)
 
     # ---- forward and back
 

@@ -8,6 +8,7 @@
     attention.{q,k,v}_lin.{weight,bias}      3 x (D, D)     qkv_lin, one map (3D, D): one pass over x instead of three
     attention.out_lin, ffn.lin1, ffn.lin2                   out_lin, lin1, lin2
     sa_layer_norm, output_layer_norm                        the same
+    transformer.last_layer_norm              of pre-norm    the same, and LayerNorm is None
     vocab_projector.bias                     (V,)           head.vocab_projector
     what else the head has, whatever it is                  head.NAME: a linear map, or a norm
     ffn.activation, activation               scalars        activation, with the name: ("prelu", weight)
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +65,9 @@ class Weights(NamedTuple):
 
     word_embeddings: NDArray[Any]  # (V, D)
     position_embeddings: NDArray[Any]  # (P, D), or (Y P, D), see `places`
-    LayerNorm: Norm
+    LayerNorm: Norm | None  # None: pre-norm
     layers: tuple[LayerWeights, ...]
+    last_layer_norm: Norm | None  # of pre-norm
     activation: Activation  # of a head that applies the config's
     head: SimpleNamespace  # the head's maps and norms, under their names
     tables: tuple[NDArray[Any], NDArray[Any]] | None = None  # token types (Y, D) and positions (P, D), as they were
@@ -82,23 +84,25 @@ def places(token_types: NDArray[Any], positions: NDArray[Any]) -> NDArray[Any]:
     return both.reshape(-1, positions.shape[1])
 
 
-def lay_out(
-    tensors: Tensors,
-    n_layers: int,
-    activation: str,
-    prepare: Prepare,
-    prepare_head: Prepare,
-    send: Move,
-    *,
-    eps: float,
-) -> Weights:
-    """Checked tensors under their checkpoint names -> Weights. eps: of all norms, and a property of the family.
+class Shape(Protocol):
+    """What is asked here of a config."""
 
-    Raises KeyError on a missing name: check first.
-    """
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def layer_norm_eps(self) -> float: ...
+    @property
+    def pre_norm(self) -> bool: ...
+
+
+def lay_out(tensors: Tensors, config: Shape, prepare: Prepare, prepare_head: Prepare, send: Move) -> Weights:
+    """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first."""
+    activation = config.activation
 
     def norm(name: str) -> Norm:
-        return Norm(send(tensors[f"{name}.weight"]), send(tensors[f"{name}.bias"]), eps)
+        return Norm(send(tensors[f"{name}.weight"]), send(tensors[f"{name}.bias"]), config.layer_norm_eps)
 
     def packed(*parts: tuple[NDArray[Any], NDArray[Any]], prepare: Prepare = prepare) -> Any:
         """Weights and biases, stacked along their outputs, in the backend's layout; without the file's pages beside it,
@@ -146,8 +150,9 @@ def lay_out(
     return Weights(
         word_embeddings=send(words),
         position_embeddings=send(places(*tables) if tables else positions),
-        LayerNorm=norm("embeddings.LayerNorm"),
-        layers=tuple(layer(f"transformer.layer.{i}") for i in range(n_layers)),
+        LayerNorm=None if config.pre_norm else norm("embeddings.LayerNorm"),
+        layers=tuple(layer(f"transformer.layer.{i}") for i in range(config.n_layers)),
+        last_layer_norm=norm("transformer.last_layer_norm") if config.pre_norm else None,
         activation=activated("activation"),
         head=SimpleNamespace(**{name: head[name] for name in of_head if name in head}),  # in the table's order
         tables=tables and (send(tables[0]), send(positions)),
@@ -163,8 +168,9 @@ def read_back(w: Weights, restore: Restore, fetch: Move, tied: Iterable[str]) ->
     if w.tables:
         tensors[TOKEN_TYPES] = fetch(w.tables[0])
 
-    def norm(name: str, value: Norm) -> None:
-        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = fetch(value.weight), fetch(value.bias)
+    def norm(name: str, value: Norm | None) -> None:
+        if value is not None:
+            tensors[f"{name}.weight"], tensors[f"{name}.bias"] = fetch(value.weight), fetch(value.bias)
 
     def linear(value: Any, *names: str) -> None:
         weight, bias = restore(value)
@@ -178,6 +184,7 @@ def read_back(w: Weights, restore: Restore, fetch: Move, tied: Iterable[str]) ->
                     tensors[f"{at}.{name}"] = number
 
     norm("embeddings.LayerNorm", w.LayerNorm)
+    norm("transformer.last_layer_norm", w.last_layer_norm)
     for i, layer in enumerate(w.layers):
         at = f"transformer.layer.{i}"
         linear(layer.qkv_lin, *(f"{at}.attention.{c}_lin" for c in "qkv"))

@@ -94,6 +94,11 @@ def test_add_layer_norm_adds_first(ops):
     )
 
 
+def test_add(ops):
+    x, residual = f32(33, 20), f32(33, 20)
+    np.testing.assert_array_equal(ops.add(x, residual), x + residual)
+
+
 @pytest.mark.parametrize("eps", [1e-12, 1e-5, 0.75])
 def test_eps_is_added_to_the_variance(ops, eps):
     """Rows of +-r have the variance r^2, so the norm gives r / sqrt(r^2 + eps), times its sign: of each way to ask."""

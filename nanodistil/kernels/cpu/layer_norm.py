@@ -65,6 +65,14 @@ def add_layer_norm_rows(
         normalise(out[i], weight, bias, eps)
 
 
+@kernel(fastmath={"contract"})
+def added_rows(start: int, stop: int, x: Any, residual: Any, out: Any) -> None:
+    """out[start:stop] = x + residual: (N, D), (N, D) float32 -> (N, D)."""
+    for i in range(start, stop):
+        for d in range(x.shape[1]):
+            out[i, d] = x[i, d] + residual[i, d]
+
+
 class Lookup(NamedTuple):
     """What is looked up for N tokens: 2 x (N,) int64 in the rows of 2 tables."""
 

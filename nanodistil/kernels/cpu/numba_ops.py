@@ -22,13 +22,13 @@ from ..runtime.pool import run, set_threads
 from .attention import QKV, attention_heads, context_heads, score_heads, softmax_rows
 from .dropout import Dropping
 from .gelu import gelu_rows
-from .layer_norm import Lookup, add_layer_norm_rows, embed_layer_norm_rows, layer_norm_rows
+from .layer_norm import Lookup, add_layer_norm_rows, added_rows, embed_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
 from .vocabulary import most_probable_rows
 
 __all__ = [
-    "activation", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores", "embed",
-    "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
+    "activation", "add", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores",
+    "embed", "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
     "prepare_linear", "restore_linear", "send", "set_threads", "vocabulary_softmax",
 ]  # fmt: skip
 
@@ -95,6 +95,13 @@ def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array, eps: f
     """layer_norm(x + residual): (N, D), (N, D) -> (N, D)."""
     out = empty(*x.shape)
     run(add_layer_norm_rows, x.shape[0], x, residual, weight, bias, eps, out, least=ROWS_A_THREAD)
+    return out
+
+
+def add(x: Array, residual: Array) -> Array:
+    """x + residual, for blocks that do not normalise it: (N, D), (N, D) -> (N, D)."""
+    out = empty(*x.shape)
+    run(added_rows, x.shape[0], x, residual, out, least=ROWS_A_THREAD)
     return out
 
 

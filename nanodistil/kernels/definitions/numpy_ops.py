@@ -125,6 +125,11 @@ def add_layer_norm(x: Array, residual: Array, weight: Array, bias: Array, eps: f
     return layer_norm(x + residual, weight, bias, eps)
 
 
+def add(x: Array, residual: Array) -> Array:
+    """x + residual, for blocks that do not normalise it: (N, D), (N, D) -> (N, D)."""
+    return x + residual
+
+
 def embed(ids: NDArray[np.int64], positions: NDArray[np.int64], words: Array, places: Array) -> Array:
     """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D)."""
     return words[ids] + places[positions]

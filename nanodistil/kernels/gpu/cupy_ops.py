@@ -258,6 +258,15 @@ class CupyOps:
         """layer_norm(x + residual): (N, D), (N, D) float32 -> (N, D) float32, with its rounded copy."""
         return self._norm("add_layer_norm", (x, residual), weight, bias, eps)
 
+    def add(self, x: Array, residual: Array) -> Array:
+        """x + residual, for blocks that do not normalise it: (N, D), (N, D) float32 -> (N, D) float32."""
+        x, residual = cp.ascontiguousarray(x), cp.ascontiguousarray(residual)
+        N, D = x.shape
+        out = cp.empty((N, D), np.float32)
+        module = self.rows_of("layer_norm.cu", D, INPUT=TYPES[x.dtype.name])
+        rows(module, "add", N, x, residual, out, np.int32(N), np.int32(D))
+        return out
+
     def _norm(self, kernel: str, summands: tuple[Array, ...], weight: Array, bias: Array, eps: float) -> Array:
         summands = tuple(cp.ascontiguousarray(x) for x in summands)
         N, D = summands[0].shape

@@ -40,3 +40,15 @@ extern "C" __global__ void add_layer_norm(const INPUT* __restrict__ x, const flo
     normalise(row, weight, bias, D, eps);
     store_result(out, copy, row, at, D);
 }
+
+// x + residual, of blocks that do not normalise it: (N, D) INPUT, (N, D) -> out (N, D). A warp a row.
+extern "C" __global__ void add(const INPUT* __restrict__ x, const float* __restrict__ residual,
+                               float* __restrict__ out, int N, int D) {
+    const int i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    if (i >= N) return;  // the whole warp
+    const long long at = static_cast<long long>(i) * D;
+    Row row;
+    load_row(row, x + at, D);
+    add_row(row, residual + at, D);
+    store_row(out + at, row, D);
+}
