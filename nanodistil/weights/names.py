@@ -103,7 +103,7 @@ def expected(config: Any, head: Head = BARE) -> dict[str, tuple[int, ...]]:
 
     config: any object with vocab_size, max_position_embeddings, dim, hidden_dim, n_layers (and tie_word_embeddings,
     taken as True where absent; num_labels where the head classifies; n_heads and pruned_heads where heads were pruned;
-    token_types in a family that has them).
+    token_types and pre_norm in a family that has them).
 
     >>> from types import SimpleNamespace
     >>> uncased = SimpleNamespace(vocab_size=30522, max_position_embeddings=512, dim=768, hidden_dim=3072, n_layers=6)
@@ -120,11 +120,15 @@ def expected(config: Any, head: Head = BARE) -> dict[str, tuple[int, ...]]:
 
     learned = LEARNED.get(getattr(config, "activation", ""), {})
     tables = EMBEDDINGS | (TOKEN_TYPES if getattr(config, "token_types", 0) else {})
+    if pre_norm := getattr(config, "pre_norm", False):
+        tables = {name: letters for name, letters in tables.items() if not is_norm(name)}
     shapes = {name: shape(letters) for name, letters in tables.items()}
     for i in range(config.n_layers):
         A = attention_width(config, i)
         shapes |= {f"transformer.layer.{i}.{name}": shape(letters, A) for name, letters in LAYER.items()}
         shapes |= {f"transformer.layer.{i}.ffn.activation.{name}": shape(letters) for name, letters in learned.items()}
+    if pre_norm:
+        shapes |= {f"transformer.last_layer_norm.{kind}": shape("D") for kind in ("weight", "bias")}
     shapes |= {name: shape(letters) for name, letters in head.arrays.items()}
     if head.activated:
         shapes |= {f"activation.{name}": shape(letters) for name, letters in learned.items()}
