@@ -62,9 +62,10 @@ def test_every_hidden_state_by_hand(backend):
 
 
 @pytest.mark.parametrize(("head", "dropped"), [("masked_lm", False), ("sequence_classification", True)])
-def test_gradients_against_central_differences(head, dropped):
+def test_gradients_against_central_differences(head, dropped, monkeypatch):
     """Of all rows and of a look at some; dropout falls on the embeddings, both halves of a block and the probs."""
     rate = 0.3 if dropped else 0.0
+    monkeypatch.setattr(DistilBertConfig, "attention_out_dropout", rate)
     config = replace(SMALL, dropout=rate, attention_dropout=rate, seq_classif_dropout=rate, id2label=LABELS)
     key = 5 if dropped else None
     _, trainee = gradients(head, key=key, model=model_of(CLASSES[head], config))
