@@ -47,7 +47,7 @@ class Packed(NamedTuple):
 
 
 class Look(NamedTuple):
-    """The rows a head will look at, where it does not need all: the last layer computes no others."""
+    """The rows a head will look at, if it does not need all: the last layer computes no others."""
 
     rows: Ints  # (M,) ascending rows of the packed matrix
     starts: Ints  # (B + 1,) which of them belong to sentence b: rows[starts[b] : starts[b + 1]]

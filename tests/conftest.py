@@ -25,6 +25,8 @@ READING_PATH = [  # who has read these knows DistilBERT
     ROOT / "nanodistil" / "model.py",
     ROOT / "nanodistil" / "heads" / "masked_lm.py",
     ROOT / "nanodistil" / "kernels" / "definitions" / "numpy_ops.py",
+    ROOT / "nanodistil" / "kernels" / "definitions" / "gelu.py",
+    ROOT / "nanodistil" / "kernels" / "definitions" / "sentences.py",
     ROOT / "nanodistil" / "weights" / "names.py",
     ROOT / "nanodistil" / "tokenization" / "wordpiece.py",
 ]

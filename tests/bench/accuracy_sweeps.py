@@ -27,7 +27,7 @@ from numba import njit
 
 from nanodistil.kernels.cpu.exp import LOWEST, exp_negative
 from nanodistil.kernels.cpu.gelu import gelu_one
-from nanodistil.kernels.definitions.activations import TAIL
+from nanodistil.kernels.definitions.gelu import TAIL
 from nanodistil.kernels.runtime import pool
 
 CHUNK = 1 << 20  # float32 numbers a work item

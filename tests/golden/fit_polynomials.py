@@ -46,7 +46,7 @@ def scaled_tail(s):
 
 def main():
     tail = chebyshev_series(scaled_tail, 23)
-    print("activations.TAIL =", tuple(float(c) for c in tail))
+    print("gelu.TAIL =", tuple(float(c) for c in tail))
     in_s = monomials(tail[:13])
     in_u = [mp.fsum(c * mp.binomial(k, j) * (-2) ** j for k, c in enumerate(in_s)) for j in range(13)]  # s = 1 - 2u
     print("gelu.R0..R12 =", [float(c) for c in in_u])

@@ -1,6 +1,6 @@
 """GELU, exact, one polynomial: x Phi(x) = max(x, 0) - |x| Q(|x|).
 
-Definition: gelu and gelu_slope in activations.py.
+Definition: gelu in gelu.py; gelu_slope in activations.py.
 
 The usual form, x (1 + erf(x / sqrt 2)) / 2, needs an erf with two branches and loses digits for negative x, where 1 +
 erf cancels. Seen as ReLU minus a bump, GELU needs only the tail Q(z) of the normal distribution for z >= 0, and

@@ -193,7 +193,7 @@ HEAD_ROWS = 256  # rows whose logits over a vocabulary should exist at a time: o
 
 
 def log_softmax(x: Array) -> Array:
-    """log of softmax over the last axis, without losing it where softmax is tiny: any shape."""
+    """log of softmax over the last axis, without losing it if softmax is tiny: any shape."""
     x = x - x.max(-1, keepdims=True)
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 

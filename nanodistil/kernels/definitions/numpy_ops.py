@@ -5,7 +5,7 @@ must agree with it; in float64 it is the truth that every float32 result, ours o
 written to be read and to be right, and it differs from the shortest code in four places, each for its digits:
 
 - `linear` sums in short pieces (see there). It is why float32 here lies closer to float64 than BLAS alone does.
-- `gelu` is the exact one, with erf, which NumPy lacks: see activations.py.
+- `gelu` is the exact one, with erf, which NumPy lacks: see gelu.py.
 - masked scores are the most negative finite number, not -inf: a sentence with every key masked then gets uniform
   attention, as in transformers, and never NaN.
 - `vocabulary_softmax` adds in PyTorch's order, so that scores can be compared.
@@ -92,7 +92,7 @@ Activation = str | tuple[Any, ...]  # a name, or a name and learned numbers: ("p
 
 
 def activation(x: Array, which: Activation) -> Array:
-    """The activation a checkpoint's config names, "gelu" in all official ones: any shape. See activations.py."""
+    """The activation a checkpoint's config names, "gelu" in all official ones (gelu.py): any shape."""
     name, *learned = (which,) if isinstance(which, str) else which
     return ACTIVATIONS[name](x, *learned)
 
