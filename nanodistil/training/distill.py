@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -52,6 +52,7 @@ from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.loop import Plan, Stepped, Worked, train
 from nanodistil.training.masking import Masking
 from nanodistil.training.optimizer import AdamW
+from nanodistil.training.options import RunOptions
 from nanodistil.training.run import EPOCH, Run, made_with
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
@@ -60,7 +61,7 @@ from nanodistil.training.shards import Index
 from nanodistil.training.teacher import check_words, load_whole
 from nanodistil.training.token_counts import read_token_counts, token_counts
 from nanodistil.training.trainee import Trainee, how_to_load
-from nanodistil.training.triple_loss import TripleLoss
+from nanodistil.training.triple_loss import Shares, TripleLoss
 from nanodistil.weights.errors import InputError, ModelNotFoundError
 from nanodistil.weights.files import checksum
 from nanodistil.weights.hub import resolve
@@ -68,20 +69,21 @@ from nanodistil.weights.layout import POSITIONS
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
+OF_MASKING = ("mlm_mask_prop", "word_mask", "word_keep", "word_rand", "mlm_smoothing")  # options that Masking takes
 FREE = (  # what may be changed on resuming, since it changes no weight (with NumPy's BLAS, threads may: the last bits)
     "dump_path", "threads", "gradient_checkpointing",
     "log_interval", "checkpoint_interval", "checkpoint_minutes", "save_epochs",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions, Shares):
     """The settings of a distillation, named and preset as upstream's flags.
 
     dump_path: the run's folder. data_file: a folder that `binarize` made. student_pretrained_weights: a folder or hub
     id to begin from; or student_config, a config.json, for fresh weights. teacher_name: a BERT or DistilBERT with a
     masked-LM head. teacher_type, student_type: only checked. max_length: of a sequence, None for the student's
-    positions. max_steps: of the optimiser, instead of n_epoch.
+    positions.
     """
 
     dump_path: str
@@ -92,12 +94,6 @@ class Options:
     teacher_type: str | None = None
     teacher_name: str | None = None
     tokenizer_name: str | None = None
-    temperature: float = 2.0
-    alpha_ce: float = 0.5
-    alpha_mlm: float = 0.5
-    alpha_mse: float = 0.0
-    alpha_cos: float = 0.0
-    restrict_ce_to_mask: bool = False
     mlm_mask_prop: float = 0.15
     word_mask: float = 0.8
     word_keep: float = 0.1
@@ -106,39 +102,32 @@ class Options:
     token_counts: str | None = None
     freeze_pos_embs: bool = False
     n_epoch: int = 3
-    max_steps: int | None = None
     batch_size: int = 5
     max_length: int | None = None
     group_by_size: bool = True
     gradient_accumulation_steps: int = 50
-    gradient_checkpointing: bool = False
     warmup_prop: float = 0.05
-    weight_decay: float = 0.0
     learning_rate: float = 5e-4
     adam_epsilon: float = 1e-6
     max_grad_norm: float = 5.0
-    backend: str | None = None
-    dtype: str | None = None
-    threads: int | None = None
     seed: int = 56
     log_interval: int = 500
     checkpoint_interval: int = 4000
     checkpoint_minutes: float = 15.0
     save_epochs: bool = False
 
+    LOWEST = {  # noqa: RUF012
+        "alpha_ce": 0, "alpha_mlm": 0, "alpha_mse": 0, "alpha_cos": 0, "n_epoch": 1, "warmup_prop": 0,
+        "log_interval": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0,
+    }  # fmt: skip
+    POSITIVE = ("temperature",)
+
     def __post_init__(self) -> None:
-        """Raises InputError, by the flag's name, for what cannot be."""
         if self.student_type != "distilbert":
             raise InputError(f"--student-type {self.student_type}: only a distilbert can be trained here")
         if (self.student_config is None) == (self.student_pretrained_weights is None):
             raise InputError("one of --student-pretrained-weights and --student-config is needed, not both")
-        for name, lowest in LOWEST.items():
-            value = getattr(self, name)
-            if value is not None and not lowest <= value < float("inf"):  # a NaN is not either
-                raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, not {value}")
-        for name in ("temperature", "learning_rate", "adam_epsilon"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
+        super().__post_init__()
         if not self.warmup_prop <= 1:
             raise InputError(f"--warmup-prop is a share of the steps: at most 1, not {self.warmup_prop}")
         if not self.loss.alphas:
@@ -149,16 +138,7 @@ class Options:
     @property
     def loss(self) -> TripleLoss:
         """What is minimised."""
-        return TripleLoss(
-            self.temperature, self.alpha_ce, self.alpha_mlm, self.alpha_mse, self.alpha_cos, self.restrict_ce_to_mask
-        )
-
-
-LOWEST = {
-    "alpha_ce": 0, "alpha_mlm": 0, "alpha_mse": 0, "alpha_cos": 0, "n_epoch": 1, "max_steps": 1, "batch_size": 1,
-    "gradient_accumulation_steps": 1, "warmup_prop": 0, "weight_decay": 0, "max_grad_norm": 0, "seed": 0,
-    "log_interval": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0, "threads": 1,
-}  # fmt: skip
+        return TripleLoss(**{field.name: getattr(self, field.name) for field in fields(Shares)})
 
 
 def load_student(options: Options) -> ForMaskedLM:
@@ -247,11 +227,7 @@ def make_masking(options: Options, index: Index, vocab_size: int) -> Masking:
         counts,
         special_ids=index.special_ids,
         mask_id=index.mask_id,
-        mlm_mask_prop=options.mlm_mask_prop,
-        word_mask=options.word_mask,
-        word_keep=options.word_keep,
-        word_rand=options.word_rand,
-        mlm_smoothing=options.mlm_smoothing,
+        **{name: getattr(options, name) for name in OF_MASKING},
         words=np.arange(index.vocab_size) if index.vocab_size < vocab_size else None,
     )
 

@@ -44,6 +44,7 @@ from nanodistil.training.communicator import Communicator, Single
 from nanodistil.training.evaluate import check_length, task_of
 from nanodistil.training.loop import Plan, Step, Stepped, Worked, train
 from nanodistil.training.optimizer import AdamW
+from nanodistil.training.options import RunOptions
 from nanodistil.training.run import Run, made_with
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear
@@ -61,14 +62,14 @@ FREE = (  # what may be changed on resuming, since it changes no weight
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
     """The settings of a fine-tuning, named and preset as in transformers' scripts.
 
-    model: folder or hub id. train, dev: files of examples. out: the run's folder. max_steps: of the optimiser, instead
-    of num_train_epochs. accumulate_across_epochs: let a step reach over into the next epoch; else each ends with a step
-    on what is left of it, as in transformers' Trainer. ignore_mismatched_sizes: give a head of another number of labels
-    up for a new one. teacher: for question answering, with the alphas and the temperature of answer_distillation.py.
+    model: folder or hub id. train, dev: files of examples. out: the run's folder. accumulate_across_epochs: let a step
+    reach over into the next epoch; else each ends with a step on what is left of it, as in transformers' Trainer.
+    ignore_mismatched_sizes: give a head of another number of labels up for a new one. teacher: for question answering,
+    with the alphas and the temperature of answer_distillation.py.
     """
 
     model: str
@@ -76,15 +77,12 @@ class Options:
     out: str
     dev: str | None = None
     num_train_epochs: float = 3.0
-    max_steps: int | None = None
     batch_size: int = 8
     gradient_accumulation_steps: int = 1
     accumulate_across_epochs: bool = False
-    gradient_checkpointing: bool = False
     group_by_length: bool = False
     learning_rate: float = 5e-5
     warmup_steps: int = 0
-    weight_decay: float = 0.0
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     load_best_model_at_end: bool = False
@@ -93,32 +91,19 @@ class Options:
     alpha_ce: float = 0.5
     alpha_squad: float = 0.5
     temperature: float = 2.0
-    backend: str | None = None
-    dtype: str | None = None
-    threads: int | None = None
     seed: int = 42
     logging_steps: int = 50
     save_steps: int = 500
 
+    LOWEST = {"warmup_steps": 0, "alpha_ce": 0, "alpha_squad": 0, "logging_steps": 1, "save_steps": 1}  # noqa: RUF012
+    POSITIVE = ("num_train_epochs", "temperature")
+
     def __post_init__(self) -> None:
-        """Raises InputError, by the flag's name, for what cannot be."""
-        for name, lowest in LOWEST.items():
-            value = getattr(self, name)
-            if value is not None and not lowest <= value < float("inf"):  # a NaN is not either
-                raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, not {value}")
-        for name in ("num_train_epochs", "learning_rate", "adam_epsilon", "temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
+        super().__post_init__()
         if self.load_best_model_at_end and self.dev is None:
             raise InputError("--load-best-model-at-end needs --dev, to measure which is the best")
         if self.teacher is not None and not self.alpha_ce + self.alpha_squad:
             raise InputError("--alpha-ce and --alpha-squad are both 0: nothing would be learned")
-
-
-LOWEST = {
-    "max_steps": 1, "batch_size": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0, "weight_decay": 0,
-    "max_grad_norm": 0, "alpha_ce": 0, "alpha_squad": 0, "threads": 1, "seed": 0, "logging_steps": 1, "save_steps": 1,
-}  # fmt: skip
 
 
 def load_model(task: Task, options: Options, examples: Any) -> Pretrained:

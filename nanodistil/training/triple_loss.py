@@ -37,7 +37,7 @@ HEAD_TERMS = ("ce", "mlm", "mse")  # those of logits; "cos" is one of hidden sta
 
 
 @dataclass(frozen=True)
-class TripleLoss:
+class Shares:
     """The shares and what they are shares of; upstream's names."""
 
     temperature: float = 2.0
@@ -46,6 +46,11 @@ class TripleLoss:
     alpha_mse: float = 0.0
     alpha_cos: float = 0.0
     restrict_ce_to_mask: bool = False
+
+
+@dataclass(frozen=True)
+class TripleLoss(Shares):
+    """The loss that they make."""
 
     @property
     def alphas(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_defaults_in_the_help_are_the_defaults():
             told += 1
     assert told == 22
     known = {action.dest for action in parser._actions} - {"help", "resume", "force", "tensorboard"}
-    assert known == set(Options.__dataclass_fields__)
+    assert known == {field.name for field in fields(Options)}
 
 
 WRONG = {
