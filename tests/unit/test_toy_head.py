@@ -1,4 +1,4 @@
-"""A head that the package does not know, in this one file: it runs, learns, is saved, loaded, and answers in a pipeline."""
+"""A head that the package does not know, in this file: it runs, learns, is saved, loaded, and answers in a pipeline."""
 
 from typing import ClassVar
 
