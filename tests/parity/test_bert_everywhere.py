@@ -10,13 +10,13 @@ pytest.importorskip("transformers")
 
 import torch
 import transformers
+from relatives import assert_alike, assert_same_gradients
 from tiny_folders import TEXTS, tiny_folder
 
 import nanodistil
 from nanodistil import pipeline
 from nanodistil.family import class_of
 from nanodistil.training import finetune
-from nanodistil.training.trainee import Trainee
 
 pytestmark = pytest.mark.parity
 
@@ -55,22 +55,6 @@ def a_folder(folder, ending, **config):
     return path
 
 
-def assert_alike(mine, theirs):
-    """The same structure, the same words, the same numbers, which upstream gives in float32."""
-    if isinstance(mine, dict):
-        assert mine.keys() == theirs.keys()
-        for name in mine.keys() - {"word"}:  # ours is the text as it stands: docs/differences.md
-            assert_alike(mine[name], theirs[name])
-    elif isinstance(mine, list):
-        assert len(mine) == len(theirs)
-        for one, other in zip(mine, theirs, strict=True):
-            assert_alike(one, other)
-    elif isinstance(mine, float):
-        assert mine == pytest.approx(float(theirs), rel=2e-7)
-    else:
-        assert mine == theirs
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("task", CALLS)
 def test_pipelines_answer_alike(tmp_path, task):
@@ -106,18 +90,7 @@ def test_gradients_are_theirs(tmp_path, ending):
     if ending == "ForMultipleChoice":
         batch |= {name: array.reshape(2, 2, T) for name, array in INPUTS.items()}
     theirs = getattr(transformers, f"Bert{ending}").from_pretrained(folder, dtype=torch.float64)
-    loss = theirs.eval()(**{name: torch.tensor(value) for name, value in batch.items()}).loss
-    loss.backward()
-    trainee = Trainee(class_of("bert", ending).from_pretrained(folder, backend="numpy", dtype="float64"))
-    mine = trainee.model.head.objective(trainee, batch)
-    assert mine == pytest.approx(float(loss.detach()), abs=1e-12)
-    names, head = trainee.config.names, trainee.model.head
-    of_theirs = {name: parameter.grad for name, parameter in theirs.named_parameters()}
-    for name, gradient in trainee.gradients.items():
-        wanted = of_theirs[names.filed(name, head)].numpy()
-        if name == "embeddings.word_embeddings.weight":
-            wanted[0] = gradient[0]  # PyTorch lets the padding token's row not learn
-        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-12 * max(1, np.abs(wanted).max()), err_msg=name)
+    assert_same_gradients(class_of("bert", ending), theirs, folder, batch)
 
 
 def test_a_fine_tuned_one_is_transformers_too(tmp_path):

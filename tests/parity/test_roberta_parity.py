@@ -11,10 +11,10 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 from full_size import save_shaken
+from relatives import assert_alike, assert_same_gradients
 
 from nanodistil import AutoTokenizer, pipeline
 from nanodistil.family import roberta
-from nanodistil.training.trainee import Trainee
 
 pytestmark = pytest.mark.parity
 
@@ -87,18 +87,8 @@ def test_embeddings_and_positions(tmp_path):
 @pytest.mark.parametrize("ending", [ending for ending in BATCHES if ending != "Model"])
 def test_gradients_are_theirs(tmp_path, ending):
     saved(tmp_path, ending)
-    other, batch = theirs(tmp_path, ending), batch_of(ending)
-    loss = other(**{name: torch.tensor(value) for name, value in batch.items()}).loss
-    loss.backward()
     made = getattr(roberta, f"Roberta{ending}")
-    trainee = Trainee(made.from_pretrained(tmp_path, backend="numpy", dtype="float64"))
-    assert made.head.objective(trainee, batch) == pytest.approx(float(loss.detach()), abs=1e-12)
-    of_theirs = {name: parameter.grad for name, parameter in other.named_parameters()}
-    for name, gradient in trainee.gradients.items():
-        wanted = of_theirs[roberta.NAMES.filed(name, made.head)].numpy()
-        if name in ("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"):
-            wanted[1] = gradient[1]  # PyTorch lets the padding token's row not learn
-        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-12 * max(1, np.abs(wanted).max()), err_msg=name)
+    assert_same_gradients(made, theirs(tmp_path, ending), tmp_path, batch_of(ending))
 
 
 TEXTS = ["Hello, how are you?", "  two spaces, and naïve café 🙂", "who was bad", "a long text " * 12]
@@ -130,21 +120,6 @@ CALLS = {
     ),
     "feature-extraction": ("Model", {}, [(TEXTS, {})]),
 }
-
-
-def assert_alike(mine, other):
-    if isinstance(mine, dict):
-        assert mine.keys() == other.keys()
-        for name in mine.keys() - {"word"}:  # ours is the text as it stands: docs/differences.md
-            assert_alike(mine[name], other[name])
-    elif isinstance(mine, list):
-        assert len(mine) == len(other)
-        for one, two in zip(mine, other, strict=True):
-            assert_alike(one, two)
-    elif isinstance(mine, float):
-        assert mine == pytest.approx(float(other), rel=2e-7)
-    else:
-        assert mine == other
 
 
 @pytest.mark.filterwarnings("ignore")

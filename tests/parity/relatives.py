@@ -1,0 +1,43 @@
+"""What the tests of DistilBERT's relatives compare with transformers."""
+
+import numpy as np
+import pytest
+import torch
+
+from nanodistil.training.trainee import Trainee
+
+
+def assert_alike(mine, theirs):
+    """The same structure, the same words, the same numbers, which upstream's pipelines give in float32."""
+    if isinstance(mine, dict):
+        assert mine.keys() == theirs.keys()
+        for name in mine.keys() - {"word"}:  # ours is the text as it stands: docs/differences.md
+            assert_alike(mine[name], theirs[name])
+    elif isinstance(mine, list):
+        assert len(mine) == len(theirs)
+        for one, other in zip(mine, theirs, strict=True):
+            assert_alike(one, other)
+    elif isinstance(mine, float):
+        assert mine == pytest.approx(float(theirs), rel=2e-7)
+    else:
+        assert mine == theirs
+
+
+def assert_same_gradients(made, theirs, folder, batch):
+    """Loss and every array's gradient, to 1e-12 of its largest entry. theirs: the same model in float64."""
+    loss = theirs.eval()(**{name: torch.tensor(value) for name, value in batch.items()}).loss
+    loss.backward()
+    trainee = Trainee(made.from_pretrained(folder, backend="numpy", dtype="float64"))
+    assert made.head.objective(trainee, batch) == pytest.approx(float(loss.detach()), abs=1e-12)
+    of_theirs = dict(theirs.named_parameters())
+    spared = {
+        f"{name}.weight": module.padding_idx
+        for name, module in theirs.named_modules()
+        if getattr(module, "padding_idx", None) is not None
+    }
+    for name, gradient in trainee.gradients.items():
+        filed = trainee.config.names.filed(name, made.head)
+        wanted = of_theirs[filed].grad.numpy()
+        if filed in spared:  # PyTorch lets the padding token's row not learn
+            wanted[spared[filed]] = gradient[spared[filed]]
+        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-12 * max(1, np.abs(wanted).max()), err_msg=name)
