@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nanodistil.family import FAMILIES, class_of, family_of
-from nanodistil.loader import load_pretrained
+from nanodistil.loader import SOURCE, load_pretrained
 from nanodistil.loading_arguments import OF_MODELS, OF_TOKENIZERS, taken
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 if TYPE_CHECKING:
     from nanodistil.tokenization.facade import Tokenizer
-
-SOURCE = ("revision", "cache_dir", "local_files_only", "token")  # arguments that say which model
 
 
 def described(name: str | Path, arguments: dict[str, Any], known: Any = OF_MODELS, need: str = "config") -> Path:

@@ -49,6 +49,7 @@ def _taken(rows: list[dict[str, Any]]) -> list[Any] | None:
 class DataCollatorWithPadding:
     """Pads what the tokenizer gave. padding, max_length, pad_to_multiple_of: as tokenizer.pad.
 
+    >>> from nanodistil.tokenization import DistilBertTokenizer
     >>> words = DistilBertTokenizer.from_pretrained("nanodistil-mini")
     >>> rows = [{**words("a film"), "label": 1}, {**words("a good film"), "label": 0}]
     >>> batch = DataCollatorWithPadding(words)(rows)

@@ -83,6 +83,7 @@ class Config:
     model_type: ClassVar[str]
     names: ClassVar[Names]  # of its arrays in files
     own_names: ClassVar[Mapping[str, str]] = MappingProxyType({})  # field -> what the family's files call it, if not so
+    call_order: ClassVar[tuple[str, ...]] = ()  # what a model's call takes first, if not in DistilBERT's order
     ordered: ClassVar[tuple[str, ...]] = ()  # fields in the order in which they may be given without a name
 
     vocab_size: int = 30522

@@ -19,6 +19,8 @@ from nanodistil.weights.errors import InputError
 from nanodistil.weights.files import CONFIG
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
+SOURCE = ("revision", "cache_dir", "local_files_only", "token")  # arguments that say which model
+
 
 def load_pretrained(
     class_for: Callable[[dict[str, Any]], Any],
@@ -27,10 +29,6 @@ def load_pretrained(
     backend: str | None = None,
     dtype: DTypeLike | None = None,
     threads: int | None = None,
-    revision: str | None = None,
-    cache_dir: str | Path | None = None,
-    local_files_only: bool = False,
-    token: str | bool | None = None,
     config: Config | None = None,
     ignore_mismatched_sizes: bool = False,
     **overrides: Any,
@@ -39,11 +37,12 @@ def load_pretrained(
     from nanodistil.weights.hub import resolve, resolve_model
     from nanodistil.weights.loading import load, sizes
 
+    source = {key: overrides.pop(key) for key in SOURCE if key in overrides}
     asked = taken(overrides, OF_MODELS, dtype)
     backend, wanted = backends.choose(backend, asked.dtype)  # before any download
     asked.check_device(backend)
-    source: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
-    source["token"] = asked.token if token is None else token
+    if source.get("token") is None:
+        source["token"] = asked.token
     where = asked.within(name)
     if config is None:  # a word about another family comes before its weights are fetched
         values = read_json(resolve(where, need="config", **source) / CONFIG, FOR_CONFIG)

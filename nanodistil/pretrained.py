@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypedDict, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -26,11 +26,14 @@ from nanodistil.loading_arguments import OF_SAVING, nothing_but
 from nanodistil.module import Readable
 from nanodistil.packing import Packing, first_tokens, sent
 from nanodistil.parameters import Embedding, Parameter
+from nanodistil.signatures import call_with
 from nanodistil.taps import HeadMask, Recorder, Tap, as_tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import Weights, lay_out, read_back
 from nanodistil.weights.names import expected
+
+Arrays: TypeAlias = ArrayLike | None  # an argument of a call that may be left out
 
 
 class Options(TypedDict, total=False):
@@ -64,9 +67,12 @@ class Pretrained(Readable):
 
     head: ClassVar[Head] = BASE
     config_class: ClassVar[type[Config]] = DistilBertConfig
+    call_order: ClassVar[tuple[str, ...]] = ()  # if it is another than its family's
 
     def __init_subclass__(cls) -> None:
         cls.base_model_prefix = cls.config_class.names.PREFIX.removesuffix(".")
+        if "config_class" in vars(cls):  # a family's own class, and not somebody's subclass of it
+            call_with(cls, cls.call_order or cls.config_class.call_order)
 
     def __init__(
         self,

@@ -14,7 +14,6 @@ from functools import wraps
 from typing import Any, TypeVar
 
 Call = TypeVar("Call", bound=Callable[..., Any])
-Model = TypeVar("Model")
 
 
 def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callable[[Call], Call]:
@@ -64,42 +63,39 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
     return decorated
 
 
-def called_with(*first: str) -> Callable[[type[Model]], type[Model]]:
-    """For a class whose call takes these arguments first and in this order, and then its others, in theirs.
+def call_with(cls: type[Any], first: tuple[str, ...]) -> None:
+    """Make the class's call take these arguments first and in this order, and then its others, in theirs.
 
-    An argument that the class's own call does not name is one more that it takes, by `takes_too`.
+    An argument that the call did not name is one more that it takes, by `takes_too`.
 
-    >>> @called_with("loud")
-    ... class Bell:
+    >>> class Bell:
     ...     def __call__(self, times: int = 1, *, loud: bool = False) -> str:
     ...         return times * ("DONG" if loud else "dong")
+    >>> call_with(Bell, ("loud",))
     >>> list(inspect.signature(Bell()).parameters), Bell()(True, 2)
     (['loud', 'times'], 'DONGDONG')
     """
+    if not first:
+        return
+    function: Any = cls.__call__
+    itself, *others = inspect.signature(function).parameters.values()
+    by_name = {p.name: p for p in others}
+    last = [p for p in others if p.name not in first]
+    one_more = inspect.Parameter("one_more", itself.kind, default=None, annotation="Arrays")
+    places = [by_name.get(name, one_more).replace(name=name, kind=itself.kind) for name in first]
+    places += [p for p in last if p.kind is itself.kind]
 
-    def decorated(cls: type[Model]) -> type[Model]:
-        function = cls.__call__
-        itself, *others = inspect.signature(function).parameters.values()
-        by_name = {p.name: p for p in others}
-        last = [p for p in others if p.name not in first]
-        unnamed = inspect.Parameter("one_more", itself.kind, default=None, annotation="ArrayLike | None")
-        places = [by_name.get(name, unnamed).replace(name=name, kind=itself.kind) for name in first]
-        places += [p for p in last if p.kind is itself.kind]
+    @wraps(function)
+    def call(self: Any, *arguments: Any, **given: Any) -> Any:
+        if len(arguments) > len(places):
+            raise TypeError(f"{cls.__name__}() takes {len(places)} arguments by place, not {len(arguments)}")
+        for place, value in zip(places, arguments, strict=False):
+            if place.name in given:
+                raise TypeError(f"{cls.__name__}() got multiple values for argument {place.name!r}")
+            given[place.name] = value
+        return function(self, **given)
 
-        @wraps(function)
-        def call(self: Any, *arguments: Any, **given: Any) -> Any:
-            if len(arguments) > len(places):
-                raise TypeError(f"{cls.__name__}() takes {len(places)} arguments by place, not {len(arguments)}")
-            for place, value in zip(places, arguments, strict=False):
-                if place.name in given:
-                    raise TypeError(f"{cls.__name__}() got multiple values for argument {place.name!r}")
-                given[place.name] = value
-            return function(self, **given)
-
-        named = [p for p in last if p.kind is not itself.kind]
-        call.__signature__ = inspect.Signature([itself, *places, *named])  # type: ignore[attr-defined]
-        cls.__call__ = call  # type: ignore[method-assign]
-        cls.takes_too = tuple(name for name in first if name not in by_name)  # type: ignore[attr-defined]
-        return cls
-
-    return decorated
+    named = [p for p in last if p.kind is not itself.kind]
+    call.__signature__ = inspect.Signature([itself, *places, *named])  # type: ignore[attr-defined]
+    cls.__call__ = call
+    cls.takes_too = tuple(name for name in first if name not in by_name)

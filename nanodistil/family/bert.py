@@ -32,7 +32,6 @@ from nanodistil.heads.pooler import PooledEncoder
 from nanodistil.heads.question_answering import ForQuestionAnswering
 from nanodistil.heads.sequence_classification import ForSequenceClassification, of_activation
 from nanodistil.heads.token_classification import ForTokenClassification
-from nanodistil.signatures import called_with
 from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.renamed import Names, Renamed
 
@@ -92,6 +91,7 @@ class BertConfig(Config):
 
     model_type: ClassVar[str] = "bert"
     names: ClassVar[Names] = NAMES
+    call_order: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
     own_names: ClassVar[Mapping[str, str]] = {
         "dim": "hidden_size",
         "n_layers": "num_hidden_layers",
@@ -144,11 +144,9 @@ class BertConfig(Config):
         return self.seq_classif_dropout
 
 
-in_berts_order = called_with("input_ids", "attention_mask", "token_type_ids", "position_ids")
 CLASSIFICATION = of_activation("tanh")  # where DistilBERT has ReLU
 
 
-@in_berts_order
 class BertModel(PooledEncoder):
     """The encoder, and its pooler where the checkpoint has one.
 
@@ -162,33 +160,23 @@ class BertModel(PooledEncoder):
     config_class = BertConfig
 
 
-@in_berts_order
 class BertForMaskedLM(ForMaskedLM):
-    __doc__ = ForMaskedLM.__doc__
     config_class = BertConfig
 
 
-@in_berts_order
 class BertForSequenceClassification(ForSequenceClassification):
-    __doc__ = ForSequenceClassification.__doc__
     config_class = BertConfig
     head = CLASSIFICATION
 
 
-@in_berts_order
 class BertForTokenClassification(ForTokenClassification):
-    __doc__ = ForTokenClassification.__doc__
     config_class = BertConfig
 
 
-@in_berts_order
 class BertForQuestionAnswering(ForQuestionAnswering):
-    __doc__ = ForQuestionAnswering.__doc__
     config_class = BertConfig
 
 
-@in_berts_order
 class BertForMultipleChoice(ForMultipleChoice):
-    __doc__ = ForMultipleChoice.__doc__
     config_class = BertConfig
     head = of_classifier(CLASSIFICATION)

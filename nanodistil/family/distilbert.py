@@ -18,24 +18,24 @@ from nanodistil.heads.token_classification import ForTokenClassification
 
 
 class DistilBertModel(Encoder):
-    __doc__ = Encoder.__doc__
+    config_class = DistilBertConfig
 
 
 class DistilBertForMaskedLM(ForMaskedLM):
-    __doc__ = ForMaskedLM.__doc__
+    config_class = DistilBertConfig
 
 
 class DistilBertForSequenceClassification(ForSequenceClassification):
-    __doc__ = ForSequenceClassification.__doc__
+    config_class = DistilBertConfig
 
 
 class DistilBertForTokenClassification(ForTokenClassification):
-    __doc__ = ForTokenClassification.__doc__
+    config_class = DistilBertConfig
 
 
 class DistilBertForQuestionAnswering(ForQuestionAnswering):
-    __doc__ = ForQuestionAnswering.__doc__
+    config_class = DistilBertConfig
 
 
 class DistilBertForMultipleChoice(ForMultipleChoice):
-    __doc__ = ForMultipleChoice.__doc__
+    config_class = DistilBertConfig

@@ -29,7 +29,6 @@ from nanodistil.heads.pooler import PooledEncoder
 from nanodistil.heads.question_answering import ForQuestionAnswering
 from nanodistil.heads.sequence_classification import ForSequenceClassification
 from nanodistil.heads.token_classification import ForTokenClassification
-from nanodistil.signatures import called_with
 from nanodistil.taps import Tap, showing
 from nanodistil.weights.layout import Weights
 from nanodistil.weights.renamed import Names
@@ -118,43 +117,32 @@ OF_TEXTS = replace(
         ("classifier_dense.activation", lambda config: config.seq_classif_dropout),
     ),
 )
-in_robertas_order = called_with("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
-@in_robertas_order
 class RobertaModel(PooledEncoder):
     """The encoder, and its pooler where the checkpoint has one."""
 
     config_class = RobertaConfig
 
 
-@in_robertas_order
 class RobertaForMaskedLM(ForMaskedLM):
-    __doc__ = ForMaskedLM.__doc__
     config_class = RobertaConfig
 
 
-@in_robertas_order
 class RobertaForSequenceClassification(ForSequenceClassification):
-    __doc__ = ForSequenceClassification.__doc__
     config_class = RobertaConfig
     head = OF_TEXTS
 
 
-@in_robertas_order
 class RobertaForTokenClassification(ForTokenClassification):
-    __doc__ = ForTokenClassification.__doc__
     config_class = RobertaConfig
 
 
-@in_robertas_order
 class RobertaForQuestionAnswering(ForQuestionAnswering):
-    __doc__ = ForQuestionAnswering.__doc__
     config_class = RobertaConfig
 
 
-@called_with("input_ids", "token_type_ids", "attention_mask", "labels", "position_ids")
 class RobertaForMultipleChoice(ForMultipleChoice):
-    __doc__ = ForMultipleChoice.__doc__
     config_class = RobertaConfig
     head = of_classifier(CLASSIFICATION)
+    call_order = ("input_ids", "token_type_ids", "attention_mask", "labels", "position_ids")

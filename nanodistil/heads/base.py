@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from numpy.typing import ArrayLike
-
 from nanodistil.heads.calling import finished
 from nanodistil.outputs import BaseModelOutput
-from nanodistil.pretrained import Options, Pretrained
+from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 
 
@@ -23,13 +21,9 @@ class Encoder(Pretrained):
 
     @spelled_out(Options, keep_masked=False)
     def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        **options: Unpack[Options],
-    ) -> BaseModelOutput:
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, **options: Unpack[Options],
+    ) -> BaseModelOutput:  # fmt: skip
         """(B, T) ids and mask (1 = real token) -> hidden states (B, T, D), zero at masked positions.
 
         head_mask: (H,) or (L, H), by which each head's attention is multiplied.

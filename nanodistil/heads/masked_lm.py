@@ -19,7 +19,7 @@ from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, flat, with_masked
 from nanodistil.heads.learning import at_labels
 from nanodistil.outputs import Output
-from nanodistil.pretrained import Options, Pretrained
+from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import Tap, showing
 from nanodistil.weights.errors import InputError
@@ -108,16 +108,9 @@ class ForMaskedLM(Pretrained):
 
     @spelled_out(Options, keep_masked=False)
     def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        *,
-        positions: ArrayLike | None = None,
-        **options: Unpack[Options],
-    ) -> MaskedLMOutput:
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, labels: Arrays = None, *, positions: Arrays = None, **options: Unpack[Options],
+    ) -> MaskedLMOutput:  # fmt: skip
         """(B, T) ids and mask (1 = real token) -> logits (B, T, V), zero at masked positions.
 
         labels: (B, T) ids to compare with, -100 where there is none. positions: (M, 2) sentence and token numbers; then

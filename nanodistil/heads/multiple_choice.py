@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nanodistil import losses
 from nanodistil.backend import Array
@@ -16,7 +15,7 @@ from nanodistil.heads.learning import TOKENS, add_cross_entropy, at_first, only,
 from nanodistil.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from nanodistil.losses import IGNORED
 from nanodistil.outputs import Output
-from nanodistil.pretrained import Options, Pretrained
+from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 
 
@@ -59,14 +58,9 @@ class ForMultipleChoice(Pretrained):
 
     @spelled_out(Options, keep_masked=False)
     def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        **options: Unpack[Options],
-    ) -> MultipleChoiceModelOutput:
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, labels: Arrays = None, **options: Unpack[Options],
+    ) -> MultipleChoiceModelOutput:  # fmt: skip
         """(B, choices, T) ids and mask -> logits (B, choices). labels: (B,), the number of the right choice."""
         ids, mask, embeds = joined(input_ids), joined(attention_mask), joined(inputs_embeds)  # (B choices, T) each
         more: dict[str, Any] = {**options}

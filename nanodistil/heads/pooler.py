@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nanodistil.backend import Array, Ops
 from nanodistil.head import Head
@@ -13,7 +12,7 @@ from nanodistil.heads.base import Encoder
 from nanodistil.heads.calling import finished
 from nanodistil.outputs import BaseModelOutputWithPooling
 from nanodistil.packing import real_tokens
-from nanodistil.pretrained import Options
+from nanodistil.pretrained import Arrays, Options
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import NoTap, Tap
 from nanodistil.weights.layout import Weights
@@ -41,13 +40,9 @@ class PooledEncoder(Encoder):
 
     @spelled_out(Options, keep_masked=False)
     def __call__(  # type: ignore[override]
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        **options: Unpack[Options],
-    ) -> BaseModelOutputWithPooling:
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, **options: Unpack[Options],
+    ) -> BaseModelOutputWithPooling:  # fmt: skip
         """(B, T) ids and mask (1 = real token) -> hidden states (B, T, D), and (B, D) of first tokens.
 
         Hidden states are zero at masked positions, unless the mask hides a first token: that is pooled all the same, as

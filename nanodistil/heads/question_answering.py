@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nanodistil import losses
 from nanodistil.backend import Array, BackwardOps, Ops
@@ -18,7 +17,7 @@ from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, with_masked
 from nanodistil.heads.learning import add_cross_entropy, only, packed
 from nanodistil.outputs import Output
-from nanodistil.pretrained import Options, Pretrained
+from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
@@ -92,15 +91,10 @@ class ForQuestionAnswering(Pretrained):
 
     @spelled_out(Options, keep_masked=False)
     def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        start_positions: ArrayLike | None = None,
-        end_positions: ArrayLike | None = None,
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, start_positions: Arrays = None, end_positions: Arrays = None,
         **options: Unpack[Options],
-    ) -> QuestionAnsweringModelOutput:
+    ) -> QuestionAnsweringModelOutput:  # fmt: skip
         """(B, T) ids and mask -> start and end logits (B, T) each, zero at masked positions.
 
         start_positions, end_positions: (B,) tokens between which the answer stands; both are needed for a loss.

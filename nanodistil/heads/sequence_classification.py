@@ -12,7 +12,6 @@ from functools import partial
 from typing import ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nanodistil import losses
 from nanodistil.backend import Array, BackwardOps, Ops
@@ -21,7 +20,7 @@ from nanodistil.heads.calling import finished
 from nanodistil.heads.learning import add_cross_entropy, at_first, only, packed
 from nanodistil.losses import IGNORED
 from nanodistil.outputs import Output
-from nanodistil.pretrained import Options, Pretrained
+from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import Tap, showing
 from nanodistil.weights.layout import Weights
@@ -121,14 +120,9 @@ class ForSequenceClassification(Pretrained):
 
     @spelled_out(Options, keep_masked=False)
     def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        **options: Unpack[Options],
-    ) -> SequenceClassifierOutput:
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, labels: Arrays = None, **options: Unpack[Options],
+    ) -> SequenceClassifierOutput:  # fmt: skip
         """(B, T) ids and mask (1 = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, "first", **options)
         logits = self.ops.fetch(self._scores(e))  # (B, C)

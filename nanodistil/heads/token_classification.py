@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nanodistil import losses
 from nanodistil.backend import Array, BackwardOps, Ops
@@ -17,7 +16,7 @@ from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, flat, with_masked
 from nanodistil.heads.learning import at_labels
 from nanodistil.outputs import Output
-from nanodistil.pretrained import Options, Pretrained
+from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import Tap
 from nanodistil.weights.layout import Weights
@@ -66,14 +65,9 @@ class ForTokenClassification(Pretrained):
 
     @spelled_out(Options, keep_masked=False)
     def __call__(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        head_mask: ArrayLike | None = None,
-        inputs_embeds: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        **options: Unpack[Options],
-    ) -> TokenClassifierOutput:
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, labels: Arrays = None, **options: Unpack[Options],
+    ) -> TokenClassifierOutput:  # fmt: skip
         """(B, T) ids and mask -> logits (B, T, C), zero at masked positions. labels: (B, T), or -100."""
         options = with_masked(options, labels)
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, None, **options)

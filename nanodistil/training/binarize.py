@@ -58,6 +58,7 @@ def binarize(
     there is no text or the folder cannot be written.
 
     >>> import tempfile
+    >>> from nanodistil.tokenization import DistilBertTokenizer
     >>> from nanodistil.training.shards import read_shard
     >>> folder = Path(tempfile.mkdtemp()) / "data"
     >>> index = binarize(["Hello world!", " ", "Hi"], folder, DistilBertTokenizer.from_pretrained("nanodistil-mini"))

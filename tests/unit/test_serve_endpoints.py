@@ -538,7 +538,9 @@ def test_an_answer_that_takes_too_long_is_given_up(models, monkeypatch):
 
 def test_a_model_that_fails_is_a_424_and_others_are_answered(busy, models, monkeypatch):
     pipe, compute = models["embed"].pipes["feature-extraction"], models["embed"].pipes["feature-extraction"].compute
-    monkeypatch.setattr(pipe, "compute", lambda ids, *rest: 1 / 0 if 2919 in ids else compute(ids, *rest))  # "bad"
+    monkeypatch.setattr(
+        pipe, "compute", lambda given, rest: 1 / 0 if 2919 in given["input_ids"] else compute(given, rest)
+    )
     busy.held.gate.set()
 
     async def go():
