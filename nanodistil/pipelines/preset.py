@@ -36,11 +36,12 @@ def taken_by(pipeline: type) -> Signature:
 
 def settings_of(pipeline: Any, options: dict[str, Any]) -> Any:
     """What a pipeline makes of the options of a call. Raises InputError."""
-    check_options(type(pipeline), options)
+    kind: Any = type(pipeline)
+    check_options(kind, options)
     try:
-        taken_by(type(pipeline)).bind(pipeline, **options)
+        taken_by(kind).bind(pipeline, **options)
     except TypeError as error:
-        raise InputError(f"{type(pipeline).__name__}: {error}") from None
+        raise InputError(f"{kind.__name__}: {error}") from None
     return pipeline.settings(**options)
 
 
