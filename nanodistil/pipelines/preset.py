@@ -17,7 +17,8 @@ def check_options(pipeline: type, options: Iterable[str], also: Iterable[str] = 
 
     So a misspelt one is found before a model is loaded for it.
     """
-    taken = taken_by(pipeline).parameters
+    kind: Any = pipeline
+    taken = taken_by(kind).parameters
     known = [name for name in taken if name != "self"]
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         known += OPTIONS
