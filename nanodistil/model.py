@@ -64,14 +64,7 @@ def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
 
 
 def self_attention(
-    x: Array,
-    layer: LayerWeights,
-    batch: Packed,
-    config: Config,
-    ops: Ops,
-    tap: Tap,
-    at: str,
-    look: Look | None,
+    x: Array, layer: LayerWeights, batch: Packed, config: Config, ops: Ops, tap: Tap, at: str, look: Look | None
 ) -> Array:
     """Every token gathers from the tokens of its own sentence: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.2).
 
@@ -99,14 +92,7 @@ def feed_forward(x: Array, layer: LayerWeights, ops: Ops, tap: Tap, at: str) -> 
 
 
 def block(
-    x: Array,
-    layer: LayerWeights,
-    batch: Packed,
-    config: Config,
-    ops: Ops,
-    tap: Tap,
-    at: str,
-    look: Look | None,
+    x: Array, layer: LayerWeights, batch: Packed, config: Config, ops: Ops, tap: Tap, at: str, look: Look | None
 ) -> Array:
     """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N or M, D).
 

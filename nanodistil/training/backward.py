@@ -139,14 +139,7 @@ def block_backward(
 
 
 def encoder_backward(
-    dx: Array,
-    run: Run,
-    w: Weights,
-    forward: Weights,
-    d: Weights,
-    config: Config,
-    ops: Ops,
-    bops: BackwardOps,
+    dx: Array, run: Run, w: Weights, forward: Weights, d: Weights, config: Config, ops: Ops, bops: BackwardOps
 ) -> Array:
     """From the hidden states to the sum of embeddings: (N or M, D) -> (N, D). Uses `run` up.
 
