@@ -24,13 +24,12 @@ from __future__ import annotations
 import platform
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
 
+from ..runtime import target
 from ..runtime.jit import helper
+from ..runtime.late import cgutils, intrinsic, overload, types
 from ..runtime.place import Place
 from .tile import AVX2, FEATURES, NEON, PLAIN, Dot, Shape, in_registers
 
@@ -125,7 +124,7 @@ def multiplication(kind: Kind) -> Any:
     return multiply_int8
 
 
-KIND = LOOPS if numba.config.DISABLE_JIT else choose_kind(FEATURES, platform.machine())
+KIND = LOOPS if target.INTERPRETED else choose_kind(FEATURES, platform.machine())
 multiply_int8 = multiplication(KIND)
 COLUMNS, LANES = KIND.dot.shape.columns, KIND.dot.shape.vector
 FUSED = not FEATURES.isdisjoint({"fma", "avx512f", "neon"})  # whether a product joins a sum unrounded
