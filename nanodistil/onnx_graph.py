@@ -136,23 +136,27 @@ class _Graph:
         table = self.weight("embeddings.position_embeddings.weight")
         positions = self.node("Slice", "positions", table, self.ints("zero", [0]), length)  # (T, D)
         x = self.node("Add", "embeddings.sum", words, positions)
-        x = self.layer_norm("embeddings.LayerNorm.out", x, "embeddings.LayerNorm")
+        if not self.config.pre_norm:
+            x = self.layer_norm("embeddings.LayerNorm.out", x, "embeddings.LayerNorm")
         keep = self.node("Cast", "keep", mask, to=self.onnx.TensorProto.BOOL)
         keep = self.node("Unsqueeze", "keep.keys", keep, self.ints("heads and queries", [1, 2]))  # (B, 1, 1, T)
         for i in range(self.config.n_layers):
             x = self.block(x, keep, f"transformer.layer.{i}", f"layer.{i}")
-        return x
+        return self.layer_norm("last_layer_norm", x, "transformer.last_layer_norm") if self.config.pre_norm else x
 
     def block(self, x: str, keep: str, layer: str, at: str) -> str:
-        attended = self.self_attention(x, keep, f"{layer}.attention", f"{at}.attention")
+        def norm(kind: str, x: str) -> str:
+            return self.layer_norm(f"{at}.{kind}_layer_norm", x, f"{layer}.{kind}_layer_norm")
+
+        first = self.config.pre_norm
+        attended = self.self_attention(norm("sa", x) if first else x, keep, f"{layer}.attention", f"{at}.attention")
         x = self.node("Add", f"{at}.attended", attended, x)
-        x = self.layer_norm(f"{at}.sa_layer_norm", x, f"{layer}.sa_layer_norm")
-        h = self.linear(f"{at}.ffn.lin1", x, f"{layer}.ffn.lin1")
+        x, given = (x, norm("output", x)) if first else (norm("sa", x),) * 2
+        h = self.linear(f"{at}.ffn.lin1", given, f"{layer}.ffn.lin1")
         h = self.activation(f"{at}.ffn.activation", h, self.config.activation)
         h = self.linear(f"{at}.ffn.lin2", h, f"{layer}.ffn.lin2")
-        return self.layer_norm(
-            f"{at}.output_layer_norm", self.node("Add", f"{at}.fed", h, x), f"{layer}.output_layer_norm"
-        )
+        x = self.node("Add", f"{at}.fed", h, x)
+        return x if first else norm("output", x)
 
     def self_attention(self, x: str, keep: str, module: str, at: str) -> str:
         Dh = self.config.dim // self.config.n_heads

@@ -7,9 +7,10 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import onnxruntime as runtime
+from conftest import TINY, random_tensors
 from tiny_folders import tiny_folder
 
-from nanodistil import DistilBertForMaskedLM, cli
+from nanodistil import DistilBertConfig, DistilBertForMaskedLM, cli
 from nanodistil.family import class_of, classes_of
 from nanodistil.onnx_graph import GELU, ONE_NODE, write_onnx
 from nanodistil.weights.errors import InputError
@@ -58,6 +59,13 @@ def test_pruned_and_untied(tmp_path):
     model = DistilBertForMaskedLM.from_pretrained(folder, backend="numpy")
     model.prune_heads({0: [1, 2], 1: [3]})
     check(model, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_norms_of_another_family(tmp_path, monkeypatch, pre_norm):
+    monkeypatch.setattr(DistilBertConfig, "pre_norm", pre_norm)
+    monkeypatch.setattr(DistilBertConfig, "layer_norm_eps", 0.3)
+    check(DistilBertForMaskedLM(TINY, random_tensors(TINY), backend="numpy"), tmp_path / "model.onnx")
 
 
 def test_what_is_not_written(tmp_path):
