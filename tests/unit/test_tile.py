@@ -15,7 +15,15 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from nanodistil.kernels.cpu import bfloat16_backward, bfloat16_ops, int8_tile, tile, transpose  # noqa: E402
+from nanodistil.kernels.cpu import (  # noqa: E402
+    bfloat16_backward,
+    bfloat16_ops,
+    bfloat16_stored,
+    int8_tile,
+    numba_ops,
+    tile,
+    transpose,
+)
 from nanodistil.kernels.cpu.bfloat16_ops import rounded  # noqa: E402
 from nanodistil.kernels.runtime import jit  # noqa: E402
 from nanodistil.kernels.runtime.place import Place  # noqa: E402
@@ -155,13 +163,12 @@ def whole(shape, dtype, low, high):
 
 
 @compiled_only
-@pytest.mark.parametrize("name", ["multiply", "multiply_turned", "halves", "pairs", "turned_pairs"])
+@pytest.mark.parametrize("name", ["multiply", "multiply_turned", "pairs", "turned_pairs"])
 def test_the_tile_does_what_its_definition_in_plain_python_says(name):
     """Small whole numbers, so both are exact; the places begin and step differently, so mixing two up would show."""
     twin, a, b = {
         "multiply": (tile.multiply, whole(900, np.float32, -4, 5), whole(900, np.float32, -4, 5)),
         "multiply_turned": (tile.multiply_turned, whole(900, np.float32, -4, 5), whole(900, np.float32, -4, 5)),
-        "halves": (bfloat16_ops.multiply_halves, whole(900, np.float32, -4, 5), rounded(whole(900, np.float32, -4, 5))),
         "pairs": (bfloat16_ops.multiply_pairs, *pairs_of_bfloat16()),
         "turned_pairs": (bfloat16_backward.multiply_turned_pairs, *pairs_of_bfloat16()),
     }[name]
@@ -237,6 +244,33 @@ def pairs_of_bfloat16():
     """Two arrays of words that hold two small whole numbers each."""
     bits = rounded(whole((2, 900, 2), np.float32, -4, 5)).astype(np.uint32)
     return (bits[..., 0] | bits[..., 1] << np.uint32(16)).view(np.int32)
+
+
+@compiled_only
+@pytest.mark.skipif(bfloat16_ops.PAIRS or not tile.SHAPE.vector, reason="here nothing is widened")
+@pytest.mark.parametrize("rows", [1, 5, 16 * tile.ROWS + 7])
+def test_stored_bfloat16_is_float32_with_rounded_weights_to_the_bit(rows):
+    x, weight = whole((rows, 130), np.float32, -99, 99) / 7, whole((75, 130), np.float32, -99, 99) / 7
+    bias = whole(75, np.float32, -9, 9) / 7
+    stored = bfloat16_ops.linear(x, bfloat16_ops.prepare_linear(weight, bias))
+    assert np.array_equal(
+        stored, numba_ops.linear(x, numba_ops.prepare_linear(bfloat16_ops.widened(rounded(weight)), bias))
+    )
+
+
+@compiled_only
+def test_a_tile_keeps_what_it_has_widened():
+    words, x = pairs_of_bfloat16()[0], whole(900, np.float32, -4, 5)
+    compiled = jit.helper()(
+        lambda r, a, b, s, c, kept, depth: bfloat16_stored.multiply_halves(r, a, b, s, c, kept, depth)
+    )
+    seen = []
+    for run in (bfloat16_stored.multiply_halves, compiled):
+        c, kept = np.zeros(900, np.float32), np.zeros(900, np.float32)
+        at = Place(c, 2, tile.COLUMNS + 1)
+        run(tile.ROWS, Place(x, 3, 17), Place(words, 5, tile.COLUMNS // 2), at, at, Place(kept, 1, tile.COLUMNS), 4)
+        seen.append(np.concatenate([c, kept]))
+    assert seen[0].any() and np.array_equal(*seen)
 
 
 @compiled_only

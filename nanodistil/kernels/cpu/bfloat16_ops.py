@@ -22,6 +22,7 @@ from ..runtime.memory import aligned, empty
 from ..runtime.place import Place
 from ..runtime.pool import run
 from . import numba_ops
+from .bfloat16_stored import number_of, widening_blocks
 from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_inputs, whole_panels
 from .precision import other_ops
 from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, SHAPE, has_tile, in_registers
@@ -31,8 +32,9 @@ globals().update(other_ops(numba_ops))
 
 Array = NDArray[np.float32]
 
-PAIRS = has_tile(BFLOAT16)  # whether two inputs share a word
-WORD = 2 if PAIRS else 1  # inputs a word
+PAIRS = has_tile(BFLOAT16)  # whether the instruction is there
+# Two numbers share a word: inputs 2 k and 2 k + 1 of a column, or columns j and j + COLUMNS / 2 of an input.
+DEEP, WIDE, UPPER = (2, COLUMNS, COLUMNS) if PAIRS else (1, BFLOAT16_STORED.row_of_b, BFLOAT16_STORED.row_of_b)
 
 
 def rounded(x: Array) -> NDArray[np.uint16]:
@@ -61,7 +63,10 @@ def half(bits: Any) -> Any:
 
 @kernel()
 def turn_words(start: int, stop: int, weight: Any, panels: Any) -> None:
-    """Panels start..stop of a weight, rounded: (O, I) -> (P, ceil(I / WORD), COLUMNS) words."""
+    """Panels start..stop of a weight, rounded: (O, I) -> (P, ceil(I / DEEP), WIDE) words.
+
+    The upper half of a word is the number UPPER further on: of the next input, or of a column half a row away.
+    """
     I, depth = weight.shape[1], panels.shape[1]
     w, out = weight.reshape(-1), panels.reshape(-1)
     block = np.zeros(LANES * COLUMNS, np.float32)
@@ -69,33 +74,25 @@ def turn_words(start: int, stop: int, weight: Any, panels: Any) -> None:
     for p in range(start, stop):
         for first in range(0, I, LANES):
             some = min(LANES, I - first)
+            block[some * COLUMNS :] = np.float32(0)
             turn_inputs(w, p, first, some, I, block, 0)
-            for k in range((some + WORD - 1) // WORD):
-                at, a = np.uint64((p * depth + first // WORD + k) * COLUMNS), np.uint64(k * WORD * COLUMNS)
-                for j in range(np.uint64(COLUMNS)):
-                    word = half(bits[a + j])
-                    if WORD == 2 and k * WORD + 1 < some:
-                        word |= half(bits[a + np.uint64(COLUMNS) + j]) << np.uint32(16)
-                    out[at + j] = word
+            for k in range((some + DEEP - 1) // DEEP):
+                at, a = np.uint64((p * depth + first // DEEP + k) * WIDE), np.uint64(k * DEEP * COLUMNS)
+                for j in range(np.uint64(WIDE)):
+                    out[at + j] = half(bits[a + j]) | half(bits[a + np.uint64(UPPER) + j]) << np.uint32(16)
 
 
 def prepare_linear(weight: Array, bias: Array) -> Any:
-    """(O, I), (O,) -> panels (P, I, COLUMNS) of halves, or (P, ceil(I / 2), COLUMNS) of pairs. Called once, at load."""
+    """(O, I), (O,) -> panels (P, ceil(I / DEEP), WIDE) of words that hold two bfloat16. Called once, at load."""
     if not SHAPE.vector:
         return numba_ops.prepare_linear(widened(rounded(weight)), bias)
     O, I = weight.shape
-    panels = aligned(-(-O // COLUMNS), -(-I // WORD), COLUMNS, dtype=np.uint32 if PAIRS else np.uint16)
+    panels = aligned(-(-O // COLUMNS), -(-I // DEEP), WIDE, dtype=np.uint32)
     run(turn_words, panels.shape[0], np.require(weight, np.float32, ["C", "A"]), panels)
-    return Panels(panels.view(np.int32) if PAIRS else panels, whole_panels(bias), O)
+    return Panels(panels.view(np.int32), whole_panels(bias), O)
 
 
 prepare_head = prepare_linear
-
-
-@helper()
-def number_of(half: Any) -> Any:
-    """The float32 that a bfloat16, as the lower 16 bits of a whole number, stands for."""
-    return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
 
 
 @in_registers(BFLOAT16)
@@ -113,20 +110,7 @@ def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int
             c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
 
 
-@in_registers(BFLOAT16_STORED)
-def multiply_halves(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
-    """`multiply` if B is stored in bfloat16: each number is widened on its way."""
-    for r in range(rows):
-        sums = np.zeros(COLUMNS, np.float32)
-        for k in range(depth):
-            number = a.numbers[a.at + r * a.step + k]
-            for j in range(COLUMNS):
-                sums[j] += number * number_of(b.numbers[b.at + k * COLUMNS + j])
-        for j in range(COLUMNS):
-            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
-
-
-bfloat16_blocks = blocks_kernel(multiply_pairs if PAIRS else multiply_halves)
+bfloat16_blocks = blocks_kernel(multiply_pairs) if PAIRS else widening_blocks
 
 
 @kernel()

@@ -79,7 +79,7 @@ SHAPE = choose_shape(FEATURES)
 ROWS = SHAPE.rows
 COLUMNS = SHAPE.columns
 
-_f32, _byte, _i16, _i32, _i64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
+_f32, _byte, _i32, _i64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 32, 64))
 
 
 class Dot(NamedTuple):
@@ -89,10 +89,15 @@ class Dot(NamedTuple):
     total: Any  # LLVM type of a sum
     instruction: str  # sum' = instruction(...) on vectors
     sum_first: bool | None  # whether the sum is its first argument, or its last; None: none, it must be added
-    halves: bool = False  # whether B holds the upper halves of its words only
+    halves: bool = False  # whether B holds the upper halves of its words only, two a word: column j and half a row on
     feature: str = ""  # what the processor must have besides its vectors
     shape: Shape = SHAPE
     factors: Any = None  # LLVM type of what the instruction takes for a vector of words, if it is not that
+
+    @property
+    def row_of_b(self) -> int:
+        """Words of a row of B."""
+        return self.shape.columns // 2 if self.halves else self.shape.columns
 
     def add(self, builder: Any, total: Any, a: Any, b: Any) -> Any:
         """Emit total + a b, vectors of sums and of words."""
@@ -123,9 +128,10 @@ def has_tile(dot: Dot) -> bool:
 def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) -> None:
     """Emit C[:rows] = S[:rows] + A[:rows] B; a, b, s, c are pointers to words, lda, lds and ldc row strides.
 
-    turned: A is stored as its transpose, A[r, k] at a[k lda + r].
+    turned: A is stored as its transpose, A[r, k] at a[k lda + r]. After `depth`, if B is in halves, comes a pointer to
+    floats: B as it was widened, for the tiles that follow.
     """
-    a, lda, b, s, lds, c, ldc, depth = arguments
+    a, lda, b, s, lds, c, ldc, depth, *kept = arguments
     vector = dot.shape.vector
     words, sums_type = ir.VectorType(dot.word, vector), ir.VectorType(dot.total, vector)
     fetch = cgutils.get_or_insert_function(
@@ -143,24 +149,32 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
         value.align = 2
         return value
 
-    def load_b(base: Any, j: int) -> Any:
+    def load_b(base: Any) -> list[Any]:
+        """A row of B, in vectors."""
         if not dot.halves:
-            return load(base, j, words)
-        wide = ir.VectorType(_i32, vector)
-        value = builder.zext(load(base, j, ir.VectorType(_i16, vector)), wide)
-        return builder.bitcast(builder.shl(value, ir.Constant(wide, [16] * vector)), words)
+            return [load(base, j, words) for j in columns]
+        bits = ir.VectorType(_i32, vector)
+        stored = [load(base, j, bits) for j in range(row_of_b)]
+        lower = [builder.shl(x, ir.Constant(bits, [16] * vector)) for x in stored]
+        upper = [builder.and_(x, ir.Constant(bits, [0xFFFF0000] * vector)) for x in stored]
+        return [builder.bitcast(x, words) for x in lower + upper]
 
     columns = range(dot.shape.vectors)
+    row_of_b = dot.row_of_b // vector
     a_rows = [builder.gep(a, [_i64(r) if turned else builder.mul(lda, _i64(r))]) for r in range(rows)]
     s_rows = [builder.gep(s, [builder.mul(lds, _i64(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
     zero = ir.Constant(sums_type, [0] * vector)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in range(rows)]  # LLVM: registers
     with cgutils.for_range(builder, depth) as loop:
-        b_row = builder.gep(b, [builder.mul(loop.index, _i64(dot.shape.columns))])
-        b_vectors = [load_b(b_row, j) for j in columns]
-        for j in columns:  # the same row of the next piece, into the second-level cache
-            builder.call(fetch, [vector_at(b_row, PIECE * dot.shape.vectors + j, _byte), _i32(0), _i32(2), _i32(1)])
+        b_row = builder.gep(b, [builder.mul(loop.index, _i64(dot.row_of_b))])
+        b_vectors = load_b(b_row)
+        for wide in kept:
+            for j, value in enumerate(b_vectors):
+                there = builder.gep(wide, [builder.mul(loop.index, _i64(dot.shape.columns))])
+                builder.store(value, vector_at(there, j, words)).align = 4
+        for j in range(row_of_b):  # the same row of the next piece, into the second-level cache
+            builder.call(fetch, [vector_at(b_row, PIECE * row_of_b + j, _byte), _i32(0), _i32(2), _i32(1)])
         along = builder.mul(loop.index, lda) if turned else loop.index
         for r in range(rows):
             word = builder.load(builder.gep(a_rows[r], [along]))
@@ -182,8 +196,9 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
     name = f"nanodistil.tile.{dot.instruction}{'.halves' if dot.halves else ''}{'.turned' if turned else ''}.{rows}"
     if name in module.globals:
         return module.globals[name]
-    word, stored, total = (t.as_pointer() for t in (dot.word, _i16 if dot.halves else dot.word, dot.total))
-    signature = ir.FunctionType(ir.VoidType(), [word, _i64, stored, total, _i64, total, _i64, _i64])
+    word, stored, total = (t.as_pointer() for t in (dot.word, _i32 if dot.halves else dot.word, dot.total))
+    takes = [word, _i64, stored, total, _i64, total, _i64, _i64, *[total] * dot.halves]
+    signature = ir.FunctionType(ir.VoidType(), takes)
     function = ir.Function(module, signature, name)
     function.linkage = "linkonce_odr"  # if several parts of a kernel have one, one remains
     function.attributes.add("noinline")
@@ -197,30 +212,35 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
 def _tile(dot: Dot, turned: bool) -> Any:
     """The tile for `dot` as an intrinsic: a switch on the number of rows, each case a tile of exactly so many."""
 
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        rows, *places, depth = arguments
+
+        def pointer_and_step(kind: Any, place: Any) -> tuple[Any, Any]:
+            array, at, step = cgutils.unpack_tuple(builder, place, 3)
+            return builder.gep(context.make_array(kind.types[0])(context, builder, array).data, [at]), step
+
+        (a, lda), (b, _), (s, lds), (c, ldc), *kept = map(pointer_and_step, signature.args[1:-1], places)
+        takes = [a, lda, b, s, lds, c, ldc, depth, *[pointer for pointer, _ in kept]]
+        done = builder.append_basic_block("tile.done")
+        switch = builder.switch(rows, done)
+        for n in range(1, dot.shape.rows + 1):
+            block = builder.append_basic_block(f"tile.{n}")
+            switch.add_case(_i64(n), block)
+            builder.position_at_end(block)
+            builder.call(_tile_function(builder.module, dot, n, turned), takes)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
     @intrinsic
     def multiply_tile(typing_context, rows, a, b, s, c, depth):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            rows, *places, depth = arguments
-
-            def pointer_and_step(kind: Any, place: Any) -> tuple[Any, Any]:
-                array, at, step = cgutils.unpack_tuple(builder, place, 3)
-                return builder.gep(context.make_array(kind.types[0])(context, builder, array).data, [at]), step
-
-            (a, lda), (b, _), (s, lds), (c, ldc) = map(pointer_and_step, signature.args[1:5], places)
-            done = builder.append_basic_block("tile.done")
-            switch = builder.switch(rows, done)
-            for n in range(1, dot.shape.rows + 1):
-                block = builder.append_basic_block(f"tile.{n}")
-                switch.add_case(_i64(n), block)
-                builder.position_at_end(block)
-                builder.call(_tile_function(builder.module, dot, n, turned), [a, lda, b, s, lds, c, ldc, depth])
-                builder.branch(done)
-            builder.position_at_end(done)
-            return context.get_dummy_value()
-
         return types.void(types.int64, a, b, s, c, types.int64), codegen
 
-    return multiply_tile
+    @intrinsic
+    def multiply_and_keep(typing_context, rows, a, b, s, c, kept, depth):  # type: ignore[no-untyped-def]
+        return types.void(types.int64, a, b, s, c, kept, types.int64), codegen
+
+    return multiply_and_keep if dot.halves else multiply_tile
 
 
 def in_registers(dot: Dot, *, turned: bool = False) -> Callable[[Callable[..., None]], Any]:
@@ -233,10 +253,17 @@ def in_registers(dot: Dot, *, turned: bool = False) -> Callable[[Callable[..., N
         if not has_tile(dot):
             return helper(fastmath={"contract"} if dot.total == _f32 else None)(definition)
         multiply_tile = _tile(dot, turned)
+        if dot.halves:
 
-        @overload(definition, inline="always")
-        def compiled(rows, a, b, s, c, depth):  # type: ignore[no-untyped-def]
-            return lambda rows, a, b, s, c, depth: multiply_tile(rows, a, b, s, c, depth)
+            @overload(definition, inline="always")
+            def keeping(rows, a, b, s, c, kept, depth):  # type: ignore[no-untyped-def]
+                return lambda rows, a, b, s, c, kept, depth: multiply_tile(rows, a, b, s, c, kept, depth)
+
+        else:
+
+            @overload(definition, inline="always")
+            def compiled(rows, a, b, s, c, depth):  # type: ignore[no-untyped-def]
+                return lambda rows, a, b, s, c, depth: multiply_tile(rows, a, b, s, c, depth)
 
         return definition
 
