@@ -69,9 +69,11 @@ class Pretrained(Readable):
     config_class: ClassVar[type[Config]] = DistilBertConfig
     call_order: ClassVar[tuple[str, ...]] = ()  # if it is another than its family's
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, config_class: type[Config] | None = None, head: Head | None = None) -> None:
+        """A family's class says in its first line which config is its, and which head, if it is another."""
+        cls.config_class, cls.head = config_class or cls.config_class, head or cls.head
         cls.base_model_prefix = cls.config_class.names.PREFIX.removesuffix(".")
-        if "config_class" in vars(cls):  # a family's own class, and not somebody's subclass of it
+        if config_class:  # a family's own class, and not somebody's subclass of it
             call_with(cls, cls.call_order or cls.config_class.call_order)
 
     def __init__(

@@ -147,7 +147,7 @@ class BertConfig(Config):
 CLASSIFICATION = of_activation("tanh")  # where DistilBERT has ReLU
 
 
-class BertModel(PooledEncoder):
+class BertModel(PooledEncoder, config_class=BertConfig):
     """The encoder, and its pooler where the checkpoint has one.
 
     >>> config = BertConfig(hidden_size=24, num_attention_heads=2, num_hidden_layers=1, intermediate_size=48)
@@ -157,26 +157,17 @@ class BertModel(PooledEncoder):
     ((1, 5, 24), (1, 24))
     """
 
-    config_class = BertConfig
+
+class BertForMaskedLM(ForMaskedLM, config_class=BertConfig): ...
 
 
-class BertForMaskedLM(ForMaskedLM):
-    config_class = BertConfig
+class BertForSequenceClassification(ForSequenceClassification, config_class=BertConfig, head=CLASSIFICATION): ...
 
 
-class BertForSequenceClassification(ForSequenceClassification):
-    config_class = BertConfig
-    head = CLASSIFICATION
+class BertForTokenClassification(ForTokenClassification, config_class=BertConfig): ...
 
 
-class BertForTokenClassification(ForTokenClassification):
-    config_class = BertConfig
+class BertForQuestionAnswering(ForQuestionAnswering, config_class=BertConfig): ...
 
 
-class BertForQuestionAnswering(ForQuestionAnswering):
-    config_class = BertConfig
-
-
-class BertForMultipleChoice(ForMultipleChoice):
-    config_class = BertConfig
-    head = of_classifier(CLASSIFICATION)
+class BertForMultipleChoice(ForMultipleChoice, config_class=BertConfig, head=of_classifier(CLASSIFICATION)): ...

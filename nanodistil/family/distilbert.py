@@ -17,25 +17,19 @@ from nanodistil.heads.sequence_classification import ForSequenceClassification
 from nanodistil.heads.token_classification import ForTokenClassification
 
 
-class DistilBertModel(Encoder):
-    config_class = DistilBertConfig
+class DistilBertModel(Encoder, config_class=DistilBertConfig): ...
 
 
-class DistilBertForMaskedLM(ForMaskedLM):
-    config_class = DistilBertConfig
+class DistilBertForMaskedLM(ForMaskedLM, config_class=DistilBertConfig): ...
 
 
-class DistilBertForSequenceClassification(ForSequenceClassification):
-    config_class = DistilBertConfig
+class DistilBertForSequenceClassification(ForSequenceClassification, config_class=DistilBertConfig): ...
 
 
-class DistilBertForTokenClassification(ForTokenClassification):
-    config_class = DistilBertConfig
+class DistilBertForTokenClassification(ForTokenClassification, config_class=DistilBertConfig): ...
 
 
-class DistilBertForQuestionAnswering(ForQuestionAnswering):
-    config_class = DistilBertConfig
+class DistilBertForQuestionAnswering(ForQuestionAnswering, config_class=DistilBertConfig): ...
 
 
-class DistilBertForMultipleChoice(ForMultipleChoice):
-    config_class = DistilBertConfig
+class DistilBertForMultipleChoice(ForMultipleChoice, config_class=DistilBertConfig): ...

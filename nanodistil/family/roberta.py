@@ -119,30 +119,21 @@ OF_TEXTS = replace(
 )
 
 
-class RobertaModel(PooledEncoder):
+class RobertaModel(PooledEncoder, config_class=RobertaConfig):
     """The encoder, and its pooler where the checkpoint has one."""
 
-    config_class = RobertaConfig
+
+class RobertaForMaskedLM(ForMaskedLM, config_class=RobertaConfig): ...
 
 
-class RobertaForMaskedLM(ForMaskedLM):
-    config_class = RobertaConfig
+class RobertaForSequenceClassification(ForSequenceClassification, config_class=RobertaConfig, head=OF_TEXTS): ...
 
 
-class RobertaForSequenceClassification(ForSequenceClassification):
-    config_class = RobertaConfig
-    head = OF_TEXTS
+class RobertaForTokenClassification(ForTokenClassification, config_class=RobertaConfig): ...
 
 
-class RobertaForTokenClassification(ForTokenClassification):
-    config_class = RobertaConfig
+class RobertaForQuestionAnswering(ForQuestionAnswering, config_class=RobertaConfig): ...
 
 
-class RobertaForQuestionAnswering(ForQuestionAnswering):
-    config_class = RobertaConfig
-
-
-class RobertaForMultipleChoice(ForMultipleChoice):
-    config_class = RobertaConfig
-    head = of_classifier(CLASSIFICATION)
+class RobertaForMultipleChoice(ForMultipleChoice, config_class=RobertaConfig, head=of_classifier(CLASSIFICATION)):
     call_order = ("input_ids", "token_type_ids", "attention_mask", "labels", "position_ids")

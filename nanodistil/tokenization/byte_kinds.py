@@ -9,6 +9,7 @@ PreTrainedTokenizerFast is read too, as what its tokenizer.json says and no role
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ GPT2 = Kind(
     finish=finish,
 )
 
-ROBERTA = Kind(
+ROBERTA = replace(
+    GPT2,
     model="RoBERTa",
     classes=Classes(
         Conventions("RobertaTokenizer", TWO),
@@ -77,13 +79,8 @@ ROBERTA = Kind(
         "mask_token": AddedToken("<mask>", lstrip=True, normalized=False),
     },
     needed=("cls_token", "sep_token"),
-    vocabulary_file="vocab.json",
     from_vocabulary=partial(description_of, framing=FRAMED),
-    vocabulary_texts=vocabulary_texts,
-    read_sections=read_sections,
-    write_sections=write_sections,
     processing="RobertaProcessing",
+    also=(),
     settings={"add_prefix_space": (bool,), "trim_offsets": (bool,), "errors": (str,)},
-    settle=settle,
-    finish=finish,
 )

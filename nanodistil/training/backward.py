@@ -24,8 +24,8 @@ import numpy as np
 
 from nanodistil.backend import Array, BackwardOps, Ops, Sentences
 from nanodistil.config import Config
-from nanodistil.model import Look, Packed
-from nanodistil.training.saved import Dropout, Run, block
+from nanodistil.model import Look
+from nanodistil.training.saved import Pass, Run, block
 from nanodistil.weights.layout import LayerWeights, Weights
 
 Seen = dict[str, Array]
@@ -48,19 +48,10 @@ def embeddings_backward(dx: Array, run: Run, w: Weights, d: Weights, pad: int, b
 
 
 def self_attention_backward(
-    dy: Array,
-    x: Array,
-    layer: LayerWeights,
-    d: LayerWeights,
-    seen: Seen,
-    batch: Packed,
-    config: Config,
-    bops: BackwardOps,
-    dropout: Dropout,
-    at: str,
-    look: Look | None,
+    dy: Array, x: Array, layer: LayerWeights, d: LayerWeights, seen: Seen, told: Pass, at: str, look: Look | None
 ) -> Array:
     """(N, D) -> (N, D). With `look` only M rows gathered, and dy is (M, D)."""
+    batch, config, _, bops, dropout = told
     q, k, v, context = (seen[f"{at}.{name}"] for name in ("q_lin", "k_lin", "v_lin", "context"))  # (N, A)
     A = q.shape[1]
     who = Sentences(batch.starts, batch.starts, A * config.n_heads // config.dim, batch.keep)
@@ -81,17 +72,10 @@ def self_attention_backward(
 
 
 def feed_forward_backward(
-    dy: Array,
-    x: Array,
-    layer: LayerWeights,
-    d: LayerWeights,
-    seen: Seen,
-    ops: Ops,
-    bops: BackwardOps,
-    dropout: Dropout,
-    at: str,
+    dy: Array, x: Array, layer: LayerWeights, d: LayerWeights, seen: Seen, told: Pass, at: str
 ) -> Array:
     """(N, D) -> (N, D). The activation is computed again: see saved.py."""
+    _, _, ops, bops, dropout = told
     z = seen[f"{at}.lin1"]  # (N, F)
     dy = dropout(f"{at}.lin2", dy)  # (N, D)
     bops.linear_backward_weight(dy, ops.activation(z, layer.activation), *d.lin2)
@@ -102,38 +86,27 @@ def feed_forward_backward(
 
 
 def block_backward(
-    dx: Array,
-    x: Array,
-    layer: LayerWeights,
-    d: LayerWeights,
-    seen: Seen,
-    batch: Packed,
-    config: Config,
-    ops: Ops,
-    bops: BackwardOps,
-    dropout: Dropout,
-    at: str,
-    look: Look | None,
+    dx: Array, x: Array, layer: LayerWeights, d: LayerWeights, seen: Seen, told: Pass, at: str, look: Look | None
 ) -> Array:
     """One layer, from the gradient of what it gave to that of what it was given, x: (N or M, D) -> (N, D)."""
-    rows = slice(None) if look is None else look.rows
-    if config.pre_norm:
+    bops, rows = told.bops, slice(None) if look is None else look.rows
+    if told.config.pre_norm:
         attended, given = seen[f"{at}.attended"], seen[f"{at}.output_layer_norm"]  # (N or M, D)
-        dn = feed_forward_backward(dx, given, layer, d, seen, ops, bops, dropout, f"{at}.ffn")
+        dn = feed_forward_backward(dx, given, layer, d, seen, told, f"{at}.ffn")
         dx = dx + bops.layer_norm_backward(dn, attended, layer.output_layer_norm.weight, *d.output_layer_norm)
         given = seen[f"{at}.sa_layer_norm"]  # (N, D), and so from here on
-        dn = self_attention_backward(dx, given, layer, d, seen, batch, config, bops, dropout, f"{at}.attention", look)
+        dn = self_attention_backward(dx, given, layer, d, seen, told, f"{at}.attention", look)
         if look is not None:
             dx, few = np.zeros_like(x), dx
             dx[rows] = few
         return dx + bops.layer_norm_backward(dn, x, layer.sa_layer_norm.weight, *d.sa_layer_norm)
     between, f = seen[f"{at}.sa_layer_norm"], seen[f"{at}.ffn.lin2"]  # (N or M, D)
     dx = bops.add_layer_norm_backward(dx, f, between, layer.output_layer_norm.weight, *d.output_layer_norm)
-    dx = dx + feed_forward_backward(dx, between, layer, d, seen, ops, bops, dropout, f"{at}.ffn")
+    dx = dx + feed_forward_backward(dx, between, layer, d, seen, told, f"{at}.ffn")
     residual = x if look is None else x[rows]  # (N or M, D)
     a = seen[f"{at}.attention.out_lin"]  # (N or M, D)
     dx = bops.add_layer_norm_backward(dx, a, residual, layer.sa_layer_norm.weight, *d.sa_layer_norm)
-    da = self_attention_backward(dx, x, layer, d, seen, batch, config, bops, dropout, f"{at}.attention", look)  # (N, D)
+    da = self_attention_backward(dx, x, layer, d, seen, told, f"{at}.attention", look)  # (N, D)
     da[rows] += dx
     return da
 
@@ -145,14 +118,13 @@ def encoder_backward(
 
     forward: the weights as model.py wants them, for layers that kept nothing and are computed once more.
     """
+    told = Pass(run.batch, config, ops, bops, run.dropout)
     if w.last_layer_norm and d.last_layer_norm:  # pre-norm
         dx = bops.layer_norm_backward(dx, run.last, w.last_layer_norm.weight, *d.last_layer_norm)  # (N or M, D)
     while run.inputs:
         x, seen, i = run.inputs.pop(), run.seen.pop(), len(run.inputs)
         at, look = f"layer.{i}", run.look if i == config.n_layers - 1 else None
         if seen is None:
-            _, seen = block(x, forward.layers[i], run.batch, config, ops, bops, run.dropout, at, look)
-        dx = block_backward(
-            dx, x, w.layers[i], d.layers[i], seen, run.batch, config, ops, bops, run.dropout, at, look
-        )  # (N, D)
+            _, seen = block(x, forward.layers[i], told, at, look)
+        dx = block_backward(dx, x, w.layers[i], d.layers[i], seen, told, at, look)  # (N, D)
     return embeddings_backward(dx, run, w, d, config.pad_token_id, bops)  # (N, D)

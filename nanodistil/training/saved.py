@@ -96,18 +96,19 @@ class DroppedAttention:
         return self.bops.attention_dropped(q, k, v, who, self.rate, self.key)
 
 
-def block(
-    x: Array,
-    layer: LayerWeights,
-    batch: Packed,
-    config: Config,
-    ops: Ops,
-    bops: BackwardOps,
-    dropout: Dropout,
-    at: str,
-    look: Look | None,
-) -> tuple[Array, dict[str, Array]]:
+class Pass(NamedTuple):
+    """What every block is told of a batch, on the way there and on the way back."""
+
+    batch: Packed
+    config: Config
+    ops: Ops
+    bops: BackwardOps
+    dropout: Dropout
+
+
+def block(x: Array, layer: LayerWeights, told: Pass, at: str, look: Look | None) -> tuple[Array, dict[str, Array]]:
     """model.block, and what its backward pass needs: (N, D) -> (N or M, D)."""
+    batch, config, ops, bops, dropout = told
     kept = (*BLOCK, *(PRE_NORM if config.pre_norm else POST_NORM))
     tap = Recorder([f"{at}.{name}" for name in kept], dropout)
     rate, key = dropout.at(f"{at}.attention.probs")
@@ -129,22 +130,14 @@ class Run(NamedTuple):
     seen: list[dict[str, Array] | None]  # of each block; None: to be computed again when its turn comes
 
 
-def encoder(
-    batch: Packed,
-    w: Weights,
-    config: Config,
-    ops: Ops,
-    bops: BackwardOps,
-    dropout: Dropout,
-    look: Look | None,
-    checkpointing: bool,
-) -> Run:
+def encoder(w: Weights, told: Pass, look: Look | None, checkpointing: bool) -> Run:
     """model.encoder, and what its backward pass needs.
 
     checkpointing: keep only the input of every block, D numbers a token instead of 12 D, and let the backward pass
     compute each block once more (Chen et al. 2016): a third more time for a twelfth of the memory. The keys of dropout
     are the same then, and so is every bit.
     """
+    batch, _, ops, _, dropout = told
     tap = Recorder(["embeddings.sum"], dropout)
     x = model.embeddings(batch, w, ops, tap)  # (N, D)
     inputs: list[Array] = []
@@ -152,7 +145,7 @@ def encoder(
     for i, layer in enumerate(w.layers):
         inputs.append(x)
         last = look if i == len(w.layers) - 1 else None
-        x, seen = block(x, layer, batch, config, ops, bops, dropout, f"layer.{i}", last)  # (N, D)
+        x, seen = block(x, layer, told, f"layer.{i}", last)  # (N, D)
         kept.append(None if checkpointing else seen)
     normed = model.last_norm(x, w, ops, tap)  # (N or M, D)
     return Run(normed, batch, look, dropout, tap.seen["embeddings.sum"], x, inputs, kept)

@@ -189,9 +189,8 @@ class Trainee:
         batch = sent(batch, self.ops.send)
         if look is not None:
             look = look._replace(rows=self.ops.send(look.rows))
-        return saved.encoder(
-            batch, self.model.weights, self.config, self.ops, self.bops, self._dropout(key), look, self.checkpointing
-        )
+        told = saved.Pass(batch, self.config, self.ops, self.bops, self._dropout(key))
+        return saved.encoder(self.model.weights, told, look, self.checkpointing)
 
     def encode_backward(self, dx: Array, run: Run) -> Array:
         """From the gradient of run.x to that of the sum of embeddings: (N or M, D) -> (N, D). Adds to the gradients.

@@ -68,13 +68,10 @@ class ToyConfig(Config):
         return self.pad_token_id + real * real.cumsum(axis=1)
 
 
-class ToyForMaskedLM(ForMaskedLM):
-    config_class = ToyConfig
+class ToyForMaskedLM(ForMaskedLM, config_class=ToyConfig): ...
 
 
-class ToyForSequenceClassification(ForSequenceClassification):
-    config_class = ToyConfig
-    head = of_activation("tanh")
+class ToyForSequenceClassification(ForSequenceClassification, config_class=ToyConfig, head=of_activation("tanh")): ...
 
 
 IDS = np.array([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]])
