@@ -24,7 +24,8 @@ class Asker:
         self.life = None
 
     def run(self, coroutine):
-        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 60))
+        """Its result. The time is for kernels that have to be compiled, on a machine with much else to do."""
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 600))
 
     def get(self, path, **more):
         return self.run(self.ask("GET", path, **more))

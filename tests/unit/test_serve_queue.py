@@ -112,7 +112,7 @@ class Doubling:
 
     def together(self, rows):
         self.begun.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(300)
         self.batches.append(len(rows))
         if any(row.ids[0] % 2 for row in rows):
             raise ValueError("odd")
@@ -129,19 +129,19 @@ def engine():
     made.start()
     yield made
     made.stop()
-    made.thread.join(30)
+    made.thread.join(300)
     assert not made.alive
 
 
 def results(ticket):
-    return [x.tolist() for x in ticket.future.result(timeout=30)]
+    return [x.tolist() for x in ticket.future.result(timeout=300)]
 
 
 def test_requests_that_wait_are_computed_together(engine):
     pipe = Doubling()
     pipe.gate.clear()
     first = engine.submit("a", pipe, [row(2)])
-    assert pipe.begun.wait(30)
+    assert pipe.begun.wait(300)
     others = [engine.submit(f"c{i}", pipe, [row(4 * i, 1), row(2 * i)]) for i in range(5)]
     pipe.gate.set()
     assert results(first) == [[4]]
@@ -154,12 +154,12 @@ def test_an_error_is_of_its_own_row_alone(engine):
     pipe = Doubling()
     pipe.gate.clear()
     engine.submit("a", pipe, [row(2)])
-    assert pipe.begun.wait(30)
+    assert pipe.begun.wait(300)
     good, bad = engine.submit("b", pipe, [row(4), row(6)]), engine.submit("c", pipe, [row(8), row(3), row(5)])
     pipe.gate.set()
     assert results(good) == [[8], [12]]
     with pytest.raises(ValueError, match="odd"):
-        bad.future.result(timeout=30)
+        bad.future.result(timeout=300)
     assert engine.alive
 
 
@@ -167,7 +167,7 @@ def test_who_has_gone_leaves_the_queue(engine):
     pipe = Doubling()
     pipe.gate.clear()
     engine.submit("a", pipe, [row(2)])
-    assert pipe.begun.wait(30)
+    assert pipe.begun.wait(300)
     gone, stays = engine.submit("b", pipe, [row(4), row(6)]), engine.submit("c", pipe, [row(8)])
     assert gone.future.cancel()
     assert len(engine.queue) == 1
@@ -181,15 +181,15 @@ def test_who_goes_while_computed_disturbs_nobody(engine):
     pipe = Doubling()
     pipe.gate.clear()
     gone = engine.submit("a", pipe, [row(2)])
-    assert pipe.begun.wait(30) and gone.future.cancel()
+    assert pipe.begun.wait(300) and gone.future.cancel()
     pipe.gate.set()
     assert results(engine.submit("b", pipe, [row(4)])) == [[8]]
 
 
 def test_calls_run_by_themselves_and_nothing_is_answered_at_once(engine):
-    assert engine.submit("a", Doubling(), []).future.result(timeout=30) == []
+    assert engine.submit("a", Doubling(), []).future.result(timeout=300) == []
     ticket = engine.submit("a", Doubling(), [Alone(lambda: "called", 64), row(2)])
-    called, doubled = ticket.future.result(timeout=30)
+    called, doubled = ticket.future.result(timeout=300)
     assert called == "called" and doubled.tolist() == [4]
 
 
@@ -199,6 +199,6 @@ def test_the_watch_is_told_of_every_batch():
     engine.start()
     results(engine.submit("a", Doubling(), [row(2, 2, 2), row(4)]))
     engine.stop()
-    engine.thread.join(30)
+    engine.thread.join(300)
     ((rows, tokens, seconds),) = told
     assert (rows, tokens) == (2, 4) and seconds > 0 and engine.speed > 0
