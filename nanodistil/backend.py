@@ -314,10 +314,19 @@ def self_tests() -> dict[str, str]:
 
 
 def wordpiece_scan() -> ModuleType | None:
-    """The tokenizer's compiled scan, or None if Numba is absent or told not to compile."""
+    """WordPiece's compiled scan, or None if Numba is absent or told not to compile."""
+    return _scan("wordpiece")
+
+
+def bpe_scan() -> ModuleType | None:
+    """The same of byte-level BPE."""
+    return _scan("bpe")
+
+
+def _scan(name: str) -> ModuleType | None:
     if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return None
-    return _imported("nanodistil.kernels.cpu.wordpiece")
+    return _imported(f"nanodistil.kernels.cpu.{name}")
 
 
 def instrument(name: str) -> ModuleType:

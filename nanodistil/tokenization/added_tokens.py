@@ -160,10 +160,10 @@ class AddedTokens:
         return self._finders
 
     @property
-    def raw_prefix(self) -> str | None:
-        """What all tokens that are looked for in the raw text begin with, usually "["; None if there are none."""
-        ids = self._both()[0].ids
-        return commonprefix(list(ids)) if ids else None  # noqa: RUF071  # no paths
+    def prefix(self) -> str | None:
+        """What all tokens begin with as they are looked for, usually "["; None if there are none."""
+        ids = [content for finder in self._both() for content in finder.ids]
+        return commonprefix(ids) if ids else None  # noqa: RUF071  # no paths
 
     def _entries(self) -> list[AddedToken]:
         return [*self.special.values(), *self.ordinary]

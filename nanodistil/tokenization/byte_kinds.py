@@ -9,12 +9,13 @@ PreTrainedTokenizerFast is read too, as what its tokenizer.json says and no role
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nanodistil.tokenization.added_tokens import AddedToken
+from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
 from nanodistil.tokenization.bpe_files import description_of, vocabulary_texts
 from nanodistil.tokenization.bpe_sections import read_sections, write_sections
 from nanodistil.tokenization.conventions import TWO, Classes, Conventions
@@ -22,6 +23,8 @@ from nanodistil.tokenization.description import Description
 from nanodistil.tokenization.kind import Kind
 from nanodistil.tokenization.template import Template
 from nanodistil.tokenization.trimming import finish
+
+logger = logging.getLogger("nanodistil.tokenization")
 
 END = "<|endoftext|>"
 PLAIN = Template.of("A", "A B:1")
@@ -38,6 +41,22 @@ def settle(
     if conventions.roles:
         return {}
     return {"add_prefix_space": said.get("add_prefix_space", False), "trim_offsets": None}
+
+
+def compiled(pieces: Any, added: AddedTokens) -> Any:
+    """The compiled scan for these tokens, or None if there is none."""
+    from nanodistil.backend import bpe_scan
+
+    scan = bpe_scan()
+    if scan is None:
+        return None
+    from nanodistil.tokenization.byte_scanner import ByteScanner
+
+    try:
+        return ByteScanner(pieces, added, scan)
+    except ValueError as error:  # what it does not do is slow, and the same
+        logger.info("tokens are found without the compiled scan: %s", error)
+        return None
 
 
 GPT2 = Kind(
@@ -57,6 +76,7 @@ GPT2 = Kind(
     also=(WITH_BOS,),
     settings={"add_prefix_space": (bool,), "add_bos_token": (bool,), "errors": (str,)},
     settle=settle,
+    compiled=compiled,
     finish=finish,
 )
 

@@ -23,13 +23,15 @@ MANY = 1000  # tokens from which on the stock of integers pays
 class Scanned:
     """B texts as tokens. Text i has count[i] of them, from first[i] on in each row of `out`."""
 
+    named_by = STARTS
+
     def __init__(
         self,
-        out: NDArray[np.int32],  # (4, capacity): id, start, end, word; word -1 for a token put in
+        out: NDArray[np.int32],  # (4, capacity) or more: id, start, end, word; word -1 for a token put in
         first: NDArray[np.int64],  # (B,)
         count: NDArray[np.int64],  # (B,)
         names: dict[int, str],  # the vocabulary, id -> token
-        added: dict[int, dict[int, str]],  # text -> where an added token starts in it -> as it stands there
+        added: dict[int, dict[int, str]],  # text -> what an added token has in row `named_by` -> as it stands there
         frame: Frame,
         integers: NDArray[Any],  # integers[i] is the object i
     ) -> None:
@@ -99,12 +101,12 @@ class Scanned:
     def encoding(self, i: int, sequence: int = 0, type_id: int = 0) -> Encoding:
         """All that is known of text i, padded. `sequence`: 0, or 1 for the second text of a pair."""
         columns = slice(self.first[i], self.first[i] + self.lengths[i])
-        ids, starts, ends, words = self.out[:, columns].tolist()
+        ids, starts, ends, words = self.out[:4, columns].tolist()
         special = [int(word < 0) for word in words]
         tokens = [self.names.get(number, "") for number in ids]
-        for k, start in enumerate(starts) if i in self.added else ():
+        for k, at in enumerate((ids, starts, ends, words)[self.named_by]) if i in self.added else ():
             if not special[k]:
-                tokens[k] = self.added[i].get(start, tokens[k])
+                tokens[k] = self.added[i].get(at, tokens[k])
         if self.frame.before:
             tokens[0] = self.frame.before[0]
         if self.frame.after:

@@ -74,14 +74,17 @@ def random_options(rng: random.Random, name: str) -> dict[str, Any]:
     return options
 
 
-def random_pair(rng: random.Random, name: str, folder: Path) -> tuple[Any, Any]:
-    """The same tokenizer twice, ours and theirs."""
+def random_pair(rng: random.Random, name: str, folder: Path, scans: bool | None = None) -> tuple[Any, Any]:
+    """The same tokenizer twice, ours and theirs; ours with the compiled scan or without."""
     options = random_options(rng, name)
     mine, other = CLASSES[name]
     files = [str(folder / file) for file in ("vocab.json", "merges.txt")]
     ours, theirs = mine(*files, **options), other(*files, **options)
     if rng.random() < 0.5:
         calls.add_the_same(rng, ours, theirs)
+    if rng.random() < 0.5 if scans is None else scans:
+        ours.encoder.scanner, ours.encoder.seen = ours.encoder.load_scanner(), None
+        assert ours.encoder.scanner is not None
     return ours, theirs
 
 
@@ -107,7 +110,7 @@ def test_random_calls(folders: dict[str, list[Path]], name: str, count: int) -> 
     assert not wrong, f"{len(wrong)} of {count} differ:\n" + "\n".join(line[:900] for line in wrong[:8])
 
 
-@pytest.mark.parametrize("step", [97, pytest.param(1, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("step", [997, pytest.param(1, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_code_point_in_context(folders: dict[str, list[Path]], name: str, step: int) -> None:
     """Beside a letter, a digit, a sign and spaces, 100 to a text: ids, offsets, words."""
@@ -143,13 +146,13 @@ def text_of(rng: random.Random) -> str:
     return "".join(rng.choice(pools)() for _ in range(rng.randrange(8)))
 
 
-@pytest.mark.parametrize("count", [4_000, pytest.param(60_000, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("count", [1_000, pytest.param(60_000, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("name", CLASSES)
 def test_random_texts_and_back(folders: dict[str, list[Path]], name: str, count: int) -> None:
     """ids, tokens, offsets, words and masks of texts; texts of ids, also of such as are no UTF-8."""
     rng = random.Random(f"texts {name} {count}")
     for folder in folders[name]:
-        ours, theirs = random_pair(rng, name, folder)
+        ours, theirs = random_pair(rng, name, folder, scans=folder == official(name))
         size = len(theirs)  # which takes a while
         for _ in range(count // 200):
             texts = [text_of(rng) for _ in range(100)]
@@ -181,6 +184,8 @@ def test_histories_and_round_trips(folders: dict[str, list[Path]], tmp_path: Pat
             change(rng, ours, theirs)
         if any(getattr(theirs, role) is None for role in ours.kind.needed):
             continue
+        if theirs.unk_token is not None and theirs.unk_token not in theirs.get_vocab():
+            ours.unk_token = theirs.unk_token = "e"  # see "an unknown unknown" in test_tokenizer_state.py
         wrong += [f"changed: {line}" for line in state_differences(ours, theirs)[:1]]
         ours.model_max_length = theirs.model_max_length = rng.choice([512, 10**30])
         for who, tokenizer in (("theirs", theirs), ("ours", ours)):

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -252,3 +253,67 @@ def test_on_the_command_line(folder: Path, name: str, capsys: pytest.CaptureFixt
     assert main(["tokenize", "--model", str(folder), "x"]) == 2
     message = capsys.readouterr().err
     assert "lacks 'qz'" in message and "Traceback" not in message
+
+
+PIECES = [
+    "the",
+    " théâtre",
+    "'s",
+    "'ll",
+    "'",
+    " ",
+    "  ",
+    "\n",
+    "\u3000",
+    "1",
+    "٣",
+    "漢字",
+    "👍🏽",
+    "<mask>",
+    " <mask>",
+    "</s>",
+]
+PIECES += ["<|endoftext|>", "<new>", "x" * 30, "$$", "\u0301", "\x00", " it"]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("options", [{}, {"add_prefix_space": True}, {"trim_offsets": False}], ids=str)
+def test_the_compiled_scan_gives_the_same(folder: Path, name: str, options: dict[str, Any]) -> None:
+    """Texts of all sorts, also such as it leaves to the definition; alone, cut on either side, and as pairs."""
+    by_definition, scanned = (CLASSES[name](folder / "vocab.json", pad_token="e", **options) for _ in range(2))
+    for tokenizer in (by_definition, scanned):
+        tokenizer.add_tokens([AddedToken("<new>", lstrip=True, rstrip=True, normalized=False), "théâ"])
+    scanned.encoder.scanner, scanned.encoder.seen = scanned.encoder.load_scanner(), None
+    if scanned.encoder.scanner is None:
+        pytest.skip("needs numba")
+    rng = random.Random(f"{name} {options}")
+    texts = ["".join(rng.choices(PIECES, k=rng.randrange(20))) for _ in range(120)]
+    texts += ["a" * 999, "a" * 1000, " " + "a" * 1000, "a" * 5000 + " b", "é" * 501 + "<mask>", " " * 1001, ""]
+    calls: list[tuple[Any, dict[str, Any]]] = [(None, {}), (texts[::-1], {"padding": True})]
+    for side in ("left", "right"):
+        calls += [(None, {"truncation": True, "max_length": n, "padding_side": side}) for n in (3, 9)]
+    for pairs, arguments in calls:
+        side = arguments.pop("padding_side", "right")
+        scanned.truncation_side = by_definition.truncation_side = side
+        for add in (True, False):
+            found, expected = (
+                t(texts, pairs, return_offsets_mapping=True, add_special_tokens=add, **arguments)
+                for t in (scanned, by_definition)
+            )
+            assert found.data == expected.data
+            for i in range(len(texts)):
+                assert found[i] == expected[i], texts[i]
+
+
+def test_two_merges_of_one_token_are_left_to_the_definition(tmp_path: Path) -> None:
+    folder = write_files(tmp_path, "gpt2")
+    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
+    a, b = lines[1].split()
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    vocabulary |= {a + b + "x": len(vocabulary), b + "x": len(vocabulary) + 1}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text(
+        "\n".join([*lines[:-1], f"{b} x", f"{a}{b} x", f"{a} {b}x", ""]), encoding="utf-8"
+    )
+    tokenizer = GPT2Tokenizer(folder / "vocab.json")
+    assert tokenizer.encoder.load_scanner() is None and tokenizer("the")["input_ids"]

@@ -407,14 +407,20 @@ def scan_batch(
     batch: Batch, rules: Rules, table: Table, settings: Longs, out: Ints, workspaces: list[Workspace], lines: int
 ) -> None:
     """`scan` over all parts, on as many threads as there are, with one of `workspaces` or a new one."""
+    workspace = workspace_of(workspaces, lines, int(settings[LONGEST_WORD]))
+    run(scan, len(batch.parts) - 1, batch, rules, table, workspace, settings, out)
+    workspaces.append(workspace)
+
+
+def workspace_of(workspaces: list[Workspace], lines: int, longest_word: int) -> Workspace:
+    """One of `workspaces`, taken out of them, that has room for all threads; or a new one."""
     workspace = None
     with contextlib.suppress(IndexError):  # none, or another thread was quicker
         while workspace is None or len(workspace.taken) < threads():
             workspace = workspaces.pop()
     if workspace is None or len(workspace.taken) < threads():
-        workspace = new_workspace(threads(), lines, int(settings[LONGEST_WORD]))
-    run(scan, len(batch.parts) - 1, batch, rules, table, workspace, settings, out)
-    workspaces.append(workspace)
+        workspace = new_workspace(threads(), lines, longest_word)
+    return workspace
 
 
 def new_workspace(n: int, lines: int, longest_word: int) -> Workspace:
