@@ -1,11 +1,6 @@
 """RoBERTa (Liu et al. 2019), of which DistilRoBERTa is every other layer: a BERT with other words and other habits.
 
-    RobertaModel                       ids -> hidden states, and the pooled first token
-    RobertaForMaskedLM                 ids -> a score for every word of the vocabulary
-    RobertaForSequenceClassification   ids -> a score for every class
-    RobertaForTokenClassification      ids -> a score for every class, at every token
-    RobertaForQuestionAnswering        ids -> where the answer starts and ends
-    RobertaForMultipleChoice           several ids -> which of them fits
+Its classes are those of bert.py, from RobertaModel to RobertaForMultipleChoice.
 
 Positions begin behind the number of the padding token, and padding has that number itself; so of 514 rows of the table
 a text can have 512. They follow from the ids, not from attention_mask, as in transformers. A classifier of texts has
