@@ -12,6 +12,7 @@ model's and the official ones', with random weights and one layer: what is compi
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from nanodistil.config import DistilBertConfig
 from nanodistil.family.distilbert import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel
 from nanodistil.pipelines import pipeline
 from nanodistil.tokenization import DistilBertTokenizer
-from nanodistil.weights.errors import DeviceError, MissingExtraError
+from nanodistil.weights.errors import DeviceError, InputError, MissingExtraError, excerpt
 
 SIZES = (384, 1536), (768, 3072)  # dim and hidden_dim, of 12 heads: nanodistil-mini and DistilBERT
 log = logging.getLogger("nanodistil.kernels")  # whoever listens shows what is being compiled
@@ -34,6 +35,19 @@ class Warmth(NamedTuple):
 
     seconds: float
     cache: dict[str, Any]  # diagnosis.cache: folder, files, bytes, why_not_readable, why_not_writable
+
+
+def compile_for(target: str) -> Warmth:
+    """Compile what `warm_up` does for another processor, and run none of it: target is its name and features.
+
+    In a process that has imported no kernels yet. Raises InputError if there is no such target, MissingExtraError
+    without Numba.
+    """
+    os.environ["NUMBA_CPU_NAME"], _, os.environ["NUMBA_CPU_FEATURES"] = target.partition(",")
+    if why := instrument("diagnosis").target.wrong(target):
+        raise InputError(f"no kernels can be compiled for {excerpt(target)}: {why}")
+    instrument("diagnosis").pool.only_compile()
+    return warm_up()
 
 
 def warm_up(model: str = "nanodistil-mini") -> Warmth:

@@ -7,19 +7,24 @@ HELP = "compile all kernels that answers need, on a GPU too: later starts are th
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        metavar="CPU,+FEATURE,...",
+        help="for another processor, as its `doctor --json` says it; runs nothing",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print how long it took and where the compiled code is kept."""
     from nanodistil.cli.compiling import announced
-    from nanodistil.warmup import warm_up, warm_up_gpu
+    from nanodistil.warmup import compile_for, warm_up, warm_up_gpu
 
     with announced(None) as line:  # to count; `main` shows them
-        warmth = warm_up()
+        warmth = compile_for(args.target) if args.target else warm_up()
     if args.json:
         found = {"seconds": round(warmth.seconds, 2), "compiled": line.count, "cache": warmth.cache}
-        gpu = warm_up_gpu()
+        gpu = None if args.target else warm_up_gpu()
         print(json.dumps(found | {"gpu": gpu and gpu._asdict()}))
         return 0
     cache = warmth.cache
@@ -27,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     if cache["why_not_writable"] and (line.count or cache["why_not_readable"]):
         kept = f"not kept: {cache['why_not_writable']}"
     print(f"{line.count} kernels compiled in {warmth.seconds:.1f} s; {kept}")
-    if gpu := warm_up_gpu():
+    if not args.target and (gpu := warm_up_gpu()):
         print(f"GPU: {gpu.modules} sources compiled or loaded in {gpu.seconds:.1f} s; CuPy keeps them in {gpu.folder}")
     return 0

@@ -61,6 +61,31 @@ def test_what_is_kept_is_loaded_without_numba(tmp_path):
 
 
 @compiled_only
+@pytest.mark.sweep
+@pytest.mark.skipif("avx2" not in target.features(), reason="has no AVX2 to try")
+def test_what_is_compiled_for_another_processor_is_loaded_there(tmp_path):
+    program, only = tmp_path / "program.py", tmp_path / "only.py"
+    program.write_text(PROGRAM)
+    only.write_text(PROGRAM.replace("x = np", "pool.only_compile()\nx = np"))
+    there = {
+        "NANODISTIL_CACHE_DIR": str(tmp_path / "kept"),
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma",
+    }
+    only.rename(program)  # of the same name, as kernels are kept by it
+    assert run(program, **there).stdout == "[0.0, 1.0, 2.0, 3.0] True\n"  # nothing was run
+    program.write_text(PROGRAM)
+    assert run(program, **there).stdout.startswith("[0.0, 2.0, 4.0, 6.0] False")
+    del there["NUMBA_CPU_NAME"], there["NUMBA_CPU_FEATURES"]
+    assert run(program, **there).stdout.startswith("[0.0, 2.0, 4.0, 6.0] True")  # not this machine's
+
+
+@pytest.mark.parametrize("named", ["haswell", "haswell,avx2", "haswell,+no-such", "a b,+avx2", ""])
+def test_targets_that_are_none(named):
+    assert target.wrong(named) and not target.wrong(target.here())
+
+
+@compiled_only
 def test_code_that_needs_what_nobody_has_is_not_linked():
     assert linking.linked(linking.packed("f", ["malloc", "nanodistil_has_no_such_function"], b"")) is None
 

@@ -53,6 +53,7 @@ def cpu() -> dict[str, Any]:
         "llvm": llvm.get_host_cpu_name(),
         "features": features(),
         "overridden": asked,
+        "target": target.here(),
     }
 
 
@@ -80,8 +81,8 @@ def self_test(ops: Any = numba_ops) -> str:
     The factors are whole numbers that float32, bfloat16 and int8 all hold exactly (each input row reaches from 0 to
     255, each row of weights to 127), and so are all sums: the result must be equal to the last bit in any dtype.
     """
-    if target.INTERPRETED:
-        return ""  # nothing is compiled
+    if target.INTERPRETED or pool._only_compile:
+        return ""  # nothing compiled is run
     wrong = []
     mixed = np.arange(32768) ** 2 * 40503 >> 7  # at random enough; to import numpy.random takes 10 ms
     for N, I, O in SIZES:

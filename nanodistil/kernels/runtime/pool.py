@@ -236,6 +236,14 @@ def set_threads(n: int) -> None:
     _threads = n
 
 
+_only_compile: list[bool] = []
+
+
+def only_compile() -> None:
+    """From now on compile what is run, and do not run it: for another processor. What comes out means nothing."""
+    _only_compile.append(True)
+
+
 def run(kernel: Any, items: int, *arguments: Any, least: int = 1) -> None:
     """kernel(start, stop, *arguments) over 0..items, divided among the threads, at least `least` items to each."""
     if not items:
@@ -246,6 +254,9 @@ def run(kernel: Any, items: int, *arguments: Any, least: int = 1) -> None:
         return
     kinds, words = words_of(arguments)
     compiled = entry(kernel, kinds)
+    if _only_compile:
+        _functions()
+        return
     parts = min(threads(), items // least)
     if parts <= 1:
         if compiled.call(0, items, words.buffer_info()[0]) != 1:

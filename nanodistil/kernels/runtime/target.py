@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 
 import llvmlite.binding as llvm
 
@@ -32,6 +33,27 @@ def features() -> set[str]:
 def name() -> str:
     """LLVM's name of the processor."""
     return os.environ.get("NUMBA_CPU_NAME") or str(llvm.get_host_cpu_name())
+
+
+def here() -> str:
+    """This machine as `--target` names it: LLVM's name of the processor, and what it can do."""
+    return ",".join([str(llvm.get_host_cpu_name()), *(f"+{feature}" for feature in host_features())])
+
+
+def wrong(named: str) -> str:
+    """What is wrong with the name of a target; "" if nothing is.
+
+    >>> wrong("haswell,+avx2,+fma"), wrong("haswell")
+    ('', 'it names no features; on the machine meant, `nanodistil doctor --json` says its target')
+    """
+    cpu, *features = named.split(",")
+    if not features:
+        return "it names no features; on the machine meant, `nanodistil doctor --json` says its target"
+    known = llvm.get_host_cpu_features()
+    for feature in features:
+        if not feature.startswith("+") or feature[1:] not in known:
+            return f"{feature[:40]!r} is not a + and a feature that LLVM knows of processors of this kind"
+    return "" if re.fullmatch(r"[\w.-]+", cpu) else f"{cpu[:40]!r} is no name of a processor"
 
 
 def key() -> str:
