@@ -4,10 +4,10 @@ Definition: attention, attention_scores, attention_probs and attention_context i
 
 Both products run on the register tile (tile.py), so a work item first copies the keys and values of its head into the
 order the tile reads: the keys as panels, scaled and turned (transpose.py); the values as panels. A head of 512 tokens
-is 128 KB each: second-level cache. Then ROWS queries at a time: their scores, (ROWS, T) and never more, softmax over
-each row, and the average of the values. The full (T, T) matrix is never written.
+is 128 KB each: second-level cache. Then QUERIES at a time: their scores, (QUERIES, T) and never more, softmax over each
+row, and the average of the values. The full (T, T) matrix is never written.
 
-Rows of scores are as long as whole panels, so no loop has a ragged end. And the tile adds to what a sum starts from:
+Rows of scores are multiples of WIDTH, so no loop has a ragged end. And the tile adds to what a sum starts from:
 0 for a key, the most negative number for a masked one, -inf beyond the sentence, which softmax turns into exact zeros.
 So masks cost nothing, and there is no code for them here but the row that holds these numbers.
 
@@ -29,13 +29,15 @@ from ..runtime.jit import helper, kernel
 from ..runtime.place import Place
 from .dropout import Dropping, drop, key_of_head
 from .exp import exp_negative
-from .tile import COLUMNS, PIECE, ROWS, multiply
+from .tile import COLUMNS, ROWS, multiply
 from .transpose import turn_rows
 
 f32 = np.float32
 MASKED = f32(np.finfo(np.float32).min)  # what a masked key scores: not -inf, see numpy_ops
 BEYOND = f32(-np.inf)  # what a place beyond the sentence scores
 NOTHING = f32(0.0)
+QUERIES = 4 * ROWS  # rows of scores at a time: a panel of keys or values comes from the second level once for all
+WIDTH = max(64, COLUMNS)  # rows of scores are whole multiples: a loop over fewer LLVM unrolls and does not vectorise
 
 
 @helper()
@@ -56,10 +58,12 @@ def panels_of_values(v: Place, T: int, Dh: int, out: Any) -> None:
         columns = min(COLUMNS, Dh - p * COLUMNS)
         for t in range(T):
             here, there = np.uint64(v.at + t * v.step + p * COLUMNS), np.uint64((p * T + t) * COLUMNS)
-            for j in range(columns):
-                out[there + np.uint64(j)] = v.numbers[here + np.uint64(j)]
-            for j in range(columns, COLUMNS):
-                out[there + np.uint64(j)] = NOTHING
+            if columns == COLUMNS:  # a loop of known length is a few loads and stores
+                for j in range(COLUMNS):
+                    out[there + np.uint64(j)] = v.numbers[here + np.uint64(j)]
+            else:
+                for j in range(COLUMNS):
+                    out[there + np.uint64(j)] = v.numbers[here + np.uint64(j)] if j < columns else NOTHING
 
 
 @helper()
@@ -76,77 +80,80 @@ def for_each_key(T: int, keep: Any, real: Any, masked: Any, beyond: Any, out: An
 
 
 @helper()
-def multiply_long(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
-    """C[:rows] = S[:rows] + A B in pieces of PIECE."""
-    multiply(rows, a, b, s, c, min(PIECE, depth))
-    for k in range(PIECE, depth, PIECE):
-        further, below = Place(a.numbers, a.at + k, a.step), Place(b.numbers, b.at + k * COLUMNS, COLUMNS)
-        multiply(rows, further, below, c, c, min(PIECE, depth - k))
-
-
-@helper()
-def score_rows(rows: int, q: Place, keys: Any, Dh: int, start: Any, out: Any) -> None:
-    """`rows` queries against the panels of keys: out (rows, width), flat."""
+def score_rows(n: int, q: Place, keys: Any, T: int, Dh: int, start: Any, out: Any) -> None:
+    """n queries against the panels of keys: out (n, width), flat."""
     width = start.shape[0]
-    for left in range(0, width, COLUMNS):
-        panel, scores = Place(keys, left * Dh, COLUMNS), Place(out, left, width)
-        multiply_long(rows, q, panel, Place(start, left, 0), scores, Dh)
+    for left in range(0, whole_panels(T), COLUMNS):  # a panel stays in the first-level cache while all rows pass
+        panel = Place(keys, left * Dh, COLUMNS)
+        for row in range(0, n, ROWS):
+            here, scores = Place(q.numbers, q.at + row * q.step, q.step), Place(out, row * width + left, width)
+            multiply(min(ROWS, n - row), here, panel, Place(start, left, 0), scores, Dh)
+    for row in range(n):
+        for j in range(whole_panels(T), width):
+            out[np.uint64(row * width + j)] = BEYOND
 
 
 @helper(fastmath={"contract"})
-def softmax_row(x: Any, at: int, width: int, step: int, lanes: Any) -> None:
-    """`width` numbers of x, flat, = softmax of them: COLUMNS at `at`, the next COLUMNS `step` further, and so on.
+def softmax_row(x: Any, at: int, width: int, lanes: Any) -> None:
+    """x[at : at + width] = softmax of it, x flat, `width` a multiple of WIDTH.
 
-    The maximum and the sum are taken in COLUMNS lanes first: each lane is a chain of its own, so the loops vectorise
-    without leave to reorder anything, and a lane adds at most T / COLUMNS numbers. lanes: (COLUMNS,) to work in.
+    The maximum and the sum are taken in WIDTH lanes first: each lane is a chain of its own, so the loops vectorise
+    without leave to reorder anything, and a lane adds at most T / WIDTH numbers. lanes: (WIDTH,) to work in.
     """
-    end = at + width // COLUMNS * step
     lanes[:] = BEYOND
-    for first in range(at, end, step):
-        for j in range(COLUMNS):
+    for first in range(at, at + width, WIDTH):
+        for j in range(WIDTH):
             lanes[j] = max(lanes[j], x[np.uint64(first + j)])
-    half = COLUMNS // 2
+    half = WIDTH // 2
     while half:
         for j in range(half):
             lanes[j] = max(lanes[j], lanes[j + half])
         half //= 2
     largest = lanes[0]
     lanes[:] = NOTHING
-    for first in range(at, end, step):
-        for j in range(COLUMNS):
+    for first in range(at, at + width, WIDTH):
+        for j in range(WIDTH):
             i = np.uint64(first + j)
             e = exp_negative(x[i] - largest)
             x[i] = e
             lanes[j] += e
-    half = COLUMNS // 2
+    half = WIDTH // 2
     while half:
         for j in range(half):
             lanes[j] += lanes[j + half]
         half //= 2
     scale = f32(1.0) / lanes[0]
-    for first in range(at, end, step):
-        for j in range(COLUMNS):
-            x[np.uint64(first + j)] *= scale
+    for j in range(width):
+        x[np.uint64(at + j)] *= scale
 
 
 @helper()
-def context_rows(rows: int, probs: Place, values: Any, T: int, nothing: Any, tile: Any, Dh: int, out: Place) -> None:
-    """Averaged values for `rows` queries: probs (rows, T) against the panels of values -> out (rows, Dh)."""
+def context_rows(n: int, probs: Place, values: Any, T: int, nothing: Any, tile: Any, Dh: int, out: Place) -> None:
+    """Averaged values for n queries: probs (n, T) against the panels of values -> out (n, Dh)."""
     for left in range(0, Dh, COLUMNS):
         panel, zeros = Place(values, left * T, COLUMNS), Place(nothing, 0, 0)
-        if left + COLUMNS <= Dh:
-            multiply_long(rows, probs, panel, zeros, Place(out.numbers, out.at + left, out.step), T)
-        else:  # the tile writes whole panels
-            multiply_long(rows, probs, panel, zeros, Place(tile, 0, COLUMNS), T)
-            for r in range(rows):
-                for j in range(Dh - left):
-                    out.numbers[out.at + r * out.step + left + j] = tile[r * COLUMNS + j]
+        for row in range(0, n, ROWS):
+            rows, here = min(ROWS, n - row), Place(probs.numbers, probs.at + row * probs.step, probs.step)
+            if left + COLUMNS <= Dh:
+                there = Place(out.numbers, out.at + row * out.step + left, out.step)
+                multiply(rows, here, panel, zeros, there, T)
+            else:  # the tile writes whole panels
+                multiply(rows, here, panel, zeros, Place(tile, 0, COLUMNS), T)
+                for r in range(rows):
+                    for j in range(Dh - left):
+                        out.numbers[out.at + (row + r) * out.step + left + j] = tile[r * COLUMNS + j]
 
 
 @helper()
 def whole_panels(n: int) -> int:
     """n, rounded up to whole panels."""
     return (n + COLUMNS - 1) // COLUMNS * COLUMNS
+
+
+@helper()
+def whole_rows(n: int) -> int:
+    """n, rounded up to what softmax takes."""
+    return (n + WIDTH - 1) // WIDTH * WIDTH
 
 
 @helper()
@@ -183,39 +190,38 @@ def attention_heads(start: int, stop: int, x: QKV, who: Sentences, dropping: Dro
     D = out.shape[1]
     Dh = D // heads
     scale, flat = scale_of(Dh), out.reshape(-1)
-    most = whole_panels(longest(who.starts))
+    most = whole_rows(longest(who.starts))
     keys, values = np.empty(Dh * most, np.float32), np.empty(whole_panels(Dh) * most, np.float32)
-    scores, all_from = np.empty(ROWS * most, np.float32), np.empty(most, np.float32)
+    scores, all_from = np.empty(QUERIES * most, np.float32), np.empty(most, np.float32)
     nothing, tile = np.zeros(COLUMNS, np.float32), np.empty(ROWS * COLUMNS, np.float32)
-    lanes = np.empty(COLUMNS, np.float32)
+    lanes = np.empty(WIDTH, np.float32)
     for item in range(start, stop):
         sentence, left = item // heads, item % heads * Dh
         first, T = who.starts[sentence], who.starts[sentence + 1] - who.starts[sentence]
         first_query, last_query = who.asking[sentence], who.asking[sentence + 1]
         if first_query == last_query:
             continue
-        width, head_key = whole_panels(T), key_of_head(dropping.key[0], item)
+        width, head_key = whole_rows(T), key_of_head(dropping.key[0], item)
         panels_of_keys(Place(k.numbers, first * k.step + left, k.step), T, Dh, scale, keys)
         panels_of_values(Place(v.numbers, first * v.step + left, v.step), T, Dh, values)
         score_from = all_from[:width]
         for_each_key(T, keep[first : first + T], NOTHING, MASKED, BEYOND, score_from)
-        for row in range(first_query, last_query, ROWS):
-            rows = min(ROWS, last_query - row)
-            score_rows(rows, Place(q.numbers, row * q.step + left, q.step), keys, Dh, score_from, scores)
-            for r in range(rows):
-                softmax_row(scores, r * width, width, COLUMNS, lanes)
+        for row in range(first_query, last_query, QUERIES):
+            n = min(QUERIES, last_query - row)
+            score_rows(n, Place(q.numbers, row * q.step + left, q.step), keys, T, Dh, score_from, scores)
+            for r in range(n):
+                softmax_row(scores, r * width, width, lanes)
                 if dropping.limit:
                     number = (row + r - first_query) * T
                     drop(scores, r * width, T, head_key, number, np.uint64(dropping.limit), dropping.share)
-            context = Place(flat, row * D + left, D)
-            context_rows(rows, Place(scores, 0, width), values, T, nothing, tile, Dh, context)
+            context_rows(n, Place(scores, 0, width), values, T, nothing, tile, Dh, Place(flat, row * D + left, D))
 
 
 @kernel()
 def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, Dh: int, out: Any) -> None:
     """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32 -> out (H, Q, T)."""
     Q, T = out.shape[1], out.shape[2]
-    width, scale = whole_panels(T), scale_of(Dh)
+    width, scale = whole_rows(T), scale_of(Dh)
     keys, scores = np.empty(Dh * width, np.float32), np.empty(ROWS * width, np.float32)
     score_from = np.empty(width, np.float32)
     for_each_key(T, keep, NOTHING, MASKED, BEYOND, score_from)
@@ -223,7 +229,7 @@ def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, Dh: int, o
         panels_of_keys(Place(k.numbers, h * Dh, k.step), T, Dh, scale, keys)
         for row in range(0, Q, ROWS):
             rows = min(ROWS, Q - row)
-            score_rows(rows, Place(q.numbers, row * q.step + h * Dh, q.step), keys, Dh, score_from, scores)
+            score_rows(rows, Place(q.numbers, row * q.step + h * Dh, q.step), keys, T, Dh, score_from, scores)
             for r in range(rows):
                 out[h, row + r] = scores[r * width : r * width + T]
 
@@ -232,11 +238,11 @@ def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, Dh: int, o
 def softmax_rows(start: int, stop: int, x: Any, out: Any) -> None:
     """out[start:stop] = softmax over the last axis: (R, T) float32 -> (R, T)."""
     T = x.shape[1]
-    row, lanes = np.empty(whole_panels(T), np.float32), np.empty(COLUMNS, np.float32)
+    row, lanes = np.empty(whole_rows(T), np.float32), np.empty(WIDTH, np.float32)
     for r in range(start, stop):
         row[:T] = x[r]
         row[T:] = BEYOND
-        softmax_row(row, 0, row.shape[0], COLUMNS, lanes)
+        softmax_row(row, 0, row.shape[0], lanes)
         out[r] = row[:T]
 
 

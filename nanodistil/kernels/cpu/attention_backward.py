@@ -35,14 +35,15 @@ from .attention import (
     MASKED,
     NOTHING,
     QKV,
+    WIDTH,
     for_each_key,
     longest,
-    multiply_long,
     panels_of_keys,
     panels_of_values,
     scale_of,
     softmax_row,
     whole_panels,
+    whole_rows,
 )
 from .dropout import Dropping, drop, key_of_head
 from .tile import COLUMNS, PIECE, ROWS, multiply
@@ -59,7 +60,7 @@ def product_by_panels(n: int, a: Place, panels: Any, Dh: int, start: Any, width:
         for r in range(0, n, ROWS):
             rows, here = min(ROWS, n - r), Place(a.numbers, a.at + r * a.step, a.step)
             there = Place(out, t * BLOCK + r * COLUMNS, COLUMNS)
-            multiply_long(rows, here, Place(panels, t * Dh, COLUMNS), Place(start, t, 0), there, Dh)
+            multiply(rows, here, Place(panels, t * Dh, COLUMNS), Place(start, t, 0), there, Dh)
 
 
 @helper()
@@ -111,6 +112,14 @@ def copy_row(P: Any, at: int, width: int, out: Any) -> None:
     for p in range(width // COLUMNS):
         for j in range(COLUMNS):
             out[np.uint64(p * COLUMNS + j)] = P[np.uint64(at + p * BLOCK * COLUMNS + j)]
+
+
+@helper()
+def put_row(row: Any, width: int, P: Any, at: int) -> None:
+    """And back."""
+    for p in range(width // COLUMNS):
+        for j in range(COLUMNS):
+            P[np.uint64(at + p * BLOCK * COLUMNS + j)] = row[np.uint64(p * COLUMNS + j)]
 
 
 @helper()
@@ -174,8 +183,9 @@ def attention_backward_heads(
     P, dP = np.empty(BLOCK * most, np.float32), np.empty(BLOCK * most, np.float32)
     dk_panels, dv_panels = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
     turned, dq_block = np.empty(Dh * BLOCK, np.float32), np.empty(BLOCK * wide, np.float32)
-    square, lanes = np.empty(LANES * LANES, np.float32), np.empty(COLUMNS, np.float32)
-    all_from, all_through, probs = np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.float32)
+    square, lanes = np.empty(LANES * LANES, np.float32), np.empty(WIDTH, np.float32)
+    all_from, all_through = np.empty(most, np.float32), np.empty(most, np.float32)
+    probs = np.empty(whole_rows(most), np.float32)
     nothing = np.zeros(most, np.float32)
     for item in range(start, stop):
         sentence, left = item // heads, item % heads * Dh
@@ -199,8 +209,10 @@ def attention_backward_heads(
             product_by_panels(n, gradients, values, Dh, nothing, width, dP)  # dR
             for r in range(n):  # from S and dR to R and dS
                 at, number = r * COLUMNS, (top + r - first_query) * T
-                softmax_row(P, at, width, BLOCK * COLUMNS, lanes)
                 copy_row(P, at, width, probs)
+                probs[width:] = BEYOND
+                softmax_row(probs, 0, whole_rows(T), lanes)
+                put_row(probs, width, P, at)
                 if dropping.limit:
                     limit = np.uint64(dropping.limit)
                     drop_row(P, at, width, head_key, number, limit, dropping.share)

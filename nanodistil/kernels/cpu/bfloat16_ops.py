@@ -128,12 +128,12 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
     x = np.ascontiguousarray(x)
     N, I = x.shape
     out = empty(N, w.width)
-    words: NDArray[Any] = x
-    if PAIRS:
-        halves = empty(N, I + I % 2, dtype=np.uint16)
-        run(round_rows, N, x.view(np.uint32), halves, least=16)
-        words = halves.view(np.int32)
-    run(bfloat16_blocks, items(N, w), words, w.panels, w.bias, activation, out)
+    if not PAIRS:
+        run(bfloat16_blocks, items(N, w), x, w.panels, w.bias, activation, out)
+        return out
+    halves = empty(N, I + I % 2, dtype=np.uint16)
+    run(round_rows, N, x.view(np.uint32), halves, least=16)
+    run(bfloat16_blocks, items(N, w), halves.view(np.int32), w.panels, w.bias, 1, activation, out)  # a panel an item
     return out
 
 

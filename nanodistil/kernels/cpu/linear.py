@@ -8,13 +8,14 @@ The definition is two nested dot products. What makes it fast:
    so that the innermost loop reads memory in the order it lies there. NumPy's BLAS packs the weight anew on every call.
    Packing is a transposition, block by block in registers (transpose.py): about twice the time of a copy.
 2. Multiply tile by tile, the sums of a tile in registers: tile.py.
-3. Cut the sum over the inputs into pieces of 64 and take them in the outermost loop. A piece of a panel is 16 KB: it is
-   read once into the first-level cache, and all tiles of a block of rows pass over it there. That the sums are cut at
-   all is for accuracy (`linear` in numpy_ops); so both come at the price of one, 2 % for reading and writing C.
-4. Let a block of rows pass over one panel after the other: the block stays in the second-level cache, and each panel
-   comes from memory once a block.
-5. Begin with the bias, so that nothing has to add it, and apply the activation while the finished block of a panel is
-   still in the cache.
+3. Cut the sum over the inputs, for accuracy into pieces of 64 (`linear` in numpy_ops; the tile does it), for the caches
+   into stretches, in the outermost loop: a stretch of a strip of panels is 16 KB, read once into the first-level cache,
+   and all tiles of a block of rows pass over it there.
+4. Let a block of rows pass over one strip after the other: the block stays in the second-level cache, and each panel
+   comes from memory once a block. A strip is 32 columns at least, so that rows are fetched from there seldom enough.
+5. Begin with the bias, so that nothing has to add it, and apply the activation while the results are still in the
+   cache. If panels are narrow, sums stand apart until they are done: side by side where they go, their rows would meet
+   in few sets of the cache, and a loop over the 16 numbers of a row would take longer to begin than to run.
 
 A row's result is the same chain of additions wherever it stands, so it does not depend on batch, order or threads.
 """
@@ -34,8 +35,12 @@ from .gelu import gelu_in_place
 from .tile import COLUMNS, PIECE, ROWS, SHAPE, multiply
 from .transpose import LANES, turn
 
-TILES = 16  # of rows pass over a panel together: with I = 768, 0.3 MB, so in the second level
+TILES = 16  # of rows pass over a strip together: with I = 768, 0.3 MB, so in the second level
 BLOCK = TILES * ROWS
+STRIP = max(1, 32 // COLUMNS)  # panels that a tile of rows meets while it is in the first level
+DEPTH = max(PIECE, 4096 // (STRIP * COLUMNS))  # inputs at a time: of a strip 16 KB, half of the first level
+FEW = 4 * ROWS  # up to so many rows weights come as fast as memory gives them, if it is asked in one order
+WIDE = COLUMNS >= 64  # whether a row of a panel's results is whole lines, so that sums may lie where results shall
 IDENTITY, GELU = 0, 1
 
 
@@ -108,14 +113,22 @@ def unpack(w: Panels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.ascontiguousarray(weight[: w.width]), w.bias[: w.width].copy()
 
 
-def items(n: int, w: Any, rows: int = ROWS) -> int:
-    """How many work items a product of n rows has: blocks of TILES x `rows` of them, times panels."""
-    return int(-(-n // (TILES * rows)) * w.panels.shape[0])
+def strip_width(n: int) -> int:
+    """How many panels a work item of a product of n rows takes: one if so few rows pass that memory decides."""
+    return STRIP if n > FEW else 1
+
+
+def items(n: int, w: Any, rows: int = ROWS, strip: int = 1) -> int:
+    """How many work items a product of n rows has: blocks of TILES x `rows` of them, times strips of panels."""
+    return int(-(-n // (TILES * rows)) * -(-w.panels.shape[0] // strip))
 
 
 @helper()
 def place(item: int, N: int, P: int, rows: int = ROWS) -> tuple[int, int, int]:
-    """The rows top..bottom and the panel of a work item. Blocks are of equal height, in whole tiles, but the last."""
+    """The rows top..bottom and the panel, or strip, of a work item; P: how many there are.
+
+    Blocks are of equal height, in whole tiles, but the last.
+    """
     blocks = (N + TILES * rows - 1) // (TILES * rows)
     height = ((N + blocks - 1) // blocks + rows - 1) // rows * rows
     top = item // P * height
@@ -126,33 +139,51 @@ def blocks_kernel(multiply: Any) -> Any:
     """`linear_blocks` for a tile: float32 below, bfloat16 in bfloat16_ops."""
 
     @kernel(fastmath={"contract"})
-    def linear_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activation: int, out: Any) -> None:
-        """Work items start..stop of out = activation(x W^T + b): (N, I), (P, I, COLUMNS), (P COLUMNS,) -> (N, O)."""
+    def linear_blocks(
+        start: int, stop: int, x: Any, panels: Any, bias: Any, strip: int, activation: int, out: Any
+    ) -> None:
+        """Work items start..stop, `strip` panels each, of out = activation(x W^T + b).
+
+        (N, I), (P, I, COLUMNS), (P COLUMNS,) -> (N, O).
+        """
         N, I = x.shape
         P, O = panels.shape[0], out.shape[1]
         a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
-        spare = np.empty(BLOCK * COLUMNS, np.float32)  # the tile writes whole panels; if O ends inside one, here
+        apart = np.empty(STRIP * BLOCK * COLUMNS, np.float32)
+        deep = DEPTH if strip == STRIP else PIECE
         for item in range(start, stop):
-            top, bottom, p = place(item, N, P)
-            left = p * COLUMNS
-            whole = left + COLUMNS <= O
-            # row r, column j of the panel's results is c[at + r step + j]
-            c, at, step = (y, top * O + left, O) if whole else (spare, 0, COLUMNS)
-            for first in range(0, I, PIECE):
-                depth = min(PIECE, I - first)
-                for row in range(0, bottom - top, ROWS):
-                    rows = min(ROWS, bottom - top - row)
-                    inputs, panel = Place(a, (top + row) * I + first, I), Place(b, (p * I + first) * COLUMNS, COLUMNS)
-                    sums = Place(c, at + row * step, step)
-                    if first == 0:
-                        multiply(rows, inputs, panel, Place(bias, left, 0), sums, depth)
-                    else:
-                        multiply(rows, inputs, panel, sums, sums, depth)
-            for r in range(bottom - top):
+            top, bottom, number = place(item, N, (P + strip - 1) // strip)
+            n, begin = bottom - top, number * strip
+            end = min(begin + strip, P)
+            # row r, column j of panel p's results is c[at + (p - begin) wide + r step + j]
+            direct = WIDE and end * COLUMNS <= O
+            c, at, step, wide = (
+                (y, top * O + begin * COLUMNS, O, COLUMNS) if direct else (apart, 0, COLUMNS, n * COLUMNS)
+            )
+            for first in range(0, I, deep):
+                depth = min(deep, I - first)
+                for row in range(0, n, ROWS):
+                    rows, inputs = min(ROWS, n - row), Place(a, (top + row) * I + first, I)
+                    for p in range(begin, end):
+                        panel = Place(b, (p * I + first) * COLUMNS, COLUMNS)
+                        sums = Place(c, at + (p - begin) * wide + row * step, step)
+                        if first == 0:
+                            multiply(rows, inputs, panel, Place(bias, p * COLUMNS, 0), sums, depth)
+                        else:
+                            multiply(rows, inputs, panel, sums, sums, depth)
+            if not direct:
                 if activation == GELU:
-                    gelu_in_place(c, at + r * step, COLUMNS)
-                if not whole:
-                    out[top + r, left:] = spare[r * COLUMNS : r * COLUMNS + O - left]
+                    gelu_in_place(apart, 0, (end - begin) * wide)
+                for p in range(begin, end):
+                    left = p * COLUMNS
+                    width = np.uint64(min(COLUMNS, O - left))
+                    for r in range(n):
+                        here, there = np.uint64((p - begin) * wide + r * COLUMNS), np.uint64((top + r) * O + left)
+                        for j in range(width):
+                            y[there + j] = apart[here + j]
+            elif activation == GELU:
+                for r in range(n):
+                    gelu_in_place(y, at + r * O, COLUMNS)
 
     return linear_blocks
 

@@ -23,7 +23,7 @@ from .attention import QKV, attention_heads, context_heads, score_heads, softmax
 from .dropout import Dropping
 from .gelu import gelu_rows
 from .layer_norm import Lookup, add_layer_norm_rows, added_rows, embed_layer_norm_rows, layer_norm_rows
-from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, unpack
+from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, strip_width, unpack
 from .vocabulary import most_probable_rows
 
 __all__ = [
@@ -51,7 +51,8 @@ def linear(x: Array, w: Panels) -> Array:
 
 def _linear(x: Array, w: Panels, activation: int) -> Array:
     out = empty(x.shape[0], w.width)
-    run(linear_blocks, items(x.shape[0], w), np.ascontiguousarray(x), w.panels, w.bias, activation, out)
+    strip, x = strip_width(x.shape[0]), np.ascontiguousarray(x)
+    run(linear_blocks, items(x.shape[0], w, strip=strip), x, w.panels, w.bias, strip, activation, out)
     return out
 
 

@@ -32,6 +32,7 @@ from ..runtime.jit import helper
 from ..runtime.late import cgutils, intrinsic, overload, types
 from ..runtime.place import Place
 
+LINE = 64  # bytes of a cache line
 PIECE = 64  # products summed in a chain before they join the running total; numpy_ops.SUM_PIECE is the same
 
 
@@ -166,25 +167,42 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
     zero = ir.Constant(sums_type, [0] * vector)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in range(rows)]  # LLVM: registers
-    with cgutils.for_range(builder, depth) as loop:
-        b_row = builder.gep(b, [builder.mul(loop.index, _i64(dot.row_of_b))])
-        b_vectors = load_b(b_row)
-        for wide in kept:
-            for j, value in enumerate(b_vectors):
-                there = builder.gep(wide, [builder.mul(loop.index, _i64(dot.shape.columns))])
-                builder.store(value, vector_at(there, j, words)).align = 4
-        for j in range(row_of_b):  # the same row of the next piece, into the second-level cache
-            builder.call(fetch, [vector_at(b_row, PIECE * row_of_b + j, _byte), _i32(0), _i32(2), _i32(1)])
-        along = builder.mul(loop.index, lda) if turned else loop.index
+    fetched = range(0, row_of_b, max(1, LINE // (vector * 4)))
+
+    def add_piece(first: Any, last: Any, start: list[Any]) -> None:
+        """c_rows = start + the products of first..last, one chain of additions."""
         for r in range(rows):
-            word = builder.load(builder.gep(a_rows[r], [along]))
-            spread = builder.shuffle_vector(builder.insert_element(undefined, word, _i32(0)), undefined, everywhere)
             for j in columns:
-                builder.store(dot.add(builder, builder.load(sums[r][j]), spread, b_vectors[j]), sums[r][j])
-    for r in range(rows):
-        for j in columns:
-            total = add(load(s_rows[r], j, sums_type), builder.load(sums[r][j]))
-            builder.store(total, vector_at(c_rows[r], j, sums_type)).align = 4
+                builder.store(zero, sums[r][j])
+        with cgutils.for_range_slice(builder, first, last, _i64(1)) as (k, _):
+            b_row = builder.gep(b, [builder.mul(k, _i64(dot.row_of_b))])
+            b_vectors = load_b(b_row)
+            for wide in kept:
+                for j, value in enumerate(b_vectors):
+                    there = builder.gep(wide, [builder.mul(k, _i64(dot.shape.columns))])
+                    builder.store(value, vector_at(there, j, words)).align = 4
+            for j in fetched:  # the same row of the next piece, into the second-level cache
+                builder.call(fetch, [vector_at(b_row, PIECE * row_of_b + j, _byte), _i32(0), _i32(2), _i32(1)])
+            along = builder.mul(k, lda) if turned else k
+            for r in range(rows):
+                word = builder.load(builder.gep(a_rows[r], [along]))
+                spread = builder.shuffle_vector(builder.insert_element(undefined, word, _i32(0)), undefined, everywhere)
+                for j in columns:
+                    builder.store(dot.add(builder, builder.load(sums[r][j]), spread, b_vectors[j]), sums[r][j])
+        for r in range(rows):
+            for j in columns:
+                total = add(load(start[r], j, sums_type), builder.load(sums[r][j]))
+                builder.store(total, vector_at(c_rows[r], j, sums_type)).align = 4
+
+    def least(x: Any, y: Any) -> Any:
+        return builder.select(builder.icmp_signed("<", x, y), x, y)
+
+    if dot.total != _f32:  # whole numbers are exact however long the chain
+        add_piece(_i64(0), depth, s_rows)
+        return
+    add_piece(_i64(0), least(depth, _i64(PIECE)), s_rows)
+    with cgutils.for_range_slice(builder, _i64(PIECE), depth, _i64(PIECE)) as (first, _):
+        add_piece(first, least(depth, builder.add(first, _i64(PIECE))), c_rows)
 
 
 def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> Any:
@@ -278,13 +296,18 @@ def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> N
     S and C are touched, so they must exist.
     """
     for r in range(rows):
-        sums = np.zeros(COLUMNS, np.float32)
-        for k in range(depth):
-            number = a.numbers[a.at + r * a.step + k]
-            for j in range(COLUMNS):
-                sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
+        total = np.zeros(COLUMNS, np.float32)
         for j in range(COLUMNS):
-            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
+            total[j] = s.numbers[s.at + r * s.step + j]
+        for first in range(0, depth, PIECE):
+            sums = np.zeros(COLUMNS, np.float32)
+            for k in range(first, min(first + PIECE, depth)):
+                number = a.numbers[a.at + r * a.step + k]
+                for j in range(COLUMNS):
+                    sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
+            total += sums
+        for j in range(COLUMNS):
+            c.numbers[c.at + r * c.step + j] = total[j]
 
 
 @in_registers(FLOAT32, turned=True)
@@ -296,10 +319,15 @@ def multiply_turned(rows: int, a: Place, b: Place, s: Place, c: Place, depth: in
     transposed.
     """
     for r in range(rows):
-        sums = np.zeros(COLUMNS, np.float32)
-        for k in range(depth):
-            number = a.numbers[a.at + k * a.step + r]
-            for j in range(COLUMNS):
-                sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
+        total = np.zeros(COLUMNS, np.float32)
         for j in range(COLUMNS):
-            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
+            total[j] = s.numbers[s.at + r * s.step + j]
+        for first in range(0, depth, PIECE):
+            sums = np.zeros(COLUMNS, np.float32)
+            for k in range(first, min(first + PIECE, depth)):
+                number = a.numbers[a.at + k * a.step + r]
+                for j in range(COLUMNS):
+                    sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
+            total += sums
+        for j in range(COLUMNS):
+            c.numbers[c.at + r * c.step + j] = total[j]

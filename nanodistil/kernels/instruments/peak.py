@@ -9,8 +9,9 @@ else:
 - `bandwidth`: bytes a second of reading an array larger than any cache, once, front to back, added up so that the
   reading cannot be left out.
 
-Both take the best of a few short runs: what else the machine does can only make them slower. Both use the threads that
-the kernels use. On a shared machine they move from minute to minute, so compare only what was measured in one run.
+Both take the best of many short runs: what else the machine does can only make them slower, and a run of 2 ms finds a
+moment without where one of 4 ms did not. Both use the threads that the kernels use. On a shared machine they move from
+minute to minute, so compare only what was measured in one run.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..runtime.late import cgutils, intrinsic, overload, types
 
 CHAINS = 12
 LANES = SHAPE.vector or 4  # floats a vector; if there is no tile, LLVM makes of four what the machine has
-ROUNDS = 1 << 16  # steps a chain makes in one work item: about 0.1 ms to 0.3 ms
+ROUNDS = 1 << 18  # steps a chain makes in one work item, one a thread: 1 to 2 ms, so that the call costs nothing
 STREAM = 1 << 20  # floats a work item of `bandwidth` reads: 4 MB
 ARRAY = 64  # work items of the array: 256 MB
 
@@ -123,11 +124,10 @@ def compiled() -> bool:
 def peak(seconds: float = 0.1, threads: int | None = None) -> float:
     """Floating-point operations a second, a fused multiply-add counted as two, as everywhere."""
     threads = threads or pool.threads()
-    items = 8 * threads
+    items = threads  # one each: pool.run uses no more threads than there are items
     out = np.zeros(items, np.float32)
     factor, term = np.float32(0.5), np.float32(1.0)  # converges to 2: no overflow, no subnormal numbers
-    # `least` keeps pool.run from using more threads than asked for
-    call = partial(pool.run, multiply_items, items, ROUNDS, factor, term, out, least=8)
+    call = partial(pool.run, multiply_items, items, ROUNDS, factor, term, out)
     shortest = best(call, seconds)
     return items * ROUNDS * CHAINS * LANES * 2 / shortest
 
