@@ -15,8 +15,8 @@ No loop in Python or C says "keep these in registers", and Numba's vectoriser ca
 LLVM's own language through `numba.extending.intrinsic`: about forty lines, one add or load each, the same on every
 machine; only the sizes follow the machine's vectors.
 
-The sum over one call is one chain of additions an element, whatever the number of rows, which is why a row's result
-does not depend on its neighbours. Callers cut long sums into pieces of PIECE: see linear.py.
+A sum of floats is cut into pieces of PIECE products, each a chain of additions, that join C one after the other. It is
+so whatever the number of rows, and a row's result does not depend on its neighbours. Whole numbers need no pieces.
 """
 
 from __future__ import annotations
