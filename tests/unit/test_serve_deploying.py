@@ -14,7 +14,7 @@ from nanodistil.serve.routes import TABLE
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 FILES = sorted((ROOT / "deploy").iterdir())
-OTHERS = {"--rm", "--read-only", "--no-cache-dir", "--from"}  # of podman, pip and COPY
+OTHERS = {"--rm", "--read-only", "--no-cache-dir", "--from", "--target", "--json"}  # of podman, pip, COPY, other verbs
 
 
 def flags():

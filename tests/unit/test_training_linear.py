@@ -70,10 +70,13 @@ def test_packing_in_bfloat16_moves_every_bit(shape):
     if not bfloat16_ops.SHAPE.vector:
         pytest.skip("this machine packs rounded float32")
     O, I = shape
-    word = bfloat16_ops.WORD
-    halves = np.zeros((O, -(-I // word) * word), np.uint16)
-    halves[:, :I] = bfloat16_ops.rounded(weight)
-    expected = packed_plainly(halves.view({1: np.uint16, 2: np.int32}[word]))
+    halves = np.zeros((-(-O // COLUMNS) * COLUMNS, -(-I // 2) * 2), np.uint16)
+    halves[:O, :I] = bfloat16_ops.rounded(weight)
+    if bfloat16_ops.PAIRS:  # two inputs of a column a word
+        expected = packed_plainly(halves[:O].view(np.int32))
+    else:  # two columns of an input
+        lower, upper = np.split(halves[:, :I].reshape(-1, COLUMNS, I).astype(np.uint32), 2, axis=1)
+        expected = (lower | upper << np.uint32(16)).transpose(0, 2, 1)
     assert bfloat16_ops.prepare_linear(weight, bias).panels.tobytes() == expected.tobytes()
 
 
