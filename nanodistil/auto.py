@@ -101,7 +101,7 @@ class _AutoModel(_Auto):
         """The model a config describes, with random weights. Raises InputError for what is no config."""
         family = getattr(type(config), "model_type", None)
         if family not in FAMILIES or not isinstance(config, class_of(family, "Config")):
-            raise InputError(f"a DistilBertConfig or a BertConfig is needed, not {type(config).__name__}")
+            raise InputError(f"the config of a model of {', '.join(FAMILIES)} is needed, not {type(config).__name__}")
         return class_of(family, cls.ending)(config, **arguments)
 
 

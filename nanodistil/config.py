@@ -84,6 +84,7 @@ class Config:
     names: ClassVar[Names]  # of its arrays in files
     own_names: ClassVar[Mapping[str, str]] = MappingProxyType({})  # field -> what the family's files call it, if not so
     call_order: ClassVar[tuple[str, ...]] = ()  # what a model's call takes first, if not in DistilBERT's order
+    shapes: ClassVar[tuple[str, ...]] = SHAPES  # fields that a model cannot change
     ordered: ClassVar[tuple[str, ...]] = ()  # fields in the order in which they may be given without a name
 
     vocab_size: int = 30522
@@ -196,7 +197,7 @@ class Config:
             now.pop("id2label")
         changed = type(self)(**{**now, name: value})
         if self.__dict__.get("_of_model"):
-            for shape in SHAPES:
+            for shape in self.shapes:
                 if getattr(changed, shape, None) != getattr(self, shape, None):
                     called = self.own_names.get(shape, shape)
                     raise InputError(
@@ -260,7 +261,7 @@ class Config:
         >>> DistilBertConfig.from_dict({"model_type": "distilbert", "hidden_size": 48, "n_heads": 4}).dim
         48
         """
-        kind = values.get("model_type", cls.model_type)  # files of 2018 and 2019 have none
+        kind = values.get("model_type") or cls.model_type  # files of 2018 and 2019 have none
         if kind != cls.model_type:
             raise CheckpointError(
                 f"this is a {excerpt(str(kind)[:40])} model, and a {excerpt(cls.model_type)} is wanted; the classes of "

@@ -15,7 +15,6 @@ from numpy.typing import DTypeLike
 from nanodistil import backend as backends
 from nanodistil.config import Config, overridden
 from nanodistil.loading_arguments import OF_MODELS, taken
-from nanodistil.weights.errors import InputError
 from nanodistil.weights.files import CONFIG
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
@@ -49,6 +48,8 @@ def load_pretrained(
     else:
         values = config.to_dict() if isinstance(config, Config) else {}
     cls = class_for(values)
+    if config is not None:
+        cls.check_config(config)
     home = resolve_model(where, **source)
     asked.check_folder(home.folder, CONFIG)
     if config is None:
@@ -57,8 +58,6 @@ def load_pretrained(
         if home.base:  # whose config does not know of a head, or words, that came with the adapter
             told = sizes(home.folder, config.names)
             overrides = {**{field: n for field, n in told.items() if getattr(config, field) != n}, **overrides}
-    elif not isinstance(config, cls.config_class):
-        raise InputError(f"config must be a {cls.config_class.__name__}, not {type(config).__name__}")
     config = overridden(config, overrides)
     loaded = load(
         home.folder,

@@ -105,7 +105,7 @@ class Module:
         return self
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of every array of weights, by the names of its files."""
+        """Name -> shape of every array of weights, by the names of weights/names.py."""
         raise NotImplementedError
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
@@ -152,6 +152,11 @@ class Readable(Module):
         weight = "embeddings.word_embeddings.weight" if tied else "vocab_projector.weight"
         return Linear(self._parameter(weight), self._parameter("vocab_projector.bias"))
 
-    def _parameter(self, ending: str) -> Parameter:
-        """The one whose name ends so."""
-        return next(parameter for name, parameter in self.named_parameters() if name.endswith(ending))
+    def _filed(self, name: str) -> str:
+        """transformers' name for one of weights/names.py."""
+        raise NotImplementedError
+
+    def _parameter(self, name: str) -> Parameter:
+        """The one of this name in weights/names.py."""
+        filed = self._filed(name)
+        return next(parameter for theirs, parameter in self.named_parameters() if theirs == filed)

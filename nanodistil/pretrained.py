@@ -87,6 +87,7 @@ class Pretrained(Readable):
         seed: int = 0,
     ) -> None:
         """A model with random weights; or with tensors under the names of weights/names.py, which are not checked."""
+        self.check_config(config)
         self.backend, self.dtype = backends.choose(backend, dtype)
         self.ops = backends.load(self.backend, threads, self.dtype)
         self.initialised: list[str] = []  # what from_pretrained drew at random, under transformers' names
@@ -111,6 +112,13 @@ class Pretrained(Readable):
         self.__dict__.update(state)
         self.ops = backends.load(self.backend, dtype=self.dtype)
         self.graphs = backends.graphs(self.backend)
+
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Raises InputError for what is no config of this family. A RoBERTa's is not a BERT's, though its class is."""
+        wanted = cls.config_class
+        if not isinstance(config, wanted) or config.model_type != wanted.model_type:
+            raise InputError(f"config must be a {wanted.__name__}, not {type(config).__name__}")
 
     # ---- from files and to files
 
@@ -187,7 +195,10 @@ class Pretrained(Readable):
 
     def state_dict(self) -> dict[str, Array]:
         """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""
-        return {self.config.names.filed(name, self.head): array for name, array in self.tensors().items()}
+        return {self._filed(name): array for name, array in self.tensors().items()}
+
+    def _filed(self, name: str) -> str:
+        return self.config.names.filed(name, self.head)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True) -> state.IncompatibleKeys:
         """Take over weights from memory, arrays or tensors under transformers' names, as state_dict has them.

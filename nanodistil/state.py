@@ -17,7 +17,7 @@ from nanodistil.backend import Array
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.loading import finite
 from nanodistil.weights.names import Head
-from nanodistil.weights.renamed import Names
+from nanodistil.weights.renamed import Names, without_copies
 
 TIED = "vocab_projector.weight"
 
@@ -41,12 +41,13 @@ def merged(
         raise InputError(f"load_state_dict takes names and their arrays, a dict, not {type(state_dict).__name__}")
     found: dict[str, Array] = {}
     unexpected: list[str] = []
-    for name, value in state_dict.items():
-        plain = table.canonical(name) if isinstance(name, str) else str(name)
+    names = without_copies([str(name) for name in state_dict], table)
+    for name, (given, value) in zip(names, state_dict.items(), strict=True):
+        plain = table.canonical(name) if isinstance(given, str) else name
         if plain is None or (plain == TIED and TIED not in now):
             continue
         if plain not in now:
-            unexpected.append(str(name))
+            unexpected.append(name)
             continue
         widened = value.detach().float() if str(getattr(value, "dtype", "")) == "torch.bfloat16" else value
         array = numbers(widened.detach() if hasattr(widened, "detach") else widened, excerpt(name))

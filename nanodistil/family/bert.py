@@ -63,10 +63,10 @@ NAMES = Renamed(
         "classifier": "classifier",
         "qa_outputs": "qa_outputs",
     },
+    COPIES={"cls.predictions.decoder.bias": "cls.predictions.bias"},
     no_weights=(
         "embeddings.position_ids",
         "embeddings.token_type_ids",
-        "cls.predictions.decoder.bias",  # the bias once more
         "cls.seq_relationship.weight",  # guessed whether the second text follows the first; nobody uses it
         "cls.seq_relationship.bias",
     ),

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.config import SHAPES
 from nanodistil.family.bert import CLASSIFICATION, BertConfig
 from nanodistil.family.bert import NAMES as OF_BERT
 from nanodistil.head import HeadRun
@@ -25,6 +26,7 @@ from nanodistil.heads.question_answering import ForQuestionAnswering
 from nanodistil.heads.sequence_classification import ForSequenceClassification
 from nanodistil.heads.token_classification import ForTokenClassification
 from nanodistil.taps import Tap, showing
+from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.layout import Weights
 from nanodistil.weights.renamed import Names
 
@@ -46,7 +48,8 @@ NAMES = replace(
         "classifier": "classifier",
         "qa_outputs": "qa_outputs",
     },
-    no_weights=("embeddings.position_ids", "embeddings.token_type_ids", "lm_head.decoder.bias"),
+    COPIES={"lm_head.decoder.bias": "lm_head.bias"},
+    no_weights=("embeddings.position_ids", "embeddings.token_type_ids"),
 )
 
 
@@ -61,11 +64,20 @@ class RobertaConfig(BertConfig):
 
     model_type: ClassVar[str] = "roberta"
     names: ClassVar[Names] = NAMES
+    shapes: ClassVar[tuple[str, ...]] = (*SHAPES, "pad_token_id")  # positions begin behind it
 
     vocab_size: int = 50265
     pad_token_id: int = 1
     bos_token_id: int | None = 0
     eos_token_id: int | None = 2
+
+    def _check(self) -> None:
+        super()._check()
+        if self.max_tokens < 1:
+            raise CheckpointError(
+                f"config: max_position_embeddings {self.max_position_embeddings} leaves no place for a token: "
+                f"the first is {self.pad_token_id + 1}, behind pad_token_id"
+            )
 
     @property
     def max_tokens(self) -> int:
@@ -112,6 +124,9 @@ OF_TEXTS = replace(
         ("classifier_dense.activation", lambda config: config.seq_classif_dropout),
     ),
 )
+OF_CHOICES = replace(  # classifier_dropout says nothing of it
+    of_classifier(CLASSIFICATION), dropout=(("pre_classifier.activation", lambda config: config.dropout),)
+)
 
 
 class RobertaModel(PooledEncoder, config_class=RobertaConfig):
@@ -130,5 +145,5 @@ class RobertaForTokenClassification(ForTokenClassification, config_class=Roberta
 class RobertaForQuestionAnswering(ForQuestionAnswering, config_class=RobertaConfig): ...
 
 
-class RobertaForMultipleChoice(ForMultipleChoice, config_class=RobertaConfig, head=of_classifier(CLASSIFICATION)):
+class RobertaForMultipleChoice(ForMultipleChoice, config_class=RobertaConfig, head=OF_CHOICES):
     call_order = ("input_ids", "token_type_ids", "attention_mask", "labels", "position_ids")

@@ -26,7 +26,7 @@ from .initial import POSITIONS, fresh
 from .mapped import FLOATS, release
 from .names import BARE, Head, expected, is_head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
-from .renamed import Names
+from .renamed import Names, without_copies
 from .safetensors_reader import SafetensorsFile
 from .wrappers import OUTSIDE, unwrapped
 
@@ -153,7 +153,7 @@ def found_in(folder: Path, table: Names = names) -> Found:
         pairs = [(name, file) for name in file.entries]
     bare, left_off = unwrapped(str(folder), [name for name, _ in pairs], table)
     found: dict[str, Source] = {}
-    for plain_name, (name, file) in zip(bare, pairs, strict=True):
+    for plain_name, (name, file) in zip(without_copies(bare, table), pairs, strict=True):
         plain = plain_name if plain_name.startswith(OUTSIDE) else table.canonical(plain_name)
         if plain is None or (isinstance(file, SafetensorsFile) and is_scale(file, name)):
             continue

@@ -55,6 +55,7 @@ LEARNED = {  # activations with numbers of their own, for each layer's ffn and f
 }
 TOKEN_TYPES = {"embeddings.token_type_embeddings.weight": "Y D"}  # of a family that has them
 PREFIX = "distilbert."
+COPIES: Mapping[str, str] = MappingProxyType({})  # as Names in renamed.py has it
 BODY = ("embeddings.", "transformer.")  # what the body's names begin with
 HEAD_MODULES = {"activation"}  # what those of heads begin with: each head adds its own when it is defined
 FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim", "C": "num_labels",

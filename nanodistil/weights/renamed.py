@@ -12,7 +12,7 @@ DistilBERT's names, in memory, in layouts, in training. Only files know others.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from . import names
@@ -25,6 +25,10 @@ class Names(Protocol):
     @property
     def PREFIX(self) -> str:
         """What stands before the body's names in a file written by a task's model."""
+
+    @property
+    def COPIES(self) -> Mapping[str, str]:
+        """What files may hold twice: the name of the copy -> of the array, which some files hold as its copy alone."""
 
     def canonical(self, name: str, /) -> str | None:
         """The name in names.py for what a file calls `name`; None for what is no weight of any use."""
@@ -51,6 +55,7 @@ class Renamed:
     layers: str  # what a layer's number stands behind
     layer: Mapping[str, str]  # the family's module behind that number -> ours behind "transformer.layer.0."
     others: Mapping[str, str]  # any other module -> ours; an array by its whole name, if its module is not enough
+    COPIES: Mapping[str, str] = field(default_factory=dict)
     no_weights: Collection[str] = ()  # names of the files that are of no use
     body: tuple[str, ...] = ("embeddings.", "encoder.", "pooler.")  # what the body's names begin with
     many_heads: bool = False  # whether files have heads besides the wanted one, of which nobody needs to be told
@@ -58,7 +63,7 @@ class Renamed:
     def canonical(self, name: str, /) -> str | None:
         """As Names has it. What is unknown keeps its name behind the prefix, so that it is none of ours."""
         name = name.removeprefix(self.PREFIX)
-        if name in self.no_weights:
+        if name in self.no_weights or name in self.COPIES:
             return None
         module, _, last = name.rpartition(".")
         ours = self.others.get(name, f"{self.others[module]}.{last}" if module in self.others else None)
@@ -84,3 +89,14 @@ class Renamed:
     def set_aside(self, name: str, head: Head, /) -> bool:
         """As Names has it."""
         return names.is_head(name) and (head.bare or self.many_heads)
+
+
+def without_copies(files: Collection[str], table: Names) -> list[str]:
+    """The names of a file, each; an array that is there as its copy alone goes under its own.
+
+    >>> table = Renamed("", "", {}, {}, COPIES={"decoder.bias": "bias"})
+    >>> without_copies(["decoder.bias"], table), without_copies(["bias", "decoder.bias"], table)
+    (['bias'], ['bias', 'decoder.bias'])
+    """
+    there = set(files)
+    return [own if (own := table.COPIES.get(name)) and own not in there else name for name in files]
