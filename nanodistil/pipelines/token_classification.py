@@ -190,8 +190,10 @@ class TokenClassificationPipeline(WindowedPipeline[ForTokenClassification, Setti
             start, end = tokens.offsets[i]
             token, own_text = self.tokenizer.convert_ids_to_tokens(tokens.ids[i]), tokens.sentence[start:end]
             unknown = tokens.ids[i] == self.tokenizer.unk_token_id
-            if upstream_words:
+            if upstream_words and getattr(self.tokenizer.encoder.pieces, "prefix", None):
                 continues = not unknown and len(token) != len(own_text)
+            elif upstream_words:  # of words that no prefix continues it only knows spaces
+                continues = not unknown and start > 0 and " " not in tokens.sentence[start - 1 : start + 1]
             else:
                 continues = i > window[0] and tokens.words[i] == tokens.words[i - 1]
             at = i - window[0] + 1

@@ -138,3 +138,19 @@ def test_pipelines_answer_alike(tmp_path, shared, task):
     assert type(AutoTokenizer.from_pretrained(tmp_path)).__name__ == "RobertaTokenizer"
     for inputs, options in calls:
         assert_alike(ours(inputs, **options), upstream(inputs, **options))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("strategy", ["first", "average", "max"])
+def test_upstreams_words_are_told_by_spaces(tmp_path, shared, strategy):
+    """No prefix continues a word of a byte-level vocabulary; word="tokens" guesses as upstream does."""
+    words = shared / "data" / "tokenizers" / "distilroberta-base"
+    if not words.is_dir():
+        pytest.skip("the official vocabulary is not here")
+    saved(tmp_path, "ForTokenClassification", vocab_size=50265, max_position_embeddings=130)
+    for file in words.iterdir():
+        if file.name != "config.json":
+            shutil.copy(file, tmp_path)
+    ours = pipeline("ner", tmp_path, backend="numpy", dtype="float64", word="tokens")
+    upstream = transformers.pipeline("ner", str(tmp_path), device="cpu", torch_dtype=torch.float64)
+    assert_alike(ours(TEXTS, aggregation_strategy=strategy), upstream(TEXTS, aggregation_strategy=strategy))
