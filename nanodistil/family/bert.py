@@ -33,7 +33,7 @@ from nanodistil.heads.question_answering import ForQuestionAnswering
 from nanodistil.heads.sequence_classification import ForSequenceClassification, of_activation
 from nanodistil.heads.token_classification import ForTokenClassification
 from nanodistil.weights.errors import CheckpointError, excerpt
-from nanodistil.weights.renamed import Names, Renamed
+from nanodistil.weights.renamed import EMBEDDINGS, Names, Renamed
 
 NAMES = Renamed(
     PREFIX="bert.",
@@ -50,10 +50,7 @@ NAMES = Renamed(
         "output.LayerNorm": "output_layer_norm",
     },
     others={
-        "embeddings.word_embeddings": "embeddings.word_embeddings",
-        "embeddings.position_embeddings": "embeddings.position_embeddings",
-        "embeddings.token_type_embeddings": "embeddings.token_type_embeddings",
-        "embeddings.LayerNorm": "embeddings.LayerNorm",
+        **EMBEDDINGS,
         "pooler.dense": "pre_classifier",
         "cls.predictions.transform.dense": "vocab_transform",
         "cls.predictions.transform.transform_act_fn": "activation",

@@ -28,16 +28,13 @@ from nanodistil.heads.token_classification import ForTokenClassification
 from nanodistil.taps import Tap, showing
 from nanodistil.weights.errors import CheckpointError
 from nanodistil.weights.layout import Weights
-from nanodistil.weights.renamed import Names
+from nanodistil.weights.renamed import EMBEDDINGS, Names
 
 NAMES = replace(
     OF_BERT,
     PREFIX="roberta.",
     others={
-        "embeddings.word_embeddings": "embeddings.word_embeddings",
-        "embeddings.position_embeddings": "embeddings.position_embeddings",
-        "embeddings.token_type_embeddings": "embeddings.token_type_embeddings",
-        "embeddings.LayerNorm": "embeddings.LayerNorm",
+        **EMBEDDINGS,
         "pooler.dense": "pre_classifier",
         "lm_head.dense": "vocab_transform",
         "lm_head.layer_norm": "vocab_layer_norm",

@@ -19,6 +19,12 @@ from . import names
 from .names import Head
 
 
+EMBEDDINGS = {  # what BERT's descendants call as DistilBERT does
+    f"embeddings.{name}": f"embeddings.{name}"
+    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm")
+}
+
+
 class Names(Protocol):
     """A table of names: the module names.py, or another family's."""
 
