@@ -18,7 +18,6 @@ from typing import Protocol
 from . import names
 from .names import Head
 
-
 EMBEDDINGS = {  # what BERT's descendants call as DistilBERT does
     f"embeddings.{name}": f"embeddings.{name}"
     for name in ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm")
