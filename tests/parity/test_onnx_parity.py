@@ -73,7 +73,7 @@ def test_what_is_not_written(tmp_path):
     with pytest.raises(InputError, match="the activation xielu is not written as ONNX"):
         write_onnx(tmp_path / "model.onnx", DistilBertForMaskedLM.from_pretrained(folder, backend="numpy"))
     made = class_of("roberta", "ForMaskedLM")
-    with pytest.raises(InputError, match="a roberta numbers its positions, which is not written as ONNX"):
+    with pytest.raises(InputError, match="ONNX is not written of a roberta, which numbers positions"):
         write_onnx(tmp_path / "model.onnx", made.from_pretrained(tiny_folder(tmp_path / "r", made), backend="numpy"))
     assert not (tmp_path / "model.onnx").exists()
 

@@ -39,7 +39,7 @@ REVEALED = [
     "TokenClassificationPipeline",
     "TextClassificationPipeline",
     "QuestionAnsweringPipeline",
-    "DistilBertTokenizer",
+    "Tokenizer",
     "list[int]",
     "list[int]",
     "list[list[int]]",
