@@ -200,7 +200,7 @@ def test_rows_are_those_of_run_squad(size, stride, questions, tmp_path):
     features = their_features(their_examples(data, True), theirs, size, stride, True)
     assert len(rows) == len(features) > 20
     for row, one in zip(rows, features, strict=True):
-        assert row.ids.tolist() == one.input_ids
+        assert row.row.ids.tolist() == one.input_ids
         widest = [one.token_is_max_context[row.window.before + i] for i in range(one.paragraph_len)]
         assert row.window.widest.tolist() == widest
         assert (row.start, row.end) == (one.start_position, one.end_position)
@@ -219,11 +219,11 @@ def test_answers_are_those_of_squad_metrics(v2, seed, questions, tmp_path):
     )
     examples = task.read(tmp_path / "x.json")
     contexts = task._contexts(examples, mine)
-    windows = list(task._windows(examples, contexts, mine))
+    windows = list(task._windows(examples, contexts, mine, DistilBertConfig()))
     wanted = their_examples(data, False)
     features = their_features(wanted, theirs, 96, 32, False)
     rng = np.random.default_rng(seed)
-    logits = [tuple(rng.normal(0, 3, (2, len(ids))).astype(np.float32)) for several in windows for ids, _ in several]
+    logits = [tuple(rng.normal(0, 3, (2, len(row))).astype(np.float32)) for several in windows for row, _ in several]
     for start, end in logits[::3]:
         start[0], end[0] = 6, 6
     results = [SquadResult(i, start.tolist(), end.tolist()) for i, (start, end) in enumerate(logits)]

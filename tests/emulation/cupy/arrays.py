@@ -185,6 +185,10 @@ class ndarray:
         at_once("a copy")
         return device(self._host.copy(order))
 
+    def sum(self, axis=None):
+        at_once("a sum")
+        return device(self._host.sum(axis))
+
     def transpose(self, *axes):
         return view_of(self, self._host.transpose(*axes))
 
