@@ -162,11 +162,14 @@ def make_plan(options: Options, each: int) -> Plan:
 def make_step(task: Task, options: Options, rows: Any, trainee: Trainee, teacher: Any, tokenizer: Tokenizer) -> Step:
     """What works through a micro-batch, given the numbers of its rows: the head's loss, or what a teacher says too."""
     objective = trainee.model.head.objective
+    padding = trainee.config.pad_token_id
     distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
 
     def step(items: Ints, key: int, scale: float) -> Worked:
         batch = task.batch([rows[int(i)] for i in items], key)
-        tokens = int(np.count_nonzero(batch["attention_mask"]))
+        real = batch["attention_mask"] != 0
+        batch["input_ids"] = np.where(real, batch["input_ids"], padding)  # the loss of answers counts it
+        tokens = int(np.count_nonzero(real))
         if teacher is None:
             return Worked((objective(trainee, batch, key=key, scale=scale),), tokens)
         separator = int(tokenizer.sep_token_id)

@@ -1,11 +1,20 @@
 """RoBERTa without transformers: what only it has to watch, beside what tests of BERT show for both."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from nanodistil import AutoModel, AutoModelForMaskedLM, CheckpointError, InputError
 from nanodistil.family.bert import BertConfig, BertModel
-from nanodistil.family.roberta import RobertaConfig, RobertaForMaskedLM, RobertaForMultipleChoice
+from nanodistil.family.roberta import (
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForMultipleChoice,
+    RobertaForQuestionAnswering,
+)
+from nanodistil.training.finetune import Options, make_step
+from nanodistil.training.trainee import Trainee
 from nanodistil.weights.safetensors_writer import write_safetensors
 
 SHAPE = {"vocab_size": 30, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 14}
@@ -64,3 +73,15 @@ def test_a_model_takes_the_config_of_its_family():
     with pytest.raises(InputError, match="the config of a model of distilbert, bert, roberta is needed, not dict"):
         AutoModel.from_config({})
     assert BertConfig.from_dict({**BertConfig(**SHAPE).to_dict(), "model_type": None}) == BertConfig(**SHAPE)
+
+
+def test_training_pads_with_the_models_padding_which_the_loss_of_answers_counts():
+    whole = RobertaConfig(**SHAPE, max_position_embeddings=9, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = RobertaForQuestionAnswering(whole, backend="numpy", seed=3)
+    places = {"start_positions": np.array([1, 0]), "end_positions": np.array([2, 2])}
+    batch = {"attention_mask": (IDS != 1).astype(int), **places}
+    wanted = model(IDS, batch["attention_mask"], **places).loss
+    zeros = SimpleNamespace(batch=lambda rows, key: {**batch, "input_ids": np.where(IDS == 1, 0, IDS)})
+    step = make_step(zeros, Options(model="", train="", out=""), [0, 1], Trainee(model), None, None)
+    worked = step(np.array([0, 1]), 0, 1.0)
+    assert worked.terms == pytest.approx((float(wanted),), rel=1e-6) and worked.tokens == 7
