@@ -2,8 +2,8 @@
 
     prompt, choices -> a pair (prompt, choice) for each choice -> a logit each -> softmax over the choices -> best first
 
-transformers has the model (ForMultipleChoice) and no pipeline; pairs are made as its documentation makes
-them. Nothing is cut unless asked for with `tokenizer_kwargs`: a choice without its end would be another choice.
+transformers has the model (...ForMultipleChoice) and no pipeline; pairs are made as its documentation makes them.
+Nothing is cut unless asked for with `tokenizer_kwargs`: a choice without its end would be another choice.
 """
 
 from __future__ import annotations

@@ -46,6 +46,8 @@ from .wordpiece import (
     Longs,
     Table,
     Workspace,
+    characters,
+    cut_to,
     fill_table,
     find,
     following,
@@ -306,21 +308,13 @@ def scan(
                         k = emit(desk, rules, n, h, out, k, n_word)
                         n_word += 1
                 if is_cut and not hard:
-                    inside = place
-                    while p < cuts[c, 1]:
-                        inside += (data[p] & 0xC0) != 0x80
-                        p += 1
+                    inside, p = place + characters(data, p, cuts[c, 1]), cuts[c, 1]
                     k = write(out, k, cuts[c, 2], place, inside, n_word)
                     out[SPACES, k - 1] = cuts[c, 3]
                     cuts[c, 4] = n_word
                     place, n_word = inside, n_word + 1
-            room = settings[ROOM]
-            if 0 <= room < k - head and not hard:
-                if settings[LEFT]:
-                    for i in range(room):
-                        for row in range(5):
-                            out[row, head + i] = out[row, k - room + i]
-                k = head + room
+            if not hard:
+                k = cut_to(out, head, k, settings[ROOM], settings[LEFT])
             if settings[TRIMS] >= 0 and not hard:
                 for i in range(head, k):
                     if out[SPACES, i]:

@@ -225,6 +225,27 @@ def cut(desk: Desk, n: Int) -> Int:
 
 
 @forced
+def characters(data: Bytes, p: Int, end: Int) -> Int:
+    """How many characters of UTF-8 begin in data[p:end]."""
+    n = np.int64(0)
+    for i in range(p, end):
+        n += (data[i] & 0xC0) != 0x80
+    return n
+
+
+@forced
+def cut_to(out: Ints, head: Int, k: Int, room: Int, left: Int) -> Int:
+    """At most `room` of the tokens head..k of a text, the first or, if `left`, the last; -1: all. Where they end."""
+    if not 0 <= room < k - head:
+        return k
+    if left:
+        for i in range(room):
+            for row in range(len(out)):
+                out[row, head + i] = out[row, k - room + i]
+    return head + room
+
+
+@forced
 def remembered(keys: Bytes, line: Int, word: Bytes, size: Int) -> bool:
     same = 0
     while size <= KEY and keys[line, 0] == size and same < size and keys[line, 2 + same] == word[same]:
@@ -382,19 +403,10 @@ def scan(
                     place += 1
                 place -= ended
                 if is_cut and not hard:
-                    inside = place
-                    while p < cuts[c, 1]:
-                        inside += (data[p] & 0xC0) != 0x80
-                        p += 1
+                    inside, p = place + characters(data, p, cuts[c, 1]), cuts[c, 1]
                     k = write(out, k, cuts[c, 2], place, inside, n_word)
                     place, n_word = inside, n_word + 1
-            room = settings[ROOM]
-            if 0 <= room < k - head:
-                if settings[LEFT]:
-                    for i in range(room):
-                        for row in range(4):
-                            out[row, head + i] = out[row, k - room + i]
-                k = head + room
+            k = cut_to(out, head, k, settings[ROOM], settings[LEFT])
             if settings[AFTER] >= 0:
                 k = write(out, k, settings[AFTER], none, none, none - 1)
             if hard:  # room for whatever the definition finds
