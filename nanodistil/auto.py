@@ -14,24 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nanodistil.family import FAMILIES, class_of, family_of
-from nanodistil.loader import SOURCE, load_pretrained
-from nanodistil.loading_arguments import OF_MODELS, OF_TOKENIZERS, taken
+from nanodistil.loader import load_pretrained
+from nanodistil.loading_arguments import OF_MODELS, OF_TOKENIZERS, located
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 if TYPE_CHECKING:
     from nanodistil.tokenization.facade import Tokenizer
-
-
-def described(name: str | Path, arguments: dict[str, Any], known: Any = OF_MODELS, need: str = "config") -> Path:
-    """The folder with the files of `need`. arguments: those of from_pretrained, which are left as they are."""
-    from nanodistil.weights.hub import resolve
-
-    asked = taken(dict(arguments), known, arguments.get("dtype"))
-    source = {key: arguments[key] for key in SOURCE if arguments.get(key) is not None}
-    if asked.token is not None:
-        source.setdefault("token", asked.token)
-    return resolve(asked.within(name), need=need, **source)
 
 
 class _Auto:
@@ -55,7 +44,7 @@ class AutoConfig(_Auto):
         Raises ModelNotFoundError, CheckpointError (also for another family), InputError.
         """
         name = pretrained_model_name_or_path
-        values = read_json(described(name, arguments) / "config.json", FOR_CONFIG)
+        values = read_json(located(name, dict(arguments), OF_MODELS, "config")[1] / "config.json", FOR_CONFIG)
         return class_of(family_of(values, name), "Config").from_pretrained(name, **arguments)
 
 
@@ -75,7 +64,7 @@ class AutoTokenizer(_Auto):
         from nanodistil.tokenization import DistilBertTokenizer
         from nanodistil.tokenization.choosing import class_of
 
-        folder = described(pretrained_model_name_or_path, arguments, OF_TOKENIZERS, need="tokenizer")
+        _, folder = located(pretrained_model_name_or_path, dict(arguments), OF_TOKENIZERS, "tokenizer")
         chosen = class_of(folder)
         if chosen is DistilBertTokenizer and (folder / "config.json").is_file():
             family_of(read_json(folder / "config.json", FOR_CONFIG), pretrained_model_name_or_path)

@@ -22,6 +22,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from nanodistil.config_values import check_type, labels_of, pruned_of, unnamed_labels
+from nanodistil.loading_arguments import OF_MODELS, OF_SAVING, Source, located, nothing_but
+from nanodistil.signatures import spelled_out
 from nanodistil.weights import names
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.renamed import Names
@@ -279,16 +281,8 @@ class Config:
         return cls.from_dict(read_json(Path(path), FOR_CONFIG))
 
     @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        **overrides: Any,
-    ) -> Self:
+    @spelled_out(Source, refuse=False, local_files_only=False)
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **overrides: Any) -> Self:
         """The config of a folder or hub id, with some of its fields changed, by the names a config is made with.
 
         Raises ModelNotFoundError or CheckpointError, and InputError for an override that is no field or cannot be.
@@ -297,18 +291,7 @@ class Config:
         >>> config.dim, config.num_labels
         (384, 5)
         """
-        from nanodistil.loading_arguments import OF_MODELS, taken
-        from nanodistil.weights.hub import resolve
-
-        asked = taken(overrides, OF_MODELS)
-        folder = resolve(
-            asked.within(pretrained_model_name_or_path),
-            need="config",
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=asked.token if token is None else token,
-        )
+        _, folder = located(pretrained_model_name_or_path, overrides, OF_MODELS, "config")
         return overridden(cls.from_json_file(folder / "config.json"), overrides)
 
     def save_pretrained(self, save_directory: str | Path, **others: Any) -> None:
@@ -316,8 +299,6 @@ class Config:
 
         Raises InputError where it cannot be written.
         """
-        from nanodistil.loading_arguments import OF_SAVING, nothing_but
-
         nothing_but(others, OF_SAVING, "save_pretrained")
         self.to_json_file(Path(save_directory) / "config.json")
 

@@ -14,11 +14,19 @@ from numpy.typing import DTypeLike
 
 from nanodistil import backend as backends
 from nanodistil.config import Config, overridden
-from nanodistil.loading_arguments import OF_MODELS, taken
+from nanodistil.loading_arguments import OF_MODELS, Source, source_of, taken
 from nanodistil.weights.files import CONFIG
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
-SOURCE = ("revision", "cache_dir", "local_files_only", "token")  # arguments that say which model
+
+class Loading(Source, total=False):
+    """The arguments of every model's from_pretrained, which says what they mean."""
+
+    backend: str | None
+    dtype: DTypeLike | None
+    threads: int | None
+    config: Config | None
+    ignore_mismatched_sizes: bool
 
 
 def load_pretrained(
@@ -36,12 +44,10 @@ def load_pretrained(
     from nanodistil.weights.hub import resolve, resolve_model
     from nanodistil.weights.loading import load, sizes
 
-    source = {key: overrides.pop(key) for key in SOURCE if key in overrides}
     asked = taken(overrides, OF_MODELS, dtype)
+    source = source_of(overrides, asked)
     backend, wanted = backends.choose(backend, asked.dtype)  # before any download
     asked.check_device(backend)
-    if source.get("token") is None:
-        source["token"] = asked.token
     where = asked.within(name)
     if config is None:  # a word about another family comes before its weights are fetched
         values = read_json(resolve(where, need="config", **source) / CONFIG, FOR_CONFIG)

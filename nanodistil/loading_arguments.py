@@ -1,14 +1,14 @@
-"""transformers' arguments of from_pretrained that are not ours: what each may say here, and what to do otherwise.
+"""What every from_pretrained takes: which model is meant, and transformers' arguments that are not ours.
 
-Most of them choose among ways to the same model (how attention is computed, where memory goes meanwhile), or ask for
-what is so anyway (no code from strangers, on the cpu). Those values are taken and change nothing. A value that asks for
-something else is refused by name, since a model that is not the one asked for would look like any other.
+Most of the latter choose among ways to the same model (how attention is computed, where memory goes meanwhile), or ask
+for what is so anyway (no code from strangers, on the cpu). Those values are taken and change nothing. A value that asks
+for something else is refused by name, since a model that is not the one asked for would look like any other.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypedDict, cast
 
 from nanodistil.devices import check_device, dtype_name
 from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
@@ -17,7 +17,8 @@ from nanodistil.weights.small_files import FOR_TOKENS, read_json
 
 ANY = None  # every value changes nothing
 NOTHING = (None, False)
-EVERYWHERE: dict[str, tuple[tuple[Any, ...] | None, str]] = {  # argument -> what it may be, and what to do otherwise
+Known: TypeAlias = dict[str, tuple[tuple[Any, ...] | None, str]]  # argument -> what it may be, and what to do otherwise
+EVERYWHERE: Known = {
     "force_download": (NOTHING, "nanodistil download fetches a model anew"),
     "resume_download": (ANY, ""),
     "proxies": (NOTHING, "set HTTPS_PROXY in the environment"),
@@ -44,7 +45,7 @@ COUNTED = (  # those that count
     "torch_dtype", "device_map", "subfolder", "use_auth_token", "use_safetensors", "trust_remote_code",
 )  # fmt: skip
 
-OF_SAVING: dict[str, tuple[tuple[Any, ...] | None, str]] = {  # of save_pretrained
+OF_SAVING: Known = {  # of save_pretrained
     "safe_serialization": ((None, True), "weights are written as safetensors, never as something to be executed"),
     "max_shard_size": (ANY, ""),  # one file, whatever its size: who reads shards reads it too
     "push_to_hub": (NOTHING, "write the folder, and upload it with huggingface_hub"),
@@ -57,7 +58,16 @@ OF_SAVING: dict[str, tuple[tuple[Any, ...] | None, str]] = {  # of save_pretrain
 }
 
 
-def nothing_but(others: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | None, str]], method: str) -> None:
+class Source(TypedDict, total=False):
+    """Which model is meant, and from where it may come: see weights.hub.resolve."""
+
+    revision: str | None
+    cache_dir: str | Path | None
+    local_files_only: bool
+    token: str | bool | None
+
+
+def nothing_but(others: dict[str, Any], known: Known, method: str) -> None:
     """Raises InputError for arguments of a method that are not known, or ask for what is not done.
 
     >>> nothing_but({"safe_serialization": True}, OF_SAVING, "save_pretrained")
@@ -109,7 +119,7 @@ class Wanted(NamedTuple):
             raise ModelNotFoundError(f"{says}: leave it out, or take that file away")
 
 
-def take(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | None, str]]) -> None:
+def take(arguments: dict[str, Any], known: Known) -> None:
     """Take those out that say what is so anyway. Raises InputError for a value that says something else."""
     for name in [name for name in arguments if name in known]:
         value = arguments.pop(name)
@@ -118,7 +128,7 @@ def take(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | Non
             raise InputError(f"{name}={excerpt(value)}: {otherwise}")
 
 
-def taken(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | None, str]], dtype: Any = None) -> Wanted:
+def taken(arguments: dict[str, Any], known: Known, dtype: Any = None) -> Wanted:
     """Take these arguments out of a call's others. dtype: the argument of that name.
 
     Raises InputError for a value that cannot be had.
@@ -149,3 +159,22 @@ def taken(arguments: dict[str, Any], known: dict[str, tuple[tuple[Any, ...] | No
         safetensors,
         bool(trust),
     )
+
+
+def source_of(arguments: dict[str, Any], asked: Wanted) -> Source:
+    """Take those that say which model is meant out of a call's arguments."""
+    source: Any = {name: arguments.pop(name) for name in Source.__annotations__ if name in arguments}
+    if source.get("token") is None:
+        source["token"] = asked.token  # by its old name
+    return cast(Source, source)
+
+
+def located(name: str | Path, arguments: dict[str, Any], known: Known, need: str) -> tuple[Wanted, Path]:
+    """The folder with the files of `need`, once all that speaks of it is taken out of a call's arguments.
+
+    Raises InputError for an argument that cannot be, and what weights.hub.resolve raises.
+    """
+    from nanodistil.weights.hub import resolve
+
+    asked = taken(arguments, known, arguments.get("dtype"))
+    return asked, resolve(asked.within(name), need=need, **source_of(arguments, asked))

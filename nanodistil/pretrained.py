@@ -21,12 +21,12 @@ from nanodistil.arrays import numbers
 from nanodistil.backend import Array, Ints
 from nanodistil.config import Config, DistilBertConfig
 from nanodistil.head import BASE, Head
-from nanodistil.loader import load_pretrained
+from nanodistil.loader import Loading, load_pretrained
 from nanodistil.loading_arguments import OF_SAVING, nothing_but
 from nanodistil.module import Readable
 from nanodistil.packing import Packing, first_tokens, sent
 from nanodistil.parameters import Embedding, Parameter
-from nanodistil.signatures import call_with
+from nanodistil.signatures import call_with, spelled_out
 from nanodistil.taps import HeadMask, Recorder, Tap, as_tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
@@ -123,50 +123,22 @@ class Pretrained(Readable):
     # ---- from files and to files
 
     @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        backend: str | None = None,
-        dtype: DTypeLike | None = None,
-        threads: int | None = None,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        config: Config | None = None,
-        ignore_mismatched_sizes: bool = False,
-        **overrides: Any,
-    ) -> Self:
+    @spelled_out(Loading, refuse=False, local_files_only=False, ignore_mismatched_sizes=False)
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **arguments: Any) -> Self:
         """Load a folder, a hub id (from the Hugging Face cache, else downloaded), or "nanodistil-mini".
 
         backend: "numba" (default where installed) or "numpy". dtype: "float32" (default); "float64" (numpy only); for
         the linear maps alone, to save memory and time at some accuracy, "bfloat16" or "int8" (numba only).
-        threads: how many the numba backend may use. config: instead of the one in the files. overrides: fields of the
-        config, or num_labels; and transformers' other arguments (torch_dtype, device_map="cpu", subfolder, ...), taken
-        for what is so here and refused for what is not, see loading_arguments.py.
+        threads: how many the numba backend may use. revision, cache_dir, local_files_only, token: see weights/hub.py.
+        config: instead of the one in the files. Other arguments are fields of the config, or num_labels; and
+        transformers' others (torch_dtype, device_map="cpu", subfolder, ...), taken for what is so here and refused for
+        what is not, see loading_arguments.py.
         What the checkpoint lacks of the head is drawn at random, with a warning, and named in `initialised`; so is,
         with ignore_mismatched_sizes, what it has in another shape. What is of no use here is in `dropped`.
         Raises ModelNotFoundError where there is no such model, CheckpointError where its files are broken or do not
         fit, InputError for arguments that cannot be, DeviceError for a device_map that is not where it computes.
         """
-        return cast(
-            Self,
-            load_pretrained(
-                lambda config: cls,
-                pretrained_model_name_or_path,
-                backend=backend,
-                dtype=dtype,
-                threads=threads,
-                revision=revision,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                token=token,
-                config=config,
-                ignore_mismatched_sizes=ignore_mismatched_sizes,
-                **overrides,
-            ),
-        )
+        return cast(Self, load_pretrained(lambda config: cls, pretrained_model_name_or_path, **arguments))
 
     def tensors(self) -> dict[str, Array]:
         """All weights under the names of weights/names.py, bit for bit as they were loaded.

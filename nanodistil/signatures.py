@@ -19,7 +19,7 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callable[[Call], Call]:
     """For a method with **options: Unpack[options]. defaults: those that are not None.
 
-    refuse: False if the method itself refuses what is unknown.
+    refuse: False if the method itself refuses what is unknown; its **others then stay in the signature.
 
     >>> from typing import TypedDict, Unpack
     >>> class Options(TypedDict, total=False):
@@ -38,6 +38,7 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
     def decorated(function: Call) -> Call:
         own = inspect.signature(function)
         named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        others = [p for p in own.parameters.values() if p.kind is p.VAR_KEYWORD and not refuse]
         shared = [
             inspect.Parameter(
                 name,
@@ -57,7 +58,7 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
                     raise TypeError(f"{type(self).__name__}{method}() got an unexpected keyword argument {name[:60]!r}")
             return function(self, *arguments, **given)
 
-        call.__signature__ = own.replace(parameters=[*named, *shared])  # type: ignore[attr-defined]
+        call.__signature__ = own.replace(parameters=[*named, *shared, *others])  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorated

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nanodistil.auto import described
 from nanodistil.pipelines import ALIASES, TASKS, pipeline
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 ENDINGS = {  # of a class's name, behind the family's
@@ -79,7 +79,7 @@ def spec(text: str, task: str | None = None) -> Spec:
 
 def task_of(model: str) -> str:
     """What the head of a checkpoint is for. Raises CheckpointError if its config.json does not say."""
-    config = read_json(described(model, {}) / "config.json", FOR_CONFIG)
+    config = read_json(resolve(model, need="config") / "config.json", FOR_CONFIG)
     named = config.get("architectures")
     classes = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
     for cls in classes:

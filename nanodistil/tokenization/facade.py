@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack, overload
 
-from nanodistil.loading_arguments import OF_TOKENIZERS, taken
+from nanodistil.loading_arguments import OF_TOKENIZERS, Source, located
+from nanodistil.signatures import spelled_out as with_source
 from nanodistil.tokenization import adding, converting, decoding, padding, ready_ids, saving
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.arguments import SIDES, one_of, yes_or_no
@@ -117,31 +118,13 @@ class Tokenizer(State):
         return description, description.pieces
 
     @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        **overrides: Any,
-    ) -> Self:
+    @with_source(Source, refuse=False, local_files_only=False)
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **overrides: Any) -> Self:
         """The tokenizer of a folder or of a model id, with the settings of its files; `overrides` win over them.
 
         Raises ModelNotFoundError if there is none, CheckpointError if its files are broken.
         """
-        from nanodistil.weights.hub import resolve
-
-        asked = taken(overrides, OF_TOKENIZERS)
-        folder = resolve(
-            asked.within(pretrained_model_name_or_path),
-            need="tokenizer",
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=asked.token if token is None else token,
-        )
+        asked, folder = located(pretrained_model_name_or_path, overrides, OF_TOKENIZERS, "tokenizer")
         asked.check_folder(folder, "tokenizer_config.json")
         tokenizer_json, vocabulary = files_of(folder, overrides, cls.kind.vocabulary_file)
         overrides.setdefault("name_or_path", pretrained_model_name_or_path)
