@@ -74,7 +74,11 @@ class AutoTokenizer(_Auto):
 class _AutoModel(_Auto):
     """A model of any family."""
 
-    ending: ClassVar[str]  # of the class's name, after that of the family
+    ending: ClassVar[str]  # of the class's name, after that of the family: as of its own, unless it says another
+
+    def __init_subclass__(cls) -> None:
+        if "ending" not in vars(cls):
+            cls.ending = cls.__name__.removeprefix("AutoModel") or "Model"
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **arguments: Any) -> Any:
@@ -101,13 +105,9 @@ class AutoModel(_AutoModel):
     'DistilBertModel'
     """
 
-    ending = "Model"
-
 
 class AutoModelForMaskedLM(_AutoModel):
     """With the head it was trained with."""
-
-    ending = "ForMaskedLM"
 
 
 class AutoModelForPreTraining(_AutoModel):
@@ -119,22 +119,14 @@ class AutoModelForPreTraining(_AutoModel):
 class AutoModelForSequenceClassification(_AutoModel):
     """With a classifier of texts."""
 
-    ending = "ForSequenceClassification"
-
 
 class AutoModelForTokenClassification(_AutoModel):
     """With a classifier of tokens."""
-
-    ending = "ForTokenClassification"
 
 
 class AutoModelForQuestionAnswering(_AutoModel):
     """With a head that finds answers."""
 
-    ending = "ForQuestionAnswering"
-
 
 class AutoModelForMultipleChoice(_AutoModel):
     """With a head that chooses among continuations."""
-
-    ending = "ForMultipleChoice"

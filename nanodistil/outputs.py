@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from nanodistil.backend import Array
 
 
@@ -61,5 +63,15 @@ class BaseModelOutputWithPooling(Output):
 
     last_hidden_state: Array  # (B, T, D)
     pooler_output: Array | None = None  # (B, D), if the checkpoint has a pooler
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScoredOutput(Output):
+    """Of a model whose head gives one array of scores."""
+
+    loss: np.floating | None = None  # if labels were given; a number of the logits' dtype
+    logits: Array
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None

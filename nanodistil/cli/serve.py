@@ -22,12 +22,7 @@ KEY = "NANODISTIL_API_KEY"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "models",
-        nargs="+",
-        metavar="MODEL",
-        help="folder or hub id, as MODEL, NAME=MODEL, MODEL:TASK or NAME=MODEL:TASK",
-    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="folder or hub id, as [NAME=]MODEL[:TASK]")
     parser.add_argument("--task", metavar="T", help="of models that name none (default: what each one's head is for)")
     parser.add_argument(
         "--pooling",

@@ -30,7 +30,7 @@ from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.heads.multiple_choice import ForMultipleChoice, of_classifier
 from nanodistil.heads.pooler import PooledEncoder
 from nanodistil.heads.question_answering import ForQuestionAnswering
-from nanodistil.heads.sequence_classification import ForSequenceClassification, of_activation
+from nanodistil.heads.sequence_classification import ForSequenceClassification, two_maps
 from nanodistil.heads.token_classification import ForTokenClassification
 from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.renamed import EMBEDDINGS, Names, Renamed
@@ -141,7 +141,7 @@ class BertConfig(Config):
         return self.seq_classif_dropout
 
 
-CLASSIFICATION = of_activation("tanh")  # where DistilBERT has ReLU
+CLASSIFICATION = two_maps(activation="tanh")  # where DistilBERT has ReLU
 
 
 class BertModel(PooledEncoder, config_class=BertConfig):

@@ -14,20 +14,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nanodistil.backend import Array, BackwardOps, Ops
 from nanodistil.config import SHAPES
 from nanodistil.family.bert import CLASSIFICATION, BertConfig
 from nanodistil.family.bert import NAMES as OF_BERT
-from nanodistil.head import HeadRun
 from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.heads.multiple_choice import ForMultipleChoice, of_classifier
 from nanodistil.heads.pooler import PooledEncoder
 from nanodistil.heads.question_answering import ForQuestionAnswering
-from nanodistil.heads.sequence_classification import ForSequenceClassification
+from nanodistil.heads.sequence_classification import ForSequenceClassification, two_maps
 from nanodistil.heads.token_classification import ForTokenClassification
-from nanodistil.taps import Tap, showing
 from nanodistil.weights.errors import CheckpointError
-from nanodistil.weights.layout import Weights
 from nanodistil.weights.renamed import EMBEDDINGS, Names
 
 NAMES = replace(
@@ -87,35 +83,8 @@ class RobertaConfig(BertConfig):
         return self.pad_token_id + real * real.cumsum(axis=1)  # (B, T)
 
 
-def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """A score for every class, from the first token of each sentence: (B, D) -> (B, C)."""
-    h = showing(ops, tap, "classifier_dense").linear_activation(x, w.head.classifier_dense, "tanh")  # (B, D)
-    h = tap("classifier_dense.activation", h)
-    return tap("classifier_out_proj", ops.linear(h, w.head.classifier_out_proj))  # (B, C)
-
-
-def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
-    """(B, C) -> (B, D). The activation is computed again, and dropped out again."""
-    z, dropout = run.seen["classifier_dense"], run.dropout  # (B, D)
-    h = dropout("classifier_dense.activation", ops.activation(z, "tanh"))  # (B, D)
-    bops.linear_backward_weight(dlogits, h, *d.head.classifier_out_proj)
-    dh = bops.linear_backward_input(dlogits, w.head.classifier_out_proj)  # (B, D)
-    dz = bops.activation_backward(dropout("classifier_dense.activation", dh), z, "tanh")  # (B, D)
-    bops.linear_backward_weight(dz, run.x, *d.head.classifier_dense)
-    return bops.linear_backward_input(dz, w.head.classifier_dense)  # (B, D)
-
-
 OF_TEXTS = replace(
-    CLASSIFICATION,
-    arrays={
-        "classifier_dense.weight": "D D",
-        "classifier_dense.bias": "D",
-        "classifier_out_proj.weight": "C D",
-        "classifier_out_proj.bias": "C",
-    },
-    forward=forward,
-    backward=backward,
-    kept=("classifier_dense",),
+    two_maps("classifier_dense", "classifier_out_proj", "tanh"),
     dropout=(
         ("hidden", lambda config: config.seq_classif_dropout),
         ("classifier_dense.activation", lambda config: config.seq_classif_dropout),

@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Unpack
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from nanodistil import losses
@@ -18,7 +16,7 @@ from nanodistil.backend import Array, BackwardOps, Ints, Ops
 from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, flat, with_masked
 from nanodistil.heads.learning import at_labels
-from nanodistil.outputs import Output
+from nanodistil.outputs import ScoredOutput
 from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import Tap, showing
@@ -26,14 +24,8 @@ from nanodistil.weights.errors import InputError
 from nanodistil.weights.layout import Weights
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MaskedLMOutput(Output):
-    """Of a masked LM."""
-
-    loss: np.floating | None = None  # if labels were given; a number of the logits' dtype, here and below
-    logits: Array  # (B, T, V), or (M, V) if positions were asked for
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
+class MaskedLMOutput(ScoredOutput):
+    """Of a masked LM: logits (B, T, V), or (M, V) if positions were asked for."""
 
 
 def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:

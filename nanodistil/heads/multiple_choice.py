@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from nanodistil import losses
-from nanodistil.backend import Array
 from nanodistil.head import Batch, Head, Learner
 from nanodistil.heads.calling import finished, joined
 from nanodistil.heads.learning import TOKENS, add_cross_entropy, at_first, only, packed
 from nanodistil.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from nanodistil.losses import IGNORED
-from nanodistil.outputs import Output
+from nanodistil.outputs import ScoredOutput
 from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MultipleChoiceModelOutput(Output):
-    """Of ForMultipleChoice."""
-
-    loss: np.floating | None = None
-    logits: Array  # (B, choices)
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
+class MultipleChoiceModelOutput(ScoredOutput):
+    """Of ForMultipleChoice: logits (B, choices)."""
 
 
 def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:

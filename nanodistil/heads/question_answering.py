@@ -11,17 +11,16 @@ from typing import ClassVar, Unpack
 import numpy as np
 
 from nanodistil import losses
-from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.backend import Array
 from nanodistil.config import Config
-from nanodistil.head import Batch, Head, HeadRun, Learner
+from nanodistil.head import Batch, Head, Learner
 from nanodistil.heads.calling import finished, with_masked
 from nanodistil.heads.learning import add_cross_entropy, only, packed
+from nanodistil.heads.one_map import one_map
 from nanodistil.outputs import Output
 from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
-from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
-from nanodistil.weights.layout import Weights
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,17 +32,6 @@ class QuestionAnsweringModelOutput(Output):
     end_logits: Array  # (B, T)
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None
-
-
-def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """How well the answer starts, and how well it ends, at every token: (N, D) -> (N, 2)."""
-    return tap("qa_outputs", ops.linear(x, w.head.qa_outputs))
-
-
-def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
-    """(N, 2) -> (N, D)."""
-    bops.linear_backward_weight(dlogits, run.x, *d.head.qa_outputs)
-    return bops.linear_backward_input(dlogits, w.head.qa_outputs)
 
 
 def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
@@ -71,9 +59,7 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
 
 QUESTION_ANSWERING = Head(
     "question_answering",
-    arrays={"qa_outputs.weight": "2 D", "qa_outputs.bias": "2"},
-    forward=forward,
-    backward=backward,
+    **one_map("qa_outputs", "2"),
     dropout=(("hidden", lambda config: config.qa_dropout),),
     objective=objective,
 )

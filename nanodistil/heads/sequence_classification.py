@@ -2,14 +2,14 @@
 
     x (B, D) -> pre_classifier -> ReLU -> classifier (B, C)
 
-A BERT has tanh where DistilBERT has ReLU (family/bert.py): `of_activation` makes the head for either.
+A BERT has tanh where DistilBERT has ReLU (family/bert.py), a RoBERTa other names (family/roberta.py): `two_maps` makes
+the head for any of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Unpack
+from typing import ClassVar, NamedTuple, Unpack
 
 import numpy as np
 
@@ -19,45 +19,45 @@ from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished
 from nanodistil.heads.learning import add_cross_entropy, at_first, only, packed
 from nanodistil.losses import IGNORED
-from nanodistil.outputs import Output
+from nanodistil.outputs import ScoredOutput
 from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import Tap, showing
 from nanodistil.weights.layout import Weights
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SequenceClassifierOutput(Output):
-    """Of ForSequenceClassification."""
-
-    loss: np.floating | None = None
-    logits: Array  # (B, C)
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
+class SequenceClassifierOutput(ScoredOutput):
+    """Of ForSequenceClassification: logits (B, C)."""
 
 
-def forward(x: Array, w: Weights, ops: Ops, tap: Tap, activation: str = "relu") -> Array:
+class Maps(NamedTuple):
+    """Their names, and what is between them."""
+
+    first: str
+    second: str
+    activation: str
+
+
+def forward(x: Array, w: Weights, ops: Ops, tap: Tap, maps: Maps) -> Array:
     """A score for every class, from the first token of each sentence: (B, D) -> (B, C).
 
-    For multiple choice there is one class: how well the sentence answers. activation: "tanh" in a BERT.
+    For multiple choice there is one class: how well the sentence answers.
     """
-    h = showing(ops, tap, "pre_classifier").linear_activation(x, w.head.pre_classifier, activation)  # (B, D)
-    h = tap("pre_classifier.activation", h)
-    return tap("classifier", ops.linear(h, w.head.classifier))  # (B, C)
+    first, second = getattr(w.head, maps.first), getattr(w.head, maps.second)
+    h = showing(ops, tap, maps.first).linear_activation(x, first, maps.activation)  # (B, D)
+    h = tap(f"{maps.first}.activation", h)
+    return tap(maps.second, ops.linear(h, second))  # (B, C)
 
 
-def backward(
-    dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps, activation: str = "relu"
-) -> Array:
+def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps, maps: Maps) -> Array:
     """(B, C) -> (B, D). The activation is computed again, and dropped out again."""
-    z = run.seen["pre_classifier"]  # (B, D)
-    dropout = run.dropout
-    h = dropout("pre_classifier.activation", ops.activation(z, activation))  # (B, D)
-    bops.linear_backward_weight(dlogits, h, *d.head.classifier)
-    dh = dropout("pre_classifier.activation", bops.linear_backward_input(dlogits, w.head.classifier))  # (B, D)
-    dz = bops.activation_backward(dh, z, activation)  # (B, D)
-    bops.linear_backward_weight(dz, run.x, *d.head.pre_classifier)
-    return bops.linear_backward_input(dz, w.head.pre_classifier)  # (B, D)
+    z, dropped = run.seen[maps.first], partial(run.dropout, f"{maps.first}.activation")  # (B, D)
+    h = dropped(ops.activation(z, maps.activation))  # (B, D)
+    bops.linear_backward_weight(dlogits, h, *getattr(d.head, maps.second))
+    dh = dropped(bops.linear_backward_input(dlogits, getattr(w.head, maps.second)))  # (B, D)
+    dz = bops.activation_backward(dh, z, maps.activation)  # (B, D)
+    bops.linear_backward_weight(dz, run.x, *getattr(d.head, maps.first))
+    return bops.linear_backward_input(dz, getattr(w.head, maps.first))  # (B, D)
 
 
 def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
@@ -86,26 +86,22 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
     return float(loss)
 
 
-def of_activation(activation: str) -> Head:
-    """The head with this between its two maps."""
+def two_maps(first: str = "pre_classifier", second: str = "classifier", activation: str = "relu") -> Head:
+    """The head of these."""
+    maps = Maps(first, second, activation)
     return Head(
         "sequence_classification",
-        arrays={
-            "pre_classifier.weight": "D D",
-            "pre_classifier.bias": "D",
-            "classifier.weight": "C D",
-            "classifier.bias": "C",
-        },
+        arrays={f"{first}.weight": "D D", f"{first}.bias": "D", f"{second}.weight": "C D", f"{second}.bias": "C"},
         activation=activation,
-        forward=partial(forward, activation=activation),
-        backward=partial(backward, activation=activation),
-        kept=("pre_classifier",),
-        dropout=(("pre_classifier.activation", lambda config: config.seq_classif_dropout),),
+        forward=partial(forward, maps=maps),
+        backward=partial(backward, maps=maps),
+        kept=(first,),
+        dropout=((f"{first}.activation", lambda config: config.seq_classif_dropout),),
         objective=objective,
     )
 
 
-SEQUENCE_CLASSIFICATION = of_activation("relu")
+SEQUENCE_CLASSIFICATION = two_maps()
 
 
 class ForSequenceClassification(Pretrained):

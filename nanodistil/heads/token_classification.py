@@ -5,42 +5,20 @@ x (N, D) -> classifier (N, C)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Unpack
 
-import numpy as np
-
 from nanodistil import losses
-from nanodistil.backend import Array, BackwardOps, Ops
-from nanodistil.head import Batch, Head, HeadRun, Learner
+from nanodistil.head import Batch, Head, Learner
 from nanodistil.heads.calling import finished, flat, with_masked
 from nanodistil.heads.learning import at_labels
-from nanodistil.outputs import Output
+from nanodistil.heads.one_map import one_map
+from nanodistil.outputs import ScoredOutput
 from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
-from nanodistil.taps import Tap
-from nanodistil.weights.layout import Weights
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TokenClassifierOutput(Output):
-    """Of ForTokenClassification."""
-
-    loss: np.floating | None = None
-    logits: Array  # (B, T, C)
-    hidden_states: tuple[Array, ...] | None = None
-    attentions: tuple[Array, ...] | None = None
-
-
-def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """A score for every class at every token: (N, D) -> (N, C)."""
-    return tap("classifier", ops.linear(x, w.head.classifier))
-
-
-def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
-    """(N, C) -> (N, D)."""
-    bops.linear_backward_weight(dlogits, run.x, *d.head.classifier)
-    return bops.linear_backward_input(dlogits, w.head.classifier)
+class TokenClassifierOutput(ScoredOutput):
+    """Of ForTokenClassification: logits (B, T, C)."""
 
 
 def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
@@ -50,9 +28,7 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
 
 TOKEN_CLASSIFICATION = Head(
     "token_classification",
-    arrays={"classifier.weight": "C D", "classifier.bias": "C"},
-    forward=forward,
-    backward=backward,
+    **one_map("classifier", "C"),
     dropout=(("hidden", lambda config: config.token_classif_dropout),),
     objective=objective,
 )

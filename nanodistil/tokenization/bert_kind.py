@@ -14,7 +14,6 @@ tokenizer.json says.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +21,13 @@ from typing import TYPE_CHECKING, Any
 from nanodistil.tokenization.added_tokens import AddedTokens
 from nanodistil.tokenization.conventions import THREE, TWO, Classes, Conventions
 from nanodistil.tokenization.description import Description
-from nanodistil.tokenization.kind import Kind
+from nanodistil.tokenization.kind import Kind, able
 from nanodistil.tokenization.vocabulary import TEMPLATE, description_of, vocabulary_texts
 from nanodistil.tokenization.wordpiece import WordPiece
 from nanodistil.tokenization.wordpiece_sections import read_sections, write_sections
 
 if TYPE_CHECKING:
     from nanodistil.tokenization.scanner import Scanner
-
-logger = logging.getLogger("nanodistil.tokenization")
 
 COPIES = {  # model_type -> its class; transformers has BertTokenizer's source again in each
     "bert": "BertTokenizer",
@@ -71,17 +68,10 @@ def settle(
 def compiled(pieces: Any, added: AddedTokens) -> Scanner | None:
     """The compiled scan for these tokens, or None if there is none."""
     from nanodistil.backend import wordpiece_scan
-
-    scan = wordpiece_scan()
-    if scan is None:
-        return None
     from nanodistil.tokenization.scanner import Scanner
 
-    try:
-        return Scanner(pieces, added, scan)
-    except ValueError as error:  # what it does not do is slow, and the same
-        logger.info("tokens are found without the compiled scan: %s", error)
-        return None
+    scan = wordpiece_scan()
+    return None if scan is None else able(lambda: Scanner(pieces, added, scan))
 
 
 BERT = Kind(

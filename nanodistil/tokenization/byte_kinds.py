@@ -9,7 +9,6 @@ PreTrainedTokenizerFast is read too, as what its tokenizer.json says and no role
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,9 @@ from nanodistil.tokenization.bpe_files import description_of, vocabulary_texts
 from nanodistil.tokenization.bpe_sections import read_sections, write_sections
 from nanodistil.tokenization.conventions import TWO, Classes, Conventions
 from nanodistil.tokenization.description import Description
-from nanodistil.tokenization.kind import Kind
+from nanodistil.tokenization.kind import Kind, able
 from nanodistil.tokenization.template import Template
 from nanodistil.tokenization.trimming import finish
-
-logger = logging.getLogger("nanodistil.tokenization")
 
 END = "<|endoftext|>"
 PLAIN = Template.of("A", "A B:1")
@@ -46,17 +43,10 @@ def settle(
 def compiled(pieces: Any, added: AddedTokens) -> Any:
     """The compiled scan for these tokens, or None if there is none."""
     from nanodistil.backend import bpe_scan
-
-    scan = bpe_scan()
-    if scan is None:
-        return None
     from nanodistil.tokenization.byte_scanner import ByteScanner
 
-    try:
-        return ByteScanner(pieces, added, scan)
-    except ValueError as error:  # what it does not do is slow, and the same
-        logger.info("tokens are found without the compiled scan: %s", error)
-        return None
+    scan = bpe_scan()
+    return None if scan is None else able(lambda: ByteScanner(pieces, added, scan))
 
 
 GPT2 = Kind(

@@ -7,10 +7,11 @@ class over facade.py that has the kind. bert_kind.py is the first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nanodistil.tokenization.added_tokens import AddedTokens
 from nanodistil.tokenization.conventions import Classes, Conventions
@@ -22,6 +23,8 @@ from nanodistil.tokenization.special_tokens import Token
 from nanodistil.tokenization.template import Template
 
 Join = Callable[[list[str]], str]
+T = TypeVar("T")
+logger = logging.getLogger("nanodistil.tokenization")
 
 
 def _nothing(*_: Any) -> dict[str, Any]:
@@ -34,6 +37,15 @@ def _no_scan(*_: Any) -> None:
 
 def _as_it_is(_: Any, encoding: Encoding) -> Encoding:
     return encoding
+
+
+def able(scanner: Callable[[], T]) -> T | None:
+    """A compiled scan as it is made, or None if it cannot do what these tokens ask for."""
+    try:
+        return scanner()
+    except ValueError as error:  # what it does not do is slow, and the same
+        logger.info("tokens are found without the compiled scan: %s", error)
+        return None
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,16 @@ from nanodistil.training.trainee import Trainee
 
 
 @dataclass(frozen=True)
-class AnswerDistillation:
-    """The loss, with upstream's names and defaults."""
+class AnswerShares:
+    """How much each term counts, with upstream's names and defaults."""
 
     alpha_ce: float = 0.5
     alpha_squad: float = 0.5
     temperature: float = 2.0
+
+
+class AnswerDistillation(AnswerShares):
+    """The loss."""
 
     def of_batch(
         self,

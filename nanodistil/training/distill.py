@@ -31,10 +31,9 @@ their number: the data set knows which tokenizer made it, and a teacher's own is
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 from zlib import crc32
 
 import numpy as np
@@ -48,11 +47,11 @@ from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.loader import load_pretrained
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.binarize import fingerprint
-from nanodistil.training.communicator import Communicator, Single
-from nanodistil.training.loop import Plan, Stepped, Worked, train
+from nanodistil.training.communicator import Single
+from nanodistil.training.loop import Plan, Worked, train
 from nanodistil.training.masking import Masking
 from nanodistil.training.optimizer import AdamW
-from nanodistil.training.options import RunOptions
+from nanodistil.training.options import Course, RunOptions, begun
 from nanodistil.training.run import EPOCH, Run, made_with
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
@@ -253,22 +252,12 @@ def make_plan(options: Options, each: int) -> Plan:
     )
 
 
-def distill(
-    options: Options,
-    *,
-    resume: bool = False,
-    force: bool = False,
-    communicator: Communicator | None = None,
-    on_step: Callable[[Stepped], None] | None = None,
-    watch: Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None = None,
-) -> ForMaskedLM:
-    """Train a student into options.dump_path, from where its run stands, and give it back.
-
-    resume, force: as Run. watch: given the trainee and the run, it gives what is called with every line of the log.
+def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
+    """Train a student into options.dump_path, from where its run stands, and give it back. course: see options.py.
 
     Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
     """
-    everyone = communicator or Single()
+    everyone = course.get("communicator") or Single()
     placed = replace(options, backend=everyone.placed(options.backend))
     student = load_student(placed)
     config, loss, teacher, taught_by = student.config, options.loss, None, None
@@ -299,7 +288,7 @@ def distill(
         "teacher_checksum": taught_by,
         "made_with": made_with(student.backend),
     }
-    run = Run(options.dump_path, settings, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
+    run = Run(options.dump_path, settings, free=FREE, writes=everyone.rank == 0, **begun(course))
     if everyone.rank == 0 and (sequences.split or sequences.short or sequences.unknown):
         warnings.warn(f"note: {sequences}", stacklevel=2)
 
@@ -330,8 +319,8 @@ def distill(
         run,
         dtype=student.dtype,
         communicator=everyone,
-        on_step=on_step,
-        on_log=watch(trainee, run) if watch else None,
+        on_step=course.get("on_step"),
+        on_log=watch(trainee, run) if (watch := course.get("watch")) else None,
         on_epoch=(lambda number: save(run.folder / f"{EPOCH}{number}")) if options.save_epochs else None,
     )
     if everyone.rank == 0:

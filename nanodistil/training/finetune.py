@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Unpack
 from zlib import crc32
 
 import numpy as np
@@ -39,12 +39,12 @@ from nanodistil.pipelines.pairing import check_pair
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import development
-from nanodistil.training.answer_distillation import AnswerDistillation
-from nanodistil.training.communicator import Communicator, Single
+from nanodistil.training.answer_distillation import AnswerDistillation, AnswerShares
+from nanodistil.training.communicator import Single
 from nanodistil.training.evaluate import check_length, task_of
-from nanodistil.training.loop import Plan, Step, Stepped, Worked, train
+from nanodistil.training.loop import Plan, Step, Worked, train
 from nanodistil.training.optimizer import AdamW
-from nanodistil.training.options import RunOptions
+from nanodistil.training.options import Course, RunOptions, begun
 from nanodistil.training.run import Run, made_with
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear
@@ -63,7 +63,7 @@ FREE = (  # what may be changed on resuming, since it changes no weight
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class Options(RunOptions, AnswerShares):
     """The settings of a fine-tuning, named and preset as in transformers' scripts.
 
     model: folder or hub id. train, dev: files of examples. out: the run's folder. accumulate_across_epochs: let a step
@@ -88,9 +88,6 @@ class Options(RunOptions):
     load_best_model_at_end: bool = False
     ignore_mismatched_sizes: bool = False
     teacher: str | None = None
-    alpha_ce: float = 0.5
-    alpha_squad: float = 0.5
-    temperature: float = 2.0
     seed: int = 42
     logging_steps: int = 50
     save_steps: int = 500
@@ -217,23 +214,19 @@ def finetune(
     settings: dict[str, Any],
     options: Options,
     *,
-    resume: bool = False,
-    force: bool = False,
-    communicator: Communicator | None = None,
-    on_step: Callable[[Stepped], None] | None = None,
-    watch: Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None = None,
     examples: tuple[Any, Any] | None = None,
     on_figures: Callable[[Mapping[str, Any]], None] | None = None,
+    **course: Unpack[Course],
 ) -> dict[str, Any]:
     """Train a model into options.out, from where its run stands; its figures on `dev`, {} where there is none.
 
-    name, settings: of the task, a key of tasks.TASKS and the fields of its class. resume, force: as Run. watch: given
-    the trainee and the run, it gives what is to be called with every line of the log. examples: of `train` and `dev`,
-    as the task reads them, where they are in memory (in_memory.py). on_figures: called with the figures of an epoch.
+    name, settings: of the task, a key of tasks.TASKS and the fields of its class. examples: of `train` and `dev`, as
+    the task reads them, where they are in memory (in_memory.py). on_figures: called with the figures of an epoch.
+    course: see options.py.
 
     Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
     """
-    everyone = communicator or Single()
+    everyone = course.get("communicator") or Single()
     placed = replace(options, backend=everyone.placed(options.backend))
     task = task_of(name, **settings)
     if options.teacher is not None and name != "question-answering":
@@ -269,7 +262,7 @@ def finetune(
         "teacher_checksum": taught_by,
         "made_with": made_with(model.backend),
     }
-    run = Run(options.out, described, resume=resume, force=force, free=FREE, writes=everyone.rank == 0)
+    run = Run(options.out, described, free=FREE, writes=everyone.rank == 0, **begun(course))
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
@@ -300,8 +293,8 @@ def finetune(
         run,
         dtype=model.dtype,
         communicator=everyone,
-        on_step=on_step,
-        on_log=watch(trainee, run) if watch else None,
+        on_step=course.get("on_step"),
+        on_log=watch(trainee, run) if (watch := course.get("watch")) else None,
         on_epoch=None if judge is None else lambda _: measure(judge),
     )
     if everyone.rank != 0:

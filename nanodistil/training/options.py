@@ -1,12 +1,32 @@
-"""What the options of every run have in common: how a step is made, what computes it, and which numbers can be."""
+"""What every run has in common: options of how a step is made and what computes it, and who goes along with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from nanodistil.weights.errors import InputError
+
+if TYPE_CHECKING:
+    from nanodistil.training.communicator import Communicator
+    from nanodistil.training.loop import Stepped
+    from nanodistil.training.run import Run
+    from nanodistil.training.trainee import Trainee
+
+
+class Course(TypedDict, total=False):
+    """How a run is gone about, which changes nothing of its result.
+
+    resume, force: as Run. communicator: of several processes. on_step: called after every step. watch: given the
+    trainee and the run, it gives what is called with every line of the log.
+    """
+
+    resume: bool
+    force: bool
+    communicator: Communicator | None
+    on_step: Callable[[Stepped], None] | None
+    watch: Callable[[Trainee, Run], Callable[[Mapping[str, Any]], None]] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +67,8 @@ OF_EVERY_RUN = {
     "max_steps": 1, "batch_size": 1, "gradient_accumulation_steps": 1, "weight_decay": 0, "max_grad_norm": 0,
     "threads": 1, "seed": 0,
 }  # fmt: skip
+
+
+def begun(course: Course) -> dict[str, bool]:
+    """What Run wants to know of it."""
+    return {name: bool(course.get(name)) for name in ("resume", "force")}

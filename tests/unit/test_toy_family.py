@@ -17,7 +17,7 @@ from nanodistil import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceCla
 from nanodistil.config import Config
 from nanodistil.family import FAMILIES
 from nanodistil.heads.masked_lm import ForMaskedLM
-from nanodistil.heads.sequence_classification import ForSequenceClassification, of_activation
+from nanodistil.heads.sequence_classification import ForSequenceClassification, two_maps
 from nanodistil.training import finetune
 from nanodistil.training.trainee import Trainee
 from nanodistil.weights.renamed import Renamed
@@ -70,7 +70,9 @@ class ToyConfig(Config):
 class ToyForMaskedLM(ForMaskedLM, config_class=ToyConfig): ...
 
 
-class ToyForSequenceClassification(ForSequenceClassification, config_class=ToyConfig, head=of_activation("tanh")): ...
+class ToyForSequenceClassification(
+    ForSequenceClassification, config_class=ToyConfig, head=two_maps(activation="tanh")
+): ...
 
 
 IDS = np.array([[2, 5, 6, 7, 3], [2, 8, 3, 0, 0]])

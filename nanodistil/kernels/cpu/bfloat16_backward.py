@@ -20,7 +20,7 @@ from ..runtime.native import Rows
 from ..runtime.place import Place
 from ..runtime.pool import run
 from . import bfloat16_ops, numba_backward, numba_ops
-from .bfloat16_ops import PAIRS, half, number_of, rounded, widened
+from .bfloat16_ops import PAIRS, half, products_of_pairs, rounded, widened
 from .linear import BLOCK, Panels
 from .linear_backward import STRIPE, add_rows, weight_kernel
 from .numba_backward import parts
@@ -80,16 +80,7 @@ linear_backward_input = bfloat16_ops.linear if PAIRS else numba_ops.linear
 @in_registers(BFLOAT16, turned=True)
 def multiply_turned_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
     """`multiply_turned` of words that hold two bfloat16 each."""
-    for r in range(rows):
-        sums = np.zeros(COLUMNS, np.float32)
-        for k in range(depth):
-            x = np.uint32(a.numbers[a.at + k * a.step + r])
-            for j in range(COLUMNS):
-                w = np.uint32(b.numbers[b.at + k * COLUMNS + j])
-                sums[j] += number_of(x >> np.uint32(16)) * number_of(w >> np.uint32(16))
-                sums[j] += number_of(x & np.uint32(0xFFFF)) * number_of(w & np.uint32(0xFFFF))
-        for j in range(COLUMNS):
-            c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
+    products_of_pairs(rows, a, 1, a.step, b, s, c, depth)
 
 
 bfloat16_weight_blocks = weight_kernel(multiply_turned_pairs)

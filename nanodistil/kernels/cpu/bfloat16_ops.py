@@ -95,19 +95,25 @@ def prepare_linear(weight: Array, bias: Array) -> Any:
 prepare_head = prepare_linear
 
 
-@in_registers(BFLOAT16)
-def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
-    """`multiply` of words that hold two bfloat16 each: the sum of both products joins a float32 sum."""
+@helper(fastmath={"contract"})
+def products_of_pairs(rows: int, a: Place, down: int, across: int, b: Place, s: Place, c: Place, depth: int) -> None:
+    """`products` of tile.py, of words that hold two bfloat16 each."""
     for r in range(rows):
         sums = np.zeros(COLUMNS, np.float32)
         for k in range(depth):
-            x = np.uint32(a.numbers[a.at + r * a.step + k])
+            x = np.uint32(a.numbers[a.at + r * down + k * across])
             for j in range(COLUMNS):
                 w = np.uint32(b.numbers[b.at + k * COLUMNS + j])
                 sums[j] += number_of(x >> np.uint32(16)) * number_of(w >> np.uint32(16))
                 sums[j] += number_of(x & np.uint32(0xFFFF)) * number_of(w & np.uint32(0xFFFF))
         for j in range(COLUMNS):
             c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
+
+
+@in_registers(BFLOAT16)
+def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """`multiply` of words that hold two bfloat16 each: the sum of both products joins a float32 sum."""
+    products_of_pairs(rows, a, a.step, 1, b, s, c, depth)
 
 
 bfloat16_blocks = blocks_kernel(multiply_pairs) if PAIRS else widening_blocks

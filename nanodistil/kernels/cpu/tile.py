@@ -288,13 +288,9 @@ def in_registers(dot: Dot, *, turned: bool = False) -> Callable[[Callable[..., N
     return decorate
 
 
-@in_registers(FLOAT32)
-def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
-    """C[:rows] = S[:rows] + A[:rows] B, with 1 <= rows <= ROWS: (rows, depth), (depth, COLUMNS) -> (rows, COLUMNS).
-
-    a, b, s and c are places in float32 arrays; b is a packed panel, whose rows are COLUMNS long. All COLUMNS columns of
-    S and C are touched, so they must exist.
-    """
+@helper(fastmath={"contract"})
+def products(rows: int, a: Place, down: int, across: int, b: Place, s: Place, c: Place, depth: int) -> None:
+    """What both of the following are, if A[r, k] stands at a.at + r down + k across."""
     for r in range(rows):
         total = np.zeros(COLUMNS, np.float32)
         for j in range(COLUMNS):
@@ -302,12 +298,22 @@ def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> N
         for first in range(0, depth, PIECE):
             sums = np.zeros(COLUMNS, np.float32)
             for k in range(first, min(first + PIECE, depth)):
-                number = a.numbers[a.at + r * a.step + k]
+                number = a.numbers[a.at + r * down + k * across]
                 for j in range(COLUMNS):
                     sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
             total += sums
         for j in range(COLUMNS):
             c.numbers[c.at + r * c.step + j] = total[j]
+
+
+@in_registers(FLOAT32)
+def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    """C[:rows] = S[:rows] + A[:rows] B, with 1 <= rows <= ROWS: (rows, depth), (depth, COLUMNS) -> (rows, COLUMNS).
+
+    a, b, s and c are places in float32 arrays; b is a packed panel, whose rows are COLUMNS long. All COLUMNS columns of
+    S and C are touched, so they must exist.
+    """
+    products(rows, a, a.step, 1, b, s, c, depth)
 
 
 @in_registers(FLOAT32, turned=True)
@@ -318,16 +324,4 @@ def multiply_turned(rows: int, a: Place, b: Place, s: Place, c: Place, depth: in
     the tile reads it there: the numbers of one k, one for each row, are neighbours in memory, so nothing has to be
     transposed.
     """
-    for r in range(rows):
-        total = np.zeros(COLUMNS, np.float32)
-        for j in range(COLUMNS):
-            total[j] = s.numbers[s.at + r * s.step + j]
-        for first in range(0, depth, PIECE):
-            sums = np.zeros(COLUMNS, np.float32)
-            for k in range(first, min(first + PIECE, depth)):
-                number = a.numbers[a.at + k * a.step + r]
-                for j in range(COLUMNS):
-                    sums[j] += number * b.numbers[b.at + k * COLUMNS + j]
-            total += sums
-        for j in range(COLUMNS):
-            c.numbers[c.at + r * c.step + j] = total[j]
+    products(rows, a, 1, a.step, b, s, c, depth)
