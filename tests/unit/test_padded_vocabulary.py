@@ -8,6 +8,7 @@ import pytest
 from small_pipelines import SIZE, small
 
 from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer, pipeline
+from nanodistil.kernels.runtime.target import INTERPRETED
 from nanodistil.pipelines.pairing import words_of
 from nanodistil.training.masking import Masking
 from nanodistil.training.tasks.masked_lm import MaskedLM
@@ -54,7 +55,8 @@ def test_fill_mask_answers_as_without_the_rows(backend, rows):
         *(tokenizer(TEXTS[0], return_tensors="np")[k] for k in ("input_ids", "attention_mask")), [(0, 4)]
     )
     assert rows == V + 1 or probs[0].argmax() >= V  # the lure works
-    for options in ({}, {"top_k": 50}, {"targets": ["paris", "france"]}):
+    calls = ({"top_k": 50}, {}, {"targets": ["paris", "france"]})
+    for options in calls[:1] if INTERPRETED else calls:
         for text in TEXTS:
             ours, without = mine(text, **options), theirs(text, **options)
             for a, b in zip(ours, without, strict=True):
