@@ -281,7 +281,7 @@ class Config:
         return cls.from_dict(read_json(Path(path), FOR_CONFIG))
 
     @classmethod
-    @spelled_out(Source, refuse=False, local_files_only=False)
+    @spelled_out(Source, more=True, local_files_only=False)
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **overrides: Any) -> Self:
         """The config of a folder or hub id, with some of its fields changed, by the names a config is made with.
 

@@ -123,7 +123,7 @@ class Pretrained(Readable):
     # ---- from files and to files
 
     @classmethod
-    @spelled_out(Loading, refuse=False, local_files_only=False, ignore_mismatched_sizes=False)
+    @spelled_out(Loading, more=True, local_files_only=False, ignore_mismatched_sizes=False)
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **arguments: Any) -> Self:
         """Load a folder, a hub id (from the Hugging Face cache, else downloaded), or "nanodistil-mini".
 

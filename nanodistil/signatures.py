@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 Call = TypeVar("Call", bound=Callable[..., Any])
 
 
-def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callable[[Call], Call]:
+def spelled_out(options: Any, *, refuse: bool = True, more: bool = False, **defaults: Any) -> Callable[[Call], Call]:
     """For a method with **options: Unpack[options]. defaults: those that are not None.
 
-    refuse: False if the method itself refuses what is unknown; its **others then stay in the signature.
+    refuse: False if the method itself refuses what is unknown. more: it takes others besides, which stay in the
+    signature as **options.
 
     >>> from typing import TypedDict, Unpack
     >>> class Options(TypedDict, total=False):
@@ -38,7 +39,7 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
     def decorated(function: Call) -> Call:
         own = inspect.signature(function)
         named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        others = [p for p in own.parameters.values() if p.kind is p.VAR_KEYWORD and not refuse]
+        others = [p for p in own.parameters.values() if p.kind is p.VAR_KEYWORD and more]
         shared = [
             inspect.Parameter(
                 name,
@@ -53,7 +54,7 @@ def spelled_out(options: Any, *, refuse: bool = True, **defaults: Any) -> Callab
 
         @wraps(function)
         def call(self: Any, *arguments: Any, **given: Any) -> Any:
-            for name in given if refuse else ():
+            for name in given if refuse and not more else ():
                 if name not in known and name not in getattr(self, "takes_too", ()):
                     raise TypeError(f"{type(self).__name__}{method}() got an unexpected keyword argument {name[:60]!r}")
             return function(self, *arguments, **given)

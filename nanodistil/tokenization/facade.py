@@ -118,7 +118,7 @@ class Tokenizer(State):
         return description, description.pieces
 
     @classmethod
-    @with_source(Source, refuse=False, local_files_only=False)
+    @with_source(Source, more=True, local_files_only=False)
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **overrides: Any) -> Self:
         """The tokenizer of a folder or of a model id, with the settings of its files; `overrides` win over them.
 
