@@ -38,6 +38,7 @@ _HOME = {
     "AutoModelForTokenClassification": "nanodistil.auto",
     "AutoModelForQuestionAnswering": "nanodistil.auto",
     "AutoModelForMultipleChoice": "nanodistil.auto",
+    "AutoModelForCausalLM": "nanodistil.auto",
     "pipeline": "nanodistil.pipelines",
     "DataCollatorWithPadding": "nanodistil.collating",
     "DataCollatorForTokenClassification": "nanodistil.collating",
@@ -56,6 +57,7 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from nanodistil.auto import AutoConfig as AutoConfig
     from nanodistil.auto import AutoModel as AutoModel
+    from nanodistil.auto import AutoModelForCausalLM as AutoModelForCausalLM
     from nanodistil.auto import AutoModelForMaskedLM as AutoModelForMaskedLM
     from nanodistil.auto import AutoModelForMultipleChoice as AutoModelForMultipleChoice
     from nanodistil.auto import AutoModelForPreTraining as AutoModelForPreTraining

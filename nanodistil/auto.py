@@ -3,7 +3,7 @@
     AutoTokenizer, AutoConfig                        the words, the shape
     AutoModel                                        the encoder alone
     AutoModelForMaskedLM (and ...ForPreTraining)     with a head: MaskedLM, SequenceClassification, TokenClassification,
-                                                     QuestionAnswering, MultipleChoice
+                                                     QuestionAnswering, MultipleChoice, CausalLM
 
 The families are those of nanodistil.family; any other is refused in a line that names it.
 """
@@ -130,3 +130,9 @@ class AutoModelForQuestionAnswering(_AutoModel):
 
 class AutoModelForMultipleChoice(_AutoModel):
     """With a head that chooses among continuations."""
+
+
+class AutoModelForCausalLM(_AutoModel):
+    """With the head of a model that reads from left to right, and writes on."""
+
+    ending = "LMHeadModel"

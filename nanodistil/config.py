@@ -127,6 +127,30 @@ class Config:
         return False
 
     @property
+    def padding_idx(self) -> int | None:
+        """The token whose word vector is zero at first and does not learn from being read; None: there is none."""
+        return self.pad_token_id
+
+    @property
+    def embedding_dropout(self) -> float:
+        """On the sum of embeddings."""
+        return self.dropout
+
+    @property
+    def residual_start(self) -> float:
+        """By what the first weights of maps into the residual stream are smaller than others."""
+        return 1.0
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token sees those before it only."""
+        return False
+
+    def sharpness(self, layer: int) -> float:
+        """What a layer's scores are multiplied by besides 1 / sqrt(Dh)."""
+        return 1.0
+
+    @property
     def token_types(self) -> int:
         """How many kinds of tokens have a vector added to them; 0 in a family without."""
         return 0
@@ -249,7 +273,7 @@ class Config:
                 raise CheckpointError(
                     f"config: pruned_heads {str(heads)[:40]} of layer {layer}: no such layer or heads"
                 )
-        if self.pad_token_id >= self.vocab_size:
+        if self.pad_token_id is not None and self.pad_token_id >= self.vocab_size:
             raise CheckpointError(f"config: pad_token_id {self.pad_token_id} is outside vocab_size {self.vocab_size}")
         tables = (self.vocab_size + self.max_position_embeddings) * self.dim
         layers = self.n_layers * (4 * self.dim * self.dim + 2 * self.dim * self.hidden_dim)

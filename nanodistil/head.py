@@ -21,7 +21,7 @@ from nanodistil.model import Look, Packed
 from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.layout import Weights
-from nanodistil.weights.names import HEAD_MODULES
+from nanodistil.weights.names import HEAD_MODULES, TIED
 
 Batch = Mapping[str, Any]  # input_ids, attention_mask, position_ids, and the labels
 Forward = Callable[[Array, Weights, Ops, Tap], Array]
@@ -79,7 +79,8 @@ class Head:
     objective: Objective = _nothing
 
     def __post_init__(self) -> None:
-        HEAD_MODULES.update(name.partition(".")[0] for name in self.arrays)
+        HEAD_MODULES.update(name.partition(".")[0] for name in (*self.arrays, *self.tied))
+        TIED.update(self.tied)
 
 
 BASE = Head("base", bare=True)

@@ -77,8 +77,12 @@ def self_attention(
     v = tap(f"{at}.v_lin", qkv[:, 2 * A :])  # (N, A)
     H = A * config.n_heads // config.dim
     who = Sentences(asking=batch.starts, starts=batch.starts, heads=H, keep=batch.keep)  # all rows ask all
+    if config.causal:
+        who = who.causal(ops.send)  # all rows ask themselves and those before them
     if look is not None:
-        q, who = q[look.rows], who._replace(asking=look.starts)  # (M, A)
+        q, who = q[look.rows], who.asked_by(*look)  # (M, A)
+    if layer.sharpness != 1:
+        q = q * layer.sharpness  # (N or M, A)
     attending = showing(ops, tap, f"{at}.scores", f"{at}.probs")  # B x (H, Q, T) both, Q of its T tokens ask
     context = tap(f"{at}.context", attending.attention(q, k, v, who))  # (N or M, A), and so from here on
     return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N or M, D)

@@ -8,7 +8,7 @@ another device or dtype, dropout, gradients, is refused with a line that says ho
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from nanodistil import parameters
 from nanodistil.backend import BACKENDS, named
@@ -126,6 +126,8 @@ class Module:
 class Readable(Module):
     """A Module whose weights can be read."""
 
+    head: ClassVar[Any]
+
     def state_dict(self) -> dict[str, Any]:
         """All weights under transformers' names."""
         raise NotImplementedError
@@ -146,11 +148,11 @@ class Readable(Module):
     def get_output_embeddings(self) -> Linear | None:
         """From a hidden state to a score for every word: `.weight` (V, D), `.bias` (V,); None without such a head."""
         names = self._shapes()
-        if "vocab_projector.bias" not in names:
-            return None
-        tied = "vocab_projector.weight" not in names
-        weight = "embeddings.word_embeddings.weight" if tied else "vocab_projector.weight"
-        return Linear(self._parameter(weight), self._parameter("vocab_projector.bias"))
+        for weight in self.head.tied:
+            bias = weight.removesuffix("weight") + "bias"
+            own = weight if weight in names else "embeddings.word_embeddings.weight"
+            return Linear(self._parameter(own), self._parameter(bias) if bias in names else None)
+        return None
 
     def _filed(self, name: str) -> str:
         """transformers' name for one of weights/names.py."""

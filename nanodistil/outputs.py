@@ -58,6 +58,16 @@ class BaseModelOutput(Output):
 
 
 @dataclass(frozen=True, eq=False)
+class BaseModelOutputWithPast(Output):
+    """Of GPT2Model."""
+
+    last_hidden_state: Array  # (B, T, D)
+    past_key_values: Any = None  # past.KeyValues, what the next call may be given
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class BaseModelOutputWithPooling(Output):
     """Of BertModel."""
 
@@ -73,5 +83,16 @@ class ScoredOutput(Output):
 
     loss: np.floating | None = None  # if labels were given; a number of the logits' dtype
     logits: Array
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScoredOutputWithPast(Output):
+    """The same of one that reads from left to right."""
+
+    loss: np.floating | None = None
+    logits: Array
+    past_key_values: Any = None
     hidden_states: tuple[Array, ...] | None = None
     attentions: tuple[Array, ...] | None = None

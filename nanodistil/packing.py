@@ -138,17 +138,17 @@ class Packing:
         out[self.computed] = rows
         return out
 
-    def unpack_pairs(self, squares: list[Array], heads: int) -> Array:
-        """B x (H, T', T') over each sentence's own tokens -> (B, H, T, T), zeros where nothing was computed.
+    def unpack_pairs(self, squares: list[Array], heads: int, before: int = 0) -> Array:
+        """B x (H, T', P + T') over each sentence's own tokens -> (B, H, T, P + T), zeros where nothing was computed.
 
-        heads: H where there is no sentence to tell it.
+        heads: H where there is no sentence to tell it. before: P, tokens of a past that all see.
         """
         B, T = self.computed.shape
         H = squares[0].shape[0] if squares else heads
-        out = np.zeros((B, H, T, T), squares[0].dtype if squares else np.float32)
+        out = np.zeros((B, H, T, before + T), squares[0].dtype if squares else np.float32)
         for b, square in enumerate(squares):
             at = np.nonzero(self.computed[b])[0]
-            out[b][:, at[:, None], at] = square
+            out[b][:, at[:, None], np.concatenate([np.arange(before), before + at])] = square
         return out
 
     def rows(self, positions: ArrayLike) -> Ints:
@@ -216,6 +216,6 @@ def places_of(
     return places + P * given.astype(np.int64)
 
 
-def first_tokens(sentences: int) -> Array:
+def first_tokens(sentences: int) -> Ints:
     """(B, 2): sentence and token numbers of the first token of each sentence."""
     return np.stack([np.arange(sentences), np.zeros(sentences, np.int64)], axis=1)

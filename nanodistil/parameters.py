@@ -94,7 +94,7 @@ class Linear(NamedTuple):
     """A linear map."""
 
     weight: Parameter  # (O, I)
-    bias: Parameter  # (O,)
+    bias: Parameter | None  # (O,)
 
     @property
     def in_features(self) -> int:

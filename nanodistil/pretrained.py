@@ -32,6 +32,7 @@ from nanodistil.weights.errors import InputError
 from nanodistil.weights.initial import fresh
 from nanodistil.weights.layout import Weights, lay_out, read_back
 from nanodistil.weights.names import expected
+from nanodistil.weights.side_by_side import put_together
 
 Arrays: TypeAlias = ArrayLike | None  # an argument of a call that may be left out
 
@@ -59,7 +60,7 @@ class Encoded(NamedTuple):
     packing: Packing
     x: Array  # (N, D) hidden states, or (M, D) where positions were asked for, where the backend computes
     recorder: Recorder
-    recorded: dict[str, tuple[Array, ...] | None]  # hidden_states and attentions, unpacked, if they were asked for
+    recorded: dict[str, Any]  # hidden_states and attentions, unpacked, if they were asked for
 
 
 class Pretrained(Readable):
@@ -102,7 +103,7 @@ class Pretrained(Readable):
         self.graphs = backends.graphs(self.backend)  # of these weights
         self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
         ops = self.ops
-        self.weights = lay_out(tensors, config, ops.prepare_linear, ops.prepare_head, ops.send)
+        self.weights = lay_out(tensors, config, self.head.tied, ops.prepare_linear, ops.prepare_head, ops.send)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle, as multiprocessing needs: all but what the backend made, which is loaded anew."""
@@ -151,8 +152,7 @@ class Pretrained(Readable):
             raise InputError(
                 f"the weights were rounded to {self.dtype}; load the model in float32 to save or change it"
             )
-        tied = self.config.tie_word_embeddings
-        return read_back(self.weights, self.ops.restore_linear, self.ops.fetch, self.head.tied if tied else ())
+        return read_back(self.weights, self.ops.restore_linear, self.ops.fetch, self._shapes())
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         lacks = self.head.optional and not vars(self.weights.head)
@@ -167,10 +167,15 @@ class Pretrained(Readable):
 
     def state_dict(self) -> dict[str, Array]:
         """All weights under transformers' names. Raises InputError where the dtype is one that rounded them."""
-        return {self._filed(name): array for name, array in self.tensors().items()}
+        return self._as_filed(self.tensors())
 
     def _filed(self, name: str) -> str:
         return self.config.names.filed(name, self.head)
+
+    def _as_filed(self, tensors: dict[str, Array]) -> dict[str, Array]:
+        """Arrays under canonical names as a file of the family has them."""
+        table = self.config.names
+        return put_together({self._filed(name): array for name, array in tensors.items()}, table)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True) -> state.IncompatibleKeys:
         """Take over weights from memory, arrays or tensors under transformers' names, as state_dict has them.
@@ -327,13 +332,14 @@ class Pretrained(Readable):
         return encode(sent(packing.batch, send), self.ops, look), places
 
     def _recorded(
-        self, packing: Packing, recorder: Recorder, hidden: list[str], probs: list[str]
+        self, packing: Packing, recorder: Recorder, hidden: list[str], probs: list[str], before: int = 0
     ) -> dict[str, tuple[Array, ...] | None]:
-        """What was asked for, as the call returns it."""
+        """What was asked for, as the call returns it. before: tokens of the past, which are attended to as well."""
         seen, fetch, H = recorder.seen, self.ops.fetch, self.config.n_heads
         return {
             "hidden_states": tuple(packing.unpack(fetch(seen[name])) for name in hidden) or None,
-            "attentions": tuple(packing.unpack_pairs([fetch(p) for p in seen[name]], H) for name in probs) or None,
+            "attentions": tuple(packing.unpack_pairs([fetch(p) for p in seen[name]], H, before) for name in probs)
+            or None,
         }
 
     def _scores(self, encoded: Encoded) -> Array:

@@ -16,10 +16,9 @@ from nanodistil.arrays import numbers
 from nanodistil.backend import Array
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.loading import finite
-from nanodistil.weights.names import Head
+from nanodistil.weights.names import TIED, Head
 from nanodistil.weights.renamed import Names, without_copies
-
-TIED = "vocab_projector.weight"
+from nanodistil.weights.side_by_side import taken_apart
 
 
 class IncompatibleKeys(NamedTuple):
@@ -39,12 +38,13 @@ def merged(
     """
     if not isinstance(state_dict, Mapping):
         raise InputError(f"load_state_dict takes names and their arrays, a dict, not {type(state_dict).__name__}")
+    state_dict = taken_apart(state_dict, table)
     found: dict[str, Array] = {}
     unexpected: list[str] = []
     names = without_copies([str(name) for name in state_dict], table)
     for name, (given, value) in zip(names, state_dict.items(), strict=True):
         plain = table.canonical(name) if isinstance(given, str) else name
-        if plain is None or (plain == TIED and TIED not in now):
+        if plain is None or (plain in TIED and plain not in now):
             continue
         if plain not in now:
             unexpected.append(name)

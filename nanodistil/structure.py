@@ -17,6 +17,7 @@ from nanodistil.backend import Array
 from nanodistil.config import Config
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.initial import sinusoidal
+from nanodistil.weights.names import TIED
 
 Tensors = dict[str, Array]
 
@@ -70,9 +71,11 @@ def resize_tokens(
     config: Config, tensors: Tensors, size: int, mean_resizing: bool, rng: np.random.Generator
 ) -> tuple[Config, Tensors]:
     """With `size` words: (V, D) embeddings and, in a masked LM, its projection and bias."""
-    changed = _sized(config, vocab_size=size, pad_token_id=min(config.pad_token_id, size - 1))
+    changed = _sized(
+        config, vocab_size=size, pad_token_id=None if (pad := config.pad_token_id) is None else min(pad, size - 1)
+    )
     tensors = dict(tensors)
-    for name in ("embeddings.word_embeddings.weight", "vocab_projector.weight", "vocab_projector.bias"):
+    for name in ("embeddings.word_embeddings.weight", *sorted(TIED), "vocab_projector.bias"):
         if name not in tensors:
             continue
         old = tensors[name]

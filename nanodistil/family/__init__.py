@@ -16,6 +16,7 @@ FAMILIES = {  # model_type -> module, and what its classes' names begin with
     "distilbert": ("nanodistil.family.distilbert", "DistilBert"),
     "bert": ("nanodistil.family.bert", "Bert"),
     "roberta": ("nanodistil.family.roberta", "Roberta"),
+    "gpt2": ("nanodistil.family.gpt2", "GPT2"),
 }
 
 

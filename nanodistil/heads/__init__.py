@@ -6,6 +6,8 @@
     token_classification      a class for every token
     question_answering        where the answer starts and ends
     multiple_choice           which of several continuations fits
+    causal_lm                 which word comes next?
+    last_token                a class for a text, if a model reads left to right
 
 calling.py and learning.py hold what their calls, and their losses, do alike. Calls take transformers' arguments in
 transformers' order, and the keyword arguments of pretrained.Options. If labels are given there is a loss (losses.py),
@@ -19,6 +21,8 @@ from typing import Any
 
 from nanodistil.head import BASE, Head
 from nanodistil.heads.base import Encoder
+from nanodistil.heads.causal_lm import CAUSAL_LM, ForCausalLM
+from nanodistil.heads.last_token import LAST_TOKEN
 from nanodistil.heads.masked_lm import MASKED_LM, ForMaskedLM
 from nanodistil.heads.multiple_choice import MULTIPLE_CHOICE, ForMultipleChoice
 from nanodistil.heads.pooler import POOLER
@@ -37,6 +41,8 @@ HEADS: dict[str, Head] = {
         TOKEN_CLASSIFICATION,
         QUESTION_ANSWERING,
         MULTIPLE_CHOICE,
+        CAUSAL_LM,
+        LAST_TOKEN,
     )
 }
 CLASSES: dict[str, type[Pretrained]] = {  # what the name of a family's class ends with -> what it is made of
@@ -46,6 +52,7 @@ CLASSES: dict[str, type[Pretrained]] = {  # what the name of a family's class en
     "ForTokenClassification": ForTokenClassification,
     "ForQuestionAnswering": ForQuestionAnswering,
     "ForMultipleChoice": ForMultipleChoice,
+    "LMHeadModel": ForCausalLM,
 }
 
 

@@ -63,7 +63,12 @@ def add_cross_entropy(
 
 def at_first(learner: Learner, packing: Packing, key: int | None) -> tuple[Any, Any]:
     """Encoder and head on the first token of every sentence: their runs, of (B, D) and (B, C)."""
-    look, _ = packing.look(packing.rows(first_tokens(len(packing.computed))))
+    return at_tokens(learner, packing, first_tokens(len(packing.computed)), key)
+
+
+def at_tokens(learner: Learner, packing: Packing, tokens: Ints, key: int | None) -> tuple[Any, Any]:
+    """Encoder and head on one token of every sentence, (B, 2): their runs, of (B, D) and (B, C)."""
+    look, _ = packing.look(packing.rows(tokens))
     run = learner.encode(packing.batch, look, key)  # (B, D)
     return run, learner.apply_head(run.x, key)  # (B, C)
 

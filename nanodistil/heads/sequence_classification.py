@@ -9,17 +9,19 @@ the head for any of them.
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, NamedTuple, Unpack
+from typing import Any, ClassVar, NamedTuple, Unpack
 
 import numpy as np
 
 from nanodistil import losses
-from nanodistil.backend import Array, BackwardOps, Ops
+from nanodistil.backend import Array, BackwardOps, Ints, Ops
+from nanodistil.config import Config
 from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished
-from nanodistil.heads.learning import add_cross_entropy, at_first, only, packed
+from nanodistil.heads.learning import add_cross_entropy, at_tokens, only, packed
 from nanodistil.losses import IGNORED
 from nanodistil.outputs import ScoredOutput
+from nanodistil.packing import Packing, first_tokens
 from nanodistil.pretrained import Arrays, Options, Pretrained
 from nanodistil.signatures import spelled_out
 from nanodistil.taps import Tap, showing
@@ -66,11 +68,15 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
     A problem_type of None is decided at the first call and kept in the config, as in its call.
     """
     only(batch, "labels")
-    labels, config = batch["labels"], learner.config
-    kind = config.problem_type or losses.problem_type_of(config.num_labels, labels)
     packing = packed(learner, batch, first=True)
-    B = len(packing.computed)
-    run, head = at_first(learner, packing, key)  # (B, C)
+    return learned(learner, packing, first_tokens(len(packing.computed)), batch["labels"], key, scale)
+
+
+def learned(learner: Learner, packing: Packing, tokens: Ints, labels: Any, key: int | None, scale: float) -> float:
+    """The loss of a classifier on one token a text, and its gradients. tokens: (B, 2) sentence and token numbers."""
+    config, B = learner.config, len(packing.computed)
+    kind = config.problem_type or losses.problem_type_of(config.num_labels, labels)
+    run, head = at_tokens(learner, packing, tokens, key)  # (B, C)
     logits = learner.ops.fetch(head.logits)
     loss = losses.sequence_loss(kind, logits, labels)  # checks the labels too
     if config.problem_type is None:
@@ -84,6 +90,15 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
         dlogits = learner.ops.send((scale / max(B * config.num_labels, 1) * slope).astype(logits.dtype))
     learner.encode_backward(learner.head_backward(dlogits, head), run)
     return float(loss)
+
+
+def loss_of(config: Config, logits: Array, labels: Any) -> np.floating:
+    """The loss of a call: (B, C) logits; labels as `sequence_loss` takes them. A problem_type of None is decided."""
+    kind = config.problem_type or losses.problem_type_of(config.num_labels, labels)
+    loss = losses.sequence_loss(kind, logits, labels)
+    if config.problem_type is None:
+        config.problem_type = kind
+    return loss
 
 
 def two_maps(first: str = "pre_classifier", second: str = "classifier", activation: str = "relu") -> Head:
@@ -122,11 +137,6 @@ class ForSequenceClassification(Pretrained):
         """(B, T) ids and mask (1 = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, "first", **options)
         logits = self.ops.fetch(self._scores(e))  # (B, C)
-        loss = None
-        if labels is not None:
-            kind = self.config.problem_type or losses.problem_type_of(self.config.num_labels, labels)
-            loss = losses.sequence_loss(kind, logits, labels)
-            if self.config.problem_type is None:
-                self.config.problem_type = kind
+        loss = None if labels is None else loss_of(self.config, logits, labels)
         output = SequenceClassifierOutput(loss=loss, logits=logits, **e.recorded)
         return finished(output, options, self.config, input_ids, inputs_embeds)

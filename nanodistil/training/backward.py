@@ -31,7 +31,7 @@ from nanodistil.weights.layout import LayerWeights, Weights
 Seen = dict[str, Array]
 
 
-def embeddings_backward(dx: Array, run: Run, w: Weights, d: Weights, pad: int, bops: BackwardOps) -> Array:
+def embeddings_backward(dx: Array, run: Run, w: Weights, d: Weights, pad: int | None, bops: BackwardOps) -> Array:
     """To what was summed: (N, D) -> (N, D); word and position embeddings get theirs of it.
 
     pad: the token whose word vector does not learn from being read, PyTorch's padding_idx.
@@ -41,9 +41,10 @@ def embeddings_backward(dx: Array, run: Run, w: Weights, d: Weights, pad: int, b
         dx = bops.layer_norm_backward(dx, run.total, w.LayerNorm.weight, *d.LayerNorm)  # (N, D)
     else:  # pre-norm
         dx = run.dropout("embeddings.sum", dx)  # (N, D)
-    unmoved = d.word_embeddings[pad].copy()  # (D,)
+    unmoved = None if pad is None else d.word_embeddings[pad].copy()  # (D,)
     bops.embed_backward(dx, run.batch.ids, run.batch.positions, d.word_embeddings, d.position_embeddings)
-    d.word_embeddings[pad] = unmoved
+    if pad is not None:
+        d.word_embeddings[pad] = unmoved
     return dx
 
 
@@ -51,17 +52,23 @@ def self_attention_backward(
     dy: Array, x: Array, layer: LayerWeights, d: LayerWeights, seen: Seen, told: Pass, at: str, look: Look | None
 ) -> Array:
     """(N, D) -> (N, D). With `look` only M rows gathered, and dy is (M, D)."""
-    batch, config, _, bops, dropout = told
+    batch, config, ops, bops, dropout = told
     q, k, v, context = (seen[f"{at}.{name}"] for name in ("q_lin", "k_lin", "v_lin", "context"))  # (N, A)
     A = q.shape[1]
     who = Sentences(batch.starts, batch.starts, A * config.n_heads // config.dim, batch.keep)
+    if config.causal:
+        who = who.causal(ops.send)
     if look is not None:
-        q, who = q[look.rows], who._replace(asking=look.starts)  # (M, A)
+        q, who = q[look.rows], who.asked_by(*look)  # (M, A)
+    if layer.sharpness != 1:
+        q = q * layer.sharpness  # (N or M, A)
     dy = dropout(f"{at}.out_lin", dy)  # (N or M, D)
     bops.linear_backward_weight(dy, context, *d.out_lin)
     dcontext = bops.linear_backward_input(dy, layer.out_lin)  # (N or M, A)
     given = dcontext, q, k, v, context, who
     dq, dk, dv = bops.attention_backward(*given, *dropout.at(f"{at}.probs"))  # (N or M, A), 2 x (N, A)
+    if layer.sharpness != 1:
+        dq = dq * layer.sharpness
     dqkv = np.empty_like(dk, shape=(len(x), 3 * A))  # (N, 3A)
     if look is not None:
         dqkv[:, :A] = 0
@@ -127,4 +134,4 @@ def encoder_backward(
         if seen is None:
             _, seen = block(x, forward.layers[i], told, at, look)
         dx = block_backward(dx, x, w.layers[i], d.layers[i], seen, told, at, look)  # (N, D)
-    return embeddings_backward(dx, run, w, d, config.pad_token_id, bops)  # (N, D)
+    return embeddings_backward(dx, run, w, d, config.padding_idx, bops)  # (N, D)

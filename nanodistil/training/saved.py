@@ -50,7 +50,7 @@ def dropout_rates(config: Config, head: Head) -> dict[str, float]:
 
     A head adds places of its own ("hidden" is what it is given), or none.
     """
-    rates = {"embeddings.sum" if config.pre_norm else "embeddings.LayerNorm": config.dropout}
+    rates = {"embeddings.sum" if config.pre_norm else "embeddings.LayerNorm": config.embedding_dropout}
     for i in range(config.n_layers):
         rates |= {f"layer.{i}.attention.probs": config.attention_dropout, f"layer.{i}.ffn.lin2": config.dropout}
         if config.attention_out_dropout:

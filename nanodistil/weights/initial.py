@@ -20,6 +20,7 @@ from .names import is_norm
 
 WORDS = "embeddings.word_embeddings.weight"
 POSITIONS = "embeddings.position_embeddings.weight"
+RESIDUAL = ("attention.out_lin.weight", "ffn.lin2.weight")  # what adds to the residual stream
 LEARNED_START = {  # of the activations in names.LEARNED, as PyTorch and transformers start them
     "weight": 0.25,
     "alpha_p": np.log(np.expm1(0.8)),
@@ -35,7 +36,7 @@ def fresh(
     """Canonical name (names.py) -> a new array of each shape, in float32 or float64.
 
     shapes: a whole model's, `expected(config, head)`, or any part of it; the numbers follow from seed and the names'
-    order. config: any object; initializer_range, pad_token_id and sinusoidal_pos_embds are read if it has them.
+    order. config: any object; initializer_range, padding_idx, residual_start, sinusoidal_pos_embds are read if there.
 
     >>> from types import SimpleNamespace
     >>> config = SimpleNamespace(initializer_range=0.5)
@@ -60,8 +61,10 @@ def fresh(
         else:
             drawn = random.standard_normal(shape, np.float32)
             drawn *= deviation
-            if name == WORDS:
-                drawn[getattr(config, "pad_token_id", 0)] = 0
+            if name.endswith(RESIDUAL):
+                drawn *= np.float32(getattr(config, "residual_start", 1.0))
+            if name == WORDS and (padding := getattr(config, "padding_idx", 0)) is not None:
+                drawn[padding] = 0
             arrays[name] = drawn.astype(dtype, copy=False)
     return arrays
 

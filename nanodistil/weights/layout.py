@@ -20,7 +20,7 @@ The model sees only the result, so no other file knows about layouts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
@@ -58,6 +58,7 @@ class LayerWeights(NamedTuple):
     activation: Activation
     lin2: Any  # (D, F)
     output_layer_norm: Norm
+    sharpness: float  # what scores are multiplied by besides 1 / sqrt(Dh)
 
 
 class Weights(NamedTuple):
@@ -95,10 +96,16 @@ class Shape(Protocol):
     def layer_norm_eps(self) -> float: ...
     @property
     def pre_norm(self) -> bool: ...
+    def sharpness(self, layer: int) -> float: ...
 
 
-def lay_out(tensors: Tensors, config: Shape, prepare: Prepare, prepare_head: Prepare, send: Move) -> Weights:
-    """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first."""
+def lay_out(
+    tensors: Tensors, config: Shape, tied: Iterable[str], prepare: Prepare, prepare_head: Prepare, send: Move
+) -> Weights:
+    """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first.
+
+    tied: weights of the head that are the word embeddings where they have no array of their own.
+    """
     activation = config.activation
 
     def norm(name: str) -> Norm:
@@ -117,14 +124,18 @@ def lay_out(tensors: Tensors, config: Shape, prepare: Prepare, prepare_head: Pre
         return prepared
 
     def linear(*names: str, prepare: Prepare = prepare) -> Any:
-        """The named maps, stacked."""
-        return packed(*((tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names), prepare=prepare)
+        """The named maps, stacked. One without a bias has zeros."""
+        weights = [tensors.get(f"{name}.weight", words) for name in names]
+        biases = [tensors.get(f"{name}.bias") for name in names]
+        parts = [(w, np.zeros(len(w), w.dtype) if b is None else b) for w, b in zip(weights, biases, strict=True)]
+        return packed(*parts, prepare=prepare)
 
     def activated(at: str) -> Activation:
         learned = [tensors.get(f"{at}.{name}") for name in LEARNED.get(activation, ())]  # a base model's head has none
         return (activation, *learned) if learned else activation
 
-    def layer(at: str) -> LayerWeights:
+    def layer(number: int) -> LayerWeights:
+        at = f"transformer.layer.{number}"
         return LayerWeights(
             qkv_lin=linear(*(f"{at}.attention.{c}_lin" for c in "qkv")),
             out_lin=linear(f"{at}.attention.out_lin"),
@@ -133,25 +144,24 @@ def lay_out(tensors: Tensors, config: Shape, prepare: Prepare, prepare_head: Pre
             activation=activated(f"{at}.ffn.activation"),
             lin2=linear(f"{at}.ffn.lin2"),
             output_layer_norm=norm(f"{at}.output_layer_norm"),
+            sharpness=config.sharpness(number),
         )
 
     words, positions = tensors["embeddings.word_embeddings.weight"], tensors[POSITIONS]
     tables = (tensors[TOKEN_TYPES], positions) if TOKEN_TYPES in tensors else None
     head: dict[str, Any] = {}
-    of_head = list(dict.fromkeys(name.rpartition(".")[0] for name in tensors if not name.startswith(BODY)))
+    names = (*(name for name in tensors if not name.startswith(BODY)), *tied)
+    of_head = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     # A projection tied to the words is by far the largest, so it comes first, while little else is in memory.
     for name in sorted(of_head, key=lambda name: f"{name}.weight" in tensors):
         if name == "activation":  # its numbers, below
             continue
-        if f"{name}.weight" not in tensors:
-            head[name] = packed((words, tensors[f"{name}.bias"]), prepare=prepare_head)
-        else:
-            head[name] = norm(name) if is_norm(f"{name}.weight") else linear(name, prepare=prepare_head)
+        head[name] = norm(name) if is_norm(f"{name}.weight") else linear(name, prepare=prepare_head)
     return Weights(
         word_embeddings=send(words),
         position_embeddings=send(places(*tables) if tables else positions),
         LayerNorm=None if config.pre_norm else norm("embeddings.LayerNorm"),
-        layers=tuple(layer(f"transformer.layer.{i}") for i in range(config.n_layers)),
+        layers=tuple(map(layer, range(config.n_layers))),
         last_layer_norm=norm("transformer.last_layer_norm") if config.pre_norm else None,
         activation=activated("activation"),
         head=SimpleNamespace(**{name: head[name] for name in of_head if name in head}),  # in the table's order
@@ -159,8 +169,8 @@ def lay_out(tensors: Tensors, config: Shape, prepare: Prepare, prepare_head: Pre
     )
 
 
-def read_back(w: Weights, restore: Restore, fetch: Move, tied: Iterable[str]) -> Tensors:
-    """What `lay_out` was given, bit for bit, if the backend keeps every bit. tied: without these."""
+def read_back(w: Weights, restore: Restore, fetch: Move, wanted: Collection[str]) -> Tensors:
+    """What `lay_out` was given, bit for bit, if the backend keeps every bit. wanted: the names of what that was."""
     tensors: Tensors = {
         "embeddings.word_embeddings.weight": fetch(w.word_embeddings),
         POSITIONS: fetch(w.tables[1] if w.tables else w.position_embeddings),
@@ -200,6 +210,4 @@ def read_back(w: Weights, restore: Restore, fetch: Move, tied: Iterable[str]) ->
         else:
             linear(value, name)
     learned(w.activation, "activation")
-    for name in tied:
-        tensors.pop(name, None)
-    return tensors
+    return {name: array for name, array in tensors.items() if name in wanted}

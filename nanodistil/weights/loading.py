@@ -24,10 +24,11 @@ from .files import ADAPTER_CONFIG, WEIGHT_FILES, contained, is_index, shards, we
 from .foreign_names import translated
 from .initial import POSITIONS, fresh
 from .mapped import FLOATS, release
-from .names import BARE, Head, expected, is_head
+from .names import BARE, TIED, Head, expected, is_head
 from .quantization import is_quantized, is_scale, misfits, read_quantized
 from .renamed import Names, without_copies
 from .safetensors_reader import SafetensorsFile
+from .side_by_side import PartOfFile
 from .wrappers import OUTSIDE, unwrapped
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def found_in(folder: Path, table: Names = names) -> Found:
         pairs = [(name, file) for name in file.entries]
     bare, left_off = unwrapped(str(folder), [name for name, _ in pairs], table)
     found: dict[str, Source] = {}
-    for plain_name, (name, file) in zip(without_copies(bare, table), pairs, strict=True):
+    named = list(zip(without_copies(bare, table), pairs, strict=True))
+    for plain_name, (name, file) in [one for stored in named for one in _apart(*stored, table)]:
         plain = plain_name if plain_name.startswith(OUTSIDE) else table.canonical(plain_name)
         if plain is None or (isinstance(file, SafetensorsFile) and is_scale(file, name)):
             continue
@@ -168,6 +170,13 @@ def found_in(folder: Path, table: Names = names) -> Found:
     files = dict.fromkeys(file for _, file in pairs)
     notes += [f"note: {file.path}: {said}" for file in files if (said := getattr(file, "note", ""))]
     return Found(found, notes)
+
+
+def _apart(plain: str, source: tuple[str, WeightsFile], table: Names) -> list[tuple[str, tuple[str, Any]]]:
+    """An array of a file, or those that it is taken apart into, each a file of its own (side_by_side.py)."""
+    name, file = source
+    parts = [(part.name, (name, PartOfFile(file, name, part))) for part in table.parts(plain)]
+    return parts or [(plain, source)]
 
 
 def _opened(path: Path, name: str) -> WeightsFile:
@@ -253,7 +262,7 @@ def _check(
         elif entry.dtype not in FLOATS:
             misfit.append(f"{stored} is {entry.dtype}, weights are {', '.join(FLOATS)}")
     # A tied projection is the embedding again (names.py).
-    others = {n: stored for n, (_, stored) in found.items() if n not in wanted and n != "vocab_projector.weight"}
+    others = {n: stored for n, (_, stored) in found.items() if n not in wanted and n not in TIED}
     dropped = list(others.values())
     unexpected = [stored for name, stored in others.items() if not table.set_aside(name, head)]
     problems = []

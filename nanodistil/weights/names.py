@@ -58,6 +58,7 @@ PREFIX = "distilbert."
 COPIES: Mapping[str, str] = MappingProxyType({})  # as Names in renamed.py has it
 BODY = ("embeddings.", "transformer.")  # what the body's names begin with
 HEAD_MODULES = {"activation"}  # what those of heads begin with: each head adds its own when it is defined
+TIED: set[str] = set()  # projections that may be the word embeddings again: each head adds its own
 FIELDS = {"V": "vocab_size", "P": "max_position_embeddings", "D": "dim", "F": "hidden_dim", "C": "num_labels",
           "Y": "token_types"}  # fmt: skip
 
@@ -183,6 +184,16 @@ def is_head(name: str) -> bool:
 def set_aside(name: str, head: Head) -> bool:
     """Whether a model of this head leaves a canonical name of the file alone without a word."""
     return head.bare and is_head(name)
+
+
+def parts(name: str) -> tuple[Any, ...]:
+    """An array of a DistilBERT's file is one array here: see renamed.Names."""
+    return ()
+
+
+def whole(name: str) -> str:
+    """The same the other way round."""
+    return name
 
 
 def filed(name: str, head: Head) -> str:

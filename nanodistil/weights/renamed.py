@@ -17,6 +17,7 @@ from typing import Protocol
 
 from . import names
 from .names import Head
+from .side_by_side import Part
 
 EMBEDDINGS = {  # what BERT's descendants call as DistilBERT does
     f"embeddings.{name}": f"embeddings.{name}"
@@ -44,6 +45,12 @@ class Names(Protocol):
     def set_aside(self, name: str, head: Head, /) -> bool:
         """Whether a model of this head leaves a canonical name of the file alone without a word."""
 
+    def parts(self, name: str, /) -> tuple[Part, ...]:
+        """What an array of a file is taken apart into (side_by_side.py), under names of the family; () if it is one."""
+
+    def whole(self, name: str, /) -> str:
+        """The array of a file that this one is a part of; its own name if it is none."""
+
 
 @dataclass(frozen=True)
 class Renamed:
@@ -61,9 +68,10 @@ class Renamed:
     layer: Mapping[str, str]  # the family's module behind that number -> ours behind "transformer.layer.0."
     others: Mapping[str, str]  # any other module -> ours; an array by its whole name, if its module is not enough
     COPIES: Mapping[str, str] = field(default_factory=dict)
-    no_weights: Collection[str] = ()  # names of the files that are of no use
+    no_weights: Collection[str] = ()  # names of the files, or those in a layer, that are of no use
     body: tuple[str, ...] = ("embeddings.", "encoder.", "pooler.")  # what the body's names begin with
     many_heads: bool = False  # whether files have heads besides the wanted one, of which nobody needs to be told
+    turned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # module of a layer -> the maps in it, turned
 
     def canonical(self, name: str, /) -> str | None:
         """As Names has it. What is unknown keeps its name behind the prefix, so that it is none of ours."""
@@ -74,6 +82,8 @@ class Renamed:
         ours = self.others.get(name, f"{self.others[module]}.{last}" if module in self.others else None)
         if module.startswith(self.layers):
             number, _, inner = module.removeprefix(self.layers).partition(".")
+            if f"{inner}.{last}" in self.no_weights:
+                return None
             ours = f"transformer.layer.{number}.{self.layer[inner]}.{last}" if inner in self.layer else None
         return names.canonical(ours) if ours else self.PREFIX + name
 
@@ -94,6 +104,30 @@ class Renamed:
     def set_aside(self, name: str, head: Head, /) -> bool:
         """As Names has it."""
         return names.is_head(name) and (head.bare or self.many_heads)
+
+    def parts(self, name: str, /) -> tuple[Part, ...]:
+        """As Names has it.
+
+        >>> table = Renamed("", "h.", {}, {}, turned={"c_attn": ("c_attn.q", "c_attn.k")})
+        >>> [part.name for part in table.parts("h.0.c_attn.bias")]
+        ['h.0.c_attn.q.bias', 'h.0.c_attn.k.bias']
+        """
+        at, layers, rest = name.partition(self.layers)
+        number, _, inner = rest.rpartition(".")[0].partition(".")
+        maps, last = self.turned.get(inner, ()), name.rpartition(".")[2]
+        named = [f"{at}{layers}{number}.{part}.{last}" for part in maps] if number.isdigit() else []
+        return tuple(Part(part, i, len(named)) for i, part in enumerate(named))
+
+    def whole(self, name: str, /) -> str:
+        """As Names has it.
+
+        >>> Renamed("", "h.", {}, {}, turned={"c_attn": ("c_attn.q", "c_attn.k")}).whole("h.0.c_attn.k.bias")
+        'h.0.c_attn.bias'
+        """
+        at, layers, rest = name.partition(self.layers)
+        number, _, inner = rest.rpartition(".")[0].partition(".")
+        stored = next((whole for whole, maps in self.turned.items() if inner in maps), inner)
+        return f"{at}{layers}{number}.{stored}.{name.rpartition('.')[2]}" if number.isdigit() else name
 
 
 def without_copies(files: Collection[str], table: Names) -> list[str]:

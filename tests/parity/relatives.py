@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nanodistil.training.trainee import Trainee
+from nanodistil.weights.side_by_side import put_together
 
 
 def assert_alike(mine, theirs):
@@ -23,9 +24,14 @@ def assert_alike(mine, theirs):
         assert mine == theirs
 
 
-def assert_same_gradients(made, theirs, folder, batch):
-    """Loss and every array's gradient, to 1e-12 of its largest entry. theirs: the same model in float64."""
-    loss = theirs.eval()(**{name: torch.tensor(value) for name, value in batch.items()}).loss
+def assert_same_gradients(made, theirs, folder, batch, loss_of=None):
+    """Loss and every array's gradient, to 1e-12 of its largest entry. theirs: the same model in float64.
+
+    loss_of: from its output and the batch to the loss, if not its own.
+    """
+    given = {name: torch.tensor(value) for name, value in batch.items()}
+    out = theirs.eval()(**given)
+    loss = loss_of(out, given) if loss_of else out.loss
     loss.backward()
     trainee = Trainee(made.from_pretrained(folder, backend="numpy", dtype="float64"))
     assert made.head.objective(trainee, batch) == pytest.approx(float(loss.detach()), abs=1e-12)
@@ -35,9 +41,10 @@ def assert_same_gradients(made, theirs, folder, batch):
         for name, module in theirs.named_modules()
         if getattr(module, "padding_idx", None) is not None
     }
-    for name, gradient in trainee.gradients.items():
-        filed = trainee.config.names.filed(name, made.head)
+    table = trainee.config.names
+    gradients = {table.filed(name, made.head): gradient for name, gradient in trainee.gradients.items()}
+    for filed, gradient in put_together(gradients, table).items():
         wanted = of_theirs[filed].grad.numpy()
         if filed in spared:  # PyTorch lets the padding token's row not learn
             wanted[spared[filed]] = gradient[spared[filed]]
-        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-12 * max(1, np.abs(wanted).max()), err_msg=name)
+        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-12 * max(1, np.abs(wanted).max()), err_msg=filed)

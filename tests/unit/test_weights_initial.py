@@ -10,7 +10,7 @@ from nanodistil.weights.names import expected
 
 CONFIG = SimpleNamespace(
     vocab_size=500, max_position_embeddings=40, dim=64, hidden_dim=128, n_layers=2, n_heads=4, num_labels=3,
-    initializer_range=0.3, pad_token_id=7, sinusoidal_pos_embds=False,
+    initializer_range=0.3, padding_idx=7, sinusoidal_pos_embds=False,
 )  # fmt: skip
 WORDS, POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
 

@@ -11,6 +11,10 @@ Rows of scores are multiples of WIDTH, so no loop has a ragged end. And the tile
 0 for a key, the most negative number for a masked one, -inf beyond the sentence, which softmax turns into exact zeros.
 So masks cost nothing, and there is no code for them here but the row that holds these numbers.
 
+A query of a causal model sees the tokens up to its own. QUERIES of them look no further than the last does: half the
+work. What a row has beyond its own reach becomes -inf before softmax, and an exact zero by it; so a row's numbers are
+the same, bit for bit, however many keys stand behind.
+
 Training drops some of the probabilities, between softmax and context, while the rows are at hand: dropout.py makes the
 mask from numbers of the row's place, so nothing of it is kept for the backward pass (attention_backward.py).
 
@@ -128,17 +132,38 @@ def softmax_row(x: Any, at: int, width: int, lanes: Any) -> None:
 
 
 @helper()
-def context_rows(n: int, probs: Place, values: Any, T: int, nothing: Any, tile: Any, Dh: int, out: Place) -> None:
-    """Averaged values for n queries: probs (n, T) against the panels of values -> out (n, Dh)."""
+def hide_beyond(x: Any, at: int, reach: int, width: int) -> None:
+    """x[at + reach : at + width] = -inf: a row of scores, and how many keys its query sees."""
+    for j in range(reach, width):
+        x[np.uint64(at + j)] = BEYOND
+
+
+@helper()
+def furthest(reach: Any, first: int, last: int, T: int) -> int:
+    """How many of T keys the queries first..last see between them. reach: (M,) or (0,), if all see all."""
+    if not reach.shape[0]:
+        return T
+    most = 0
+    for row in range(first, last):
+        most = max(most, reach[row])
+    return most
+
+
+@helper()
+def context_rows(n: int, probs: Place, seen: int, values: Place, nothing: Any, tile: Any, Dh: int, out: Place) -> None:
+    """Averaged values for n queries: probs (n, seen) against panels of the first `seen` of values -> out (n, Dh).
+
+    values.step: how many rows each panel has.
+    """
     for left in range(0, Dh, COLUMNS):
-        panel, zeros = Place(values, left * T, COLUMNS), Place(nothing, 0, 0)
+        panel, zeros = Place(values.numbers, left * values.step, COLUMNS), Place(nothing, 0, 0)
         for row in range(0, n, ROWS):
             rows, here = min(ROWS, n - row), Place(probs.numbers, probs.at + row * probs.step, probs.step)
             if left + COLUMNS <= Dh:
                 there = Place(out.numbers, out.at + row * out.step + left, out.step)
-                multiply(rows, here, panel, zeros, there, T)
+                multiply(rows, here, panel, zeros, there, seen)
             else:  # the tile writes whole panels
-                multiply(rows, here, panel, zeros, Place(tile, 0, COLUMNS), T)
+                multiply(rows, here, panel, zeros, Place(tile, 0, COLUMNS), seen)
                 for r in range(rows):
                     for j in range(Dh - left):
                         out.numbers[out.at + (row + r) * out.step + left + j] = tile[r * COLUMNS + j]
@@ -183,10 +208,12 @@ def scale_of(Dh: int) -> Any:
 def attention_heads(start: int, stop: int, x: QKV, who: Sentences, dropping: Dropping, out: Any) -> None:
     """Work items start..stop, item = sentence * heads + head: q (M, D), k, v (N, D) float32 -> out (M, D).
 
-    q, k and v are places: views of one product need no copy. who.keep: (N,) bool, or (0,) if no key is masked.
+    q, k and v are places: views of one product need no copy. who.keep: (N,) bool, or (0,) if no key is masked;
+    who.reach: (M,) int64, or (0,) if all queries see all keys.
     """
     (q, k, v), heads = x, who.heads
     keep: Any = who.keep
+    reach: Any = who.reach
     D = out.shape[1]
     Dh = D // heads
     scale, flat = scale_of(Dh), out.reshape(-1)
@@ -201,24 +228,28 @@ def attention_heads(start: int, stop: int, x: QKV, who: Sentences, dropping: Dro
         first_query, last_query = who.asking[sentence], who.asking[sentence + 1]
         if first_query == last_query:
             continue
-        width, head_key = whole_rows(T), key_of_head(dropping.key[0], item)
+        head_key = key_of_head(dropping.key[0], item)
         panels_of_keys(Place(k.numbers, first * k.step + left, k.step), T, Dh, scale, keys)
         panels_of_values(Place(v.numbers, first * v.step + left, v.step), T, Dh, values)
-        score_from = all_from[:width]
-        for_each_key(T, keep[first : first + T], NOTHING, MASKED, BEYOND, score_from)
+        for_each_key(T, keep[first : first + T], NOTHING, MASKED, BEYOND, all_from[: whole_rows(T)])
         for row in range(first_query, last_query, QUERIES):
             n = min(QUERIES, last_query - row)
-            score_rows(n, Place(q.numbers, row * q.step + left, q.step), keys, T, Dh, score_from, scores)
+            seen = furthest(reach, row, row + n, T)
+            width = whole_rows(seen)
+            score_rows(n, Place(q.numbers, row * q.step + left, q.step), keys, seen, Dh, all_from[:width], scores)
             for r in range(n):
+                if reach.shape[0]:
+                    hide_beyond(scores, r * width, reach[row + r], width)
                 softmax_row(scores, r * width, width, lanes)
                 if dropping.limit:
                     number = (row + r - first_query) * T
-                    drop(scores, r * width, T, head_key, number, np.uint64(dropping.limit), dropping.share)
-            context_rows(n, Place(scores, 0, width), values, T, nothing, tile, Dh, Place(flat, row * D + left, D))
+                    drop(scores, r * width, seen, head_key, number, np.uint64(dropping.limit), dropping.share)
+            averaged = Place(flat, row * D + left, D)
+            context_rows(n, Place(scores, 0, width), seen, Place(values, 0, T), nothing, tile, Dh, averaged)
 
 
 @kernel()
-def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, Dh: int, out: Any) -> None:
+def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, reach: Any, Dh: int, out: Any) -> None:
     """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32 -> out (H, Q, T)."""
     Q, T = out.shape[1], out.shape[2]
     width, scale = whole_rows(T), scale_of(Dh)
@@ -231,6 +262,8 @@ def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, Dh: int, o
             rows = min(ROWS, Q - row)
             score_rows(rows, Place(q.numbers, row * q.step + h * Dh, q.step), keys, T, Dh, score_from, scores)
             for r in range(rows):
+                if reach.shape[0]:
+                    hide_beyond(scores, r * width, reach[row + r], width)
                 out[h, row + r] = scores[r * width : r * width + T]
 
 
@@ -258,6 +291,5 @@ def context_heads(start: int, stop: int, probs: Any, v: Place, out: Place) -> No
         panels_of_values(Place(v.numbers, h * Dh, v.step), T, Dh, values)
         for row in range(0, Q, ROWS):
             rows, here = min(ROWS, Q - row), Place(weights, (h * Q + row) * T, T)
-            context_rows(
-                rows, here, values, T, nothing, tile, Dh, Place(out.numbers, row * out.step + h * Dh, out.step)
-            )
+            averaged = Place(out.numbers, row * out.step + h * Dh, out.step)
+            context_rows(rows, here, T, Place(values, 0, T), nothing, tile, Dh, averaged)

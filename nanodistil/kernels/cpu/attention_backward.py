@@ -37,6 +37,8 @@ from .attention import (
     QKV,
     WIDTH,
     for_each_key,
+    furthest,
+    hide_beyond,
     longest,
     panels_of_keys,
     panels_of_values,
@@ -64,15 +66,15 @@ def product_by_panels(n: int, a: Place, panels: Any, Dh: int, start: Any, width:
 
 
 @helper()
-def product_of_panels(n: int, a: Any, columns: Any, T: int, Dh: int, out: Any, wide: int) -> None:
-    """A B for n rows, A panel by panel: (T / COLUMNS, BLOCK, COLUMNS), panels of (T, Dh) -> out (n, wide)."""
+def product_of_panels(n: int, a: Any, seen: int, columns: Any, T: int, Dh: int, out: Any, wide: int) -> None:
+    """A B for n rows: (seen / COLUMNS, BLOCK, COLUMNS), panels of the first `seen` of (T, Dh) -> out (n, wide)."""
     out[: n * wide] = NOTHING
-    for t in range(0, T, COLUMNS):
+    for t in range(0, seen, COLUMNS):
         for c in range(0, Dh, COLUMNS):
             for r in range(0, n, ROWS):
                 here, panel = Place(a, t * BLOCK + r * COLUMNS, COLUMNS), Place(columns, c * T + t * COLUMNS, COLUMNS)
                 sums = Place(out, r * wide + c, wide)
-                multiply(min(ROWS, n - r), here, panel, sums, sums, min(COLUMNS, T - t))
+                multiply(min(ROWS, n - r), here, panel, sums, sums, min(COLUMNS, seen - t))
 
 
 @helper()
@@ -173,6 +175,7 @@ def attention_backward_heads(
     """
     (q, k, v), (dq, dk, dv), heads = x, dx, who.heads
     keep: Any = who.keep
+    reach: Any = who.reach
     D = dq.shape[1]
     Dh = D // heads
     scale = scale_of(Dh)
@@ -192,9 +195,8 @@ def attention_backward_heads(
         first, T = who.starts[sentence], who.starts[sentence + 1] - who.starts[sentence]
         first_query, last_query = who.asking[sentence], who.asking[sentence + 1]
         width, head_key = whole_panels(T), key_of_head(dropping.key[0], item)
-        score_from, through = all_from[:width], all_through[:width]
-        for_each_key(T, keep[first : first + T], NOTHING, MASKED, BEYOND, score_from)
-        for_each_key(T, keep[first : first + T], scale, NOTHING, NOTHING, through)
+        for_each_key(T, keep[first : first + T], NOTHING, MASKED, BEYOND, all_from[:width])
+        for_each_key(T, keep[first : first + T], scale, NOTHING, NOTHING, all_through[:width])
         own_keys = Place(k.numbers, first * k.step + left, k.step)
         panels_of_keys(own_keys, T, Dh, scale, keys)
         panels_of_keys(Place(v.numbers, first * v.step + left, v.step), T, Dh, ONE, values)
@@ -203,6 +205,9 @@ def attention_backward_heads(
         dv_panels[: Dh * width] = NOTHING
         for top in range(first_query, last_query, BLOCK):
             n = min(BLOCK, last_query - top)
+            seen = furthest(reach, top, top + n, T)
+            width = whole_panels(seen)
+            score_from, through = all_from[:width], all_through[:width]
             queries = Place(q.numbers, top * q.step + left, q.step)
             gradients = Place(dcontext.numbers, top * dcontext.step + left, dcontext.step)
             product_by_panels(n, queries, keys, Dh, score_from, width, P)  # S
@@ -210,15 +215,15 @@ def attention_backward_heads(
             for r in range(n):  # from S and dR to R and dS
                 at, number = r * COLUMNS, (top + r - first_query) * T
                 copy_row(P, at, width, probs)
-                probs[width:] = BEYOND
-                softmax_row(probs, 0, whole_rows(T), lanes)
+                hide_beyond(probs, 0, reach[top + r] if reach.shape[0] else width, whole_rows(seen))
+                softmax_row(probs, 0, whole_rows(seen), lanes)
                 put_row(probs, width, P, at)
                 if dropping.limit:
                     limit = np.uint64(dropping.limit)
                     drop_row(P, at, width, head_key, number, limit, dropping.share)
                     drop_row(dP, at, width, head_key, number, limit, dropping.share)
                 through_softmax(probs, dP, at, width, through)
-            product_of_panels(n, dP, columns, T, Dh, dq_block, wide)
+            product_of_panels(n, dP, seen, columns, T, Dh, dq_block, wide)
             turn_rows(queries, n, Dh, BLOCK, ONE, Place(turned, 0, BLOCK))
             add_turned_product(n, turned, dP, Dh, width, dk_panels)
             turn_rows(gradients, n, Dh, BLOCK, ONE, Place(turned, 0, BLOCK))

@@ -37,7 +37,7 @@ Ints = NDArray[np.int64]
 
 MOST_RANKED = 1000  # words that a sorted list is kept of: 1.8 ms a row, sorting all 2.6; with 2000 it is 5.7
 ROWS_A_THREAD = 16  # below this, waking a thread costs more than the row work it takes over
-NOTHING_MASKED = np.zeros(0, np.bool_)
+NOTHING_MASKED, ALL_IN_REACH = np.zeros(0, np.bool_), np.zeros(0, np.int64)
 NOTHING_DROPPED = Dropping(np.zeros(1, np.uint64), 0, np.float32(1))
 
 prepare_linear = prepare_head = pack
@@ -113,7 +113,8 @@ def rows_of(x: Array) -> Rows:
 
 def masks(who: Sentences) -> Sentences:
     """As kernels take it, who know no None."""
-    return who if who.keep is not None else Sentences(who.asking, who.starts, who.heads, NOTHING_MASKED)
+    keep = NOTHING_MASKED if who.keep is None else who.keep
+    return who._replace(keep=keep, reach=ALL_IN_REACH if who.reach is None else who.reach)
 
 
 def attention(q: Array, k: Array, v: Array, who: Sentences) -> Array:
@@ -134,8 +135,9 @@ def attention_scores(q: Array, k: Array, who: Sentences) -> list[Array]:
     scores = []
     for a, s in zip(sentences(who.asking), sentences(who.starts), strict=True):
         out = np.empty((who.heads, a.stop - a.start, s.stop - s.start), np.float32)
-        mask = NOTHING_MASKED if who.keep is None else who.keep[s]
-        run(score_heads, who.heads, rows_of(q[a]), rows_of(k[s]), mask, q.shape[1] // who.heads, out)
+        keep = NOTHING_MASKED if who.keep is None else who.keep[s]
+        reach = ALL_IN_REACH if who.reach is None else who.reach[a]
+        run(score_heads, who.heads, rows_of(q[a]), rows_of(k[s]), keep, reach, q.shape[1] // who.heads, out)
         scores.append(out)
     return scores
 

@@ -148,7 +148,7 @@ def attention_dropped(q: Array, k: Array, v: Array, who: Sentences, rate: float,
     """`attention` with dropout on the probabilities, as training has it: (M, D), 2 x (N, D) -> (M, D)."""
     out = np.empty((q.shape[0], v.shape[1]), q.dtype)
     for b, (a, s) in enumerate(zip(sentences(who.asking), sentences(who.starts), strict=True)):
-        scores = sentence_scores(q[a], k[s], who.heads, None if who.keep is None else who.keep[s])  # (H, Q, T)
+        scores = sentence_scores(q, k, who, a, s)  # (H, Q, T)
         probs = _dropped(softmax(scores), rate, key, b)
         out[a] = (probs @ split_heads(v[s], who.heads)).transpose(1, 0, 2).reshape(-1, v.shape[1])
     return out
@@ -170,7 +170,7 @@ def attention_backward(
     for b, (a, s) in enumerate(zip(sentences(who.asking), sentences(who.starts), strict=True)):
         mask = None if who.keep is None else who.keep[s]
         qh, kh, vh = split_heads(q[a], heads), split_heads(k[s], heads), split_heads(v[s], heads)  # (H, ., Dh)
-        P = softmax(sentence_scores(q[a], k[s], heads, mask))  # (H, Q, T)
+        P = softmax(sentence_scores(q, k, who, a, s))  # (H, Q, T)
         do, o = split_heads(dcontext[a], heads), split_heads(context[a], heads)  # (H, Q, Dh)
         dv[s] = _joined(_dropped(P, rate, key, b).transpose(0, 2, 1) @ do)
         dP = _dropped(do @ vh.transpose(0, 2, 1), rate, key, b)  # (H, Q, T)

@@ -205,12 +205,15 @@ def softmax(scores: Array) -> Array:
     return e / e.sum(-1, keepdims=True)
 
 
-def sentence_scores(q: Array, k: Array, heads: int, keep: NDArray[np.bool_] | None) -> Array:
-    """q k^T / sqrt(Dh) of one sentence: (Q, D), (T, D) -> (H, Q, T). `keep` (T,) is False where a key is masked."""
+def sentence_scores(q: Array, k: Array, who: Sentences, asking: slice, keys: slice) -> Array:
+    """q k^T / sqrt(Dh) of one of the sentences: its rows of (M, D) and (N, D) -> (H, Q, T)."""
+    q, k, heads = q[asking], k[keys], who.heads
     qh, kh = split_heads(q, heads), split_heads(k, heads)  # (H, T, Dh)
     scores = (qh / qh.dtype.type(np.sqrt(qh.shape[2]))) @ kh.transpose(0, 2, 1)  # (H, Q, T)
-    if keep is not None:
-        scores = np.where(keep, scores, np.finfo(scores.dtype).min)
+    if who.keep is not None:
+        scores = np.where(who.keep[keys], scores, np.finfo(scores.dtype).min)
+    if who.reach is not None:  # what lies beyond is not there at all: never the score of a row without other keys
+        scores = np.where(np.arange(len(k)) < who.reach[asking, None], scores, scores.dtype.type(-np.inf))
     return scores
 
 
@@ -231,7 +234,7 @@ def sentences(starts: NDArray[np.int64]) -> list[slice]:
 def attention_scores(q: Array, k: Array, who: Sentences) -> list[Array]:
     """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
     pairs = zip(sentences(who.asking), sentences(who.starts), strict=True)
-    return [sentence_scores(q[a], k[s], who.heads, None if who.keep is None else who.keep[s]) for a, s in pairs]
+    return [sentence_scores(q, k, who, a, s) for a, s in pairs]
 
 
 def attention_probs(scores: Sequence[Array]) -> list[Array]:

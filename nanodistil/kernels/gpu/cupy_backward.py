@@ -153,7 +153,7 @@ class CupyBackwardOps:
 
     def attention_dropped(self, q: Array, k: Array, v: Array, who: Sentences, rate: float, key: int) -> Array:
         """`attention` with dropout on the probabilities, as training has it: (M, A), 2 x (N, A) -> (M, A)."""
-        if q.shape[1] // who.heads > LARGEST_HEAD:
+        if q.shape[1] // who.heads > LARGEST_HEAD or who.reach is not None:
             arguments = q, k, v, who, rate, key
             return self.ops.on_host(numpy_backward.attention_dropped, *arguments)[0]
         return self.ops.attention_with((rate, key), q, k, v, who)
@@ -167,7 +167,7 @@ class CupyBackwardOps:
         """
         (M, A), N = q.shape, k.shape[0]
         size = A // who.heads
-        if size > LARGEST_HEAD:
+        if size > LARGEST_HEAD or who.reach is not None:
             arguments = dcontext, q, k, v, context, who, rate, key
             dq, dk, dv = self.ops.on_host(numpy_backward.attention_backward, *arguments)
             return dq, dk, dv

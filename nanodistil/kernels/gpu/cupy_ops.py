@@ -297,7 +297,7 @@ class CupyOps:
     def attention_with(self, dropping: tuple[float, int] | None, q: Array, k: Array, v: Array, who: Sentences) -> Array:
         """The same with dropout on the probabilities, for training. dropping: rate and key."""
         size = q.shape[1] // who.heads
-        if size > LARGEST_HEAD and dropping is None:
+        if (size > LARGEST_HEAD or who.reach is not None) and dropping is None:  # no kernel here is causal yet
             return self.on_host(numpy_ops.attention, q, k, v, who)[0]
         q, k, v = (self.operand(x) for x in (q, k, v))
         if k.strides[0] != v.strides[0]:
@@ -332,7 +332,8 @@ class CupyOps:
     def _fetched(self, argument: Any) -> Any:
         """An argument as the definitions take it: arrays on the host, those of sentences too."""
         if isinstance(argument, Sentences):
-            return argument._replace(keep=None if argument.keep is None else self.fetch(argument.keep))
+            keep, reach = (None if x is None else self.fetch(x) for x in (argument.keep, argument.reach))
+            return argument._replace(keep=keep, reach=reach)
         return self.fetch(argument) if isinstance(argument, cp.ndarray) else argument
 
     def attention_scores(self, q: Array, k: Array, who: Sentences) -> list[Array]:

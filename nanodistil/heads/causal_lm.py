@@ -1,0 +1,138 @@
+"""The head of a causal language model: which word comes next?
+
+    x (N, D) -> lm_head (N, V), the word embeddings once more; no bias
+
+Its loss compares what a token says with the token behind it. So labels are the ids themselves, -100 where none counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nanodistil import losses
+from nanodistil.backend import Array, BackwardOps, Ints, Ops
+from nanodistil.causal import Causal, CausalOptions
+from nanodistil.head import Batch, Head, HeadRun, Learner
+from nanodistil.heads.calling import finished, flat
+from nanodistil.heads.learning import at_labels
+from nanodistil.losses import IGNORED
+from nanodistil.outputs import ScoredOutputWithPast
+from nanodistil.packing import rectangle
+from nanodistil.pretrained import Arrays
+from nanodistil.signatures import spelled_out
+from nanodistil.taps import Tap
+from nanodistil.weights.errors import InputError, excerpt
+from nanodistil.weights.layout import Weights
+
+
+def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """A score for every word that might come next: (N, D) -> (N, V)."""
+    return tap("lm_head", ops.linear(x, w.head.lm_head))
+
+
+def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
+    """(N, V) -> (N, D)."""
+    bops.linear_backward_weight(dlogits, run.x, *d.head.lm_head)
+    return bops.linear_backward_input(dlogits, w.head.lm_head)
+
+
+def next_labels(labels: ArrayLike, shape: tuple[int, int]) -> Ints:
+    """What each token is compared with, the label behind it: (B, T) -> (B, T), -100 at the last.
+
+    >>> next_labels([[5, 6, 7]], (1, 3)).tolist()
+    [[6, 7, -100]]
+    """
+    truth = np.full(shape, IGNORED, np.int64)
+    truth[:, :-1] = flat(labels, shape).reshape(shape)[:, 1:]
+    return truth
+
+
+def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
+    """Mean cross-entropy at the tokens behind which a label stands that is not -100: labels (B, T) -> the loss."""
+    if batch.get("labels") is None:
+        raise InputError("a batch to train on needs labels")
+    ids = rectangle(batch["input_ids"], "input_ids")
+    shifted = {**batch, "labels": next_labels(batch["labels"], (ids.shape[0], ids.shape[1]))}
+    return at_labels(learner, shifted, learner.config.vocab_size, learner.bops.HEAD_ROWS, key, scale)
+
+
+CAUSAL_LM = Head(
+    "causal_lm",
+    tied={"lm_head.weight": "V D"},
+    forward=forward,
+    backward=backward,
+    objective=objective,
+)
+
+
+class ForCausalLM(Causal):
+    """The decoder and the head it was trained with: which word comes next?
+
+    >>> from nanodistil import GPT2Config, GPT2LMHeadModel
+    >>> tiny = GPT2Config(vocab_size=50, n_positions=16, n_embd=12, n_layer=1, n_head=2)
+    >>> model = GPT2LMHeadModel(tiny, backend="numpy")
+    >>> out = model([[5, 6, 7]])
+    >>> more = model([[8]], past_key_values=out.past_key_values)
+    >>> out.logits.shape, more.logits.shape, more.past_key_values.get_seq_length()
+    ((1, 3, 50), (1, 1, 50), 4)
+    """
+
+    head: ClassVar[Head] = CAUSAL_LM
+    remembers = True
+
+    @spelled_out(CausalOptions, keep_masked=False)
+    def __call__(
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, labels: Arrays = None, *, positions: Arrays = None, logits_to_keep: Any = 0,
+        num_items_in_batch: int | None = None, **options: Unpack[CausalOptions],
+    ) -> ScoredOutputWithPast:  # fmt: skip
+        """(B, T) ids and mask (1 = real token) -> logits (B, T, V), zero at masked positions.
+
+        labels: (B, T) ids, -100 where none counts; each is compared with what the token before it says. The loss is
+        their mean, or with num_items_in_batch their sum divided by that. logits_to_keep: only the last so many tokens
+        of each sentence (0: all), or the places of those wanted. positions: (M, 2) sentence and token numbers; then
+        the vocabulary is projected there only, logits (M, V).
+        """
+        if labels is not None:
+            options = {**options, "keep_masked": True}
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, positions, **options)
+        x, (B, T) = e.x, e.packing.computed.shape
+        wanted = _columns(logits_to_keep, T)
+        if positions is None and wanted is not None:  # the vocabulary is half of the work of a short call
+            grid = np.full((B, T), -1)
+            grid[e.packing.computed] = np.arange(len(x))
+            kept = grid[:, wanted]  # (B, t) rows, -1 where none was computed
+            scores = self.ops.fetch(self._scores(e._replace(x=x[self.ops.send(kept[kept >= 0])])))
+            logits = np.zeros((*kept.shape, scores.shape[1]), scores.dtype)
+            logits[kept >= 0] = scores
+        else:
+            logits = self.ops.fetch(self._scores(e))  # (N or M, V)
+            if positions is None:
+                logits = e.packing.unpack(logits)
+        loss = None
+        if labels is not None:
+            if positions is not None or wanted is not None:
+                raise InputError("labels are for all positions: leave out positions and logits_to_keep")
+            truth = next_labels(labels, (B, T)).reshape(-1)
+            loss = losses.cross_entropy(logits.reshape(B * T, -1), truth)
+            if num_items_in_batch is not None:
+                counted = np.count_nonzero(truth != IGNORED)
+                loss = logits.dtype.type(float(loss) * counted / num_items_in_batch if counted else 0)
+        output = ScoredOutputWithPast(loss=loss, logits=logits, **e.recorded)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
+
+
+def _columns(logits_to_keep: Any, T: int) -> Any:
+    """The columns of a batch of T tokens whose logits are wanted; None for all."""
+    if isinstance(logits_to_keep, int | np.integer) and not isinstance(logits_to_keep, bool):
+        if logits_to_keep < 0:
+            raise InputError(f"logits_to_keep must not be negative, as {logits_to_keep} is")
+        return np.arange(max(0, T - logits_to_keep), T) if logits_to_keep else None
+    places = np.asarray(logits_to_keep)
+    whole = places.ndim == 1 and places.dtype.kind in "iu"
+    if not whole or (places.size and not -T <= places.min() <= places.max() < T):
+        raise InputError(f"logits_to_keep must be a number or the places of tokens, not {excerpt(logits_to_keep)}")
+    return places % T

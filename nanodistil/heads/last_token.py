@@ -1,0 +1,120 @@
+"""A classifier of texts on the last token, the only one that has seen all of a text if a model reads left to right.
+
+    x (B, D) -> score (B, C), no bias
+
+The last token is the last that is not padding, which only the ids tell: without a padding token in the config one text
+at a time is taken, as in transformers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+
+from nanodistil.arrays import numbers
+from nanodistil.backend import Array, BackwardOps, Ints, Ops
+from nanodistil.causal import Causal, CausalOptions
+from nanodistil.config import Config
+from nanodistil.head import Batch, Head, HeadRun, Learner
+from nanodistil.heads.calling import finished
+from nanodistil.heads.learning import only, packed
+from nanodistil.heads.sequence_classification import learned, loss_of
+from nanodistil.outputs import ScoredOutputWithPast
+from nanodistil.packing import real_tokens, rectangle
+from nanodistil.pretrained import Arrays
+from nanodistil.signatures import spelled_out
+from nanodistil.taps import Tap
+from nanodistil.weights.errors import InputError
+from nanodistil.weights.layout import Weights
+
+
+def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
+    """A score for every class, from the last token of each text: (B, D) -> (B, C)."""
+    return tap("score", ops.linear(x, w.head.score))
+
+
+def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
+    """(B, C) -> (B, D)."""
+    bops.linear_backward_weight(dlogits, run.x, *d.head.score)
+    return bops.linear_backward_input(dlogits, w.head.score)
+
+
+def last_tokens(config: Config, input_ids: Any, shape: tuple[int, int]) -> Ints:
+    """Sentence and token number of each text's last token that is not padding: (B, T) -> (B, 2).
+
+    input_ids: None if the call brings embeddings, which do not say. Raises InputError for several texts without a
+    padding token.
+
+    >>> from nanodistil import GPT2Config
+    >>> last_tokens(GPT2Config(pad_token_id=0), [[7, 8, 0], [0, 0, 9]], (2, 3)).tolist()
+    [[0, 1], [1, 2]]
+    """
+    (B, T), pad = shape, config.pad_token_id
+    if pad is None and B > 1:
+        raise InputError(
+            "several texts at once need a padding token, to tell where each ends: set model.config.pad_token_id, or "
+            "pass one text at a time"
+        )
+    last = np.full(B, T - 1)
+    if pad is not None and input_ids is not None:
+        last = (np.arange(T) * (rectangle(input_ids, "input_ids") != pad)).argmax(axis=1)  # (B,)
+    return np.stack([np.arange(B), last], axis=1)
+
+
+def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:
+    """As that of a classifier on the first token (sequence_classification.py): labels (B,) or (B, C) -> the loss."""
+    only(batch, "labels")
+    ids = rectangle(batch["input_ids"], "input_ids")
+    tokens = last_tokens(learner.config, ids, (ids.shape[0], ids.shape[1]))
+    packing = packed(learner, batch, keep_masked=hidden(tokens, batch.get("attention_mask")))
+    return learned(learner, packing, tokens, batch["labels"], key, scale)
+
+
+def hidden(tokens: Ints, attention_mask: Any) -> bool:
+    """Whether the mask hides one of these tokens, (B, 2), which is then looked at all the same."""
+    if attention_mask is None:
+        return False
+    real = real_tokens(attention_mask)  # (B, T)
+    inside = len(real) == len(tokens) and (not tokens.size or tokens[:, 1].max() < real.shape[1])
+    return bool(inside and not real[tokens[:, 0], tokens[:, 1]].all())
+
+
+LAST_TOKEN = Head(
+    "last_token",
+    arrays={"score.weight": "C D"},
+    forward=forward,
+    backward=backward,
+    objective=objective,
+)
+
+
+class ForLastToken(Causal):
+    """The decoder and a classifier on a text's last token."""
+
+    head: ClassVar[Head] = LAST_TOKEN
+    remembers = True
+
+    @spelled_out(CausalOptions, keep_masked=False)
+    def __call__(
+        self, input_ids: Arrays = None, attention_mask: Arrays = None, head_mask: Arrays = None,
+        inputs_embeds: Arrays = None, labels: Arrays = None, **options: Unpack[CausalOptions],
+    ) -> ScoredOutputWithPast:  # fmt: skip
+        """(B, T) ids and mask (1 = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        tokens = None if given is None else last_tokens(self.config, input_ids, shape_of(given))  # (B, 2)
+        if tokens is not None and options.get("past_key_values") is None and hidden(tokens, attention_mask):
+            options = {**options, "keep_masked": True}
+        e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, tokens, **options)
+        logits = self.ops.fetch(self._scores(e))  # (B, C)
+        loss = None if labels is None else loss_of(self.config, logits, labels)
+        output = ScoredOutputWithPast(loss=loss, logits=logits, **e.recorded)
+        return finished(output, options, self.config, input_ids, inputs_embeds)
+
+
+def shape_of(given: Any) -> tuple[int, int]:
+    """(B, T) of ids, or of embeddings."""
+    array = numbers(given, "input_ids")
+    if array.ndim < 2:
+        raise InputError(f"input_ids must be (batch, tokens), two-dimensional, not of shape {array.shape}")
+    return array.shape[0], array.shape[1]
