@@ -14,18 +14,22 @@ from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
     from nanodistil.benchmark import OpTime, Profile, Rung
+    from nanodistil.comparison import Cell
 
 HELP = "time a model op by op, or the ladder from the formula to the kernel"
 SHAPES = ["1x16", "8x128"]
+COMPARED = ["1x8", "1x16", "1x128", "1x384", "8x128"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="folder, hub id or nanodistil-mini (default: the official model)")
     parser.add_argument(
+        "--shapes",
         "--shape",
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="BxT",
-        help=f"sentences x tokens, repeatable (default {' and '.join(SHAPES)})",
+        help=f"sentences x tokens (default {' '.join(SHAPES)}; with --compare {' '.join(COMPARED)})",
     )
     loading.add_backend_arguments(parser)
     parser.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")
@@ -42,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KERNEL",
         help="a kernel's inner loop in machine code: linear (default), linear-bfloat16, linear-int8, gelu, layer-norm",
     )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="ONNX Runtime and OpenVINO beside ours, on the processor; needs the extra compare",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
 
 
@@ -52,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     loading.set_threads(1 if args.ladder else args.threads)  # the ladder's first steps are for one thread
     if args.show_asm is not None:
         return _assembly(args)
+    if args.compare:
+        return _compare(args)
     return _ladder(args) if args.ladder else _model(args)
 
 
@@ -85,17 +96,12 @@ def _model(args: argparse.Namespace) -> int:
     from nanodistil.backend import choose, named
     from nanodistil.benchmark import limits, profile, shape_of
     from nanodistil.family.distilbert import DistilBertModel
-    from nanodistil.weights.hub import resolve_default
 
-    shapes = args.shape or SHAPES
+    shapes = args.shapes or SHAPES
     for shape in shapes:
         shape_of(shape)  # before a model is loaded
     backend, dtype = choose(args.backend, args.dtype)
-    name = args.model
-    if name is None:
-        name, note = resolve_default(need="model")
-        if note:
-            print(f"nanodistil: {note}", file=sys.stderr)
+    name = _named(args)
     threads = None if backend == "numpy" else args.threads
     model = DistilBertModel.from_pretrained(name, backend=backend, dtype=dtype, threads=threads)
     machine = limits(backend, dtype)
@@ -114,6 +120,72 @@ def _model(args: argparse.Namespace) -> int:
     for p in profiles:
         print("\n" + op_table(p, machine))
     return 0
+
+
+def _named(args: argparse.Namespace) -> Any:
+    """The model that was named, else the command line's own."""
+    from nanodistil.weights.hub import resolve_default
+
+    if args.model is not None:
+        return args.model
+    name, note = resolve_default(need="model")
+    if note:
+        print(f"nanodistil: {note}", file=sys.stderr)
+    return name
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from functools import partial
+
+    from nanodistil import comparison
+    from nanodistil.backend import choose, instrument
+    from nanodistil.backend import load as load_backend
+    from nanodistil.family.distilbert import DistilBertModel
+
+    if args.backend not in (None, "numba"):
+        raise InputError(f"--compare times the kernels of the processor: --backend is numba, not {args.backend}")
+    dtypes = [choose("numba", args.dtype)[1]] if args.dtype else comparison.DTYPES
+    lacking, versions = comparison.missing(), comparison.versions()
+    load_backend("numba", args.threads)
+    threads = instrument("diagnosis").threads()["used"]
+    name = _named(args)
+    said = {"model": str(name), "threads": threads, "versions": versions, "missing": lacking}
+    if not args.json:
+        print(f"{name}, threads: {threads}; {', '.join(' '.join(pair) for pair in versions.items())}")
+        if lacking:
+            print(f"not installed: {', '.join(lacking)}; {comparison.EXTRA}")
+        print("medians of blocks of calls that take turns; x: how many times as long as ours in the same dtype")
+    rows = []
+    load = partial(DistilBertModel.from_pretrained, name)
+    for cell in comparison.compare(load, dtypes, args.shapes or COMPARED, threads, args.seconds):
+        rows.append(cell.as_dict())
+        if not args.json:
+            print("\n" + cell_table(cell), flush=True)
+    if args.json:
+        print(json.dumps(said | {"shapes": rows}, indent=1))
+    return 0
+
+
+def cell_table(cell: Cell) -> str:
+    """A row a dtype, two columns an engine: milliseconds, and times ours.
+
+    >>> from nanodistil.comparison import Cell
+    >>> ours, peer = ("nanodistil", "int8"), ("OpenVINO", "int8")
+    >>> print(cell_table(Cell("1x8", {}, {ours: 0.002, peer: 0.003}, {ours: 1.0, peer: 1.5}, 5)))
+    1x8, ms  nanodistil  OpenVINO
+    int8           2.00      3.00  1.50 x
+    """
+    names = list(dict.fromkeys(name for name, _ in cell.seconds))
+    table = [[f"{cell.shape}, ms", *(text for name in names for text in (name, "")[: 1 + (name != names[0])])]]
+    for dtype in dict.fromkeys(dtype for _, dtype in cell.seconds):
+        row = [dtype]
+        for name in names:
+            seconds = cell.seconds.get((name, dtype))
+            row.append(f"{seconds * 1e3:.2f}" if seconds else "")
+            if name != names[0]:
+                row.append(f"{cell.ratios[name, dtype]:.2f} x" if seconds else "")
+        table.append(row)
+    return aligned(table, right=range(1, len(table[0])))
 
 
 def op_table(p: Profile, machine: Any) -> str:

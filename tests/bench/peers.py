@@ -4,22 +4,15 @@
     python tests/bench/peers.py --shapes 1x8 8x128 --engines OpenVINO --budget 3
     python tests/bench/peers.py --results speed.json --markdown      keep the cells of several runs; write docs/speed.md
 
-Needs torch, transformers, onnx, onnxruntime, openvino, and nncf for OpenVINO's int8; an engine that is not installed is
-left out. Nothing is downloaded: the weights are random, which costs the same time.
-
-How it is made fair, and steady on a machine that is neither:
-
-- each peer at its best: every variant (fixed and dynamic shapes, spinning or not, fused by its own tool or not, one
-  stream or two, with and without a mask) is tried on every cell, and the fastest counts (engines.py);
-- turns: A B C A B C ..., each turn after a pause in which the others' threads go to sleep, and after a call that does
-  not count; what slows the machine for a while slows all;
-- a ratio is the median over the rounds of (its time / our time in the same round), not a ratio of medians;
-- the machine's own peak is measured in the same rounds.
+Needs torch, transformers and the extra `compare`; a peer that is not installed is left out. Nothing is downloaded: the
+weights are random, which costs the same time. How it is made fair is said in nanodistil/comparison.py, whose blocks,
+turns and ratios these are; here are added transformers, whole tasks, padding, and the machine's own peak.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import lzma
 import platform
@@ -28,104 +21,46 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import engines
 import numpy as np
 import proofs
-from engines import THREADS, Files, Variant
+from engines import THREADS
 
 import nanodistil
-from nanodistil import backend
+from nanodistil import backend, comparison
+from nanodistil.peers import Variant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "speed.md"
 CORPUS = ROOT.parent / "shared" / "data" / "corpus" / "wiki.valid.txt.xz"
 SHAPES = ["1x8", "1x16", "1x128", "1x384", "8x128", "32x128"]
 TASKS = {"fill-mask 1x9": "masked_lm", "classify 8x128": "classifier"}
-PAUSE = 0.02  # seconds between two engines
-TURN = 0.05  # seconds of one turn, where a call is shorter
-ROUNDS = 5
 COLUMNS = ["nanodistil", "transformers", "ONNX Runtime", "OpenVINO"]
-LOW = ["nanodistil bf16", "OpenVINO bf16", "nanodistil int8", "ONNX Runtime int8", "OpenVINO int8"]
+LOW = ["nanodistil bfloat16", "OpenVINO bfloat16", "nanodistil int8", "ONNX Runtime int8", "OpenVINO int8"]
+WORDS = 30522
 
 Cell = dict[str, Any]
 
 
-def clock(call: engines.Call, ids: np.ndarray, mask: np.ndarray) -> float:
-    began = time.perf_counter()
-    call(ids, mask)
-    return time.perf_counter() - began
+def column(engine: comparison.Engine) -> str:
+    """An engine in one dtype, as the table calls it."""
+    name, dtype = engine
+    return name if dtype == "float32" else f"{name} {dtype}"
 
 
-def batch(shape: str) -> tuple[np.ndarray, np.ndarray]:
-    B, T = (int(n) for n in shape.split("x"))
-    ids = np.random.default_rng((B, T)).integers(0, 30522, (B, T))
-    return ids, np.ones_like(ids)
-
-
-def fastest(
-    candidates: list[Variant], kind: str, ids: np.ndarray, mask: np.ndarray, fixed: bool = True
-) -> dict[str, tuple[str, engines.Call, float]]:
-    """engine -> name, call and shortest time of its best variant. The shortest, because a short try meets noise."""
-    best: dict[str, tuple[str, engines.Call, float]] = {}
-    for v in candidates:
-        if ("fixed" if fixed else "padded") not in v.shapes or ("even" in v.shapes and len(ids) % 2):
-            continue
-        try:
-            call = v.load(kind, ids.shape if fixed else None)
-            call(ids, mask)
-            shortest, until = clock(call, ids, mask), time.perf_counter() + 0.2
-            while time.perf_counter() < until:
-                shortest = min(shortest, clock(call, ids, mask))
-        except ImportError as error:
-            print(f"  {v.engine} is left out: {error}")
-            continue
-        if v.engine not in best or shortest < best[v.engine][2]:
-            best[v.engine] = (v.name, call, shortest)
-        del call
-        engines.release()
-        time.sleep(PAUSE)
-    return best
-
-
-def measure(candidates: list[Variant], kind: str, shape: str, budget: float) -> Cell:
-    """One cell: every engine's time and its ratio to ours, over rounds of turns."""
-    ids, mask = batch(shape)
-    chosen = fastest(candidates, kind, ids, mask)
-    machine, peaks = backend.instrument("peak"), []
-    samples: dict[str, list[float]] = {name: [] for name in chosen}  # engine -> the median of each of its turns
-    began = time.perf_counter()
-    while len(peaks) < ROUNDS or time.perf_counter() - began < budget * len(chosen):
-        order = list(chosen)
-        shift = len(peaks) % len(order)
-        for name in order[shift:] + order[:shift]:
-            _, call, shortest = chosen[name]
-            time.sleep(PAUSE)
-            if shortest < 2 * TURN:
-                call(ids, mask)
-            samples[name].append(median(clock(call, ids, mask) for _ in range(max(1, int(TURN / shortest)))))
-        peaks.append(machine.peak(0.02, threads=THREADS))
-        if len(peaks) >= 3 and time.perf_counter() - began > 3 * budget * len(chosen):
-            break  # a cell of long calls: three rounds must do
-    return {
-        "variants": {name: chosen[name][0] for name in chosen},
-        "seconds": {name: median(times) for name, times in samples.items()},
-        "rounds": len(peaks),
-        "ratios": ratios(samples),
-        "peak": median(peaks),
-        "bandwidth": machine.bandwidth(),
-        "flops": encoder_flops(*ids.shape),
-    }
-
-
-def ratios(samples: dict[str, list[float]]) -> dict[str, float]:
-    """engine -> median over the rounds of its time / ours."""
-    own = samples.get("nanodistil")
-    if not own:
-        return {}
-    return {name: median(a / b for a, b in zip(times, own, strict=True)) for name, times in samples.items()}
+def measure(candidates: list[Variant], shape: str, budget: float) -> Cell:
+    """One cell: every engine's time and its ratio to ours, and what the machine can do before and after."""
+    ids, mask = comparison.batch(shape, WORDS)
+    chosen = comparison.fastest(candidates, ids, mask)
+    machine = backend.instrument("peak")
+    peaks = [machine.peak(threads=THREADS)]
+    cell = comparison.measure(shape, chosen, ids, mask, budget)
+    peaks.append(machine.peak(threads=THREADS))
+    found = {name: {column(e): v for e, v in getattr(cell, name).items()} for name in ("variants", "seconds", "ratios")}
+    machine = {"peak": max(peaks), "bandwidth": machine.bandwidth(), "flops": encoder_flops(*ids.shape)}
+    return found | machine | {"rounds": cell.rounds}
 
 
 def encoder_flops(B: int, T: int, D: int = 768, F: int = 3072, L: int = 6) -> int:
@@ -149,18 +84,16 @@ def ragged(candidates: list[Variant], corpus: Path, every: int) -> Cell:
     """Batches of lines as they come, batch by batch and engine by engine. Peers compute the padding, we do not."""
     batches = list(ragged_batches(corpus))[::every]
     shortest_first = min(batches, key=lambda b: b[0].size)
-    chosen = fastest([v for v in candidates if v.engine in COLUMNS], "encoder", *shortest_first, fixed=False)
-    samples: dict[str, list[float]] = {name: [] for name in chosen}
+    chosen = comparison.fastest([v for v in candidates if v.dtype == "float32"], *shortest_first, fixed=False)
+    samples: dict[str, list[float]] = {column(engine): [] for engine in chosen}
     for number, (ids, mask) in enumerate(batches):
-        order = list(chosen)
-        shift = number % len(order)
-        for name in order[shift:] + order[:shift]:
-            time.sleep(PAUSE)
-            samples[name].append(clock(chosen[name][1], ids, mask))
+        for engine in comparison.turns(chosen, number):
+            time.sleep(comparison.PAUSE)
+            samples[column(engine)].append(comparison.clock(chosen[engine].call, ids, mask))
     total = {name: sum(times) for name, times in samples.items()}
     real, padded = sum(int(m.sum()) for _, m in batches), sum(i.size for i, _ in batches)
     return {
-        "variants": {name: chosen[name][0] for name in chosen},
+        "variants": {column(engine): best.name for engine, best in chosen.items()},
         "seconds": total,
         "rounds": len(batches),
         "ratios": {name: t / total["nanodistil"] for name, t in total.items() if "nanodistil" in total},
@@ -185,21 +118,21 @@ def show(name: str, cell: Cell) -> None:
         print(f"  the machine: {cell['peak'] / 1e9:.0f} GFLOP/s, {cell['bandwidth'] / 1e9:.1f} GB/s", flush=True)
 
 
-def table(cells: dict[str, Cell], columns: list[str], base: str) -> list[str]:
-    """Markdown: a row a cell, a column an engine, milliseconds and how many times `base` takes as long."""
+def table(cells: dict[str, Cell], columns: list[str]) -> list[str]:
+    """Markdown: a row a cell, a column an engine, milliseconds and how many times as long as ours in its dtype."""
     columns = [c for c in columns if any(c in cell["seconds"] for cell in cells.values())]
     lines = ["| milliseconds | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for name, cell in cells.items():
+    for shape, cell in cells.items():
         row = []
-        for column in columns:
-            seconds, ratio = cell["seconds"].get(column), cell["ratios"].get(column)
+        for name in columns:
+            seconds, ratio = cell["seconds"].get(name), cell["ratios"].get(name)
             if seconds is None:
                 row.append("")
                 continue
             shown = f"{seconds * 1e3:.{1 if seconds < 0.0995 else 0}f}"
-            row.append(shown if column == base or ratio is None else f"{shown} ({ratio:.2f} x)")
+            row.append(shown if name.startswith("nanodistil") or ratio is None else f"{shown} ({ratio:.2f} x)")
         if any(row):
-            lines.append(f"| {name} | " + " | ".join(row) + " |")
+            lines.append(f"| {shape} | " + " | ".join(row) + " |")
     return lines
 
 
@@ -217,7 +150,7 @@ def markdown(cells: dict[str, Cell]) -> str:
         "In brackets: how many times as long as ours in the same round. Rows are sentences x tokens through the whole",
         "encoder; then whole tasks, where we leave out what the answer does not need.",
         "",
-        *table(cells, COLUMNS, "nanodistil"),
+        *table(cells, COLUMNS),
     ]
     best = max(encoder, key=lambda n: encoder[n]["flops"] / encoder[n]["seconds"]["nanodistil"], default=None)
     if best:
@@ -227,9 +160,9 @@ def markdown(cells: dict[str, Cell]) -> str:
             f"{rate / cell['peak']:.0%} of the {cell['peak'] / 1e9:.0f} that this machine was measured to do at most"
         )
         lines += ["", f"At {best}: {rate / 1e9:.0f} GFLOP/s in float32, {share}."]
-    low = table(cells, LOW, "")
+    low = table(cells, LOW)
     if low[0].count("|") > 2:
-        lines += ["", "In lower precision (in brackets: times as long as our float32):", "", *low]
+        lines += ["", "In lower precision (in brackets: times as long as ours in the same):", "", *low]
     if "ragged" in cells:
         cell = cells["ragged"]
         lines += [
@@ -256,29 +189,30 @@ def main() -> None:
     args = parser.parse_args()
     backend.load("numba", THREADS)
     with tempfile.TemporaryDirectory() as name:
-        candidates = engines.variants(Files(args.models or Path(name)))
-        if args.engines is not None:
-            wanted = ("nanodistil", *args.engines)
-            candidates = [v for v in candidates if v.engine.startswith(wanted)]
+        folder = args.models or Path(name)
         cells: dict[str, Cell] = {}
         if args.results and args.results.exists():
             cells = json.loads(args.results.read_text())
+
+        def candidates(kind: str) -> list[Variant]:
+            wanted = ("nanodistil", *args.engines) if args.engines is not None else ""
+            return [v for v in engines.participants(folder, kind) if column((v.engine, v.dtype)).startswith(wanted)]
 
         def keep(name: str, cell: Cell) -> None:
             cells[name] = cell
             show(name, cell)
             if args.results:
                 args.results.write_text(json.dumps(cells, indent=1))
-            engines.release()
+            gc.collect()  # what the engines of this cell held
 
         for shape in args.shapes:
-            keep(shape, measure(candidates, "encoder", shape, args.budget))
+            keep(shape, measure(candidates("encoder"), shape, args.budget))
         for task, kind in TASKS.items():
             if task.split()[0] in args.tasks:
-                exact = [v for v in candidates if v.engine in COLUMNS]
-                keep(task, measure(exact, kind, task.split()[1], args.budget))
+                exact = [v for v in candidates(kind) if v.dtype == "float32"]
+                keep(task, measure(exact, task.split()[1], args.budget))
         if "ragged" in args.tasks and args.corpus.exists():
-            keep("ragged", ragged(candidates, args.corpus, args.every))
+            keep("ragged", ragged(candidates("encoder"), args.corpus, args.every))
     if args.markdown:
         proofs.put(PAGE, "speed", markdown(cells))
 
