@@ -28,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--data-file", "the texts, a folder that nanodistil binarize made", required=True, metavar="DIR")
     option("--student-pretrained-weights", "the student to begin from: folder or hub id", metavar="M")
     option("--student-config", "a config.json instead: a student with fresh weights", metavar="FILE")
-    option("--student-type", "distilbert, the only one that can be trained here", metavar="T")
-    option("--teacher-name", "the teacher, a BERT or DistilBERT with its masked-LM head: folder or hub id", metavar="M")
-    option("--teacher-type", "bert or distilbert (default: as its config says)", choices=["bert", "distilbert"])
+    families = ["bert", "distilbert", "roberta"]
+    option("--student-type", "as its config says, or it is an error", choices=families)
+    option("--teacher-name", "the teacher, with its masked-LM head: folder or hub id", metavar="M")
+    option("--teacher-type", "if its config does not say, as old ones do not", choices=families)
     option("--tokenizer-name", "the tokenizer, where neither student nor teacher has it with them", metavar="M")
     option("--temperature", "of both softmaxes of the soft targets (default 2.0)", float)
     terms = {

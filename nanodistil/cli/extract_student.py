@@ -17,7 +17,7 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("teacher", metavar="TEACHER", help="folder or hub id of a BERT, or of a DistilBERT")
+    parser.add_argument("teacher", metavar="TEACHER", help="folder or hub id of a BERT, DistilBERT or RoBERTa")
     parser.add_argument("out", metavar="OUT", help="a new folder for the student")
     parser.add_argument("--layers", metavar="0,2,...", help="from 0 (default: half, spread evenly: 0,2,4,7,9,11 of 12)")
     parser.add_argument(

@@ -26,11 +26,35 @@ def family_of(config: dict[str, Any], name: object) -> str:
     >>> family_of({"model_type": "bert"}, "x"), family_of({"n_heads": 12}, "x"), family_of({"type_vocab_size": 2}, "x")
     ('bert', 'distilbert', 'bert')
     """
-    old = "bert" if "type_vocab_size" in config else "distilbert"  # files of 2018 and 2019 do not say
-    kind = config.get("model_type") or old
+    kind = config.get("model_type") or untold(config, name)
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(f"{name}: is a {excerpt(kind)} model; nanodistil has {', '.join(FAMILIES)}")
     return kind
+
+
+def untold(config: dict[str, Any], name: object) -> str:
+    """The family of a file of 2018 or 2019, which does not say it: that of the class it names, or that of its shape.
+
+    A RoBERTa has one token type, a BERT two; beside that, 1e-5 for an epsilon, two positions that no token has, or a
+    name with "roberta" in it, which is all that transformers goes by. Raises CheckpointError if name and shape differ.
+
+    >>> untold({"architectures": ["RobertaForMaskedLM"]}, "x"), untold({"type_vocab_size": 1}, "./roberta-base")
+    ('roberta', 'roberta')
+    """
+    classes = config.get("architectures")
+    for one in classes if isinstance(classes, list) else []:
+        for family, (_, beginning) in FAMILIES.items():
+            if isinstance(one, str) and one.startswith(f"{beginning}For"):
+                return family
+    if "type_vocab_size" not in config:
+        return "distilbert"
+    named, single = "roberta" in str(name).lower(), config["type_vocab_size"] == 1
+    if named and not single:
+        raise CheckpointError(
+            f"{name}: its name says roberta and its config.json has the shape of a bert: put a model_type into that"
+        )
+    shaped = config.get("layer_norm_eps") == 1e-5 or config.get("max_position_embeddings") == 514
+    return "roberta" if single and (named or shaped) else "bert"
 
 
 def classes_of(family: str) -> list[Any]:

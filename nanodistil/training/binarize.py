@@ -1,8 +1,8 @@
 """Texts to token ids, once and for all: lines in, a folder of shards out (shards.py says what it looks like).
 
-Each line is a text and becomes one sequence, [CLS] text [SEP], as upstream's scripts/binarized_data.py makes them.
-The texts stream through the compiled tokenizer a megabyte at a time, so that a corpus of any size takes the same
-memory. What happens to a text, as upstream does it:
+Each line is a text and becomes one sequence, [CLS] text [SEP] or <s> text </s>, as upstream's scripts/binarized_data.py
+makes them. The texts stream through the compiled tokenizer a megabyte at a time, so that a corpus of any size takes the
+same memory. What happens to a text, as upstream does it:
 
 - A special token written out in the text is that token: a line "a [MASK] b" holds id 103. (Masking never chooses it,
   but the model sees it. Set split_special_tokens in tokenizer_config.json for texts that talk about such tokens.)
@@ -108,14 +108,19 @@ def fingerprint(tokenizer: Tokenizer) -> str:
 
 def _new_index(tokenizer: Tokenizer, name: str) -> Index:
     pieces = tokenizer.encoder.pieces
-    (_, cls_id), (_, sep_id) = tokenizer.encoder.template.put_in()
+    frame = tokenizer.encoder.template.frame()
+    if frame is None or frame.before is None or frame.after is None:
+        raise InputError(
+            f"{name or type(tokenizer).__name__}: puts no token before a text and one behind it, as [CLS] and [SEP] "
+            "are: sequences are not made of that"
+        )
     return Index(
         tokenizer=name,
         vocabulary=fingerprint(tokenizer),
         vocab_size=1 + max(tokenizer.get_vocab().values()),
-        cls_id=cls_id,
-        sep_id=sep_id,
-        unk_id=pieces.vocabulary[pieces.unknown],
+        cls_id=frame.before[1],
+        sep_id=frame.after[1],
+        unk_id=pieces.vocabulary.get(pieces.unknown),
         mask_id=tokenizer.mask_token_id,
         special_ids=sorted(set(tokenizer.all_special_ids)),
     )

@@ -2,30 +2,20 @@
 
     text -> nanodistil binarize -> nanodistil extract-student -> nanodistil distill -> a student's folder
 
-This is upstream's train.py and distiller.py on our own arithmetic. The flags are upstream's, with dashes, and so are
-the defaults, but for what follows. Each of these has cost somebody a run:
+This is upstream's train.py and distiller.py on our own arithmetic, with their flags (dashes for underscores), defaults
+and checks, but for what follows. Each of these has cost somebody a run:
 
-alpha_clm       Upstream's default gives 0.5 to causal language modelling, which is GPT-2's, so `--mlm` alone was
-                refused until one found `--alpha_clm 0`. A DistilBERT has no causal form: that 0.5 is alpha_mlm's here,
-                batches are always masked, and there is no `--mlm` to forget.
-alpha_mlm = 0   Upstream refuses it. Here the student then learns from the teacher alone, on masked sentences.
-no teacher      With alpha_ce = alpha_mse = alpha_cos = 0 none is needed: that is pre-training, and the baseline that a
-                distillation has to beat.
-restrict_ce_to_mask   It restricts the mean squared error too, as upstream. L_cos always counts all tokens.
-freeze_pos_embs       Did nothing for a DistilBERT upstream. Here the position embeddings are frozen.
-freeze_token_type_embds   A DistilBERT has none; there is no such flag.
-group_by_size   Passing upstream's flag turned grouping off. Here that is `--no-group-by-size` (sampler.py).
-n_iter          Upstream's counter of micro-batches begins anew in each epoch, see loop.py.
-fp16            `--dtype bfloat16`: linear maps of both models in bfloat16, master weights in float32. On a GPU float16
-                too: its loss is then scaled (loss_scale.py).
-n_gpu, local_rank     `mpirun -n 2 nanodistil distill ...` (communicator.py).
-initializer_range     Was read by nothing: the student's config has one of its own, and that counts.
-token_counts    May be left out: counting takes a second.
-force           As upstream; and `--resume`, which upstream lacks (run.py).
-
-The checks are upstream's sanity_checks, but for two. Teacher and student may differ in width where alpha_cos is 0:
-logits can be compared whatever they were made from. And that both have one vocabulary is checked by the words, not by
-their number: the data set knows which tokenizer made it, and a teacher's own is compared where it is with it.
+alpha_clm      Causal language modelling has 0.5 upstream, so `--mlm` alone was refused. Here that 0.5 is alpha_mlm's,
+               and batches are always masked. alpha_mlm may be 0: the student then learns from the teacher alone.
+no teacher     None is needed if alpha_ce, alpha_mse and alpha_cos are 0: that is pre-training, which a distillation has
+               to beat.
+restrict_ce_to_mask  It restricts the mean squared error too, as upstream. L_cos always counts all tokens.
+freeze_pos_embs      Did nothing for a DistilBERT upstream. Here positions are frozen; token types cannot be.
+group_by_size  Passing upstream's flag turned grouping off. Here that is `--no-group-by-size` (sampler.py).
+n_iter, fp16, n_gpu  See loop.py; `--dtype bfloat16`, on a GPU float16 (loss_scale.py); `mpirun -n 2` (communicator.py).
+initializer_range    Was read by nothing: the student's config has one of its own. token_counts may be left out.
+checks         Teacher and student may differ in width where alpha_cos is 0: logits can be compared whatever they were
+               made from. That both have one vocabulary is checked by the words, not by their number.
 """
 
 from __future__ import annotations
@@ -42,7 +32,7 @@ from nanodistil import backend as backends
 from nanodistil.auto import AutoTokenizer
 from nanodistil.backend import Ints
 from nanodistil.config import Config
-from nanodistil.family import FAMILIES, class_of, family_of
+from nanodistil.family import class_of, family_of
 from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.loader import load_pretrained
 from nanodistil.tokenization.facade import Tokenizer
@@ -55,7 +45,7 @@ from nanodistil.training.options import Course, RunOptions, begun
 from nanodistil.training.run import EPOCH, Run, made_with
 from nanodistil.training.sampler import epochs
 from nanodistil.training.schedule import linear, planned_steps, warmup_steps
-from nanodistil.training.sequences import Sequences
+from nanodistil.training.sequences import Sequences, with_positions
 from nanodistil.training.shards import Index
 from nanodistil.training.teacher import check_words, load_whole
 from nanodistil.training.token_counts import read_token_counts, token_counts
@@ -69,8 +59,11 @@ from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
 OF_MASKING = ("mlm_mask_prop", "word_mask", "word_keep", "word_rand", "mlm_smoothing")  # options that Masking takes
+TEACHERS = {  # a teacher's family -> those of the students whose positions are counted as its are
+    "distilbert": ("distilbert", "bert"), "bert": ("distilbert", "bert"), "roberta": ("roberta",),
+}  # fmt: skip
 FREE = (  # what may be changed on resuming, since it changes no weight (with NumPy's BLAS, threads may: the last bits)
-    "dump_path", "threads", "gradient_checkpointing",
+    "dump_path", "threads", "gradient_checkpointing", "student_type", "teacher_type",
     "log_interval", "checkpoint_interval", "checkpoint_minutes", "save_epochs",
 )  # fmt: skip
 
@@ -80,14 +73,13 @@ class Options(RunOptions, Shares):
     """The settings of a distillation, named and preset as upstream's flags.
 
     dump_path: the run's folder. data_file: a folder that `binarize` made. student_pretrained_weights: a folder or hub
-    id to begin from; or student_config, a config.json, for fresh weights. teacher_name: a BERT or DistilBERT with a
-    masked-LM head. teacher_type, student_type: only checked. max_length: of a sequence, None for the student's
-    positions.
+    id to begin from; or student_config, a config.json, for fresh weights. teacher_name: a model with a masked-LM head.
+    teacher_type, student_type: only checked. max_length: of a sequence, None for as many tokens as the student takes.
     """
 
     dump_path: str
     data_file: str
-    student_type: str = "distilbert"
+    student_type: str | None = None
     student_config: str | None = None
     student_pretrained_weights: str | None = None
     teacher_type: str | None = None
@@ -122,8 +114,6 @@ class Options(RunOptions, Shares):
     POSITIVE = ("temperature",)
 
     def __post_init__(self) -> None:
-        if self.student_type != "distilbert":
-            raise InputError(f"--student-type {self.student_type}: only a distilbert can be trained here")
         if (self.student_config is None) == (self.student_pretrained_weights is None):
             raise InputError("one of --student-pretrained-weights and --student-config is needed, not both")
         super().__post_init__()
@@ -159,18 +149,23 @@ def load_student(options: Options) -> ForMaskedLM:
 def load_teacher(options: Options, folder: Path) -> ForMaskedLM:
     """The teacher. Raises InputError where it cannot teach, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
-    named = read_json(folder / "config.json", FOR_CONFIG).get("model_type")
-    kind = named or options.teacher_type or "bert"  # old ones have none
+    values = read_json(folder / "config.json", FOR_CONFIG)
+    kind = values.get("model_type") or options.teacher_type or family_of(values, options.teacher_name)
     if options.teacher_type not in (None, kind):
         raise InputError(f"--teacher-type {options.teacher_type}: {options.teacher_name} is a {kind}")
-    if kind not in FAMILIES:
-        raise InputError(f"{options.teacher_name}: a {str(kind)[:40]} cannot teach; a {' or a '.join(FAMILIES)} can")
+    if kind not in TEACHERS:
+        raise InputError(f"{options.teacher_name}: a {str(kind)[:40]} cannot teach; a {' or a '.join(TEACHERS)} can")
     teacher: ForMaskedLM = load_whole("ForMaskedLM", str(options.teacher_name), folder, backend, dtype, kind)
     return teacher
 
 
 def check_pair(options: Options, student: Config, teacher: Config) -> None:
     """Raises InputError where teacher and student do not fit each other: upstream's sanity_checks."""
+    if student.model_type not in TEACHERS[teacher.model_type]:
+        raise InputError(
+            f"the student is a {student.model_type} and the teacher a {teacher.model_type}, which teaches "
+            f"a {' or a '.join(TEACHERS[teacher.model_type])}: their positions are counted otherwise"
+        )
     pairs = {
         "vocab_size": (student.vocab_size, teacher.vocab_size),
         "max_position_embeddings": (student.max_position_embeddings, teacher.max_position_embeddings),
@@ -206,10 +201,10 @@ def find_tokenizer(options: Options, vocabulary: str) -> Tokenizer:
 
 def longest(options: Options, config: Config) -> int:
     """How many tokens a sequence may have. Raises InputError for more than the student has positions."""
-    positions = config.max_position_embeddings
-    if options.max_length is not None and options.max_length > positions:
-        raise InputError(f"--max-length {options.max_length} is more than the student's {positions} positions")
-    return options.max_length or positions
+    most = config.max_tokens
+    if options.max_length is not None and options.max_length > most:
+        raise InputError(f"--max-length {options.max_length} is more than the student's {most} positions")
+    return options.max_length or most
 
 
 def make_masking(options: Options, index: Index, vocab_size: int) -> Masking:
@@ -261,6 +256,8 @@ def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
     placed = replace(options, backend=everyone.placed(options.backend))
     student = load_student(placed)
     config, loss, teacher, taught_by = student.config, options.loss, None, None
+    if options.student_type not in (None, config.model_type):
+        raise InputError(f"--student-type {options.student_type}: the student is a {config.model_type}")
     sequences = Sequences(options.data_file, longest(options, config))
     index = sequences.index
     tokenizer = find_tokenizer(options, index.vocabulary)
@@ -297,7 +294,7 @@ def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
         masked = masking(batch.ids, key)
         if not len(masked.rows):
             raise InputError(f"{options.data_file}: a batch has no token that can be masked, only special ones")
-        batch = batch._replace(ids=masked.ids)  # student and teacher see the same
+        batch = with_positions(batch._replace(ids=masked.ids), config)  # student and teacher see the same
         return Worked(loss.of_batch(trainee, teacher, batch, masked.labels, key=key, scale=scale), len(batch.ids))
 
     def save(folder: Path) -> None:

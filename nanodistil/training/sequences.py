@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanodistil.backend import Ints
+from nanodistil.config import Config
 from nanodistil.model import Packed
 from nanodistil.training.shards import read_index, read_shard
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
@@ -87,7 +88,7 @@ class Sequences:
         add = (ids[begin] != cls) * np.uint8(ADD_CLS) + (ids[end - 1] != sep) * np.uint8(ADD_SEP)  # (P,)
         length = end - begin + _added(add)
         long_enough = length > SHORT
-        unknown = np.flatnonzero(ids == self.index.unk_id)  # ascending places in the shard
+        unknown = np.flatnonzero(ids == (-1 if self.index.unk_id is None else self.index.unk_id))  # ascending places
         share = (np.searchsorted(unknown, end) - np.searchsorted(unknown, begin)) / length  # (P,)
         keep = long_enough & (share < UNKNOWN)
         self.short += int((~long_enough).sum())
@@ -122,6 +123,13 @@ class Sequences:
             f"{self.max_length} were split, {self.short:,} of at most {SHORT} tokens and {self.unknown:,} of at least "
             f"half [UNK] were dropped"
         )
+
+
+def with_positions(batch: Packed, config: Config) -> Packed:
+    """The batch with the positions that a model of this config gives its ids."""
+    each = np.split(batch.ids, batch.starts[1:-1])
+    positions = [np.reshape(config.positions(ids[None], (1, len(ids))), -1) for ids in each]  # (T,)
+    return batch._replace(positions=np.concatenate(positions))
 
 
 def packed(sequences: Sequence[Ints]) -> Packed:

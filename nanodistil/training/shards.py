@@ -46,7 +46,7 @@ class Index:
     vocab_size: int  # the largest id, plus one
     cls_id: int
     sep_id: int
-    unk_id: int
+    unk_id: int | None
     mask_id: int | None
     special_ids: list[int]
     lines: int = 0
@@ -97,8 +97,8 @@ def read_index(folder: Path, name: str = INDEX) -> Index:
         if not _fits(value, str(wanted[key])):
             raise CheckpointError(f"{path}: {key} cannot be {excerpt(value)}; make the data set again")
     index = Index(**content)
-    own = [index.cls_id, index.sep_id, index.unk_id, *index.special_ids]
-    if max(own) >= index.vocab_size or (index.mask_id or 0) >= index.vocab_size:
+    own = [index.cls_id, index.sep_id, index.unk_id or 0, index.mask_id or 0, *index.special_ids]
+    if max(own) >= index.vocab_size:
         raise CheckpointError(f"{path}: a special token is outside the vocabulary; make the data set again")
     return index
 

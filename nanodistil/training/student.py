@@ -11,6 +11,7 @@ token types        A DistilBERT has none. Upstream drops the teacher's, and with
                    each token of a single text; `fold_token_types` adds the one of type 0 to every position instead.
                    With all layers, the student then computes what its teacher does, to the last bit.
 pooler             Is dropped, as upstream: the masked-LM head does not use it.
+a RoBERTa          Has a RoBERTa for a student, as upstream: with its words, positions, token types and epsilon.
 sinusoids          Upstream trains with `sinusoidal_pos_embds`, which freezes the teacher's positions. Here the config
                    says that positions are learned, as they were; freezing is an option of the distillation.
 
@@ -26,8 +27,7 @@ from typing import NamedTuple
 
 from nanodistil.backend import Array
 from nanodistil.config import Config, DistilBertConfig
-from nanodistil.family import class_of
-from nanodistil.family.distilbert import DistilBertForMaskedLM, DistilBertModel
+from nanodistil.family import class_of, family_of
 from nanodistil.head import BASE, Head
 from nanodistil.heads.masked_lm import MASKED_LM
 from nanodistil.weights import names
@@ -42,8 +42,11 @@ Tensors = dict[str, Array]
 TRANSFORM = ("vocab_transform", "vocab_layer_norm", "activation")  # the head, without its projection
 
 
+STUDENTS = {"bert": "distilbert", "distilbert": "distilbert", "roberta": "roberta"}  # a teacher's family -> theirs
+
+
 class Teacher(NamedTuple):
-    """A BERT or DistilBERT."""
+    """A model of one of these families."""
 
     config: Config
     tensors: Tensors  # under the names of weights/names.py
@@ -52,13 +55,15 @@ class Teacher(NamedTuple):
 
 
 def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
-    """A folder's BERT or DistilBERT, all weights in `dtype`. Raises CheckpointError for any other, or a broken one."""
+    """A folder's model, all weights in `dtype`. Raises CheckpointError for one of another family, or a broken one."""
     values = read_json(folder / CONFIG, FOR_CONFIG)
-    kind = values.get("model_type", "bert" if "type_vocab_size" in values else "distilbert")  # files of 2019 have none
-    if kind not in ("bert", "distilbert"):
-        raise CheckpointError(f"{folder}: is a {excerpt(kind)}; the teacher of a DistilBERT is a bert or distilbert")
+    kind = family_of(values, folder)
+    if kind not in STUDENTS:
+        raise CheckpointError(
+            f"{folder}: is a {excerpt(kind)}; the teacher of a student is one of {', '.join(STUDENTS)}"
+        )
     config: Config = class_of(kind, "Config").from_dict(values)
-    if config.layer_norm_eps != DistilBertConfig().layer_norm_eps:
+    if STUDENTS[kind] == "distilbert" and config.layer_norm_eps != DistilBertConfig().layer_norm_eps:
         raise CheckpointError(f"{folder}: has a layer_norm_eps of {config.layer_norm_eps}, a DistilBERT always 1e-12")
     head = MASKED_LM if "vocab_projector.bias" in sources(folder, config.names) else BASE
     tensors = load(folder, config, head, dtype, table=config.names, draw=False).tensors
@@ -82,7 +87,7 @@ def extract(
     vocab_transform: bool = True,
     fold_token_types: bool = False,
     seed: int = 0,
-) -> tuple[DistilBertConfig, Tensors]:
+) -> tuple[Config, Tensors]:
     """The student's config and tensors; arrays that it shares with the teacher are the teacher's own.
 
     layers: of the teacher, ascending (None: `spread`). vocab_transform: False for a fresh one, drawn from seed.
@@ -97,24 +102,29 @@ def extract(
         raise InputError(
             f"layers must be named in ascending order, each once, not {excerpt(','.join(map(str, layers)))}"
         )
+    family = STUDENTS[teacher.config.model_type]
     if fold_token_types and teacher.token_types is None:
         raise InputError("the teacher is a DistilBERT and has no token types to fold")
+    if fold_token_types and family != "distilbert":
+        raise InputError(f"a {family} keeps the token types of its teacher: there is nothing to fold")
 
     pruned = {new: teacher.config.pruned_heads.get(old, []) for new, old in enumerate(layers)}
-    said = {f.name: getattr(teacher.config, f.name) for f in fields(Config)}
-    if isinstance(teacher.config, DistilBertConfig):
-        said |= {f.name: getattr(teacher.config, f.name) for f in fields(DistilBertConfig)}
-    else:
+    made = class_of(family, "Config")
+    own = fields(made if isinstance(teacher.config, made) else Config)  # a BERT's are not all a DistilBERT's
+    said = {f.name: getattr(teacher.config, f.name) for f in own}
+    if not isinstance(teacher.config, made):
         said["extra"] = {}  # what only its family knows
-    said |= {"n_layers": len(layers), "sinusoidal_pos_embds": False}
-    config = DistilBertConfig(**said | {"pruned_heads": {layer: heads for layer, heads in pruned.items() if heads}})
+    said |= {"n_layers": len(layers), "pruned_heads": {layer: heads for layer, heads in pruned.items() if heads}}
+    if family == "distilbert":
+        said["sinusoidal_pos_embds"] = False
+    config: Config = made(**said)
     shapes = names.expected(config, teacher.head)
-    tensors = {}
+    tensors = {} if family == "distilbert" or teacher.token_types is None else {TOKEN_TYPES: teacher.token_types}
     for name in shapes:
         if name.startswith("transformer.layer."):
             number, _, inner = name.removeprefix("transformer.layer.").partition(".")
             tensors[name] = teacher.tensors[f"transformer.layer.{layers[int(number)]}.{inner}"]
-        else:
+        elif name != TOKEN_TYPES:
             tensors[name] = teacher.tensors[name]
     if fold_token_types and teacher.token_types is not None:
         tensors[POSITIONS] = teacher.token_types[0] + tensors[POSITIONS]  # (P, D), added as layout.places does
@@ -124,13 +134,13 @@ def extract(
     return config, tensors
 
 
-def write_student(folder: Path, teacher: Path, config: DistilBertConfig, tensors: Tensors) -> bool:
+def write_student(folder: Path, teacher: Path, config: Config, tensors: Tensors) -> bool:
     """Write the student's model, and its teacher's tokenizer if it has one, which is returned.
 
     A new folder becomes a model with its last file, config.json; an old model is not written over, since half of it
     would be the old one's after a crash. Raises InputError where the folder holds one already, or cannot be written.
     """
-    from nanodistil.tokenization import DistilBertTokenizer
+    from nanodistil.auto import AutoTokenizer
     from nanodistil.weights.files import VOCABULARIES
 
     there = [name for name in (CONFIG, *WEIGHT_FILES) if (folder / name).exists()]
@@ -138,11 +148,10 @@ def write_student(folder: Path, teacher: Path, config: DistilBertConfig, tensors
         raise InputError(f"{folder}: already holds a model ({there[0]}); choose another folder, or remove it first")
     has_tokenizer = any((teacher / name).is_file() for name in VOCABULARIES)
     if has_tokenizer:
-        tokenizer = DistilBertTokenizer.from_pretrained(teacher)
-        tokenizer.model_input_names = ["input_ids", "attention_mask"]  # a DistilBERT takes no token types
+        tokenizer = AutoTokenizer.from_pretrained(teacher)
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]  # no student is given token types
         tokenizer.save_pretrained(folder)
-    with_head = "vocab_projector.bias" in tensors
-    dtype = tensors[POSITIONS].dtype
-    model = (DistilBertForMaskedLM if with_head else DistilBertModel)(config, tensors, backend="numpy", dtype=dtype)
+    made = class_of(config.model_type, "ForMaskedLM" if "vocab_projector.bias" in tensors else "Model")
+    model = made(config, tensors, backend="numpy", dtype=tensors[POSITIONS].dtype)
     model.save_pretrained(folder)
     return has_tokenizer

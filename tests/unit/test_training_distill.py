@@ -120,7 +120,7 @@ def test_defaults_in_the_help_are_the_defaults():
 
 
 WRONG = {
-    "--student-type gpt2: only a distilbert can be trained": {"student_type": "gpt2"},
+    "--student-type bert: the student is a distilbert": {"student_type": "bert"},
     "one of --student-pretrained-weights and --student-config": {"student_config": "c.json"},
     "--teacher-name is needed": {"teacher_name": None},
     "are all 0: nothing": {"alpha_ce": 0.0, "alpha_mlm": 0.0, "alpha_cos": 0.0},
