@@ -40,14 +40,16 @@ def untold(config: dict[str, Any], name: object) -> str:
 
     >>> untold({"architectures": ["RobertaForMaskedLM"]}, "x"), untold({"type_vocab_size": 1}, "./roberta-base")
     ('roberta', 'roberta')
+    >>> untold({"n_embd": 768, "layer_norm_epsilon": 1e-5}, "x")
+    'gpt2'
     """
     classes = config.get("architectures")
     for one in classes if isinstance(classes, list) else []:
         for family, (_, beginning) in FAMILIES.items():
-            if isinstance(one, str) and one.startswith(f"{beginning}For"):
+            if isinstance(one, str) and one.startswith((f"{beginning}For", f"{beginning}Model", f"{beginning}LMHead")):
                 return family
     if "type_vocab_size" not in config:
-        return "distilbert"
+        return "gpt2" if config.keys() >= {"n_embd", "layer_norm_epsilon"} else "distilbert"
     named, single = "roberta" in str(name).lower(), config["type_vocab_size"] == 1
     if named and not single:
         raise CheckpointError(

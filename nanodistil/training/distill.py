@@ -23,7 +23,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 from zlib import crc32
 
 import numpy as np
@@ -135,15 +135,22 @@ def load_student(options: Options) -> ForMaskedLM:
     place = how_to_load(options.backend, options.dtype, options.threads)
     if options.student_pretrained_weights is not None:
         name = options.student_pretrained_weights
-        student: ForMaskedLM = load_pretrained(
-            lambda config: class_of(family_of(config, name), "ForMaskedLM"), name, **place
-        )
+        student: ForMaskedLM = load_pretrained(lambda config: student_class(config, name), name, **place)
         return student
     assert options.student_config is not None
     values = read_json(Path(options.student_config), FOR_CONFIG)
-    family = family_of(values, options.student_config)
-    student = class_of(family, "ForMaskedLM")(class_of(family, "Config").from_dict(values), seed=options.seed, **place)
+    made = student_class(values, options.student_config)
+    student = made(made.config_class.from_dict(values), seed=options.seed, **place)
     return student
+
+
+def student_class(config: dict[str, Any], name: str) -> type[ForMaskedLM]:
+    """The class for a parsed config.json. Raises InputError for a family that nobody teaches."""
+    family, known = family_of(config, name), dict.fromkeys(one for taught in TEACHERS.values() for one in taught)
+    if family not in known:
+        raise InputError(f"{name}: a {family} cannot be a student; a {' or a '.join(known)} can")
+    made: type[ForMaskedLM] = class_of(family, "ForMaskedLM")
+    return made
 
 
 def load_teacher(options: Options, folder: Path) -> ForMaskedLM:
