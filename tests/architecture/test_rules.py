@@ -165,7 +165,11 @@ def test_only_verbs_reach_for_training_and_late():
 def test_fast_files_name_their_definitions():
     """A fast file's head quotes what it must compute, by a name that is there."""
     definitions = {
-        path.name: {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
+        path.name: {
+            n.name
+            for n in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(n, ast.FunctionDef | ast.ClassDef)
+        }
         for path in (ROOMS["kernels"] / "definitions").glob("*.py")
     }
     quoted = 0

@@ -24,12 +24,13 @@ from .dropout import Dropping
 from .gelu import gelu_rows
 from .layer_norm import Lookup, add_layer_norm_rows, added_rows, embed_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, strip_width, unpack
+from .pages import Pages
 from .vocabulary import most_probable_rows
 
 __all__ = [
     "activation", "add", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores",
     "embed", "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
-    "prepare_linear", "restore_linear", "send", "set_threads", "vocabulary_softmax",
+    "prepare_linear", "remember", "restore_linear", "send", "set_threads", "vocabulary_softmax",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]
@@ -128,6 +129,11 @@ def attention_with(dropping: Dropping, q: Array, k: Array, v: Array, who: Senten
     x = QKV(rows_of(q), rows_of(k), rows_of(v))
     run(attention_heads, (len(who.starts) - 1) * who.heads, x, masks(who), dropping, out)
     return out
+
+
+def remember(widths: Sequence[int], head: int) -> Pages:
+    """Room for the keys and values of texts that are written on. widths: A of every layer; head: Dh, of all."""
+    return Pages(widths, head)
 
 
 def attention_scores(q: Array, k: Array, who: Sentences) -> list[Array]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS
+from .remembered import Rows
 from .sentences import Sentences
 
 Array = NDArray[np.floating]
@@ -251,3 +252,8 @@ def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64
 def attention(q: Array, k: Array, v: Array, who: Sentences) -> Array:
     """softmax(q k^T / sqrt(Dh)) v, each sentence by itself: (M, D), 2 x (N, D) -> (M, D) (Vaswani 2017, eq. 1)."""
     return attention_context(attention_probs(attention_scores(q, k, who)), v, who.starts)
+
+
+def remember(widths: Sequence[int], head: int) -> Rows:
+    """Room for the keys and values of texts that are written on. widths: A of every layer; head: Dh, of all."""
+    return Rows(attention, len(widths))

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from ..definitions import numpy_ops
 from ..definitions.numpy_ops import Activation
+from ..definitions.remembered import Rows
 from ..definitions.sentences import Sentences
 from . import cublas_lt
 from .cuda_source import compiled
@@ -335,6 +336,10 @@ class CupyOps:
             keep, reach = (None if x is None else self.fetch(x) for x in (argument.keep, argument.reach))
             return argument._replace(keep=keep, reach=reach)
         return self.fetch(argument) if isinstance(argument, cp.ndarray) else argument
+
+    def remember(self, widths: Sequence[int], head: int) -> Rows:
+        """Room for the keys and values of texts that are written on. On the host."""
+        return Rows(self.attention, len(widths), self.send, self.fetch)
 
     def attention_scores(self, q: Array, k: Array, who: Sentences) -> list[Array]:
         """Scaled dot products of every sentence with itself: (M, A), (N, A) -> B x (H, Q, T). On the host."""
