@@ -19,6 +19,7 @@ from .errors import CheckpointError, excerpt
 from .small_files import read_json
 
 CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 TORCH = "pytorch_model.bin"
