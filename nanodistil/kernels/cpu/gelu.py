@@ -1,6 +1,6 @@
 """GELU, exact, one polynomial: x Phi(x) = max(x, 0) - |x| Q(|x|).
 
-Definition: gelu in gelu.py; gelu_slope in activations.py.
+Definition: gelu in gelu.py; gelu_slope, gelu_new and gelu_new_slope in activations.py.
 
 The usual form, x (1 + erf(x / sqrt 2)) / 2, needs an erf with two branches and loses digits for negative x, where 1 +
 erf cancels. Seen as ReLU minus a bump, GELU needs only the tail Q(z) of the normal distribution for z >= 0, and
@@ -14,6 +14,9 @@ for a Chebyshev series, the same polynomial was off by 6 units in the last place
 
 The slope needs nothing new. It is Phi(x) + x phi(x), and the density phi is the same exp(-z^2 / 2), divided by
 sqrt(2 pi). So with B(z) = exp(-z^2 / 2) (R(u) - z / sqrt(2 pi)) it is B for negative x and 1 - B for positive x.
+
+GPT-2's GELU, by tanh, is of the same form: its tail is the logistic function's, Q(z) = e / (1 + e), where e is
+exp(-2 w(z)) and w(z) = sqrt(2 / pi) (z + 0.044715 z^3). Q' = -2 w' Q (1 - Q), and so B(z) = Q + z Q'.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ R4, R5, R6 = f32(0.8712018053648407), f32(0.11028637611744366), f32(-0.232354426
 R7, R8, R9 = f32(0.045896396397286335), f32(-0.08933175217511727), f32(0.21302694672845843)
 R10, R11, R12 = f32(-0.17937023676025712), f32(0.06921926331035289), f32(-0.010556412322934085)
 ZERO, HALF, ONE, FOUR, FAR = f32(0.0), f32(0.5), f32(1.0), f32(4.0), f32(40.0)
+TWICE, CUBE, THRICE_CUBE = f32(2 * np.sqrt(2 / np.pi)), f32(0.044715), f32(3 * 0.044715)
 DENSITY = f32(0.3989422804014327)  # 1 / sqrt(2 pi)
 
 
@@ -59,6 +63,29 @@ def gelu_slope_one(x: Any) -> Any:
 
 
 @helper(fastmath={"contract"})
+def logistic_tail(z: Any) -> Any:
+    """Q of the approximation, for one float32 z >= 0."""
+    e = exp_negative(-TWICE * z * (ONE + CUBE * z * z))
+    return e / (ONE + e)
+
+
+@helper(fastmath={"contract"})
+def gelu_new_one(x: Any) -> Any:
+    """GELU by tanh of one float32."""
+    z = min(abs(x), FAR)
+    return max(x, ZERO) - z * logistic_tail(z)
+
+
+@helper(fastmath={"contract"})
+def gelu_new_slope_one(x: Any) -> Any:
+    """d gelu_new / dx at one float32."""
+    z = min(abs(x), FAR)
+    tail = logistic_tail(z)
+    bump = tail - z * TWICE * (ONE + THRICE_CUBE * z * z) * tail * (ONE - tail)
+    return bump if x < ZERO else ONE - bump
+
+
+@helper(fastmath={"contract"})
 def gelu_in_place(x: Any, at: int, count: int) -> None:
     """x[at : at + count] = gelu of it, x flat."""
     for j in range(count):
@@ -66,17 +93,27 @@ def gelu_in_place(x: Any, at: int, count: int) -> None:
         x[i] = gelu_one(x[i])
 
 
-@kernel(fastmath={"contract"})
-def gelu_rows(start: int, stop: int, x: Any, out: Any) -> None:
-    """out[start:stop] = gelu(x[start:stop]): (N, F) float32 -> (N, F)."""
-    for i in range(start, stop):
-        for j in range(x.shape[1]):
-            out[i, j] = gelu_one(x[i, j])
+def kernels_of(gelu: Any, slope: Any) -> tuple[Any, Any]:
+    """Forward and back over rows, of one of the two."""
+
+    @kernel(fastmath={"contract"})
+    def gelu_rows(start: int, stop: int, x: Any, out: Any) -> None:
+        """out[start:stop] = gelu(x[start:stop]): (N, F) float32 -> (N, F)."""
+        for i in range(start, stop):
+            for j in range(x.shape[1]):
+                out[i, j] = gelu(x[i, j])
+
+    @kernel(fastmath={"contract"})
+    def gelu_backward_rows(start: int, stop: int, dy: Any, x: Any, dx: Any) -> None:
+        """dx[start:stop] = dy gelu'(x): 2 x (N, F) float32 -> (N, F)."""
+        for i in range(start, stop):
+            for j in range(x.shape[1]):
+                dx[i, j] = dy[i, j] * slope(x[i, j])
+
+    return gelu_rows, gelu_backward_rows
 
 
-@kernel(fastmath={"contract"})
-def gelu_backward_rows(start: int, stop: int, dy: Any, x: Any, dx: Any) -> None:
-    """dx[start:stop] = dy gelu'(x): 2 x (N, F) float32 -> (N, F)."""
-    for i in range(start, stop):
-        for j in range(x.shape[1]):
-            dx[i, j] = dy[i, j] * gelu_slope_one(x[i, j])
+gelu_rows, gelu_backward_rows = kernels_of(gelu_one, gelu_slope_one)
+gelu_new_rows, gelu_new_backward_rows = kernels_of(gelu_new_one, gelu_new_slope_one)
+ROWS = {"gelu": gelu_rows} | dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_accurate"), gelu_new_rows)
+BACK = {"gelu": gelu_backward_rows} | dict.fromkeys(set(ROWS) - {"gelu"}, gelu_new_backward_rows)

@@ -19,12 +19,12 @@ from ..definitions.sentences import Sentences
 from ..definitions.step import Step
 from ..runtime.memory import empty
 from ..runtime.pool import run
+from . import gelu
 from .adamw import STRETCH, adamw_numbers, square_sums
 from .attention import QKV
 from .attention_backward import attention_backward_heads
 from .dropout import drop_rows, dropping
 from .embed_backward import STRIP, scatter_strips
-from .gelu import gelu_backward_rows
 from .layer_norm import ROWS_AN_ITEM, Sum, add_layer_norm_backward_blocks, layer_norm_backward_blocks
 from .linear import BLOCK, Panels
 from .linear_backward import DEPTH, STRIPE, add_rows, pack_transpose, panels_of_rows, weight_blocks
@@ -69,10 +69,11 @@ def parts(N: int) -> list[slice]:
 
 def activation_backward(dy: Array, x: Array, which: Activation) -> Array:
     """dy times the activation's slope at x: (N, F), (N, F) -> (N, F)."""
-    if which != "gelu":
+    kernel = gelu.BACK.get(which) if isinstance(which, str) else None
+    if kernel is None:
         return numpy_backward.activation_backward(dy, x, which)
     dx = empty(*x.shape)
-    run(gelu_backward_rows, x.shape[0], np.ascontiguousarray(dy), np.ascontiguousarray(x), dx, least=ROWS_A_THREAD)
+    run(kernel, x.shape[0], np.ascontiguousarray(dy), np.ascontiguousarray(x), dx, least=ROWS_A_THREAD)
     return dx
 
 

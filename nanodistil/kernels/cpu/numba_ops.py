@@ -19,9 +19,9 @@ from ..definitions.sentences import Sentences
 from ..runtime.memory import empty
 from ..runtime.native import Rows
 from ..runtime.pool import run, set_threads
+from . import gelu
 from .attention import QKV, attention_heads, context_heads, score_heads, softmax_rows
 from .dropout import Dropping
-from .gelu import gelu_rows
 from .layer_norm import Lookup, add_layer_norm_rows, added_rows, embed_layer_norm_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, strip_width, unpack
 from .pages import Pages
@@ -59,10 +59,11 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
 
 def activation(x: Array, which: Activation) -> Array:
     """The activation a checkpoint's config names: (N, F) -> (N, F)."""
-    if which != "gelu":
+    kernel = gelu.ROWS.get(which) if isinstance(which, str) else None
+    if kernel is None:
         return numpy_ops.activation(x, which)
     out = empty(*x.shape)
-    run(gelu_rows, x.shape[0], x, out, least=ROWS_A_THREAD)
+    run(kernel, x.shape[0], x, out, least=ROWS_A_THREAD)
     return out
 
 

@@ -60,7 +60,8 @@ def address_of(function: Callable[..., Any], variant: str, compiled: Callable[[]
     variant: what else tells one version of `function` from another.
     """
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-    file = f"{name}-{hashlib.sha256(f'{variant} {target.key()}'.encode()).hexdigest()[:16]}.bin"
+    told = f"{variant} {_made_for(function)}{target.key()}"
+    file = f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.bin"
     if (kept := _read(file)) is not None:
         return kept
     foretell()
@@ -70,6 +71,12 @@ def address_of(function: Callable[..., Any], variant: str, compiled: Callable[[]
     _compiled.append(made)
     _write(file, made)
     return int(made.address)
+
+
+def _made_for(function: Callable[..., Any]) -> str:
+    """What a function that another one made was made for: kernels of one name take each other's code otherwise."""
+    made_for = (cell.cell_contents for cell in function.__closure__ or ())
+    return "".join(f"{getattr(value, '__name__', value)} " for value in made_for)
 
 
 def _read(file: str) -> int | None:
