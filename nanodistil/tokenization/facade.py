@@ -32,6 +32,7 @@ from nanodistil.tokenization.special_tokens import MORE, SPECIAL, SpecialTokens,
 from nanodistil.tokenization.state import State
 from nanodistil.tokenization.texts import single_text, texts_of_batch, texts_of_call
 from nanodistil.tokenization.tokenizer_json import read_tokenizer_json
+from nanodistil.tokenization.training.new_tokenizer import train_new_from_iterator
 from nanodistil.weights.errors import InputError, ModelNotFoundError, excerpt
 
 if TYPE_CHECKING:
@@ -255,3 +256,7 @@ class Tokenizer(State):
     add_tokens = adding.add_tokens
     add_special_tokens = adding.add_special_tokens
     sanitize_special_tokens = adding.sanitize_special_tokens
+
+    # ---- a new vocabulary
+
+    train_new_from_iterator = train_new_from_iterator
