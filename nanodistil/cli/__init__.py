@@ -26,6 +26,7 @@ VERBS = {
     "choose": "nanodistil.cli.choose",
     "embed": "nanodistil.cli.embed",
     "tokenize": "nanodistil.cli.tokenize",
+    "train-tokenizer": "nanodistil.cli.train_tokenizer",
     "binarize": "nanodistil.cli.binarize",
     "token-counts": "nanodistil.cli.token_counts",
     "extract-student": "nanodistil.cli.extract_student",

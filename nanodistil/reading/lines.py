@@ -64,6 +64,7 @@ class Lines:
         self.there: deque[bytes] = deque()  # lines that were read and not given
         self.begun: list[bytes] = []  # pieces of the line whose end has not been read
         self.ended = False  # a terminal must not be asked again
+        self.cut_short = False  # the last line has no end
         self.begins = True  # nothing has been read
         found = os.fstat(source)
         self.size = found.st_size if stat.S_ISREG(found.st_mode) else None  # None: somebody is writing it
@@ -90,7 +91,7 @@ class Lines:
         self.ended = not block
         *ends, rest = block.split(b"\n")
         if self.ended and self.begun:
-            ends = [b""]
+            ends, self.cut_short = [b""], True
         for end in ends:
             self.there.append(b"".join((*self.begun, end)))
             self.begun = []
@@ -116,9 +117,16 @@ class Lines:
 
     def text(self, line: bytes, number: int = 0) -> str:
         """A line, by default the one given last, decoded. Raises InputError if it is not UTF-8, or no text."""
-        place = self.place(number or self.number)
+        return self._decoded(line, self.place(number or self.number)).removesuffix("\r")
+
+    def text_and_end(self, line: bytes) -> str:
+        """The line given last with its end, if it has one. Raises InputError as `text` does."""
+        end = "" if self.cut_short and not self.there else "\n"
+        return self._decoded(line, self.place(self.number)) + end
+
+    def _decoded(self, line: bytes, place: str) -> str:
         try:
-            return checked(line.decode("utf-8").removesuffix("\r"), place)
+            return checked(line.decode("utf-8"), place)
         except UnicodeDecodeError:
             raise InputError(f"{place} is not UTF-8") from None
 

@@ -7,7 +7,7 @@ from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.small_files import FOR_TOKENS, read_text
 
 MAX_TOKENS = 1_000_000
-MAX_TOKEN_LENGTH = 1_000  # code points; the longest of any BERT vocabulary has 20
+MAX_TOKEN_LENGTH = 1 << 22  # code points; BERT's longest has 20, but a line of a million dashes teaches one of as many
 
 
 def read_vocab_txt(path: Path) -> dict[str, int]:

@@ -11,9 +11,9 @@ Cost. Of 10 MB of text, 29,744 merges of 94,000 words: 0.5 million times two tok
 Python, where the definition takes 0.4 seconds a merge (docs/measurements.md). Lists of numbers in place of strings took
 half as much again, a third of it Python's search for garbage among them.
 
-What is the reference's. Everything here follows `tokenizers` 0.22.2, so it differs from the definition where a token
-is made in two ways, as "aaa" can be, or if a special token is called like one: a pair that is there again after it was
-merged still has its old count, and waits a second time, with the words in which it is new.
+Why a pair is merged once. Two stretches of the same letters that have become tokens by themselves were merged alike
+from the start, since no merge reached across their ends. So no token is made of two different pairs, two tokens become
+neighbours for the first time when the younger of them is made, and all the places where they ever are are known then.
 """
 
 from __future__ import annotations
@@ -60,16 +60,15 @@ def learn(
     for w, word in enumerate(words):
         for at in range(len(word) - 1):
             gained(word[at : at + 2], w)
-    waiting = [(-total[pair], pair, 0, where) for pair, where in found.items()]
+    waiting = [(-total[pair], pair, where) for pair, where in found.items()]
     heapify(waiting)
 
     numbers = {name: number for number, name in enumerate(names)}
-    merges: dict[Pair, None] = {}
-    order = 0  # of one pair that waits twice the older comes first
+    merges: list[Pair] = []
     while len(names) < size and waiting:
-        minus, pair, age, where = heappop(waiting)
+        minus, pair, where = heappop(waiting)
         if -minus != total[pair]:
-            heappush(waiting, (-total[pair], pair, age, where))
+            heappush(waiting, (-total[pair], pair, where))
             continue
         if -minus < max(min_frequency, 1):
             break
@@ -80,8 +79,7 @@ def learn(
             numbers[token] = len(names)
             names.append(token)
         new = chr(numbers[token])
-        merges.pop(halves, None)  # if it was made before, its rank is the new one
-        merges[halves] = None
+        merges.append(halves)
 
         found.clear()
         for w in where:
@@ -100,9 +98,7 @@ def learn(
                 at = word.find(pair, end)
             words[w] = word.replace(pair, new)
         for pair, where in found.items():
-            if total[pair] > 0:
-                order += 1
-                heappush(waiting, (-total[pair], pair, order, where))
+            heappush(waiting, (-total[pair], pair, where))
         if watch is not None:
             watch(len(names))
-    return list(merges)
+    return merges
