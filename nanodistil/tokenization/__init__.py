@@ -15,7 +15,7 @@ byte_kinds.py and byte_tokenizers.py are GPT-2's and RoBERTa's. choosing.py says
 Files: description.py is what they say, tokenizer_json.py, settings.py and conventions.py read what all kinds have,
 files.py, vocabulary.py and wordpiece_sections.py BERT's, bpe_files.py and bpe_sections.py BPE's, saving.py writes;
 unicode_tables.py holds what is frozen. The fast way to the same tokens: code_points.py and scanner.py lay tables out
-for the compiled scan (kernels/cpu/wordpiece.py), scanned.py makes lists of what it finds. training/ learns vocabularies.
+for the compiled scan (kernels/cpu/wordpiece.py), scanned.py makes lists of what it finds. training/: new vocabularies.
 """
 
 from nanodistil.tokenization.added_tokens import AddedToken

@@ -423,7 +423,7 @@ def test_binarize_and_count_from_the_command_line(tmp_path, tokenizer, capsys):
 
 
 def test_mistakes_at_the_command_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("nanodistil.cli.binarize.LONGEST", 100_000)
+    monkeypatch.setattr("nanodistil.cli.corpus.LONGEST", 100_000)
     (tmp_path / "bad").write_bytes(b"good\nb\xe4d\n")
     (tmp_path / "long").write_bytes(b"short\n" + b"a " * 200_000)
     for file, message in (("bad", "line 2 of {} is not UTF-8"), ("long", "line 2 of {} has more than 100,000 bytes")):
