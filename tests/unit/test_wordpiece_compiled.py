@@ -186,7 +186,7 @@ def test_every_code_point_of_the_table(lower: bool, strip: bool, cjk: bool, clea
 def test_threads_parts_and_cache_do_not_show(pairs: dict[str, Pair], kind: str, monkeypatch: Any) -> None:
     rng = random.Random(0)
     words = ["the", "Unaffable", "naïve", "zzyzx", "x" * 30, "漢字", "[MASK]", "don't", "a\u302e\u0323", "qwrtp"]
-    batch = [" ".join(rng.choices(words, k=rng.randrange(30))) for _ in range(20 if INTERPRETED else 400)]
+    batch = [" ".join(rng.choices(words, k=rng.randrange(30))) for _ in range(6 if INTERPRETED else 400)]
     definition, tokenizer = pairs[kind]
     wanted = definition(batch, verbose=False, return_offsets_mapping=True)
     before = pool._threads
