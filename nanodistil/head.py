@@ -70,6 +70,7 @@ class Head:
     tied: dict[str, str] = field(default_factory=dict)  # arrays of its own only in a model that does not tie words
     bare: bool = False  # whether it is none: the encoder alone
     optional: bool = False  # whether a file may lack it, and then the model does without
+    coarse: bool = False  # whether its maps are rounded as the body's are: the head of a causal model is half of it
     activated: bool = False  # whether it applies the config's activation, which may have learned numbers
     activation: str = ""  # or one of its own
     forward: Forward = _nothing  # (rows, D) -> logits

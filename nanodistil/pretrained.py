@@ -103,7 +103,7 @@ class Pretrained(Readable):
         self.graphs = backends.graphs(self.backend)  # of these weights
         self.masters: dict[str, Array] | None = None  # what `weights` was laid out from, where a trainee keeps it
         ops = self.ops
-        self.weights = lay_out(tensors, config, self.head.tied, ops.prepare_linear, ops.prepare_head, ops.send)
+        self.weights = lay_out(tensors, config, self.head, ops.prepare_linear, ops.prepare_head, ops.send)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle, as multiprocessing needs: all but what the backend made, which is loaded anew."""

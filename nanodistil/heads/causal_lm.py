@@ -62,6 +62,7 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
 CAUSAL_LM = Head(
     "causal_lm",
     tied={"lm_head.weight": "V D"},
+    coarse=True,
     forward=forward,
     backward=backward,
     objective=objective,

@@ -149,7 +149,7 @@ class Trainee:
 
     def _laid_out_gradients(self, places: dict[str, slice]) -> Weights:
         """The gradients as backward.py wants them, views into flat_gradients all."""
-        d = lay_out(self.gradients, self.config, self.model.head.tied, Map, Map, lambda gradient: gradient)
+        d = lay_out(self.gradients, self.config, self.model.head, Map, Map, lambda gradient: gradient)
 
         def qkv(at: str, kind: str) -> Array:
             """The three as one, since they are neighbours: -> (3A, D) or (3A,)."""
@@ -174,10 +174,10 @@ class Trainee:
         """
         for prepared in ("weights", "_w"):  # the old ones first, or they would lie in memory beside the new
             vars(self.model if prepared == "weights" else self).pop(prepared, None)
-        ops, config, prepare, tied = self.ops, self.config, self.bops.prepare_backward, self.model.head.tied
-        self.model.weights = lay_out(self.weights, config, tied, ops.prepare_linear, ops.prepare_head, ops.send)
+        ops, config, prepare, head = self.ops, self.config, self.bops.prepare_backward, self.model.head
+        self.model.weights = lay_out(self.weights, config, head, ops.prepare_linear, ops.prepare_head, ops.send)
         self.model.masters = self.weights
-        self._w = lay_out(self.weights, config, tied, prepare, prepare, ops.send)
+        self._w = lay_out(self.weights, config, head, prepare, prepare, ops.send)
 
     # ---- forward and back
 

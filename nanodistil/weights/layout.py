@@ -20,7 +20,7 @@ The model sees only the result, so no other file knows about layouts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .mapped import release
-from .names import BODY, LEARNED, is_norm
+from .names import BODY, LEARNED, Head, is_norm
 
 POSITIONS = "embeddings.position_embeddings.weight"
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
@@ -100,13 +100,15 @@ class Shape(Protocol):
 
 
 def lay_out(
-    tensors: Tensors, config: Shape, tied: Iterable[str], prepare: Prepare, prepare_head: Prepare, send: Move
+    tensors: Tensors, config: Shape, head: Head, prepare: Prepare, prepare_head: Prepare, send: Move
 ) -> Weights:
     """Checked tensors under their checkpoint names -> Weights. Raises KeyError on a missing name: check first.
 
-    tied: weights of the head that are the word embeddings where they have no array of their own.
+    head: whose tied weights are the word embeddings if they have no array of their own.
     """
     activation = config.activation
+    if head.coarse:
+        prepare_head = prepare
 
     def norm(name: str) -> Norm:
         return Norm(send(tensors[f"{name}.weight"]), send(tensors[f"{name}.bias"]), config.layer_norm_eps)
@@ -149,14 +151,14 @@ def lay_out(
 
     words, positions = tensors["embeddings.word_embeddings.weight"], tensors[POSITIONS]
     tables = (tensors[TOKEN_TYPES], positions) if TOKEN_TYPES in tensors else None
-    head: dict[str, Any] = {}
-    names = (*(name for name in tensors if not name.startswith(BODY)), *tied)
+    maps: dict[str, Any] = {}
+    names = (*(name for name in tensors if not name.startswith(BODY)), *head.tied)
     of_head = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     # A projection tied to the words is by far the largest, so it comes first, while little else is in memory.
     for name in sorted(of_head, key=lambda name: f"{name}.weight" in tensors):
         if name == "activation":  # its numbers, below
             continue
-        head[name] = norm(name) if is_norm(f"{name}.weight") else linear(name, prepare=prepare_head)
+        maps[name] = norm(name) if is_norm(f"{name}.weight") else linear(name, prepare=prepare_head)
     return Weights(
         word_embeddings=send(words),
         position_embeddings=send(places(*tables) if tables else positions),
@@ -164,7 +166,7 @@ def lay_out(
         layers=tuple(map(layer, range(config.n_layers))),
         last_layer_norm=norm("transformer.last_layer_norm") if config.pre_norm else None,
         activation=activated("activation"),
-        head=SimpleNamespace(**{name: head[name] for name in of_head if name in head}),  # in the table's order
+        head=SimpleNamespace(**{name: maps[name] for name in of_head if name in maps}),  # in the table's order
         tables=tables and (send(tables[0]), send(positions)),
     )
 

@@ -86,6 +86,10 @@ class Head(Protocol):
     def optional(self) -> bool:
         """Whether a file may lack it, and then the model does without."""
 
+    @property
+    def coarse(self) -> bool:
+        """Whether its maps are rounded as the body's are, where a dtype would round a head's less."""
+
 
 class Bare(NamedTuple):
     """The body alone."""
@@ -95,6 +99,7 @@ class Bare(NamedTuple):
     activated: bool = False
     bare: bool = True
     optional: bool = False
+    coarse: bool = False
 
 
 BARE = Bare()
