@@ -233,7 +233,7 @@ def _processor(dtype: str, device: int) -> Any:
     """peak.Limits; None without Numba, or if it does not compile."""
     try:
         measuring = instrument("peak")
-        return measuring.limits() if measuring.compiled() else None
+        return measuring.limits(dtype) if measuring.compiled() else None
     except MissingExtraError:
         return None
 

@@ -66,6 +66,7 @@ class OpTime:
     seconds: float = 0.0
     flops: int = 0
     bytes: int = 0
+    arithmetic: float = 0.0  # the least seconds at the machine's peak for this op; 0 if it is not known
     floor: float = 0.0  # the least seconds at the machine's peak and bandwidth; 0 if they are not known
     bound: str = ""  # "peak" or "bandwidth", whichever takes longer; the part of the calls that takes longest
 
@@ -111,7 +112,8 @@ class Timed:
         row.flops += flops
         row.bytes += moved
         if self.limits:
-            arithmetic, memory = flops / self.limits.flops, moved / self.limits.bandwidth
+            arithmetic, memory = flops / self.limits.peak_of(op), moved / self.limits.bandwidth
+            row.arithmetic += arithmetic
             row.floor += max(arithmetic, memory)
             row.bound = "peak" if arithmetic > memory else "bandwidth"
 
@@ -142,6 +144,10 @@ class Profile:
     seconds: float
     flops: int
     ops: list[OpTime]
+
+    def of_peak(self) -> float:
+        """The share of the peak that the whole reaches, each op's in its own dtype; 0 if it is not known."""
+        return sum(op.arithmetic for op in self.ops) / self.seconds
 
     def as_dict(self) -> dict[str, Any]:
         ops = [asdict(op) | {"reached": op.reached(), "in_cache": op.in_cache()} for op in self.ops]

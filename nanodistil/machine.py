@@ -80,5 +80,8 @@ def examine(measure: bool = True) -> dict[str, Any]:
     parts["threads"] = diagnosis.threads()
     parts["cache"] = diagnosis.cache()  # after the self-test, which may have filled it
     if measure and parts["tile"]["compiled"]:
-        parts["limits"] = instrument("peak").limits()._asdict()
+        measuring = instrument("peak")
+        peaks = measuring.peaks()
+        found_now = {"flops": peaks["float32"], "peaks": peaks, "bandwidth": measuring.bandwidth()}
+        parts["limits"] = {"threads": parts["threads"]["used"]} | found_now
     return found | parts

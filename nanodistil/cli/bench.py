@@ -114,7 +114,9 @@ def _model(args: argparse.Namespace) -> int:
     if machine:
         on_gpu = named(backend)[0].on_gpu
         with_threads = "" if on_gpu else f" with {machine.threads} threads"
-        measured = f"{machine.flops / 1e9:.0f} GFLOP/s in {dtype if on_gpu else 'float32'}"
+        measured = f"{machine.flops / 1e9:.0f} GFLOP/s in linear maps of {dtype}"
+        if not on_gpu and dtype != "float32":
+            measured += f", {machine.others / 1e9:.0f} in float32"
         measured += f" and {machine.bandwidth / 1e9:.1f} GB/s"
         print(f"this {'GPU' if on_gpu else 'machine'}: {measured}{with_threads}, measured just now")
     for p in profiles:
@@ -204,7 +206,7 @@ def op_table(p: Profile, machine: Any) -> str:
                 share_of(op),
             )
         )
-    whole = f"{p.flops / p.seconds / machine.flops:.0%} of peak" if machine else ""
+    whole = f"{p.of_peak():.0%} of peak" if machine else ""
     rate = f"{p.flops / p.seconds / 1e9:.0f}"
     rows.append(("all, timed apart", "", f"{p.seconds * 1e3:.2f}", "", f"{p.flops / 1e9:.2f}", rate, "", whole))
     return aligned(rows, right=range(1, 7))

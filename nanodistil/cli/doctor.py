@@ -75,6 +75,7 @@ def kernels(found: dict[str, Any]) -> list[tuple[str, str]]:
         state += f", and no more will be kept: {cache['why_not_writable']}"
     rows.append(("kernels", f"{cache['folder'] or 'nowhere'}; {state}"))
     if limits:
-        speed = f"{limits['flops'] / 1e9:.0f} GFLOP/s in float32, {limits['bandwidth'] / 1e9:.1f} GB/s read from memory"
+        peaks = ", ".join(f"{flops / 1e9:.0f} in {dtype}" for dtype, flops in limits["peaks"].items())
+        speed = f"GFLOP/s: {peaks}; {limits['bandwidth'] / 1e9:.1f} GB/s read from memory"
         rows.append(("limits", f"{speed}, measured just now with {limits['threads']} threads"))
     return rows

@@ -3,6 +3,7 @@
 import json
 import os
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,8 +38,16 @@ def test_the_limit_is_the_slower_of_arithmetic_and_memory():
         def linear(x, w):
             return np.zeros((x.shape[0], 8), np.float32)
 
+        @staticmethod
+        def attention(q, k, v, who):
+            return q
+
     class Machine:
-        flops, bandwidth = 1e9, 1e9
+        bandwidth = 1e9
+
+        @staticmethod
+        def peak_of(op):
+            return {"linear": 1e9, "attention": 1e3}[op]
 
     timed = benchmark.Timed(Ops, {}, Machine)
     timed.linear(np.zeros((1, 4), np.float32), np.zeros((8, 4), np.float32))
@@ -47,6 +56,12 @@ def test_the_limit_is_the_slower_of_arithmetic_and_memory():
     assert row.floor == pytest.approx(176e-9) and row.reached() == row.floor / row.seconds
     timed.linear(np.zeros((100, 4), np.float32), np.zeros((8, 4), np.float32))
     assert row.bound == "peak" and row.calls == 2
+    assert row.arithmetic == pytest.approx(6464e-9)
+    who, x = SimpleNamespace(asking=np.array([0, 1]), starts=np.array([0, 1])), np.zeros((1, 4), np.float32)
+    timed.attention(x, x, x, who)  # not in int8, whatever linear maps are
+    rows = list(timed.seen.values())
+    assert rows[1].arithmetic == pytest.approx(16e-3)
+    assert benchmark.Profile("1x1", 0.032, 0, rows).of_peak() == pytest.approx(0.5, rel=1e-3)
 
 
 @pytest.mark.parametrize("shape", ["", "8", "8x", "0x4", "8x128x2", "ax3", "-1x-2"])

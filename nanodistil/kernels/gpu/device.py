@@ -25,6 +25,10 @@ class Limits(NamedTuple):
     flops: float  # a second, in matrix products
     bandwidth: float  # bytes a second, read and written
 
+    def peak_of(self, op: str) -> float:
+        """The peak that an op can reach: all multiply in one dtype."""
+        return self.flops
+
 
 def devices() -> list[dict[str, Any]]:
     """What answers: name, bytes of memory, compute capability, streaming multiprocessors."""

@@ -18,7 +18,7 @@ from ..runtime import native
 
 JUMP = re.compile(r"\s+(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)\s*$")
 LABEL = re.compile(r"(\.?L\w+):")
-MULTIPLY_ADD = re.compile(r"\s+(?:vf?n?madd|vfm|vdpbf16ps|vpdpbusd|vpmaddwd|fmla|fmadd)")
+MULTIPLY_ADD = re.compile(r"\s+(?:vf?n?madd|vfm|vdpbf16ps|vpdpbusd|v?pmaddwd|sdot|fmla|fmadd)")
 
 
 class Loop(NamedTuple):
@@ -48,11 +48,15 @@ def inner_loop(name: str) -> Loop:
     """The innermost loop of one of KERNELS, as this machine runs it. Only if kernels are compiled."""
     kernel, use = KERNELS[name]
     use(np.ones((128, 128), np.float32))
-    kinds = next(kinds for known, kinds in native._entries if known is kernel)
-    code = native.code_of(kernel, kinds)  # compiled once more: what was loaded has no listing
-    lines = busiest_loop(code._library.get_asm_str().splitlines())
+    lines = busiest_loop(code_of(kernel))
     stack = sum("rsp" in line or "[sp" in line for line in lines)
     return Loop(kernel.py_func.__name__, lines, multiply_adds(lines), stack)
+
+
+def code_of(kernel: Any) -> list[str]:
+    """The machine code of a kernel that was used, a line each. Compiled once more: what was loaded has no listing."""
+    kinds = next(kinds for known, kinds in native._entries if known is kernel)
+    return list(native.code_of(kernel, kinds)._library.get_asm_str().splitlines())
 
 
 def multiply_adds(lines: list[str]) -> int:

@@ -3,9 +3,12 @@
 A kernel waits either for its arithmetic units or for memory. So two measurements, each of a loop that does nothing
 else:
 
-- `peak`: fused multiply-adds a second. CHAINS running sums, each a vector of its own that never leaves its register.
-  A sum waits some 4 cycles for its last addition and two units start one each cycle, so fewer than 8 to 10 sums would
-  measure waiting; 12 and the two factors fit the 16 registers of AVX2 too. No memory is touched.
+- `peak`: multiplications and additions a second, by the very instruction that the tile of a dtype uses (`Dot.add`).
+  CHAINS running numbers, each a vector of its own that never leaves its register. One waits 4 to 6 cycles for its last
+  result and two units start one each cycle, so fewer than 8 to 12 would measure waiting; 12 and the two others fit the
+  16 registers of AVX2 too. No memory is touched. A number is a factor of its next, x = x + x f: were both factors the
+  same all along, LLVM would multiply once, before the loop; and a sum that were another's would have to be copied
+  first, by which int8 was beaten by its own kernel.
 - `bandwidth`: bytes a second of reading an array larger than any cache, once, front to back, added up so that the
   reading cannot be left out.
 
@@ -16,82 +19,115 @@ minute to minute, so compare only what was measured in one run.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 
-from ..cpu.tile import SHAPE
+from ..cpu.bfloat16_ops import PAIRS
+from ..cpu.int8_tile import KIND
+from ..cpu.tile import BFLOAT16, FLOAT32, SHAPE, Dot, Shape
 from ..runtime import pool, target
 from ..runtime.jit import kernel
 from ..runtime.late import cgutils, intrinsic, overload, types
 
 CHAINS = 12
-LANES = SHAPE.vector or 4  # floats a vector; if there is no tile, LLVM makes of four what the machine has
 ROUNDS = 1 << 18  # steps a chain makes in one work item, one a thread: 1 to 2 ms, so that the call costs nothing
 STREAM = 1 << 20  # floats a work item of `bandwidth` reads: 4 MB
 ARRAY = 64  # work items of the array: 256 MB
 
-_f32, _i64 = ir.FloatType(), ir.IntType(64)
+_f32, _i32, _i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+class Unit(NamedTuple):
+    """What multiplies in one dtype: its instruction, products of one lane, and the bits of a factor for the chains."""
+
+    dot: Dot
+    products: int
+    factor: int
+
+
+def _bits(number: float) -> int:
+    return int(np.float32(number).view(np.int32))
+
+
+# If there is no tile, LLVM makes of four floats what the machine has.
+_PLAIN = FLOAT32._replace(shape=Shape(1, 1, 4), instruction="llvm.fma.v4f32")
+_SMALL = _bits(2.0**-30)  # numbers neither grow nor vanish
+_FLOATS = Unit(FLOAT32 if SHAPE.vector else _PLAIN, 1, _SMALL)
+UNITS = {
+    "float32": _FLOATS,
+    "bfloat16": Unit(BFLOAT16, 2, _SMALL) if PAIRS else _FLOATS,  # widened, they are floats
+    "int8": Unit(KIND.dot, KIND.inputs, 1) if KIND.dot.instruction else _FLOATS,
+}
 
 
 class Limits(NamedTuple):
     """The machine's limits with `threads` threads."""
 
     threads: int
-    flops: float  # multiplications and additions a second, float32
+    flops: float  # multiplications and additions a second, of linear maps
     bandwidth: float  # bytes a second, reading
+    others: float  # as flops, in float32, in which all other ops are computed
+
+    def peak_of(self, op: str) -> float:
+        """The peak that an op, by its name, can reach."""
+        return self.flops if op.startswith("linear") else self.others
 
 
-def multiply_add_chains(rounds: int, factor: Any, term: Any) -> Any:
-    """The definition: CHAINS numbers from 0 on, each x = x factor + term, `rounds` times; their sum.
+@cache
+def chains_kernel(dtype: str) -> Any:
+    """Work items, each of which runs the chains of a dtype, and writes what one lane of them came to."""
+    dot = UNITS[dtype].dot
+    floats, lanes = dot.total == _f32, dot.shape.vector
 
-    The compiled one does it LANES times over, side by side, and returns one of the results.
-    """
-    chains = np.arange(CHAINS, dtype=np.float32)
-    for _ in range(rounds):
-        chains = chains * factor + term
-    return np.float32(chains.sum())
+    @intrinsic
+    def chains(typing_context, rounds, factor):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            vector = ir.VectorType(dot.total, lanes)
+
+            rounds, factor = arguments
+            words = ir.VectorType(_i32, lanes)
+            first = builder.insert_element(ir.Constant(words, ir.Undefined), builder.trunc(factor, _i32), _i32(0))
+            factors = builder.shuffle_vector(first, first, ir.Constant(words, [0] * lanes))
+            factors = builder.bitcast(factors, ir.VectorType(dot.word, lanes))
+            number = float if floats else int
+            sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [number(c)] * lanes)) for c in range(CHAINS)]
+            with cgutils.for_range(builder, rounds):
+                for chain in sums:
+                    x = builder.load(chain)
+                    builder.store(dot.add(builder, x, x, factors), chain)
+            total = builder.load(sums[0])
+            for chain in sums[1:]:
+                total = (builder.fadd if floats else builder.add)(total, builder.load(chain))
+            first = builder.extract_element(total, _i32(0))
+            return builder.fpext(first, ir.DoubleType()) if floats else builder.sitofp(first, ir.DoubleType())
+
+        return types.float64(types.int64, types.int64), codegen
+
+    def multiply_add_chains(rounds: int, factor: int) -> float:
+        """The definition: CHAINS numbers from 0 on, each x = x + x factor, `rounds` times; their sum.
+
+        factor: the bits of a number, of a float32 if sums are.
+        """
+        f = float(np.int32(factor).view(np.float32)) if floats else float(factor)
+        return sum(c * (1 + f) ** rounds for c in range(CHAINS))
+
+    @overload(multiply_add_chains, inline="always")
+    def compiled(rounds, factor):  # type: ignore[no-untyped-def]
+        return lambda rounds, factor: chains(rounds, factor)
+
+    def items(start: int, stop: int, rounds: int, factor: int, out: Any) -> None:
+        for item in range(start, stop):
+            out[item] = multiply_add_chains(rounds, factor)
+
+    items.__name__ = f"chains_of_{dtype}"  # by which it is kept
+    return kernel()(items)
 
 
-@intrinsic
-def _chains(typing_context, rounds, factor, term):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        rounds, factor, term = arguments
-        vec = ir.VectorType(_f32, LANES)
-        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vec, [vec] * 3), f"llvm.fma.v{LANES}f32")
-
-        def everywhere(number: Any) -> Any:
-            value = ir.Constant(vec, ir.Undefined)
-            for lane in range(LANES):
-                value = builder.insert_element(value, number, ir.IntType(32)(lane))
-            return value
-
-        factors, terms = everywhere(factor), everywhere(term)
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(vec, [float(c)] * LANES)) for c in range(CHAINS)]
-        with cgutils.for_range(builder, rounds):
-            for chain in sums:
-                builder.store(builder.call(fma, [builder.load(chain), factors, terms]), chain)
-        total = builder.load(sums[0])
-        for chain in sums[1:]:
-            total = builder.fadd(total, builder.load(chain))
-        return builder.extract_element(total, ir.IntType(32)(0))
-
-    return types.float32(types.int64, types.float32, types.float32), codegen
-
-
-@overload(multiply_add_chains, inline="always")
-def _multiply_add_chains(rounds, factor, term):  # type: ignore[no-untyped-def]
-    return lambda rounds, factor, term: _chains(rounds, factor, term)
-
-
-@kernel()
-def multiply_items(start: int, stop: int, rounds: int, factor: Any, term: Any, out: Any) -> None:
-    """Work items start..stop: out[item] = what the chains came to."""
-    for item in range(start, stop):
-        out[item] = multiply_add_chains(rounds, factor, term)
+CHAINS_OF = {dtype: chains_kernel("float32" if unit is _FLOATS else dtype) for dtype, unit in UNITS.items()}
 
 
 @kernel(fastmath={"reassoc"})
@@ -121,15 +157,20 @@ def compiled() -> bool:
     return not target.INTERPRETED
 
 
-def peak(seconds: float = 0.1, threads: int | None = None) -> float:
-    """Floating-point operations a second, a fused multiply-add counted as two, as everywhere."""
-    threads = threads or pool.threads()
-    items = threads  # one each: pool.run uses no more threads than there are items
-    out = np.zeros(items, np.float32)
-    factor, term = np.float32(0.5), np.float32(1.0)  # converges to 2: no overflow, no subnormal numbers
-    call = partial(pool.run, multiply_items, items, ROUNDS, factor, term, out)
+def peak(seconds: float = 0.1, threads: int | None = None, dtype: str = "float32") -> float:
+    """Operations a second of the unit for a dtype, a multiplication and an addition counted as two, as everywhere."""
+    unit, items = UNITS[dtype], threads or pool.threads()  # one each: pool.run uses no more threads than items
+    call = partial(pool.run, CHAINS_OF[dtype], items, ROUNDS, unit.factor, np.zeros(items))
     shortest = best(call, seconds)
-    return items * ROUNDS * CHAINS * LANES * 2 / shortest
+    return items * ROUNDS * CHAINS * unit.dot.shape.vector * unit.products * 2 / shortest
+
+
+def peaks(seconds: float = 0.1) -> dict[str, float]:
+    """dtype -> `peak`; what is multiplied in float32 is measured once."""
+    found: dict[str, float] = {}
+    for dtype, unit in UNITS.items():
+        found[dtype] = found["float32"] if found and unit is _FLOATS else peak(seconds, dtype=dtype)
+    return found
 
 
 def bandwidth(seconds: float = 0.1, items: int = ARRAY) -> float:
@@ -138,6 +179,8 @@ def bandwidth(seconds: float = 0.1, items: int = ARRAY) -> float:
     return x.nbytes / best(lambda: pool.run(read_items, items, x, out), seconds)
 
 
-def limits(seconds: float = 0.1) -> Limits:
-    """Both, with the threads that kernels use now."""
-    return Limits(pool.threads(), peak(seconds), bandwidth(seconds))
+def limits(dtype: str = "float32", seconds: float = 0.1) -> Limits:
+    """Both, with the threads that kernels use now; dtype: of linear maps."""
+    others = peak(seconds)
+    flops = others if UNITS[dtype] is _FLOATS else peak(seconds, dtype=dtype)
+    return Limits(pool.threads(), flops, bandwidth(seconds), others)
