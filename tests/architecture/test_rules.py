@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,17 @@ def test_kernels_take_few_arguments():
                 assert len(names) <= 8, f"{path}: {node.name}({', '.join(names)})"
 
 
+def test_numba_comes_late():
+    """Kernels take its types and decorators from runtime/late.py; who needs more asks while compiling, in runtime/."""
+    asking = {"late.py", "linking.py", "native.py"}
+    for path in HOUSE.rglob("*.py"):
+        at_once, ever = ({m.split(".")[0] for m in imports(path, top)} for top in (True, False))
+        assert "numba" not in at_once, f"{path}: take it from runtime/late.py"
+        assert "numba" not in ever or (path.parent.name == "runtime" and path.name in asking), path
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"""import_module\(["']numba""", text) or path.name == "late.py", path
+
+
 def test_assembly_stands_in_one_file():
     """gpu/cuda/ptx.cuh is what the emulator of the tests replaces: assembly elsewhere would never be seen by it."""
     for path in sorted((ROOMS["kernels"] / "gpu" / "cuda").iterdir()):
@@ -251,6 +263,24 @@ importlib.util.find_spec = lambda name, *a: None if name == "numba" else find(na
 import nanodistil
 print(nanodistil.pipeline("fill-mask", model="nanodistil-mini")("Hello I'm a [MASK] model.")[0]["token_str"])
 """
+
+
+EVERY_KERNEL = """
+import sys
+from importlib import import_module
+from pathlib import Path
+for path in sorted(Path("nanodistil/kernels").rglob("*.py")):
+    if path.parent.name in ("cpu", "instruments", "runtime"):
+        import_module(".".join(path.with_suffix("").parts))
+assert "llvmlite" in sys.modules and "numba" not in sys.modules
+"""
+
+
+@pytest.mark.skipif(find_spec("numba") is None, reason="is about when it is imported")
+def test_importing_kernels_imports_no_numba():
+    """Only the first compilation does: a type asked for while a module is read would cost each command 0.2 s."""
+    result = subprocess.run([sys.executable, "-c", EVERY_KERNEL], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("probe", [IMPORT_PROBE, NO_NUMBA])
