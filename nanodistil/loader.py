@@ -77,4 +77,5 @@ def load_pretrained(
     model = cls(config, loaded.tensors, backend=backend, dtype=wanted, threads=threads)
     model.initialised, model.dropped = loaded.initialised, loaded.dropped
     model.name_or_path = str(name)
+    model.beside(home.config.parent)
     return model

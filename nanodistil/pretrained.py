@@ -201,6 +201,9 @@ class Pretrained(Readable):
         nothing_but(others, OF_SAVING, "save_pretrained")
         self.write(Path(save_directory), self.state_dict(), self.weights.word_embeddings.dtype.name)
 
+    def beside(self, folder: Path) -> None:
+        """Take what else it needs of the folder it is loaded from: nothing, but for models that write."""
+
     def write(self, folder: Path, arrays: dict[str, Array], dtype: str) -> None:
         """Write the folder of this model with arrays under transformers' names, of a dtype that may not be its own."""
         from nanodistil.weights.saving import save

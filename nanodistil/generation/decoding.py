@@ -11,7 +11,7 @@ anew for every token. A model's cache must give the same numbers, and ours give 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -42,6 +42,21 @@ class Decoding(Protocol):
 
     def cut(self, who: Ints, lengths: Ints) -> None:
         """Forget the tokens of sequence who[i] from number lengths[i] on."""
+
+
+class Writer(Protocol):
+    """A model that generate() can ask. config: with vocab_size and max_position_embeddings; generation_config."""
+
+    @property
+    def config(self) -> Any:
+        """Of the model."""
+
+    @property
+    def generation_config(self) -> Any:
+        """What its files, or who loaded it, say of generation."""
+
+    def decoding(self, use_cache: bool = True) -> Decoding:
+        """Sequences of this model, with what it computed of them, or computing everything anew."""
 
 
 class Uncached:

@@ -3,7 +3,8 @@
 Each works on one row of scores (V,) at a time: it then stays in the processor's cache, 200 KB at V = 50257. Where one
 has to know an order, it sorts what can matter and no more: `top_k` finds the k-th largest, and leaves the rest at -inf;
 those behind it look at what is left; and of a whole row `top_p` and `typical_p` sort the 512 that come first, and more
-only if those do not hold the mass (0.3 and 1 ms; all of them, 2 and 7 ms). Sorting is stable, so ties fall the same way everywhere.
+only if those do not hold the mass: 0.2 and 1 ms a row, not 2 and 7. Sorting is stable, so ties fall the same way
+everywhere.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ Its loss compares what a token says with the token behind it. So labels are the 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import ArrayLike
 from nanodistil import losses
 from nanodistil.backend import Array, BackwardOps, Ints, Ops
 from nanodistil.causal import Causal, CausalOptions
+from nanodistil.decoder import Decoder
+from nanodistil.generation.decoding import Decoding, Uncached
+from nanodistil.generation.mixin import GenerationMixin
 from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, flat
 from nanodistil.heads.learning import at_labels
@@ -69,7 +73,7 @@ CAUSAL_LM = Head(
 )
 
 
-class ForCausalLM(Causal):
+class ForCausalLM(GenerationMixin, Causal):
     """The decoder and the head it was trained with: which word comes next?
 
     >>> from nanodistil import GPT2Config, GPT2LMHeadModel
@@ -83,6 +87,20 @@ class ForCausalLM(Causal):
 
     head: ClassVar[Head] = CAUSAL_LM
     remembers = True
+
+    def decoding(self, use_cache: bool = True) -> Decoding:
+        """Texts that it writes on; without a cache everything is computed anew for each token."""
+        return Decoder(self) if use_cache else Uncached(lambda ids: np.asarray(self(ids[None], use_cache=False)[0])[0])
+
+    def beside(self, folder: Path) -> None:
+        """Its generation_config.json."""
+        self.take_generation_config(folder)
+
+    def write(self, folder: Path, arrays: dict[str, Array], dtype: str) -> None:
+        """With a generation_config.json."""
+        self.generation_config.validate(strict=True)  # before anything is written
+        super().write(folder, arrays, dtype)
+        self.generation_config.save_pretrained(folder)
 
     @spelled_out(CausalOptions, keep_masked=False)
     def __call__(

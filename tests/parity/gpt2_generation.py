@@ -14,7 +14,7 @@ from transformers.generation import logits_process, utils
 
 from nanodistil.generation.config import GenerationConfig
 from nanodistil.generation.decoding import Uncached
-from nanodistil.generation.generating import GenerationMixin
+from nanodistil.generation.mixin import GenerationMixin
 
 torch.set_num_threads(1)
 

@@ -6,14 +6,22 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from nanodistil import CheckpointError, DistilBertConfig, InputError
+from nanodistil import (
+    AutoModelForCausalLM,
+    CheckpointError,
+    DistilBertConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    InputError,
+)
 from nanodistil.generation import drawing
 from nanodistil.generation.config import GenerationConfig
 from nanodistil.generation.decoding import Uncached
 from nanodistil.generation.drawing import drawn, streams
-from nanodistil.generation.generating import GenerationMixin
+from nanodistil.generation.mixin import GenerationMixin
 from nanodistil.generation.narrowing import FIRST, TopKLogitsWarper, TopPLogitsWarper, TypicalLogitsWarper
 from nanodistil.generation.processing import LogitsProcessor, LogitsProcessorList
+from nanodistil.generation.settling import settled
 from nanodistil.generation.stopping import StoppingCriteriaList
 from nanodistil.generation.streaming import BaseStreamer, TextIteratorStreamer, TextStreamer
 from nanodistil.weights.errors import TooLongError
@@ -259,8 +267,8 @@ def test_whose_settings_count():
     assert model.generate([[5]]).shape == (1, 5)
     assert model.generate([[5]], GenerationConfig(max_new_tokens=3)).shape == (1, 4)
     assert model.generate([[5]], GenerationConfig(), max_new_tokens=2).shape == (1, 3)
-    settled, _ = model.settled(GenerationConfig(), False, {})
-    assert settled.eos_token_id == END and settled.max_new_tokens is None
+    told, _ = settled(model, GenerationConfig(), False, {})
+    assert told.eos_token_id == END and told.max_new_tokens is None
 
 
 def test_config_files(tmp_path):
@@ -297,3 +305,37 @@ def test_a_draw_is_never_what_was_left_out():
     with pytest.raises(InputError, match="no token can follow"):
         drawn(np.full(3, -np.inf), 0.5)
     assert drawing.streams(0, [], 1) == []
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba"])
+def gpt2(request):
+    tiny = GPT2Config(vocab_size=61, n_positions=64, n_embd=24, n_layer=2, n_head=2, initializer_range=0.6)
+    return GPT2LMHeadModel(tiny, backend=request.param, seed=1)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_real_model_with_and_without_its_cache(gpt2, way):
+    """Bit for bit on numba: scores too."""
+    ids, mask = batch([[int(t) for t in np.random.default_rng(n).integers(3, 60, n)] for n in (5, 2, 9)], "left")
+    s = {"max_new_tokens": 6, "eos_token_id": [7, 8], "pad_token_id": 0, "repetition_penalty": 1.3, **way}
+    s |= {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
+    kept, anew = (gpt2.generate(ids, attention_mask=mask, use_cache=use, **s) for use in (True, False))
+    far = 0.0 if gpt2.backend == "numba" else 1e-3
+    assert np.array_equal(kept.sequences, anew.sequences)
+    for name in ("scores", "logits"):
+        for a, b in zip(kept[name], anew[name], strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=far)
+
+
+def test_a_real_model_guesses_and_is_saved(gpt2, tmp_path):
+    s = {"max_new_tokens": 30, "pad_token_id": 0, "do_sample": True, "seed": 5, "top_k": 5}
+    plain = gpt2.generate([[5, 6, 7]], **s)
+    assert np.array_equal(plain, gpt2.generate([[5, 6, 7]], assistant_model=gpt2, **s))
+    assert np.array_equal(plain, gpt2.generate([[5, 6, 7]], prompt_lookup_num_tokens=3, **s))
+    gpt2.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, backend=gpt2.backend)
+    assert again.generation_config == gpt2.generation_config and again.generation_config.eos_token_id == 50256
+    assert np.array_equal(plain, again.generate([[5, 6, 7]], **s))
+    (tmp_path / "generation_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"generation_config\.json"):
+        AutoModelForCausalLM.from_pretrained(tmp_path, backend=gpt2.backend)
