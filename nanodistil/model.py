@@ -63,8 +63,14 @@ def embeddings(batch: Packed, w: Weights, ops: Ops, tap: Tap) -> Array:
     return tap("embeddings.LayerNorm", x)
 
 
+def attending(batch: Packed, config: Config, ops: Ops) -> Sentences:
+    """Who attends to whom: every token to all of its own sentence, or to itself and those before it."""
+    who = Sentences(asking=batch.starts, starts=batch.starts, heads=config.n_heads, keep=batch.keep)
+    return who.causal(ops.send) if config.causal else who
+
+
 def self_attention(
-    x: Array, layer: LayerWeights, batch: Packed, config: Config, ops: Ops, tap: Tap, at: str, look: Look | None
+    x: Array, layer: LayerWeights, who: Sentences, config: Config, ops: Ops, tap: Tap, at: str, look: Look | None
 ) -> Array:
     """Every token gathers from the tokens of its own sentence: (N, D) -> (N, D) (Vaswani et al. 2017, section 3.2).
 
@@ -75,16 +81,13 @@ def self_attention(
     q = tap(f"{at}.q_lin", qkv[:, :A])  # (N, A)
     k = tap(f"{at}.k_lin", qkv[:, A : 2 * A])  # (N, A)
     v = tap(f"{at}.v_lin", qkv[:, 2 * A :])  # (N, A)
-    H = A * config.n_heads // config.dim
-    who = Sentences(asking=batch.starts, starts=batch.starts, heads=H, keep=batch.keep)  # all rows ask all
-    if config.causal:
-        who = who.causal(ops.send)  # all rows ask themselves and those before them
+    who = who._replace(heads=A * config.n_heads // config.dim)
     if look is not None:
         q, who = q[look.rows], who.asked_by(*look)  # (M, A)
     if layer.sharpness != 1:
         q = q * layer.sharpness  # (N or M, A)
-    attending = showing(ops, tap, f"{at}.scores", f"{at}.probs")  # B x (H, Q, T) both, Q of its T tokens ask
-    context = tap(f"{at}.context", attending.attention(q, k, v, who))  # (N or M, A), and so from here on
+    gathering = showing(ops, tap, f"{at}.scores", f"{at}.probs")  # B x (H, Q, T) both, Q of its T tokens ask
+    context = tap(f"{at}.context", gathering.attention(q, k, v, who))  # (N or M, A), and so from here on
     return tap(f"{at}.out_lin", ops.linear(context, layer.out_lin))  # (N or M, D)
 
 
@@ -96,14 +99,14 @@ def feed_forward(x: Array, layer: LayerWeights, ops: Ops, tap: Tap, at: str) -> 
 
 
 def block(
-    x: Array, layer: LayerWeights, batch: Packed, config: Config, ops: Ops, tap: Tap, at: str, look: Look | None
+    x: Array, layer: LayerWeights, who: Sentences, config: Config, ops: Ops, tap: Tap, at: str, look: Look | None
 ) -> Array:
     """One layer, post-norm: the result is added to what was there, and the sum normalised: (N, D) -> (N or M, D).
 
     With config.pre_norm, as in GPT-2, what is given to each half is normalised instead, and a sum stays as it is.
     """
     given = tap(f"{at}.sa_layer_norm", ops.layer_norm(x, *layer.sa_layer_norm)) if config.pre_norm else x  # (N, D)
-    a = self_attention(given, layer, batch, config, ops, tap, f"{at}.attention", look)  # (N or M, D)
+    a = self_attention(given, layer, who, config, ops, tap, f"{at}.attention", look)  # (N or M, D)
     if look is not None:
         x = x[look.rows]  # (M, D)
     if config.pre_norm:
@@ -119,9 +122,9 @@ def block(
 def encoder(batch: Packed, w: Weights, config: Config, ops: Ops, tap: Tap, look: Look | None = None) -> Array:
     """Token ids to hidden states: (N,) -> (N, D), or (M, D) at the rows of `look`."""
     x = embeddings(batch, w, ops, tap)  # (N, D)
-    last = len(w.layers) - 1
+    who, last = attending(batch, config, ops), len(w.layers) - 1
     for i, layer in enumerate(w.layers):
-        x = block(x, layer, batch, config, ops, tap, f"layer.{i}", look if i == last else None)  # (N, D)
+        x = block(x, layer, who, config, ops, tap, f"layer.{i}", look if i == last else None)  # (N, D)
     return last_norm(x, w, ops, tap)
 
 

@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanodistil.backend import Array, BackwardOps, Ops, Sentences
+from nanodistil.backend import Array, BackwardOps, Ops
 from nanodistil.config import Config
-from nanodistil.model import Look
+from nanodistil.model import Look, attending
 from nanodistil.training.saved import Pass, Run, block
 from nanodistil.weights.layout import LayerWeights, Weights
 
@@ -52,12 +52,10 @@ def self_attention_backward(
     dy: Array, x: Array, layer: LayerWeights, d: LayerWeights, seen: Seen, told: Pass, at: str, look: Look | None
 ) -> Array:
     """(N, D) -> (N, D). With `look` only M rows gathered, and dy is (M, D)."""
-    batch, config, ops, bops, dropout = told
+    _, who, config, _, bops, dropout = told
     q, k, v, context = (seen[f"{at}.{name}"] for name in ("q_lin", "k_lin", "v_lin", "context"))  # (N, A)
     A = q.shape[1]
-    who = Sentences(batch.starts, batch.starts, A * config.n_heads // config.dim, batch.keep)
-    if config.causal:
-        who = who.causal(ops.send)
+    who = who._replace(heads=A * config.n_heads // config.dim)
     if look is not None:
         q, who = q[look.rows], who.asked_by(*look)  # (M, A)
     if layer.sharpness != 1:
@@ -82,7 +80,7 @@ def feed_forward_backward(
     dy: Array, x: Array, layer: LayerWeights, d: LayerWeights, seen: Seen, told: Pass, at: str
 ) -> Array:
     """(N, D) -> (N, D). The activation is computed again: see saved.py."""
-    _, _, ops, bops, dropout = told
+    ops, bops, dropout = told.ops, told.bops, told.dropout
     z = seen[f"{at}.lin1"]  # (N, F)
     dy = dropout(f"{at}.lin2", dy)  # (N, D)
     bops.linear_backward_weight(dy, ops.activation(z, layer.activation), *d.lin2)
@@ -125,7 +123,7 @@ def encoder_backward(
 
     forward: the weights as model.py wants them, for layers that kept nothing and are computed once more.
     """
-    told = Pass(run.batch, config, ops, bops, run.dropout)
+    told = Pass(run.batch, attending(run.batch, config, ops), config, ops, bops, run.dropout)
     if w.last_layer_norm and d.last_layer_norm:  # pre-norm
         dx = bops.layer_norm_backward(dx, run.last, w.last_layer_norm.weight, *d.last_layer_norm)  # (N or M, D)
     while run.inputs:

@@ -100,6 +100,7 @@ class Pass(NamedTuple):
     """What every block is told of a batch, on the way there and on the way back."""
 
     batch: Packed
+    who: Sentences
     config: Config
     ops: Ops
     bops: BackwardOps
@@ -108,13 +109,13 @@ class Pass(NamedTuple):
 
 def block(x: Array, layer: LayerWeights, told: Pass, at: str, look: Look | None) -> tuple[Array, dict[str, Array]]:
     """model.block, and what its backward pass needs: (N, D) -> (N or M, D)."""
-    batch, config, ops, bops, dropout = told
+    _, who, config, ops, bops, dropout = told
     kept = (*BLOCK, *(PRE_NORM if config.pre_norm else POST_NORM))
     tap = Recorder([f"{at}.{name}" for name in kept], dropout)
     rate, key = dropout.at(f"{at}.attention.probs")
     if rate:
         ops = cast(Ops, DroppedAttention(ops, bops, rate, key))
-    return model.block(x, layer, batch, config, ops, tap, at, look), tap.seen
+    return model.block(x, layer, who, config, ops, tap, at, look), tap.seen
 
 
 class Run(NamedTuple):
@@ -137,7 +138,7 @@ def encoder(w: Weights, told: Pass, look: Look | None, checkpointing: bool) -> R
     compute each block once more (Chen et al. 2016): a third more time for a twelfth of the memory. The keys of dropout
     are the same then, and so is every bit.
     """
-    batch, _, ops, _, dropout = told
+    batch, ops, dropout = told.batch, told.ops, told.dropout
     tap = Recorder(["embeddings.sum"], dropout)
     x = model.embeddings(batch, w, ops, tap)  # (N, D)
     inputs: list[Array] = []

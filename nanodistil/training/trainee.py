@@ -32,7 +32,7 @@ from nanodistil import backend as backends
 from nanodistil.backend import Array
 from nanodistil.config import Config
 from nanodistil.head import HeadRun
-from nanodistil.model import Look, Packed
+from nanodistil.model import Look, Packed, attending
 from nanodistil.packing import sent
 from nanodistil.pretrained import Pretrained
 from nanodistil.taps import Recorder
@@ -189,7 +189,8 @@ class Trainee:
         batch = sent(batch, self.ops.send)
         if look is not None:
             look = look._replace(rows=self.ops.send(look.rows))
-        told = saved.Pass(batch, self.config, self.ops, self.bops, self._dropout(key))
+        who = attending(batch, self.config, self.ops)
+        told = saved.Pass(batch, who, self.config, self.ops, self.bops, self._dropout(key))
         return saved.encoder(self.model.weights, told, look, self.checkpointing)
 
     def encode_backward(self, dx: Array, run: Run) -> Array:

@@ -45,6 +45,7 @@ from .attention import (
 )
 from .tile import COLUMNS, PIECE, ROWS, multiply
 
+NOTHING_MASKED = np.zeros(0, np.bool_)
 PAGE = PIECE  # tokens
 FIRST = 16  # pages that there is room for at first
 
@@ -164,7 +165,7 @@ def attention_pages(start: int, stop: int, x: QKV, who: Sentences, kept: Kept, o
 
 
 class Pages:
-    """What a model remembers of texts: see Remembered in remembered.py."""
+    """What a model remembers of texts: see Remembered in remembered.py. `attend` is for the texts reserved last."""
 
     def __init__(self, widths: Sequence[int], head: int) -> None:
         """widths: A of every layer; head: Dh, of all."""
@@ -175,6 +176,7 @@ class Pages:
         self.free: list[int] = []
         self.pages: list[list[int]] = []  # of each text
         self._lengths: list[int] = []
+        self.table, self.before = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)  # of what was reserved last
         self.gone: list[int] = []  # numbers of texts that left
 
     def _heads(self, width: int) -> int:
@@ -224,6 +226,11 @@ class Pages:
         for text, count in zip(who.tolist(), counts.tolist(), strict=True):
             while len(self.pages[text]) * PAGE < self._lengths[text] + count:
                 self.pages[text].append(self._page())
+        rows = [self.pages[text] for text in who.tolist()]
+        self.table = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
+        for b, pages in enumerate(rows):
+            self.table[b, : len(pages)] = pages
+        self.before = self.lengths[who]
 
     def fed(self, who: Ints, counts: Ints) -> None:
         for text, count in zip(who.tolist(), counts.tolist(), strict=True):
@@ -231,14 +238,10 @@ class Pages:
 
     def attend(self, layer: int, texts: Ints, q: Array, k: Array, v: Array, who: Sentences) -> Array:
         """See Remembered."""
-        rows = [self.pages[text] for text in texts.tolist()]
-        table = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
-        for b, pages in enumerate(rows):
-            table[b, : len(pages)] = pages
         out = empty(*q.shape)
-        kept = Kept(self.keys[layer].reshape(-1), self.values[layer].reshape(-1), table, self.lengths[texts])
-        told = who._replace(keep=np.zeros(0, np.bool_))
-        run(attention_pages, len(rows) * who.heads, QKV(Rows(q), Rows(k), Rows(v)), told, kept, out)
+        kept = Kept(self.keys[layer].reshape(-1), self.values[layer].reshape(-1), self.table, self.before)
+        told = who._replace(keep=NOTHING_MASKED)
+        run(attention_pages, len(texts) * who.heads, QKV(Rows(q), Rows(k), Rows(v)), told, kept, out)
         return out
 
     def _page(self) -> int:
