@@ -18,6 +18,11 @@ EXAMPLES = """examples:
   nanodistil distill --data-file ./wiki --student-config ./config.json --tokenizer-name ./student \\
       --alpha-ce 0 --dump-path ./pretrained
       without a teacher: masked words alone
+  nanodistil binarize openwebtext.txt --out ./web --tokenizer ./gpt2
+  nanodistil extract-student ./gpt2 ./student
+  nanodistil distill --data-file ./web --student-pretrained-weights ./student --teacher-name ./gpt2 \\
+      --alpha-ce 5 --alpha-clm 2 --alpha-cos 1 --dump-path ./distilled
+      a GPT-2 learns the next word
 """
 
 
@@ -28,20 +33,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--data-file", "the texts, a folder that nanodistil binarize made", required=True, metavar="DIR")
     option("--student-pretrained-weights", "the student to begin from: folder or hub id", metavar="M")
     option("--student-config", "a config.json instead: a student with fresh weights", metavar="FILE")
-    families = ["bert", "distilbert", "roberta"]
+    families = ["bert", "distilbert", "gpt2", "roberta"]
     option("--student-type", "as its config says, or it is an error", choices=families)
-    option("--teacher-name", "the teacher, with its masked-LM head: folder or hub id", metavar="M")
+    option("--teacher-name", "the teacher, with its language modelling head: folder or hub id", metavar="M")
     option("--teacher-type", "if its config does not say, as old ones do not", choices=families)
     option("--tokenizer-name", "the tokenizer, where neither student nor teacher has it with them", metavar="M")
     option("--temperature", "of both softmaxes of the soft targets (default 2.0)", float)
     terms = {
         "ce": "soft targets",
         "mlm": "masked words",
+        "clm": "next words, of a GPT-2 in place of masked ones",
         "mse": "logits' squared error",
         "cos": "hidden states' cosine",
     }
     for term, what in terms.items():
-        option(f"--alpha-{term}", f"share of the {what} (default {0.5 if term in ('ce', 'mlm') else 0})", float)
+        option(f"--alpha-{term}", f"share of the {what} (default {0.5 if term in ('ce', 'mlm', 'clm') else 0})", float)
+    option("--mlm", "upstream's: the student learns masked words, as any but a GPT-2 does", bool)
     option("--restrict-ce-to-mask", "soft targets, and squared error, at masked positions only", bool)
     option("--mlm-mask-prop", "share of the tokens that are chosen (default 0.15)", float)
     option("--word-mask", "share of those that become [MASK] (default 0.8)", float)

@@ -17,7 +17,7 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("teacher", metavar="TEACHER", help="folder or hub id of a BERT, DistilBERT or RoBERTa")
+    parser.add_argument("teacher", metavar="TEACHER", help="folder or hub id of a BERT, DistilBERT, RoBERTa or GPT-2")
     parser.add_argument("out", metavar="OUT", help="a new folder for the student")
     parser.add_argument("--layers", metavar="0,2,...", help="from 0 (default: half, spread evenly: 0,2,4,7,9,11 of 12)")
     parser.add_argument(
@@ -57,12 +57,10 @@ def run(args: argparse.Namespace) -> int:
     has_tokenizer = write_student(Path(args.out), folder, config, tensors)
     if teacher.head.bare:
         print("note: the teacher has no masked-LM head, and so neither has the student", file=sys.stderr)
-    elif not args.vocab_transform:
+    elif not args.vocab_transform and not config.causal:
         print("note: vocab_transform and vocab_layer_norm were drawn at random", file=sys.stderr)
     if not has_tokenizer:
-        print(
-            "note: the teacher has no tokenizer beside it; put a vocab.txt into the student's folder", file=sys.stderr
-        )
+        print("note: the teacher has no tokenizer beside it; put its files into the student's folder", file=sys.stderr)
     parameters = count({name: array.shape for name, array in tensors.items()})
     chosen = ",".join(map(str, spread(teacher.config.n_layers) if layers is None else layers))
     print(f"{args.out}: {parameters:,} parameters, layers {chosen} of the teacher's {teacher.config.n_layers}")

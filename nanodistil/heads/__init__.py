@@ -56,6 +56,15 @@ CLASSES: dict[str, type[Pretrained]] = {  # what the name of a family's class en
 }
 
 
+def speaking(family: str) -> str:
+    """What the name of a family's class ends with that says words: it has been trained with that head.
+
+    >>> speaking("bert"), speaking("gpt2")
+    ('ForMaskedLM', 'LMHeadModel')
+    """
+    return "LMHeadModel" if family == "gpt2" else "ForMaskedLM"
+
+
 def __getattr__(name: str) -> Any:
     """DistilBERT's classes, which stood here before there were families."""
     if name.startswith("DistilBert"):

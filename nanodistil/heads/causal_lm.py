@@ -23,6 +23,7 @@ from nanodistil.head import Batch, Head, HeadRun, Learner
 from nanodistil.heads.calling import finished, flat
 from nanodistil.heads.learning import at_labels
 from nanodistil.losses import IGNORED
+from nanodistil.model import Packed
 from nanodistil.outputs import ScoredOutputWithPast
 from nanodistil.packing import rectangle
 from nanodistil.pretrained import Arrays
@@ -52,6 +53,13 @@ def next_labels(labels: ArrayLike, shape: tuple[int, int]) -> Ints:
     truth = np.full(shape, IGNORED, np.int64)
     truth[:, :-1] = flat(labels, shape).reshape(shape)[:, 1:]
     return truth
+
+
+def next_words(batch: Packed) -> Ints:
+    """The word behind each token of a batch without padding, -100 at the last of a sentence: (N,)."""
+    words = np.append(batch.ids[1:], IGNORED)
+    words[batch.starts[1:] - 1] = IGNORED
+    return words
 
 
 def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: float = 1.0) -> float:

@@ -1,8 +1,9 @@
 """Texts to token ids, once and for all: lines in, a folder of shards out (shards.py says what it looks like).
 
-Each line is a text and becomes one sequence, [CLS] text [SEP] or <s> text </s>, as upstream's scripts/binarized_data.py
-makes them. The texts stream through the compiled tokenizer a megabyte at a time, so that a corpus of any size takes the
-same memory. What happens to a text, as upstream does it:
+Each line is a text and becomes one sequence, [CLS] text [SEP], <s> text </s> or, for a GPT-2, <|endoftext|> text
+<|endoftext|>, as upstream's scripts/binarized_data.py makes them (without the spaces that it puts beside such tokens,
+and that tokenizers took away again at the time). The texts stream through the compiled tokenizer a megabyte at a time,
+so that a corpus of any size takes the same memory. What happens to a text, as upstream does it:
 
 - A special token written out in the text is that token: a line "a [MASK] b" holds id 103. (Masking never chooses it,
   but the model sees it. Set split_special_tokens in tokenizer_config.json for texts that talk about such tokens.)
@@ -27,6 +28,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,13 +76,13 @@ def binarize(
     for batch in _batches(source):
         for text in batch:
             index.checksum = _checksum(text, index.checksum)
-        rows = tokenizer.encoder.rows([(text, None) for text in batch], split_special=tokenizer.split_special_tokens)
-        flat, sizes = rows.flat()  # (n,), (S,)
-        full = sizes > 2  # more than [CLS] [SEP]
+        pairs = [(text, None) for text in batch]
+        flat, sizes = tokenizer.encoder.rows(pairs, frame=False, split_special=tokenizer.split_special_tokens).flat()
+        full = sizes[sizes > 0]  # (S,)
         index.lines += len(sizes)
-        index.empty += len(sizes) - int(full.sum())
-        ids.append(flat[np.repeat(full, sizes)].astype(index.dtype))
-        lengths.append(sizes[full])
+        index.empty += len(sizes) - len(full)
+        ids.append(_framed(flat, full, index))
+        lengths.append(full + 2)
         if watch is not None:
             watch(len(ids[-1]))
         if sum(map(len, ids)) >= SHARD:
@@ -106,21 +108,39 @@ def fingerprint(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
+def _framed(flat: NDArray[Any], sizes: NDArray[np.int64], index: Index) -> NDArray[Any]:
+    """(n,) ids of S texts, one after the other, with a token before each and one behind: -> (n + 2 S,)."""
+    out = np.empty(len(flat) + 2 * len(sizes), index.dtype)
+    ends = np.cumsum(sizes + 2)
+    out[ends - sizes - 2], out[ends - 1] = index.cls_id, index.sep_id
+    out[np.arange(len(flat)) + np.repeat(2 * np.arange(len(sizes)) + 1, sizes)] = flat
+    return out
+
+
+def _frame(tokenizer: Tokenizer, name: str) -> tuple[int, int]:
+    """The tokens before and behind a text. Raises InputError if there are none, or more."""
+    frame = tokenizer.encoder.template.frame()
+    if frame is not None and frame.before and frame.after:
+        return frame.before[1], frame.after[1]
+    first, last = tokenizer.bos_token_id, tokenizer.eos_token_id  # a GPT-2 puts them in for nobody else
+    if frame is None or first is None or last is None:
+        raise InputError(
+            f"{name or type(tokenizer).__name__}: has no one token to stand before a text and one behind it, as [CLS] "
+            "and [SEP] do: sequences are not made without"
+        )
+    return first, last
+
+
 def _new_index(tokenizer: Tokenizer, name: str) -> Index:
     pieces = tokenizer.encoder.pieces
-    frame = tokenizer.encoder.template.frame()
-    if frame is None or frame.before is None or frame.after is None:
-        raise InputError(
-            f"{name or type(tokenizer).__name__}: puts no token before a text and one behind it, as [CLS] and [SEP] "
-            "are: sequences are not made of that"
-        )
+    first, last = _frame(tokenizer, name)
     return Index(
         tokenizer=name,
         vocabulary=fingerprint(tokenizer),
         vocab_size=1 + max(tokenizer.get_vocab().values()),
-        cls_id=frame.before[1],
-        sep_id=frame.after[1],
-        unk_id=pieces.vocabulary.get(pieces.unknown),
+        cls_id=first,
+        sep_id=last,
+        unk_id=pieces.vocabulary.get(pieces.unknown, tokenizer.unk_token_id),
         mask_id=tokenizer.mask_token_id,
         special_ids=sorted(set(tokenizer.all_special_ids)),
     )

@@ -5,8 +5,11 @@
 This is upstream's train.py and distiller.py on our own arithmetic, with their flags (dashes for underscores), defaults
 and checks, but for what follows. Each of these has cost somebody a run:
 
-alpha_clm      Causal language modelling has 0.5 upstream, so `--mlm` alone was refused. Here that 0.5 is alpha_mlm's,
-               and batches are always masked. alpha_mlm may be 0: the student then learns from the teacher alone.
+mlm            Upstream asks for `--mlm` and a 0 for the alpha of the other objective, which has 0.5. Here the student
+               says which it is: a GPT-2 learns the next word, with alpha_clm, any other masked words, with alpha_mlm;
+               each has 0.5. Upstream's flags may be given, and are refused if they say another. The alpha may be 0:
+               the student then learns from the teacher alone. Of a GPT-2 all tokens count, as upstream, whatever
+               restrict_ce_to_mask says.
 no teacher     None is needed if alpha_ce, alpha_mse and alpha_cos are 0: that is pre-training, which a distillation has
                to beat.
 restrict_ce_to_mask  It restricts the mean squared error too, as upstream. L_cos always counts all tokens.
@@ -33,6 +36,8 @@ from nanodistil.auto import AutoTokenizer
 from nanodistil.backend import Ints
 from nanodistil.config import Config
 from nanodistil.family import class_of, family_of
+from nanodistil.heads import speaking
+from nanodistil.heads.causal_lm import ForCausalLM, next_words
 from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.loader import load_pretrained
 from nanodistil.tokenization.facade import Tokenizer
@@ -57,11 +62,14 @@ from nanodistil.weights.hub import resolve
 from nanodistil.weights.layout import POSITIONS
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
+HARD = 0.5  # what alpha_mlm and alpha_clm are preset to; of the one that is another family's, it says nothing
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
 OF_MASKING = ("mlm_mask_prop", "word_mask", "word_keep", "word_rand", "mlm_smoothing")  # options that Masking takes
 TEACHERS = {  # a teacher's family -> those of the students whose positions are counted as its are
     "distilbert": ("distilbert", "bert"), "bert": ("distilbert", "bert"), "roberta": ("roberta",),
+    "gpt2": ("gpt2",),
 }  # fmt: skip
+Speaker = ForMaskedLM | ForCausalLM  # a model with the head of its family that says words
 FREE = (  # what may be changed on resuming, since it changes no weight (with NumPy's BLAS, threads may: the last bits)
     "dump_path", "threads", "gradient_checkpointing", "student_type", "teacher_type",
     "log_interval", "checkpoint_interval", "checkpoint_minutes", "save_epochs",
@@ -73,8 +81,9 @@ class Options(RunOptions, Shares):
     """The settings of a distillation, named and preset as upstream's flags.
 
     dump_path: the run's folder. data_file: a folder that `binarize` made. student_pretrained_weights: a folder or hub
-    id to begin from; or student_config, a config.json, for fresh weights. teacher_name: a model with a masked-LM head.
-    teacher_type, student_type: only checked. max_length: of a sequence, None for as many tokens as the student takes.
+    id to begin from; or student_config, a config.json, for fresh weights. teacher_name: a model with its language
+    modelling head. teacher_type, student_type, mlm: only checked. max_length: of a sequence, None for as many tokens as
+    the student takes.
     """
 
     dump_path: str
@@ -85,6 +94,8 @@ class Options(RunOptions, Shares):
     teacher_type: str | None = None
     teacher_name: str | None = None
     tokenizer_name: str | None = None
+    mlm: bool = False
+    alpha_clm: float = 0.5
     mlm_mask_prop: float = 0.15
     word_mask: float = 0.8
     word_keep: float = 0.1
@@ -108,8 +119,8 @@ class Options(RunOptions, Shares):
     save_epochs: bool = False
 
     LOWEST = {  # noqa: RUF012
-        "alpha_ce": 0, "alpha_mlm": 0, "alpha_mse": 0, "alpha_cos": 0, "n_epoch": 1, "warmup_prop": 0,
-        "log_interval": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0,
+        "alpha_ce": 0, "alpha_mlm": 0, "alpha_clm": 0, "alpha_mse": 0, "alpha_cos": 0, "n_epoch": 1,
+        "warmup_prop": 0, "log_interval": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0,
     }  # fmt: skip
     POSITIVE = ("temperature",)
 
@@ -119,23 +130,34 @@ class Options(RunOptions, Shares):
         super().__post_init__()
         if not self.warmup_prop <= 1:
             raise InputError(f"--warmup-prop is a share of the steps: at most 1, not {self.warmup_prop}")
-        if not self.loss.alphas:
-            raise InputError("--alpha-ce, --alpha-mlm, --alpha-mse and --alpha-cos are all 0: nothing would be learned")
-        if self.loss.teaches and self.teacher_name is None:
+        taught = self.alpha_ce or self.alpha_mse or self.alpha_cos
+        if taught and self.teacher_name is None:
             raise InputError("--teacher-name is needed where --alpha-ce, --alpha-mse or --alpha-cos is above 0")
 
-    @property
-    def loss(self) -> TripleLoss:
-        """What is minimised."""
-        return TripleLoss(**{field.name: getattr(self, field.name) for field in fields(Shares)})
+    def loss(self, student: Config) -> TripleLoss:
+        """What a student of this config minimises. Raises InputError for the objective of another family."""
+        own, other = ("clm", "mlm") if student.causal else ("mlm", "clm")
+        flags = {f"--alpha-{other}": getattr(self, f"alpha_{other}") not in (0, HARD), "--mlm": self.mlm}
+        for flag in [flag for flag, given in flags.items() if given and (student.causal or flag != "--mlm")]:
+            learns = "the next word" if student.causal else "masked words"
+            raise InputError(f"{flag}: the student is a {student.model_type} and learns {learns}: use --alpha-{own}")
+        shares = {one.name: getattr(self, one.name) for one in fields(Shares)}
+        if student.causal:
+            shares |= {"alpha_clm": self.alpha_clm, "alpha_mlm": 0.0, "restrict_ce_to_mask": False}
+        loss = TripleLoss(**shares)
+        if not loss.alphas:
+            raise InputError(
+                f"--alpha-ce, --alpha-{own}, --alpha-mse and --alpha-cos are all 0: nothing would be learned"
+            )
+        return loss
 
 
-def load_student(options: Options) -> ForMaskedLM:
+def load_student(options: Options) -> Speaker:
     """The student as it begins, in float32 or float64."""
     place = how_to_load(options.backend, options.dtype, options.threads)
     if options.student_pretrained_weights is not None:
         name = options.student_pretrained_weights
-        student: ForMaskedLM = load_pretrained(lambda config: student_class(config, name), name, **place)
+        student: Speaker = load_pretrained(lambda config: student_class(config, name), name, **place)
         return student
     assert options.student_config is not None
     values = read_json(Path(options.student_config), FOR_CONFIG)
@@ -144,25 +166,23 @@ def load_student(options: Options) -> ForMaskedLM:
     return student
 
 
-def student_class(config: dict[str, Any], name: str) -> type[ForMaskedLM]:
-    """The class for a parsed config.json. Raises InputError for a family that nobody teaches."""
-    family, known = family_of(config, name), dict.fromkeys(one for taught in TEACHERS.values() for one in taught)
-    if family not in known:
-        raise InputError(f"{name}: a {family} cannot be a student; a {' or a '.join(known)} can")
-    made: type[ForMaskedLM] = class_of(family, "ForMaskedLM")
+def student_class(config: dict[str, Any], name: str) -> type[Speaker]:
+    """The class for a parsed config.json. Raises CheckpointError for a family that is not known."""
+    family = family_of(config, name)
+    made: type[Speaker] = class_of(family, speaking(family))
     return made
 
 
-def load_teacher(options: Options, folder: Path) -> ForMaskedLM:
+def load_teacher(options: Options, folder: Path) -> Speaker:
     """The teacher. Raises InputError where it cannot teach, and as from_pretrained."""
     backend, dtype = backends.choose(options.backend, options.dtype)
     values = read_json(folder / "config.json", FOR_CONFIG)
-    kind = values.get("model_type") or options.teacher_type or family_of(values, options.teacher_name)
+    says_nothing = options.teacher_type is not None and not values.get("model_type")
+    kind = options.teacher_type if says_nothing else family_of(values, options.teacher_name)
+    assert kind is not None
     if options.teacher_type not in (None, kind):
         raise InputError(f"--teacher-type {options.teacher_type}: {options.teacher_name} is a {kind}")
-    if kind not in TEACHERS:
-        raise InputError(f"{options.teacher_name}: a {str(kind)[:40]} cannot teach; a {' or a '.join(TEACHERS)} can")
-    teacher: ForMaskedLM = load_whole("ForMaskedLM", str(options.teacher_name), folder, backend, dtype, kind)
+    teacher: Speaker = load_whole(speaking(kind), str(options.teacher_name), folder, backend, dtype, kind)
     return teacher
 
 
@@ -233,7 +253,7 @@ def make_masking(options: Options, index: Index, vocab_size: int) -> Masking:
     )
 
 
-def make_plan(options: Options, each: int) -> Plan:
+def make_plan(options: Options, each: int, losses: tuple[str, ...]) -> Plan:
     """Steps and learning rates, from how many micro-batches an epoch has."""
     accumulation = options.gradient_accumulation_steps
     if options.max_steps is None:
@@ -247,14 +267,14 @@ def make_plan(options: Options, each: int) -> Plan:
         accumulation,
         options.max_grad_norm,
         options.seed,
-        options.loss.names,
+        losses,
         options.log_interval,
         options.checkpoint_interval,
         options.checkpoint_minutes,
     )
 
 
-def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
+def distill(options: Options, **course: Unpack[Course]) -> Speaker:
     """Train a student into options.dump_path, from where its run stands, and give it back. course: see options.py.
 
     Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
@@ -262,13 +282,14 @@ def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
     everyone = course.get("communicator") or Single()
     placed = replace(options, backend=everyone.placed(options.backend))
     student = load_student(placed)
-    config, loss, teacher, taught_by = student.config, options.loss, None, None
+    config, teacher, taught_by = student.config, None, None
     if options.student_type not in (None, config.model_type):
         raise InputError(f"--student-type {options.student_type}: the student is a {config.model_type}")
+    loss = options.loss(config)
     sequences = Sequences(options.data_file, longest(options, config))
     index = sequences.index
     tokenizer = find_tokenizer(options, index.vocabulary)
-    masking = make_masking(options, index, config.vocab_size)
+    masking = None if config.causal else make_masking(options, index, config.vocab_size)
     if loss.teaches:
         folder = resolve(str(options.teacher_name), need="model")
         teacher = load_teacher(placed, folder)
@@ -282,12 +303,13 @@ def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
         frozen={POSITIONS} if options.freeze_pos_embs else (),
     )
     optimizer = AdamW(trainee, trainee.bops, betas=BETAS, eps=options.adam_epsilon, weight_decay=options.weight_decay)
-    settings = asdict(options) | {
+    idle = ("mlm", "alpha_mlm" if config.causal else "alpha_clm")  # these decide nothing
+    settings = {name: value for name, value in asdict(options).items() if name not in idle} | {
         "backend": options.backend or student.backend,
         "dtype": student.dtype,
         "processes": everyone.size,
         "data": {"checksum": index.checksum, "sequences": len(sequences), "vocabulary": index.vocabulary},
-        "masking": crc32(masking.weights.tobytes()),
+        "masking": masking and crc32(masking.weights.tobytes()),
         "student": config.to_dict(),
         "teacher_checksum": taught_by,
         "made_with": made_with(student.backend),
@@ -298,6 +320,10 @@ def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
 
     def step(items: Ints, key: int, scale: float) -> Worked:
         batch = sequences.batch(items)  # N tokens
+        if masking is None:
+            batch = with_positions(batch, config)
+            words = next_words(batch)
+            return Worked(loss.of_batch(trainee, teacher, batch, words, key=key, scale=scale), len(batch.ids))
         masked = masking(batch.ids, key)
         if not len(masked.rows):
             raise InputError(f"{options.data_file}: a batch has no token that can be masked, only special ones")
@@ -319,7 +345,7 @@ def distill(options: Options, **course: Unpack[Course]) -> ForMaskedLM:
             group_by_size=options.group_by_size,
             max_length=sequences.max_length,
         ),
-        make_plan(options, -(-len(sequences) // options.batch_size)),
+        make_plan(options, -(-len(sequences) // options.batch_size), loss.names),
         run,
         dtype=student.dtype,
         communicator=everyone,

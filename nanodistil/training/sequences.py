@@ -88,8 +88,11 @@ class Sequences:
         add = (ids[begin] != cls) * np.uint8(ADD_CLS) + (ids[end - 1] != sep) * np.uint8(ADD_SEP)  # (P,)
         length = end - begin + _added(add)
         long_enough = length > SHORT
-        unknown = np.flatnonzero(ids == (-1 if self.index.unk_id is None else self.index.unk_id))  # ascending places
-        share = (np.searchsorted(unknown, end) - np.searchsorted(unknown, begin)) / length  # (P,)
+        unk = -1 if self.index.unk_id is None else self.index.unk_id
+        unknown = np.flatnonzero(ids == unk)  # ascending places
+        there = np.searchsorted(unknown, end) - np.searchsorted(unknown, begin)  # (P,)
+        there += (unk == cls) * (add & ADD_CLS) + (unk == sep) * (add >> 1)  # a GPT-2 has one token for all three
+        share = there / length
         keep = long_enough & (share < UNKNOWN)
         self.short += int((~long_enough).sum())
         self.unknown += int((long_enough & ~keep).sum())

@@ -11,7 +11,7 @@ token types        A DistilBERT has none. Upstream drops the teacher's, and with
                    each token of a single text; `fold_token_types` adds the one of type 0 to every position instead.
                    With all layers, the student then computes what its teacher does, to the last bit.
 pooler             Is dropped, as upstream: the masked-LM head does not use it.
-a RoBERTa          Has a RoBERTa for a student, as upstream: with its words, positions, token types and epsilon.
+a RoBERTa, a GPT-2 Has one of its kind for a student, as upstream: with its words, positions and epsilon.
 sinusoids          Upstream trains with `sinusoidal_pos_embds`, which freezes the teacher's positions. Here the config
                    says that positions are learned, as they were; freezing is an option of the distillation.
 
@@ -29,6 +29,8 @@ from nanodistil.backend import Array
 from nanodistil.config import Config, DistilBertConfig
 from nanodistil.family import class_of, family_of
 from nanodistil.head import BASE, Head
+from nanodistil.heads import speaking
+from nanodistil.heads.causal_lm import CAUSAL_LM
 from nanodistil.heads.masked_lm import MASKED_LM
 from nanodistil.weights import names
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
@@ -42,7 +44,12 @@ Tensors = dict[str, Array]
 TRANSFORM = ("vocab_transform", "vocab_layer_norm", "activation")  # the head, without its projection
 
 
-STUDENTS = {"bert": "distilbert", "distilbert": "distilbert", "roberta": "roberta"}  # a teacher's family -> theirs
+STUDENTS = {
+    "bert": "distilbert",
+    "distilbert": "distilbert",
+    "roberta": "roberta",
+    "gpt2": "gpt2",
+}  # a teacher's family -> theirs
 
 
 class Teacher(NamedTuple):
@@ -51,7 +58,7 @@ class Teacher(NamedTuple):
     config: Config
     tensors: Tensors  # under the names of weights/names.py
     token_types: Array | None  # (Y, D); a DistilBERT has none
-    head: Head  # masked_lm, or none
+    head: Head  # masked_lm or causal_lm, or none
 
 
 def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
@@ -65,7 +72,10 @@ def read_teacher(folder: Path, dtype: str = "float32") -> Teacher:
     config: Config = class_of(kind, "Config").from_dict(values)
     if STUDENTS[kind] == "distilbert" and config.layer_norm_eps != DistilBertConfig().layer_norm_eps:
         raise CheckpointError(f"{folder}: has a layer_norm_eps of {config.layer_norm_eps}, a DistilBERT always 1e-12")
-    head = MASKED_LM if "vocab_projector.bias" in sources(folder, config.names) else BASE
+    if config.causal:
+        head = CAUSAL_LM  # whose arrays are the words once more, in whatever file
+    else:
+        head = MASKED_LM if "vocab_projector.bias" in sources(folder, config.names) else BASE
     tensors = load(folder, config, head, dtype, table=config.names, draw=False).tensors
     return Teacher(config, tensors, tensors.pop(TOKEN_TYPES, None), head)
 
@@ -104,9 +114,12 @@ def extract(
         )
     family = STUDENTS[teacher.config.model_type]
     if fold_token_types and teacher.token_types is None:
-        raise InputError("the teacher is a DistilBERT and has no token types to fold")
+        raise InputError(f"the teacher is a {teacher.config.model_type} and has no token types to fold")
     if fold_token_types and family != "distilbert":
         raise InputError(f"a {family} keeps the token types of its teacher: there is nothing to fold")
+
+    if not vocab_transform and teacher.config.causal:
+        raise InputError(f"a {family} has no vocab_transform to be drawn at random")
 
     pruned = {new: teacher.config.pruned_heads.get(old, []) for new, old in enumerate(layers)}
     made = class_of(family, "Config")
@@ -151,7 +164,8 @@ def write_student(folder: Path, teacher: Path, config: Config, tensors: Tensors)
         tokenizer = AutoTokenizer.from_pretrained(teacher)
         tokenizer.model_input_names = ["input_ids", "attention_mask"]  # no student is given token types
         tokenizer.save_pretrained(folder)
-    made = class_of(config.model_type, "ForMaskedLM" if "vocab_projector.bias" in tensors else "Model")
+    has_head = config.causal or "vocab_projector.bias" in tensors
+    made = class_of(config.model_type, speaking(config.model_type) if has_head else "Model")
     model = made(config, tensors, backend="numpy", dtype=tensors[POSITIONS].dtype)
     model.save_pretrained(folder)
     return has_tokenizer

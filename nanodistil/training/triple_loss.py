@@ -1,4 +1,4 @@
-"""DistilBERT's loss: the teacher's opinion, the masked words, and the direction of the hidden states.
+"""DistilBERT's loss: the teacher's opinion, the words that were there, and the direction of the hidden states.
 
     L = alpha_ce  L_ce  + alpha_mlm L_mlm + alpha_mse L_mse + alpha_cos L_cos      (Sanh et al. 2019, section 2)
 
@@ -8,6 +8,10 @@ With S and T the student's and teacher's logits at n positions, both having seen
     L_mlm = the mean over the masked positions of -log softmax(S)[the word that stood there]
     L_mse = 1 / n  sum over positions and words of (S - T)^2
     L_cos = the mean over all positions of 1 - cos(student's last hidden state, teacher's)
+
+A GPT-2, which hides nothing, has in place of L_mlm, and of alpha_mlm,
+
+    L_clm = the mean over the tokens that another follows of -log softmax(S)[that other]
 
 The gradient of a KL at temperature tau shrinks as 1 / tau^2; the factor tau^2 keeps the share of L_ce the same when the
 temperature is changed (Hinton, Vinyals and Dean 2015, section 2). The n positions of L_ce and L_mse are all tokens, or
@@ -33,7 +37,8 @@ from nanodistil.pretrained import Pretrained
 from nanodistil.taps import NoTap
 from nanodistil.training.trainee import Trainee
 
-HEAD_TERMS = ("ce", "mlm", "mse")  # those of logits; "cos" is one of hidden states
+HEAD_TERMS = ("ce", "mlm", "clm", "mse")  # those of logits; "cos" is one of hidden states
+OF_WORDS = ("mlm", "clm")  # those of labels
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Shares:
 @dataclass(frozen=True)
 class TripleLoss(Shares):
     """The loss that they make."""
+
+    alpha_clm: float = 0.0
 
     @property
     def alphas(self) -> dict[str, float]:
@@ -92,13 +99,13 @@ class TripleLoss(Shares):
         scale: float,
         dstudent: Array,
     ) -> dict[str, float]:
-        """The share of some rows in L_ce, L_mlm and L_mse: 2 x (m, V), (m,) labels, adding to (m, V) -> the terms.
+        """The share of some rows in the terms of logits: 2 x (m, V), (m,) labels, adding to (m, V) -> the terms.
 
         compared: n, the rows with a teacher in the whole batch; labelled: those with a label. scale: of the gradient.
         """
         terms: dict[str, float] = {}
         for name, alpha in self.alphas.items():
-            if name == "mlm":
+            if name in OF_WORDS:
                 part = 1 / labelled
                 terms[name] = part * ops.cross_entropy(student, labels, scale * alpha * part, dstudent)
             elif name == "ce":
@@ -124,8 +131,9 @@ class TripleLoss(Shares):
     ) -> tuple[float, ...]:
         """The loss of a batch and its terms, in the order of `names`; adds scale times its gradients to the trainee's.
 
-        batch: N masked tokens. labels: (N,), the words that were masked, negative elsewhere; at least one is not.
-        teacher: a DistilBertForMaskedLM; None if nothing `teaches`. key: of the student's dropout; None for none.
+        batch: N tokens. labels: (N,), the words that were masked, or those that come next, negative elsewhere; at
+        least one is not. teacher: with its language modelling head; None if nothing `teaches`. key: of the student's
+        dropout; None for none.
         """
         alphas, send = self.alphas, trainee.ops.send
         rows = self.rows(labels)  # (R,)

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from torch.nn import functional as F  # noqa: E402
+from distilling import upstream  # noqa: E402
 
 from nanodistil import DistilBertForMaskedLM  # noqa: E402
 from nanodistil import backend as backends  # noqa: E402
@@ -30,22 +30,6 @@ LOSSES = [
     TripleLoss(1.0, 0.0, 1.0, 0.0, 0.0),
     TripleLoss(1.5, 1.0, 0.0, 0.1, 0.0),
 ]
-
-
-def upstream(loss, s_logits, t_logits, s_hidden, t_hidden, labels, mask):
-    """Every term as distiller.step has it: (B, T, V), (B, T, D), (B, T) labels and mask."""
-    chosen = labels > -1 if loss.restrict_ce_to_mask else mask
-    S, T = s_logits[chosen], t_logits[chosen]  # (n, V)
-    tau = loss.temperature
-    kl = torch.nn.KLDivLoss(reduction="batchmean")
-    one = s_hidden[mask].new_ones(int(mask.sum()))
-    terms = {
-        "ce": kl(F.log_softmax(S / tau, -1), F.softmax(T / tau, -1)) * tau**2,
-        "mlm": torch.nn.CrossEntropyLoss(ignore_index=-100)(s_logits.view(-1, V), labels.view(-1)),
-        "mse": torch.nn.MSELoss(reduction="sum")(S, T) / S.size(0),
-        "cos": torch.nn.CosineEmbeddingLoss(reduction="mean")(s_hidden[mask], t_hidden[mask], one),
-    }
-    return {name: terms[name] for name in loss.alphas}
 
 
 @pytest.fixture(scope="module")

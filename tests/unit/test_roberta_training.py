@@ -114,9 +114,9 @@ def test_there_is_nothing_to_fold(made, tmp_path, capsys):
 def test_a_text_that_gets_no_frame_is_refused(made, tmp_path, capsys):
     gpt2 = tmp_path / "gpt2"
     shutil.copytree(made / "teacher", gpt2)
-    (gpt2 / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    (gpt2 / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer", "bos_token": null}')
     assert main(["binarize", str(made / "texts.txt"), "--out", str(tmp_path / "d"), "--tokenizer", str(gpt2)]) == 2
-    assert "puts no token before a text and one behind it" in capsys.readouterr().err
+    assert "has no one token to stand before a text and one behind it" in capsys.readouterr().err
 
 
 BERT = {"vocab_size": 30, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "max_position_embeddings": 512}
