@@ -16,8 +16,8 @@ from nanodistil.backend import Array
 from nanodistil.model import encoder
 from nanodistil.packing import Packing, real_tokens, rectangle, sent
 from nanodistil.past import KeyValues, WithPast
-from nanodistil.pretrained import Encoded, Options, Pretrained
-from nanodistil.taps import HeadMask, Recorder, Tap, as_tap
+from nanodistil.pretrained import Arrays, Encoded, Options, Pretrained
+from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.names import attention_width
 
@@ -39,26 +39,13 @@ class Causal(Pretrained):
     remembers: ClassVar[bool] = False  # whether its calls return past_key_values
 
     def _encode(
-        self,
-        input_ids: ArrayLike | None,
-        attention_mask: ArrayLike | None,
-        head_mask: ArrayLike | None,
-        inputs_embeds: ArrayLike | None,
-        looked_at: ArrayLike | None,
-        *,
-        past_key_values: Any = None,
-        use_cache: bool | None = None,
-        cache_position: ArrayLike | None = None,
-        encoder_hidden_states: None = None,
-        encoder_attention_mask: None = None,
-        token_type_ids: ArrayLike | None = None,
-        position_ids: ArrayLike | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        keep_masked: bool = False,
+        self, input_ids: Arrays, attention_mask: Arrays, head_mask: Arrays, inputs_embeds: Arrays,
+        looked_at: Arrays, *, past_key_values: Any = None, use_cache: bool | None = None, cache_position: Arrays = None,
+        encoder_hidden_states: None = None, encoder_attention_mask: None = None, token_type_ids: Arrays = None,
+        position_ids: Arrays = None, output_attentions: bool | None = None, output_hidden_states: bool | None = None,
+        return_dict: bool | None = None, keep_masked: bool = False,
         tap: Tap | Callable[[str, Any], Any] | None = None,
-    ) -> Encoded:
+    ) -> Encoded:  # fmt: skip
         """Pack and run the decoder. looked_at: as that of any model."""
         if encoder_hidden_states is not None or encoder_attention_mask is not None:
             raise InputError("encoder_hidden_states are for a decoder with cross-attention, which is not computed here")
@@ -94,10 +81,7 @@ class Causal(Pretrained):
         vocabulary = None if inputs_embeds is None else ids.size
         packing = Packing.of(ids, attention_mask, config, keep_masked, position_ids, vocabulary)
         hidden, probs = self._asked_for(output_hidden_states, output_attentions)
-        inner = as_tap(tap, self.ops)
-        if head_mask is not None:
-            inner = HeadMask(self.ops.send(self._head_mask(head_mask)), inner)
-        recorder = Recorder(hidden + probs, inner)
+        recorder = self._recorder(hidden + probs, head_mask, tap)
         keeping = self.remembers and bool(config.use_cache if use_cache is None else use_cache)
         ops: Any = WithPast(self.ops, past, seen, packing) if keeping or before else self.ops
         look, places = None, None if looked_at is None else packing.rows(looked_at)

@@ -250,21 +250,11 @@ class Pretrained(Readable):
     # ---- running
 
     def _encode(
-        self,
-        input_ids: ArrayLike | None,
-        attention_mask: ArrayLike | None,
-        head_mask: ArrayLike | None,
-        inputs_embeds: ArrayLike | None,
-        looked_at: ArrayLike | Literal["first"] | None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        position_ids: ArrayLike | None = None,
-        token_type_ids: ArrayLike | None = None,
-        keep_masked: bool = False,
-        tap: Tap | Callable[[str, Any], Any] | None = None,
-    ) -> Encoded:
+        self, input_ids: Arrays, attention_mask: Arrays, head_mask: Arrays, inputs_embeds: Arrays,
+        looked_at: Arrays | Literal["first"], *, output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None, return_dict: bool | None = None, position_ids: Arrays = None,
+        token_type_ids: Arrays = None, keep_masked: bool = False, tap: Tap | Callable[[str, Any], Any] | None = None,
+    ) -> Encoded:  # fmt: skip
         """Pack and run the encoder.
 
         looked_at: (M, 2) sentence and token numbers, or "first", the first token of every sentence, masked or not;
@@ -280,15 +270,19 @@ class Pretrained(Readable):
             looked_at = first_tokens(len(packing.computed))
         places = None if looked_at is None else packing.rows(looked_at)
         hidden, probs = self._asked_for(output_hidden_states, output_attentions)
-        inner = as_tap(tap, self.ops)
-        if head_mask is not None:
-            inner = HeadMask(self.ops.send(self._head_mask(head_mask)), inner)
-        recorder = Recorder(hidden + probs, inner)
+        recorder = self._recorder(hidden + probs, head_mask, tap)
         watched = tap is not None or bool(hidden or probs)
         plain = inputs_embeds is None and head_mask is None and not watched
         x, places = self._encoded(packing, places, weights, recorder, watched, plain)
         recorded = self._recorded(packing, recorder, hidden, probs)
         return Encoded(packing, x if places is None else x[self.ops.send(places)], recorder, recorded)
+
+    def _recorder(self, names: list[str], head_mask: Arrays, tap: Any) -> Recorder:
+        """What keeps intermediates of these names, behind the caller's tap and the mask of heads."""
+        inner = as_tap(tap, self.ops)
+        if head_mask is not None:
+            inner = HeadMask(self.ops.send(self._head_mask(head_mask)), inner)
+        return Recorder(names, inner)
 
     def _words(self, input_ids: ArrayLike | None, inputs_embeds: ArrayLike | None) -> tuple[Any, Weights]:
         """The ids, and the weights with the table they are looked up in."""

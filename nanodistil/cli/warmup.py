@@ -7,11 +7,7 @@ HELP = "compile all kernels that answers need, on a GPU too: later starts are th
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--target",
-        metavar="CPU,+FEATURE,...",
-        help="for another processor, as its `doctor --json` says it; runs nothing",
-    )
+    parser.add_argument("--target", metavar="CPU,+FEATURE,...", help="as its `doctor --json` has it; runs nothing")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a line")
 
 

@@ -8,7 +8,7 @@ Its loss compares what a token says with the token behind it. So labels are the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -81,7 +81,7 @@ CAUSAL_LM = Head(
 )
 
 
-class ForCausalLM(GenerationMixin, Causal):
+class ForCausalLM(GenerationMixin, Causal, head=CAUSAL_LM):
     """The decoder and the head it was trained with: which word comes next?
 
     >>> from nanodistil import GPT2Config, GPT2LMHeadModel
@@ -93,7 +93,6 @@ class ForCausalLM(GenerationMixin, Causal):
     ((1, 3, 50), (1, 1, 50), 4)
     """
 
-    head: ClassVar[Head] = CAUSAL_LM
     remembers = True
 
     def decoding(self, use_cache: bool = True) -> Decoding:

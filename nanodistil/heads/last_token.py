@@ -8,7 +8,7 @@ at a time is taken, as in transformers.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -89,10 +89,9 @@ LAST_TOKEN = Head(
 )
 
 
-class ForLastToken(Causal):
+class ForLastToken(Causal, head=LAST_TOKEN):
     """The decoder and a classifier on a text's last token."""
 
-    head: ClassVar[Head] = LAST_TOKEN
     remembers = True
 
     @spelled_out(CausalOptions, keep_masked=False)

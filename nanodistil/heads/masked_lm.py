@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 from numpy.typing import ArrayLike
 
@@ -87,7 +87,7 @@ MASKED_LM = Head(
 )
 
 
-class ForMaskedLM(Pretrained):
+class ForMaskedLM(Pretrained, head=MASKED_LM):
     """The encoder and the head it was trained with: which word belongs here?
 
     >>> from nanodistil import DistilBertForMaskedLM
@@ -95,8 +95,6 @@ class ForMaskedLM(Pretrained):
     >>> masked_lm([[101, 7592, 103, 102]], positions=[(0, 2)]).logits.shape
     (1, 30522)
     """
-
-    head: ClassVar[Head] = MASKED_LM
 
     @spelled_out(Options, keep_masked=False)
     def __call__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -44,10 +44,8 @@ def of_classifier(classifier: Head) -> Head:
 MULTIPLE_CHOICE = of_classifier(SEQUENCE_CLASSIFICATION)
 
 
-class ForMultipleChoice(Pretrained):
+class ForMultipleChoice(Pretrained, head=MULTIPLE_CHOICE):
     """The encoder and one score for each candidate: which continuation fits?"""
-
-    head: ClassVar[Head] = MULTIPLE_CHOICE
 
     @spelled_out(Options, keep_masked=False)
     def __call__(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from nanodistil.backend import Array, BackwardOps, Ops
-from nanodistil.head import HeadRun
+from nanodistil.config import Config
+from nanodistil.head import Head, HeadRun, Objective
 from nanodistil.taps import Tap
 from nanodistil.weights.layout import Weights
 
@@ -22,14 +23,17 @@ def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bop
     return bops.linear_backward_input(dlogits, getattr(w.head, name))
 
 
-def one_map(name: str, rows: str) -> dict[str, Any]:
-    """What a Head says of it: its arrays, of so many rows (a letter of weights/names.py, or a number), and both ways.
+def one_map(head: str, name: str, rows: str, rate: Callable[[Config], float], objective: Objective) -> Head:
+    """The head of it. rows: a letter of weights/names.py, or a number. rate: of the dropout on what it is given.
 
-    >>> one_map("classifier", "C")["arrays"]
+    >>> one_map("tags", "classifier", "C", lambda config: config.dropout, lambda learner, batch: 0.0).arrays
     {'classifier.weight': 'C D', 'classifier.bias': 'C'}
     """
-    return {
-        "arrays": {f"{name}.weight": f"{rows} D", f"{name}.bias": rows},
-        "forward": partial(forward, name=name),
-        "backward": partial(backward, name=name),
-    }
+    return Head(
+        head,
+        arrays={f"{name}.weight": f"{rows} D", f"{name}.bias": rows},
+        forward=partial(forward, name=name),
+        backward=partial(backward, name=name),
+        dropout=(("hidden", rate),),
+        objective=objective,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -33,10 +33,8 @@ POOLER = Head(
 )
 
 
-class PooledEncoder(Encoder):
+class PooledEncoder(Encoder, head=POOLER):
     """The encoder and its pooler, if the checkpoint has one: a body as sentence-transformers keeps it has none."""
-
-    head: ClassVar[Head] = POOLER
 
     @spelled_out(Options, keep_masked=False)
     def __call__(  # type: ignore[override]

@@ -6,14 +6,14 @@ x (N, D) -> qa_outputs (N, 2)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from nanodistil import losses
 from nanodistil.backend import Array
 from nanodistil.config import Config
-from nanodistil.head import Batch, Head, Learner
+from nanodistil.head import Batch, Learner
 from nanodistil.heads.calling import finished, with_masked
 from nanodistil.heads.learning import add_cross_entropy, only, packed
 from nanodistil.heads.one_map import one_map
@@ -57,18 +57,11 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
     return float(loss)
 
 
-QUESTION_ANSWERING = Head(
-    "question_answering",
-    **one_map("qa_outputs", "2"),
-    dropout=(("hidden", lambda config: config.qa_dropout),),
-    objective=objective,
-)
+QUESTION_ANSWERING = one_map("question_answering", "qa_outputs", "2", lambda config: config.qa_dropout, objective)
 
 
-class ForQuestionAnswering(Pretrained):
+class ForQuestionAnswering(Pretrained, head=QUESTION_ANSWERING):
     """The encoder and two scores on every token: does the answer start here, does it end here?"""
-
-    head: ClassVar[Head] = QUESTION_ANSWERING
 
     def _set(self, config: Config, tensors: dict[str, Array]) -> None:
         if config.num_labels != 2:

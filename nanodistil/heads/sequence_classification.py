@@ -9,7 +9,7 @@ the head for any of them.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -119,15 +119,13 @@ def two_maps(first: str = "pre_classifier", second: str = "classifier", activati
 SEQUENCE_CLASSIFICATION = two_maps()
 
 
-class ForSequenceClassification(Pretrained):
+class ForSequenceClassification(Pretrained, head=SEQUENCE_CLASSIFICATION):
     """The encoder and, on its first token, a classifier: sentiment, topic, whether one sentence follows from another.
 
     config.num_labels classes. config.problem_type says which loss belongs to it, "regression",
     "single_label_classification" or "multi_label_classification"; None is decided at the first call with labels, as in
     transformers, and kept in the config.
     """
-
-    head: ClassVar[Head] = SEQUENCE_CLASSIFICATION
 
     @spelled_out(Options, keep_masked=False)
     def __call__(

@@ -5,10 +5,10 @@ x (N, D) -> classifier (N, C)
 
 from __future__ import annotations
 
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 from nanodistil import losses
-from nanodistil.head import Batch, Head, Learner
+from nanodistil.head import Batch, Learner
 from nanodistil.heads.calling import finished, flat, with_masked
 from nanodistil.heads.learning import at_labels
 from nanodistil.heads.one_map import one_map
@@ -26,18 +26,13 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
     return at_labels(learner, batch, learner.config.num_labels, None, key, scale)
 
 
-TOKEN_CLASSIFICATION = Head(
-    "token_classification",
-    **one_map("classifier", "C"),
-    dropout=(("hidden", lambda config: config.token_classif_dropout),),
-    objective=objective,
+TOKEN_CLASSIFICATION = one_map(
+    "token_classification", "classifier", "C", lambda config: config.token_classif_dropout, objective
 )
 
 
-class ForTokenClassification(Pretrained):
+class ForTokenClassification(Pretrained, head=TOKEN_CLASSIFICATION):
     """The encoder and a classifier on every token: names of people and places, parts of speech."""
-
-    head: ClassVar[Head] = TOKEN_CLASSIFICATION
 
     @spelled_out(Options, keep_masked=False)
     def __call__(

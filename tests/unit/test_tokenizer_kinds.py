@@ -84,17 +84,12 @@ def write_sections(state: Any) -> dict[str, Any]:
     return {"normalizer": None, "pre_tokenizer": {"type": "Bytes"}, "decoder": {"type": "Bytes"}, "model": model}
 
 
+MASK = AddedToken("<mask>", lstrip=True, special=True)
 TOY = Kind(
     model="the toy",
     classes=Classes(Conventions("ToyTokenizer", TWO)),
     framing=Template.of("cls_token A sep_token", "cls_token A sep_token sep_token B sep_token"),
-    roles={
-        "cls_token": "<s>",
-        "pad_token": "<pad>",
-        "sep_token": "</s>",
-        "unk_token": "<unk>",
-        "mask_token": AddedToken("<mask>", lstrip=True, special=True),
-    },
+    roles={"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>", "mask_token": MASK},
     needed=("cls_token", "sep_token"),
     vocabulary_file="bytes.json",
     from_vocabulary=from_vocabulary,

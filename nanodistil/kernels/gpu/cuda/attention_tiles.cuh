@@ -46,6 +46,14 @@ __device__ __forceinline__ void mma<bfloat16>(float (&d)[4], const unsigned (&a)
     mma_bfloat16(d, a, b);
 }
 
+// Two products beside each other, b the right factors of both as load_matrix_x4 gives them. Warp.
+__device__ __forceinline__ void mma_both(float (&first)[4], float (&second)[4], const unsigned (&a)[4],
+                                         const unsigned (&b)[4]) {
+    const unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
+    mma<STORED>(first, a, b0);
+    mma<STORED>(second, a, b1);
+}
+
 // Begins to copy COUNT rows of HEAD numbers, `stride` apart, of which `rows` exist; zeros for the others. All THREADS.
 template <int COUNT>
 __device__ __forceinline__ void begin_copy(STORED* tile, const STORED* from, int stride, int rows) {
@@ -106,12 +114,8 @@ __device__ __forceinline__ void products_of_rows(const unsigned (&left)[STRIPS][
         for (int d = 0; d < HEAD / 16; ++d) {
             unsigned b[4];
             load_matrix_x4(b, tile + 16 * n * STEP + 16 * d);
-            const unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
 #pragma unroll
-            for (int s = 0; s < STRIPS; ++s) {
-                mma<STORED>(out[s][2 * n], left[s][d], b0);
-                mma<STORED>(out[s][2 * n + 1], left[s][d], b1);
-            }
+            for (int s = 0; s < STRIPS; ++s) mma_both(out[s][2 * n], out[s][2 * n + 1], left[s][d], b);
         }
     }
 }
@@ -138,12 +142,8 @@ __device__ __forceinline__ void add_weighted_rows(const float (&weights)[STRIPS]
         for (int d = 0; d < HEAD / 16; ++d) {
             unsigned b[4];
             load_matrix_x4_transposed(b, tile + 16 * n * STEP + 16 * d);
-            const unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
 #pragma unroll
-            for (int s = 0; s < STRIPS; ++s) {
-                mma<STORED>(out[s][2 * d], a[s], b0);
-                mma<STORED>(out[s][2 * d + 1], a[s], b1);
-            }
+            for (int s = 0; s < STRIPS; ++s) mma_both(out[s][2 * d], out[s][2 * d + 1], a[s], b);
         }
     }
 }

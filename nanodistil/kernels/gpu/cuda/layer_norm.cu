@@ -18,9 +18,8 @@
 extern "C" __global__ void layer_norm(const INPUT* __restrict__ x, const float* __restrict__ weight,
                                       const float* __restrict__ bias, float* __restrict__ out,
                                       STORED* __restrict__ copy, int N, int D, float eps) {
-    const int i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-    if (i >= N) return;  // the whole warp
-    const long long at = static_cast<long long>(i) * D;
+    long long at;
+    if (!has_row(N, D, at)) return;  // the whole warp
     Row row;
     load_row(row, x + at, D);
     normalise(row, weight, bias, D, eps);
@@ -31,9 +30,8 @@ extern "C" __global__ void layer_norm(const INPUT* __restrict__ x, const float* 
 extern "C" __global__ void add_layer_norm(const INPUT* __restrict__ x, const float* __restrict__ residual,
                                           const float* __restrict__ weight, const float* __restrict__ bias,
                                           float* __restrict__ out, STORED* __restrict__ copy, int N, int D, float eps) {
-    const int i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-    if (i >= N) return;  // the whole warp
-    const long long at = static_cast<long long>(i) * D;
+    long long at;
+    if (!has_row(N, D, at)) return;  // the whole warp
     Row row;
     load_row(row, x + at, D);
     add_row(row, residual + at, D);
@@ -44,9 +42,8 @@ extern "C" __global__ void add_layer_norm(const INPUT* __restrict__ x, const flo
 // x + residual, of blocks that do not normalise it: (N, D) INPUT, (N, D) -> out (N, D). A warp a row.
 extern "C" __global__ void add(const INPUT* __restrict__ x, const float* __restrict__ residual,
                                float* __restrict__ out, int N, int D) {
-    const int i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-    if (i >= N) return;  // the whole warp
-    const long long at = static_cast<long long>(i) * D;
+    long long at;
+    if (!has_row(N, D, at)) return;  // the whole warp
     Row row;
     load_row(row, x + at, D);
     add_row(row, residual + at, D);

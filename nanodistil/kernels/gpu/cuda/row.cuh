@@ -20,6 +20,13 @@ using Row = float[PIECES][PIECE];
 
 __device__ __forceinline__ int piece_start(int p) { return (p * 32 + static_cast<int>(threadIdx.x) % 32) * PIECE; }
 
+// Whether this warp has one of N rows of D numbers, which begins at number `at`.
+__device__ __forceinline__ bool has_row(int N, int D, long long& at) {
+    const int i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    at = static_cast<long long>(i) * D;
+    return i < N;
+}
+
 template <class T>
 __device__ __forceinline__ void load_row(Row& row, const T* from, int D) {
 #pragma unroll
