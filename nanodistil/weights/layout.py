@@ -111,7 +111,10 @@ def lay_out(
         prepare_head = prepare
 
     def norm(name: str) -> Norm:
-        return Norm(send(tensors[f"{name}.weight"]), send(tensors[f"{name}.bias"]), config.layer_norm_eps)
+        """Of a file's read-only pages a copy: it is small, and a kernel's call takes 3 us less for such an array."""
+        both = (tensors[f"{name}.{kind}"] for kind in ("weight", "bias"))
+        weight, bias = (send(x if x.flags.writeable else x.copy()) for x in both)
+        return Norm(weight, bias, config.layer_norm_eps)
 
     def packed(*parts: tuple[NDArray[Any], NDArray[Any]], prepare: Prepare = prepare) -> Any:
         """Weights and biases, stacked along their outputs, in the backend's layout; without the file's pages beside it,
