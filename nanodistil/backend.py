@@ -288,6 +288,7 @@ BACKENDS: dict[str, Backend] = {
         _numba,
         _numba_backward,
         no_threads="",
+        graphs=lambda: cast(Any, _imported("nanodistil.kernels.cpu.short_batches").Graphs()),
         limits=_processor,
         bits_depend_on=lambda device: cast(dict[str, Any], instrument("diagnosis").bits_depend_on()),
     ),

@@ -89,13 +89,19 @@ class Decoder:
             raise InputError(f"token id {worst} is outside the vocabulary of {V}")
         starts = np.concatenate([[0], np.cumsum(counts)])
         places = np.concatenate([np.arange(n, n + more) for n, more in zip(before, counts, strict=True)])
-        batch = sent(Packed(tokens, places, starts, None), model.ops.send)
         look = None
         if not every and len(tokens) > len(who):
             look = Look(model.ops.send(starts[1:] - 1), np.arange(len(starts)))
-        ops = cast(Ops, _Remembering(model.ops, self.kept, who))
+
+        def compute(ids: Ints, positions: Ints) -> Array:  # (N,) both -> (N or B, V)
+            ops = cast(Ops, _Remembering(model.ops, self.kept, who))
+            batch = sent(Packed(ids, positions, starts, None), model.ops.send)
+            x = encoder(batch, model.weights, model.config, ops, NoTap(), look)  # (N or B, D)
+            return model.head.forward(x, model.weights, model.ops, NoTap())
+
         self.kept.reserve(who, counts)
-        x = encoder(batch, model.weights, model.config, ops, NoTap(), look)  # (N or B, D)
+        scores = self.kept.short([tokens, places], compute) if len(tokens) == len(who) else None
+        if scores is None:
+            scores = model.ops.fetch(compute(tokens, places))
         self.kept.fed(who, counts)
-        scores: Array = model.ops.fetch(model.head.forward(x, model.weights, model.ops, NoTap()))  # (N or B, V)
         return scores

@@ -82,13 +82,26 @@ class Lookup(NamedTuple):
     places: Any  # (P, D)
 
 
+@helper()
+def sum_of(tokens: Lookup, i: int, out: Any) -> None:
+    """out (D,) = the word of token i and its place."""
+    word, place = tokens.words[tokens.ids[i]], tokens.places[tokens.positions[i]]
+    for d in range(out.shape[0]):
+        out[d] = word[d] + place[d]
+
+
+@kernel()
+def embed_rows(start: int, stop: int, tokens: Lookup, out: Any) -> None:
+    """out[start:stop] = words[ids] + places[positions]: -> (N, D)."""
+    for i in range(start, stop):
+        sum_of(tokens, i, out[i])
+
+
 @kernel(fastmath={"contract"})
 def embed_layer_norm_rows(start: int, stop: int, tokens: Lookup, weight: Any, bias: Any, eps: float, out: Any) -> None:
     """out[start:stop] = layer_norm(words[ids] + places[positions]): ..., 2 x (D,) -> (N, D)."""
     for i in range(start, stop):
-        word, place = tokens.words[tokens.ids[i]], tokens.places[tokens.positions[i]]
-        for d in range(out.shape[1]):
-            out[i, d] = word[d] + place[d]
+        sum_of(tokens, i, out[i])
         normalise(out[i], weight, bias, eps)
 
 

@@ -22,7 +22,7 @@ from ..runtime.pool import run, set_threads
 from . import gelu
 from .attention import QKV, attention_heads, context_heads, score_heads, softmax_rows
 from .dropout import Dropping
-from .layer_norm import Lookup, add_layer_norm_rows, added_rows, embed_layer_norm_rows, layer_norm_rows
+from .layer_norm import Lookup, add_layer_norm_rows, added_rows, embed_layer_norm_rows, embed_rows, layer_norm_rows
 from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, strip_width, unpack
 from .pages import Pages
 from .vocabulary import most_probable_rows
@@ -73,8 +73,15 @@ def linear_activation(x: Array, w: Panels, which: Activation) -> Array:
 
 
 def embed(ids: Ints, positions: Ints, words: Array, places: Array) -> Array:
-    """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D). For those who look at the sum."""
-    return numpy_ops.embed(ids, positions, words, places)
+    """words[ids] + places[positions]: (N,), (N,), (V, D), (P, D) -> (N, D)."""
+    out = empty(ids.shape[0], words.shape[1])
+    run(embed_rows, ids.shape[0], lookup(ids, positions, words, places), out, least=ROWS_A_THREAD)
+    return out
+
+
+def lookup(*arrays: Any) -> Lookup:
+    """ids, positions, words, places as kernels take them."""
+    return Lookup(*map(np.ascontiguousarray, arrays))
 
 
 def embed_layer_norm(
@@ -82,7 +89,7 @@ def embed_layer_norm(
 ) -> Array:
     """layer_norm(embed(...)): ..., 2 x (D,) -> (N, D)."""
     out = empty(ids.shape[0], words.shape[1])
-    tokens = Lookup(*map(np.ascontiguousarray, (ids, positions, words, places)))
+    tokens = lookup(ids, positions, words, places)
     run(embed_layer_norm_rows, ids.shape[0], tokens, weight, bias, eps, out, least=ROWS_A_THREAD)
     return out
 

@@ -19,7 +19,7 @@ same order, and no bit differs from a text computed anew. Scores and softmax are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +43,7 @@ from .attention import (
     whole_panels,
     whole_rows,
 )
+from .short_batches import MOST_ROWS, Recordings
 from .tile import COLUMNS, PIECE, ROWS, multiply
 
 NOTHING_MASKED = np.zeros(0, np.bool_)
@@ -178,6 +179,7 @@ class Pages:
         self._lengths: list[int] = []
         self.table, self.before = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)  # of what was reserved last
         self.gone: list[int] = []  # numbers of texts that left
+        self.recordings = Recordings(often=8)  # of a decoder that may live for twenty tokens only
 
     def _heads(self, width: int) -> int:
         return width // self.head
@@ -227,7 +229,8 @@ class Pages:
             while len(self.pages[text]) * PAGE < self._lengths[text] + count:
                 self.pages[text].append(self._page())
         rows = [self.pages[text] for text in who.tolist()]
-        self.table = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
+        width = -(-max(map(len, rows), default=0) // FIRST) * FIRST  # so it stays what it is for a while
+        self.table = np.zeros((len(rows), width), np.int64)
         for b, pages in enumerate(rows):
             self.table[b, : len(pages)] = pages
         self.before = self.lengths[who]
@@ -235,6 +238,21 @@ class Pages:
     def fed(self, who: Ints, counts: Ints) -> None:
         for text, count in zip(who.tolist(), counts.tolist(), strict=True):
             self._lengths[text] += count
+
+    def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
+        """See Remembered. A recording is for so many texts, while pages lie where they do."""
+        if len(inputs[0]) > MOST_ROWS:
+            return None
+        told = self.table, self.before
+
+        def with_tables(ids: Ints, positions: Ints, table: Ints, before: Ints) -> Array:
+            self.table, self.before = table, before
+            return compute(ids, positions)
+
+        try:
+            return self.recordings.answer((self.table.shape, len(self.users)), inputs, list(told), with_tables)
+        finally:
+            self.table, self.before = told
 
     def attend(self, layer: int, texts: Ints, q: Array, k: Array, v: Array, who: Sentences) -> Array:
         """See Remembered."""

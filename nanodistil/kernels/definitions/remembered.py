@@ -54,6 +54,12 @@ class Remembered(Protocol):
     def fed(self, who: Ints, counts: Ints) -> None:
         """The tokens that were reserved are kept, in all layers."""
 
+    def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
+        """compute(*inputs) for one new token of each text that was reserved, from a recording; None if there is none.
+
+        inputs: ids and positions. compute: asks the backend, and `attend`, for everything.
+        """
+
 
 class Rows:
     """The definition, for any backend: attention is its own.
@@ -125,3 +131,6 @@ class Rows:
     def fed(self, who: Ints, counts: Ints) -> None:
         for text, count in zip(who, counts, strict=True):
             self._lengths[text] += int(count)
+
+    def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
+        return None

@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +39,7 @@ class _Buffer(NamedTuple):
 class _Buffers(threading.local):
     def __init__(self) -> None:
         self.free: list[_Buffer] = []
+        self.small, self.most = SMALL, float(KEPT)
 
 
 _buffers = _Buffers()
@@ -76,7 +79,7 @@ def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     ((300, 100), True)
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize  # bytes
-    if size < SMALL:
+    if size < _buffers.small:
         return np.empty(shape, dtype)
     if size > KEPT // 2:
         return aligned(*shape, dtype=dtype)
@@ -89,9 +92,22 @@ def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     if best < 0:
         buffers.append(_buffer(size))
         best = len(buffers) - 1
-        while sum(b.memory.size for b in buffers) > KEPT and best > 0:  # forget the oldest; whoever holds it keeps it
-            buffers.pop(0)
+        total = sum(b.memory.size for b in buffers)
+        while total > _buffers.most and best > 0:  # forget the oldest; whoever holds it keeps it
+            total -= buffers.pop(0).memory.size
             best -= 1
     made = _array(buffers[best], shape, dtype, size)
     _buffers.free = buffers
     return made
+
+
+@contextmanager
+def apart() -> Iterator[list[_Buffer]]:
+    """Within, arrays come from the buffers that this gives, small ones too, and none is forgotten."""
+    before = vars(_buffers).copy()
+    made: list[_Buffer] = []
+    _buffers.free, _buffers.small, _buffers.most = made, 0, math.inf
+    try:
+        yield made
+    finally:
+        vars(_buffers).update(before)

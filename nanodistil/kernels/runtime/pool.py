@@ -25,6 +25,7 @@ import _thread
 import contextlib
 import ctypes
 import os
+import threading
 from array import array
 from collections.abc import Callable
 from functools import cache, partial
@@ -44,8 +45,8 @@ LOOKS = 3000  # so often one looks for a new job, or for the end of one, before 
 MOST = 1024  # workers
 
 # A job: what to call, how much of it, how much is taken, how often it failed, the boxes of the workers that are on it.
-# A line of the cache apart: what changes.
-ADDRESS, WORDS, ITEMS, SHARE, TAKEN, FAILED, BOXES = 0, 1, 2, 3, 8, 9, 16
+# Of one that is written down (recording.py) also how many workers it wants. A line of the cache apart: what changes.
+ADDRESS, WORDS, ITEMS, SHARE, OTHERS, TAKEN, FAILED, BOXES = 0, 1, 2, 3, 4, 8, 9, 16
 # A worker's box: whether it has a worker, and a free one; jobs posted, the address of the last; whether the worker
 # sleeps, and the lock that it sleeps on; jobs done.
 HIRED, FREE, POSTED, JOB, SLEEPS, LOCK, DONE, BOX_SIZE = 0, 1, 2, 3, 4, 5, 8, 16
@@ -236,6 +237,31 @@ def set_threads(n: int) -> None:
     _threads = n
 
 
+class _Listening(threading.local):
+    """Whoever writes down what this Python thread runs."""
+
+    def __init__(self) -> None:
+        self.notes: list[Callable[..., None]] = []
+
+
+_listening = _Listening()
+
+
+def listening() -> list[Callable[..., None]]:
+    """Who is told of every call of this Python thread."""
+    return _listening.notes
+
+
+def workers_for(n: int) -> None:
+    """Have the workers that a job of n threads may take."""
+    _pool.hire(_functions()[1][1], n - 1)
+
+
+def address() -> int:
+    """Of the pool, for compiled code: another one in a forked child."""
+    return _pool.address
+
+
 _only_compile: list[bool] = []
 
 
@@ -257,9 +283,12 @@ def run(kernel: Any, items: int, *arguments: Any, least: int = 1) -> None:
     if _only_compile:
         _functions()
         return
-    parts = min(threads(), items // least)
-    if parts <= 1:
+    parts = max(1, min(threads(), items // least))
+    share = max(least, items // (parts * SHARES))
+    for note in listening():
+        note(compiled, items, share, words, parts, arguments)
+    if parts == 1:
         if compiled.call(0, items, words.buffer_info()[0]) != 1:
             raise MemoryError("a kernel found no memory to work in")
         return
-    _pool.do(compiled, items, max(least, items // (parts * SHARES)), words, parts)
+    _pool.do(compiled, items, share, words, parts)
