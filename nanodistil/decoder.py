@@ -13,7 +13,9 @@ op works row by row, and attention sees the text's own rows only, in the order t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -40,8 +42,13 @@ class _Remembering:
         return self.kept.attend(self.layer - 1, self.texts, q, k, v, who)
 
 
+_spare: WeakKeyDictionary[Causal, tuple[Any, Remembered]] = WeakKeyDictionary()  # with the weights it belongs to
+
+
 class Decoder:
     """Texts that a model writes on; not for several threads at once.
+
+    What remembers them is handed on to the model's next decoder, with its memory and its recordings of short steps.
 
     >>> from nanodistil import GPT2Config, GPT2LMHeadModel
     >>> tiny = GPT2Config(vocab_size=50, n_positions=16, n_embd=12, n_layer=1, n_head=2)
@@ -56,11 +63,19 @@ class Decoder:
     """
 
     def __init__(self, model: Causal) -> None:
-        self.model = model
+        self.model, self.weights = model, model.weights
         config = model.config
-        widths = [attention_width(config, layer) for layer in range(config.n_layers)]
-        self.kept: Remembered = model.ops.remember(widths, config.dim // config.n_heads)
+        weights, kept = _spare.pop(model, (None, None))
+        if kept is None or weights is not model.weights:
+            widths = [attention_width(config, layer) for layer in range(config.n_layers)]
+            kept = model.ops.remember(widths, config.dim // config.n_heads)
+        self.kept: Remembered = kept
         self.join, self.leave, self.copy, self.cut = self.kept.join, self.kept.leave, self.kept.copy, self.kept.cut
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # at the end of the process nothing is sure to be there
+            if self.weights is self.model.weights and self.kept.clear():
+                _spare[self.model] = self.weights, self.kept
 
     @property
     def lengths(self) -> Ints:
@@ -100,7 +115,9 @@ class Decoder:
             return model.head.forward(x, model.weights, model.ops, NoTap())
 
         self.kept.reserve(who, counts)
-        scores = self.kept.short([tokens, places], compute) if len(tokens) == len(who) else None
+        scores = None
+        if len(tokens) == len(who) and self.weights is model.weights:
+            scores = self.kept.short([tokens, places], compute)
         if scores is None:
             scores = model.ops.fetch(compute(tokens, places))
         self.kept.fed(who, counts)

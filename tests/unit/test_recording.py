@@ -119,3 +119,25 @@ def test_texts_that_grow(texts):
             for one, row in zip(ids, scores, strict=True):
                 np.testing.assert_array_equal(row, model([one], use_cache=False).logits[0, -1])
     assert decoder.kept.recordings.replays > 100
+
+
+def test_a_store_is_handed_on_and_not_with_other_weights():
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=70, n_positions=60, n_embd=24, n_layer=1, n_head=3))
+
+    def write(steps):
+        decoder, ids = Decoder(model), [5]
+        number = decoder.join(1)
+        for _ in range(steps):
+            scores = decoder.feed(number, [np.array(ids[-1:])])
+            np.testing.assert_array_equal(scores[0], model([ids], use_cache=False).logits[0, -1])
+            ids.append(int(scores[0].argmax()))
+        return decoder.kept
+
+    first = write(6)
+    assert write(6) is first and first.recordings.replays >= 8
+    decoder = Decoder(model)
+    assert decoder.kept is first and Decoder(model).kept is not first
+    model.load_state_dict(GPT2LMHeadModel(model.config, seed=9).state_dict())
+    decoder.feed(decoder.join(1), [np.array([1])])
+    del decoder
+    assert write(6) is not first

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
-from ..runtime.memory import aligned, empty
+from ..runtime.memory import KEPT, aligned, empty
 from ..runtime.native import Rows
 from ..runtime.place import Place
 from ..runtime.pool import run
@@ -179,7 +179,7 @@ class Pages:
         self._lengths: list[int] = []
         self.table, self.before = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)  # of what was reserved last
         self.gone: list[int] = []  # numbers of texts that left
-        self.recordings = Recordings(often=8)  # of a decoder that may live for twenty tokens only
+        self.recordings = Recordings()
 
     def _heads(self, width: int) -> int:
         return width // self.head
@@ -212,6 +212,12 @@ class Pages:
             if length % PAGE:
                 self.pages[child].append(self._twin(self.pages[parent][length // PAGE]))
         return children
+
+    def clear(self) -> bool:
+        self.pages, self._lengths, self.gone = [], [], []
+        self.users = [0] * len(self.users)
+        self.free = list(range(len(self.users) - 1, -1, -1))
+        return sum(array.nbytes for array in (*self.keys, *self.values)) <= KEPT
 
     def cut(self, who: Ints, lengths: Ints) -> None:
         for text, length in zip(who.tolist(), np.asarray(lengths).tolist(), strict=True):

@@ -35,8 +35,7 @@ Inputs = list[NDArray[Any]]
 class Recordings:
     """Of one model with the weights it has, by size."""
 
-    def __init__(self, often: int = OFTEN) -> None:
-        self.often = often
+    def __init__(self) -> None:
         self.kept: dict[Hashable, _Known] = {}
         self.seen: Counter[Hashable] = Counter()
         self.possible = not INTERPRETED
@@ -60,7 +59,7 @@ class Recordings:
                 return known.replayed(*inputs, *others)
             self.seen[size] += 1
             full = len(self.kept) >= MOST_KEPT and self.replays < WORTH * self.made
-            if full or self.seen[size] < self.often or not any(x.any() for x in inputs):
+            if full or self.seen[size] < OFTEN or not any(x.any() for x in inputs):
                 return None
             wanted = compute(*inputs, *others)
             known = _Known([np.zeros_like(x) for x in inputs] + [x.copy() for x in others], compute)

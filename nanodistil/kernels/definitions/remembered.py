@@ -60,6 +60,9 @@ class Remembered(Protocol):
         inputs: ids and positions. compute: asks the backend, and `attend`, for everything.
         """
 
+    def clear(self) -> bool:
+        """Forget all texts. Whether it is small enough to be kept for others."""
+
 
 class Rows:
     """The definition, for any backend: attention is its own.
@@ -134,3 +137,6 @@ class Rows:
 
     def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
         return None
+
+    def clear(self) -> bool:
+        return False
