@@ -1,5 +1,9 @@
 """Folders of tiny random models with a vocabulary, as save_pretrained and a tokenizer leave them; without torch."""
 
+from nanodistil.pipelines import TASKS
+
+OF_ENCODERS = {task: home for task, home in TASKS.items() if task != "text-generation"}  # which a DistilBERT has
+
 TEXT = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c good bad film the was what who in . , ? ! this example is ##s ##ed"
 WORDS = TEXT.split()
 TEXTS = [  # of these words

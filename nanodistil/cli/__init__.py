@@ -25,6 +25,7 @@ VERBS = {
     "zero-shot": "nanodistil.cli.zero_shot",
     "choose": "nanodistil.cli.choose",
     "embed": "nanodistil.cli.embed",
+    "generate": "nanodistil.cli.generate",
     "tokenize": "nanodistil.cli.tokenize",
     "train-tokenizer": "nanodistil.cli.train_tokenizer",
     "binarize": "nanodistil.cli.binarize",

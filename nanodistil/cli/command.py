@@ -30,6 +30,7 @@ ALSO_CALLED = {  # what somebody may say who knows transformers' pipelines
     "zero-shot-classification": "zero-shot",
     "multiple-choice": "choose",
     "feature-extraction": "embed",
+    "text-generation": "generate",
     "train": "finetune",
     "predict": "classify",
     "version": "--version",

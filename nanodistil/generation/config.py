@@ -164,6 +164,11 @@ class GenerationConfig:
             setattr(self, name, value)
         self.validate()
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Of all fields."""
+        return tuple(field.name for field in fields(cls))
+
     # ---- checks
 
     def validate(self, strict: bool = False) -> None:

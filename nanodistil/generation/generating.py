@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from nanodistil.backend import Array, Ints
 from nanodistil.generation.beams import Search, beam_search
 from nanodistil.generation.config import GenerationConfig
-from nanodistil.generation.decoding import Writer
+from nanodistil.generation.decoding import Decoding, Writer
 from nanodistil.generation.drawing import streams
 from nanodistil.generation.guessing import Assistant, Guesser, PromptLookup, guessed_ahead
 from nanodistil.generation.ordering import asked_for
@@ -47,16 +47,31 @@ class Asked(NamedTuple):
     seed: int | None = None
 
 
+class Ready(NamedTuple):
+    """A call that is checked and can begin."""
+
+    config: GenerationConfig
+    prompts: Prompts
+    ends: Ints | None
+    way: Plan | Search
+
+
 def generate(
     model: Writer, inputs: ArrayLike | None, config: GenerationConfig | None, asked: Asked, kwargs: dict[str, Any]
 ) -> Any:
     """See GenerationMixin.generate, whose arguments these are."""
+    return begun(model, ready(model, inputs, config, asked, kwargs), asked.assistant_model)
+
+
+def ready(
+    model: Writer, inputs: ArrayLike | None, config: GenerationConfig | None, asked: Asked, kwargs: dict[str, Any]
+) -> Ready:
+    """A call, checked. Raises InputError."""
     config, others = settled(model, config, asked.use_model_defaults, kwargs)
     prompts, tokenizer = prompts_of(model, inputs, config, others)
     limit(model, config, prompts, kwargs)
     ends = None if config.eos_token_id is None else token_ids(config.eos_token_id, "eos_token_id")
     pad = config.pad_token_id if config.pad_token_id is not None else None if ends is None else int(ends[0])
-    texts = prompts.texts()
     guidance = None
     if config.guidance_scale is not None and config.guidance_scale != 1:
         guidance = UnbatchedClassifierFreeGuidanceLogitsProcessor(
@@ -68,34 +83,51 @@ def generate(
     criteria = criteria_of(model, config, ends, [*(asked.stopping_criteria or ())], tokenizer)
     kept = bool(config.return_dict_in_generate)
     keeping = Keeping([] if kept and config.output_scores else None, [] if kept and config.output_logits else None)
-    answers = config.num_return_sequences if config.num_beams == 1 else 1
-    draws = streams(asked.seed, texts, answers) if config.do_sample else None
-    if config.num_beams > 1:
-        if asked.streamer is not None:
-            raise InputError("`streamer` cannot be used with beam search: set num_beams to 1")
-        if asked.assistant_model is not None or config.prompt_lookup_num_tokens is not None:
-            raise InputError("guesses (assistant_model, prompt_lookup_num_tokens) are not for beams: leave one out")
-        early = config.early_stopping
-        candidates = max(2, 1 + (0 if ends is None else len(ends))) * config.num_beams
-        search = Search(
-            processors, criteria, config.num_beams, candidates,
-            config.max_length or 0, 1.0 if config.length_penalty is None else config.length_penalty, early,
-            (pad or int(ends[0])) if ends is not None else -1, draws, keeping,
-        )  # fmt: skip
-        return _of_beams(model, prompts, search, config)
-    has_end = any(hasattr(one, "eos_token_id") for one in criteria)
-    if has_end and pad is None:
-        raise InputError("pad_token_id or eos_token_id is needed: a text at its end waits for the others")
-    plan = Plan(processors, criteria, pad if has_end else None, draws, asked.streamer, keeping)
+    draws = streams(asked.seed, prompts.texts(), answers_of(config)) if config.do_sample else None
+    if config.num_beams == 1:
+        has_end = any(hasattr(one, "eos_token_id") for one in criteria)
+        if has_end and pad is None:
+            raise InputError("pad_token_id or eos_token_id is needed: a text at its end waits for the others")
+        plan = Plan(processors, criteria, pad if has_end else None, draws, asked.streamer, keeping)
+        return Ready(config, prompts, ends, plan)
+    if asked.streamer is not None:
+        raise InputError("`streamer` cannot be used with beam search: set num_beams to 1")
+    if asked.assistant_model is not None or config.prompt_lookup_num_tokens is not None:
+        raise InputError("guesses (assistant_model, prompt_lookup_num_tokens) are not for beams: leave one out")
+    search = Search(
+        processors,
+        criteria,
+        config.num_beams,
+        max(2, 1 + (0 if ends is None else len(ends))) * config.num_beams,
+        config.max_length or 0,
+        1.0 if config.length_penalty is None else config.length_penalty,
+        config.early_stopping,
+        (pad or int(ends[0])) if ends is not None else -1,
+        draws,
+        keeping,
+    )
+    return Ready(config, prompts, ends, search)
+
+
+def answers_of(config: GenerationConfig) -> int:
+    """To each prompt, if there are no beams to choose from."""
+    return config.num_return_sequences if config.num_beams == 1 else 1
+
+
+def begun(model: Writer, call: Ready, helper: Writer | None = None) -> Any:
+    """Sequences, or an output; helper: what guesses."""
+    config, prompts, ends, way = call
     decoding = model.decoding(config.use_cache)
-    guesser = _guesser(model, config, prompts, ends, plan, asked.assistant_model)
+    if isinstance(way, Search):
+        return _of_beams(decoding, prompts, way, config)
+    guesser = _guesser(model, config, prompts, ends, way, helper)
     if guesser is None:
-        sequences = one_by_one(decoding, prompts, answers, plan)
+        sequences = one_by_one(decoding, prompts, answers_of(config), way)
     else:
-        sequences = guessed_ahead(decoding, prompts, guesser, config.max_length or 0, plan)
-    if not kept:
+        sequences = guessed_ahead(decoding, prompts, guesser, config.max_length or 0, way)
+    if not config.return_dict_in_generate:
         return sequences
-    return GenerateDecoderOnlyOutput(sequences, *(tuple(one) if one is not None else None for one in keeping))
+    return GenerateDecoderOnlyOutput(sequences, *(tuple(one) if one is not None else None for one in way.keeping))
 
 
 def _guesser(
@@ -126,8 +158,8 @@ def _guesser(
     )  # fmt: skip
 
 
-def _of_beams(model: Writer, prompts: Prompts, search: Search, config: GenerationConfig) -> Any:
-    found, count = beam_search(model.decoding(config.use_cache), prompts, search), config.num_return_sequences
+def _of_beams(decoding: Decoding, prompts: Prompts, search: Search, config: GenerationConfig) -> Any:
+    found, count = beam_search(decoding, prompts, search), config.num_return_sequences
     indices = found.indices[:, :count].reshape(-1, found.indices.shape[2])
     new = int((indices >= 0).sum(axis=1).max())
     sequences = found.sequences[:, :count, : prompts.ids.shape[1] + new].reshape(len(indices), -1)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nanodistil.pipelines.multiple_choice import MultipleChoicePipeline
     from nanodistil.pipelines.question_answering import QuestionAnsweringPipeline
     from nanodistil.pipelines.text_classification import TextClassificationPipeline
+    from nanodistil.pipelines.text_generation import TextGenerationPipeline
     from nanodistil.pipelines.token_classification import TokenClassificationPipeline
     from nanodistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
     from nanodistil.pretrained import Pretrained
@@ -49,10 +50,12 @@ TASKS = {
         "ForTokenClassification",
     ),
     "question-answering": ("question_answering", "QuestionAnsweringPipeline", "ForQuestionAnswering"),
+    "text-generation": ("text_generation", "TextGenerationPipeline", "LMHeadModel"),
 }
 DEFAULTS = {  # transformers' defaults, if those are DistilBERTs
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
     "question-answering": "distilbert/distilbert-base-cased-distilled-squad",
+    "text-generation": "distilbert/distilgpt2",  # there openai-community/gpt2, its teacher
 }
 KNOWN = {  # for those without a default, what there is
     "token-classification": ", such as elastic/distilbert-base-cased-finetuned-conll03-english of the Hugging Face hub",
@@ -97,6 +100,10 @@ def pipeline(
 def pipeline(
     task: Literal["question-answering"], model: Model = None, tokenizer: Words = None, **options: Any
 ) -> QuestionAnsweringPipeline: ...
+@overload
+def pipeline(
+    task: Literal["text-generation"], model: Model = None, tokenizer: Words = None, **options: Any
+) -> TextGenerationPipeline: ...
 @overload
 def pipeline(task: str, model: Model = None, tokenizer: Words = None, **options: Any) -> Any: ...
 def pipeline(
@@ -193,7 +200,8 @@ def pipeline(
     elif backend is not None or threads is not None:
         raise InputError("backend and threads belong to the loading of a model; this one is loaded already")
     if not isinstance(model, CLASSES[head]):
-        raise InputError(f"{task} needs a folder, a hub id or a DistilBert{head}, not a {type(model).__name__}")
+        family = "GPT2" if task == "text-generation" else "DistilBert"
+        raise InputError(f"{task} needs a folder, a hub id or a {family}{head}, not a {type(model).__name__}")
     if loaded is None:
         wanted = taken(loading, OF_MODELS, dtype)
         wanted.check_device(model.backend)

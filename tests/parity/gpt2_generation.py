@@ -123,7 +123,7 @@ def random_setting(rng, V):
         s["bad_words_ids"] = [some(3) for _ in range(int(rng.integers(1, 6)))]
     if may():
         s["sequence_bias"] = {tuple(some(2)): float(rng.normal() * 4) for _ in range(int(rng.integers(1, 8)))}
-    if may(0.1):
+    if may(0.1) and ("num_beams" not in s or T > 1):
         s["forced_bos_token_id"] = some(1)[0]
     if may(0.15) and new > 1:
         s["forced_eos_token_id"] = some(1) if "num_beams" in s else some(2)

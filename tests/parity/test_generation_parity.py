@@ -1,6 +1,7 @@
 """generate() live against transformers: ids, scores, processors, stop strings, configs."""
 
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -14,7 +15,7 @@ import transformers
 from gpt2_generation import OnTheirs, difference, in_float64, small_gpt2, theirs
 from transformers.generation import logits_process as their_processors
 
-from nanodistil import AutoTokenizer, InputError
+from nanodistil import AutoTokenizer, InputError, pipeline
 from nanodistil.generation import biases, lengths, narrowing, repeating, rescaling
 from nanodistil.generation.config import GenerationConfig
 from nanodistil.generation.stopping import StopStringCriteria
@@ -129,6 +130,28 @@ def test_stop_strings(shared):
             ids = np.array([ours(text).input_ids])
             for end in range(1, ids.shape[1] + 1):
                 assert mine(ids[:, :end], None)[0] == bool(theirs_(torch.tensor(ids[:, :end]), None)[0]), (stops, text)
+
+
+def test_pipeline(shared, tmp_path):
+    said = {"text-generation": {"do_sample": False, "max_length": 30}}
+    words = {"vocab_size": 50257, "eos_token_id": 50256, "bos_token_id": 50256, "n_positions": 512}
+    small_gpt2(3, task_specific_params=said, **words).float().save_pretrained(tmp_path)
+    for file in (shared / "data" / "tokenizers" / "distilgpt2").iterdir():
+        if file.name != "config.json":
+            shutil.copy(file, tmp_path)
+    ours = pipeline("text-generation", model=tmp_path, backend="numpy")
+    other = transformers.pipeline("text-generation", model=str(tmp_path), device="cpu")
+    for name in ("max_length", "max_new_tokens", "do_sample", "temperature", "eos_token_id", "pad_token_id"):
+        assert getattr(ours.generation_config, name) == getattr(other.generation_config, name), name
+    calls = {
+        "Hello there , my dog .": {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 6},
+        "the quick": {"return_full_text": False, "max_new_tokens": 5, "clean_up_tokenization_spaces": False},
+        "": {"return_tensors": True, "max_new_tokens": 5},
+        "a": {"max_new_tokens": 9, "stop_sequence": " the", "prefix": "Once "},
+    }
+    for text, options in calls.items():
+        assert ours(text, **options) == other(text, **options), options
+    assert ours([*calls], max_new_tokens=3) == other([*calls], max_new_tokens=3)
 
 
 CONFIGS = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from tiny_folders import tiny_folder
+from tiny_folders import OF_ENCODERS, tiny_folder
 
 from nanodistil import InputError, heads, pipeline
 from nanodistil.family import class_of
@@ -22,7 +22,7 @@ TEXTS = ["good [MASK]", "the film was [MASK] .", "a [MASK] c"]
 QUESTIONS = [{"question": "who ?", "context": text} for text in TEXTS]
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=OF_ENCODERS)
 def asked(request, tmp_path_factory):
     """A pipeline, its inputs, and its options."""
     task = request.param

@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from small_pipelines import small
+from tiny_folders import OF_ENCODERS
 
 import nanodistil
 from nanodistil import DeviceError, InputError
@@ -74,7 +75,7 @@ def test_what_is_not_so(arguments, error, says):
 
 
 @pytest.mark.filterwarnings("ignore:none of the labels")
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", OF_ENCODERS)
 def test_batch_sizes_change_nothing(task):
     one = pipe(task)
     inputs, options = CALLS[task]
@@ -86,7 +87,7 @@ def test_batch_sizes_change_nothing(task):
             one(*inputs, **options, **wrong)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", OF_ENCODERS)
 @pytest.mark.filterwarnings("ignore:none of the labels")
 def test_signatures_are_spelled_out(task):
     call = inspect.signature(pipe(task).__call__)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tiny_folders import tiny_folder
+from tiny_folders import OF_ENCODERS, tiny_folder
 
 import nanodistil
 from nanodistil import CheckpointError, InputError, heads
 from nanodistil.family import class_of
-from nanodistil.pipelines import KNOWN, TASKS
+from nanodistil.pipelines import KNOWN
 
-HEADS = {task: class_of("distilbert", head) for task, (_, _, head) in TASKS.items()}
+HEADS = {task: class_of("distilbert", head) for task, (_, _, head) in OF_ENCODERS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ MISSPELT = {  # an option of a task, and what is meant
 }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", OF_ENCODERS)
 def test_a_misspelt_option_is_found_before_anything_is_loaded(task, folders):
     wrong, right = MISSPELT[task]
     for model in ("./nowhere", folders[task]):
@@ -150,7 +150,7 @@ def test_a_misspelt_task():
     with pytest.raises(InputError, match="did you mean fill-mask"):
         nanodistil.pipeline("fil-mask")
     with pytest.raises(InputError) as error:
-        nanodistil.pipeline("text-generation")
+        nanodistil.pipeline("summarization")
     assert "did you mean" not in str(error.value)
 
 
