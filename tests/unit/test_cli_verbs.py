@@ -305,7 +305,9 @@ def test_memory_does_not_grow_with_the_input(folders, file):
 
 
 def test_every_verb_that_answers_is_here():
-    assert {*TASK, "tokenize", "generate"} == {verb for verb, home in VERBS.items() if hasattr(import_module(home), "records")}
+    assert {*TASK, "tokenize", "generate"} == {
+        verb for verb, home in VERBS.items() if hasattr(import_module(home), "records")
+    }
 
 
 def test_tokenize_answers_as_the_others(capsys, file, folders, tmp_path):
