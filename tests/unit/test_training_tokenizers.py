@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_memory_does_not_grow_with_the_texts(monkeypatch):
     assert words.count_words(iter(texts), WordPiece({})) == Counter(" ".join(texts).split())
 
 
-def test_the_alphabet_and_its_limit():
+def test_the_alphabet_and_its_limit(monkeypatch):
     counted = {"abc": 3, "cd": 1, "e": 9}
     assert begin(counted, ["<s>", "b", "<s>"]) == (
         ["<s>", "b", "a", "c", "d", "e"],
@@ -92,8 +93,9 @@ def test_the_alphabet_and_its_limit():
     )
     names, coded = begin(counted, initial="z", limit=3, prefix="##")
     assert names == ["c", "e", "z", "##c"] and coded == ["\x03", "\x00", "\x01"]  # the letters before are left out
-    with pytest.raises(InputError, match="keep the most frequent with limit_alphabet"):
-        begin({}, initial=map(chr, range(0x10000, 0x90000)))
+    monkeypatch.setattr("nanodistil.tokenization.training.beginning.MAX_TOKENS", 9)
+    with pytest.raises(InputError, match="the texts have 5 different letters; keep the most frequent"):
+        begin(counted)
 
 
 @pytest.mark.parametrize("cls", [GPT2Tokenizer, RobertaTokenizer, DistilBertTokenizer])
@@ -112,6 +114,32 @@ def test_a_new_tokenizer_has_the_old_ones_settings(cls, tmp_path):
     assert type(again) is cls and again.get_vocab() == new.get_vocab()
     for one in ["lowest  new\n", "a <n> b", " \x1c"]:
         assert again(one, one) == new(one, one)
+
+
+@pytest.mark.parametrize("cls", [GPT2Tokenizer, RobertaTokenizer, DistilBertTokenizer])
+def test_as_transformers_tests_it(cls):
+    """test_training_new_tokenizer and test_training_new_tokenizer_with_special_tokens_change, in our words."""
+    old = blank(cls, model_max_length=99).train_new_from_iterator(["some other text"], 300)
+    texts = [["This is the first sentence.", "This is the second one."], ["This (contains #) numbers 12 3.", "But not"]]
+    new = old.train_new_from_iterator(texts, 300)
+    inputs = new(["This is the first sentence", "This sentence is different 🤗."])
+    decoded = new.decode(inputs["input_ids"][0], skip_special_tokens=True)
+    assert decoded == ("this is the first sentence" if cls is DistilBertTokenizer else "This is the first sentence")
+    for name in (
+        "max_len_single_sentence",
+        "max_len_sentences_pair",
+        "all_special_tokens_extended",
+        "special_tokens_map",
+    ):
+        assert getattr(new, name) == getattr(old, name)
+    renamed = {token: f"{token}a" for token in old.all_special_tokens}
+    new = old.train_new_from_iterator(texts, 300, special_tokens_map=renamed)
+    assert new.special_tokens_map == {role: renamed[token] for role, token in old.special_tokens_map.items()}
+    assert new.all_special_ids == [new.get_vocab()[token] for token in renamed.values()]
+    assert new.all_special_tokens_extended == [
+        renamed[token] if isinstance(token, str) else replace(token, content=renamed[token.content])
+        for token in old.all_special_tokens_extended
+    ]
 
 
 def test_a_token_may_be_as_long_as_what_the_text_repeats(tmp_path):
