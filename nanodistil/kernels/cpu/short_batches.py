@@ -6,7 +6,9 @@ numbers than the batch's, replayed with the batch's, and compared, bit for bit, 
 pass that asks NumPy for something on the way (an activation that has no kernel) is found out, and its model is never
 recorded again. Results are the same bits either way, so it does not matter to anybody who was answered how.
 
-Recordings hold what a pass allocates, a megabyte or two each for the official width.
+Recordings hold what a pass allocates, up to 4 MB each for the official width. Gain, full-size model, two threads on an
+Ice Lake Xeon with busy neighbours, best of many against best of many: float32 at 8 to 32 rows 1.18, at 128 rows 1.07;
+int8 at 8 rows 1.45, at 32 1.58, at 128 1.19.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from ..runtime import pool
 from ..runtime.recording import Recording
 from ..runtime.target import INTERPRETED
 
-MOST_ROWS = 32  # beyond them Python's share is small
+MOST_ROWS = 128  # beyond them Python's share is small
 MOST_KEPT = 24  # recordings of a model; the one that was asked for longest ago goes first
+MOST_BYTES = 48 << 20  # that they hold together
 OFTEN = 3  # a size is recorded when it comes for the third time
 WORTH = 10  # replays that pay for a recording: so many there must have been of each, before one takes another's place
 
@@ -58,7 +61,7 @@ class Recordings:
                 self.replays += 1
                 return known.replayed(*inputs, *others)
             self.seen[size] += 1
-            full = len(self.kept) >= MOST_KEPT and self.replays < WORTH * self.made
+            full = self.made >= MOST_KEPT and self.replays < WORTH * self.made
             if full or self.seen[size] < OFTEN or not any(x.any() for x in inputs):
                 return None
             wanted = compute(*inputs, *others)
@@ -67,11 +70,15 @@ class Recordings:
             if self.possible:
                 self.kept[size] = known
                 self.made += 1
-                if len(self.kept) > MOST_KEPT:
+                while len(self.kept) > 1 and (len(self.kept) > MOST_KEPT or self.bytes() > MOST_BYTES):
                     self.kept.pop(next(iter(self.kept)))
             return wanted
         finally:
             self.lock.release()
+
+    def bytes(self) -> int:
+        """What the recordings hold."""
+        return sum(known.recording.bytes() for known in self.kept.values())
 
 
 class _Known:

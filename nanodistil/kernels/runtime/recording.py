@@ -74,6 +74,10 @@ class Recording:
             elif isinstance(value, np.ndarray) and id(value if value.base is None else value.base) not in ours:
                 self.held.append(value)
 
+    def bytes(self) -> int:
+        """What it holds in buffers of its own."""
+        return sum(buffer.memory.size for buffer in self.buffers)
+
     def again(self) -> None:
         """Compute it once more, with what the inputs hold now."""
         pool.workers_for(self.threads)
