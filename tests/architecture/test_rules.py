@@ -195,10 +195,12 @@ def test_numba_comes_late():
     """Kernels take its types and decorators from runtime/late.py; who needs more asks while compiling, in runtime/."""
     asking = {"late.py", "linking.py", "native.py"}
     for path in HOUSE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "numba" not in text:
+            continue
         at_once, ever = ({m.split(".")[0] for m in imports(path, top)} for top in (True, False))
         assert "numba" not in at_once, f"{path}: take it from runtime/late.py"
         assert "numba" not in ever or (path.parent.name == "runtime" and path.name in asking), path
-        text = path.read_text(encoding="utf-8")
         assert not re.search(r"""import_module\(["']numba""", text) or path.name == "late.py", path
 
 

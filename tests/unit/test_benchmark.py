@@ -142,5 +142,9 @@ def test_the_inner_loop_of_the_matrix_product_is_multiply_adds_on_registers(caps
     assert loop["kernel"] == "linear_blocks" and loop["lines"]
     if tile.SHAPE.vector:
         assert loop["multiply_adds"] == tile.SHAPE.rows * tile.SHAPE.vectors and loop["stack"] == 0
-    assert main(["bench", "--show-asm", "gelu"]) == 0 and "gelu_rows, its innermost loop" in capsys.readouterr().out
+    assert main(["bench", "--show-asm", "gelu"]) == 0
+    shown = capsys.readouterr().out
+    assert "gelu_rows, its innermost loop" in shown
+    if "avx512f" in tile.FEATURES:  # of some processors LLVM prefers half as long vectors
+        assert "%zmm" in shown and "%ymm" not in shown
     assert main(["bench", "--show-asm", "x"]) == 2 and "choose one of linear" in capsys.readouterr().err

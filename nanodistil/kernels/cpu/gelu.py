@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.jit import helper, kernel
+from ..runtime.vectors import whole_vectors
 from .exp import exp_negative
 
 f32 = np.float32
@@ -88,6 +89,7 @@ def gelu_new_slope_one(x: Any) -> Any:
 @helper(fastmath={"contract"})
 def gelu_in_place(x: Any, at: int, count: int) -> None:
     """x[at : at + count] = gelu of it, x flat."""
+    whole_vectors()
     for j in range(count):
         i = np.uint64(at + j)  # unsigned, or every access would ask whether it counts from the end
         x[i] = gelu_one(x[i])
@@ -99,6 +101,7 @@ def kernels_of(gelu: Any, slope: Any) -> tuple[Any, Any]:
     @kernel(fastmath={"contract"})
     def gelu_rows(start: int, stop: int, x: Any, out: Any) -> None:
         """out[start:stop] = gelu(x[start:stop]): (N, F) float32 -> (N, F)."""
+        whole_vectors()
         for i in range(start, stop):
             for j in range(x.shape[1]):
                 out[i, j] = gelu(x[i, j])
@@ -106,6 +109,7 @@ def kernels_of(gelu: Any, slope: Any) -> tuple[Any, Any]:
     @kernel(fastmath={"contract"})
     def gelu_backward_rows(start: int, stop: int, dy: Any, x: Any, dx: Any) -> None:
         """dx[start:stop] = dy gelu'(x): 2 x (N, F) float32 -> (N, F)."""
+        whole_vectors()
         for i in range(start, stop):
             for j in range(x.shape[1]):
                 dx[i, j] = dy[i, j] * slope(x[i, j])
