@@ -40,6 +40,13 @@ _HOME = {
     "AutoModelForMultipleChoice": "nanodistil.auto",
     "AutoModelForCausalLM": "nanodistil.auto",
     "pipeline": "nanodistil.pipelines",
+    "GenerationConfig": "nanodistil.generation.config",
+    "LogitsProcessor": "nanodistil.generation.processing",
+    "LogitsProcessorList": "nanodistil.generation.processing",
+    "StoppingCriteria": "nanodistil.generation.stopping",
+    "StoppingCriteriaList": "nanodistil.generation.stopping",
+    "TextIteratorStreamer": "nanodistil.generation.streaming",
+    "TextStreamer": "nanodistil.generation.streaming",
     "DataCollatorWithPadding": "nanodistil.collating",
     "DataCollatorForTokenClassification": "nanodistil.collating",
     "DataCollatorForLanguageModeling": "nanodistil.collating",
@@ -76,6 +83,13 @@ if TYPE_CHECKING:
     from nanodistil.family.distilbert import DistilBertForSequenceClassification as DistilBertForSequenceClassification
     from nanodistil.family.distilbert import DistilBertForTokenClassification as DistilBertForTokenClassification
     from nanodistil.family.distilbert import DistilBertModel as DistilBertModel
+    from nanodistil.generation.config import GenerationConfig as GenerationConfig
+    from nanodistil.generation.processing import LogitsProcessor as LogitsProcessor
+    from nanodistil.generation.processing import LogitsProcessorList as LogitsProcessorList
+    from nanodistil.generation.stopping import StoppingCriteria as StoppingCriteria
+    from nanodistil.generation.stopping import StoppingCriteriaList as StoppingCriteriaList
+    from nanodistil.generation.streaming import TextIteratorStreamer as TextIteratorStreamer
+    from nanodistil.generation.streaming import TextStreamer as TextStreamer
     from nanodistil.pipelines import pipeline as pipeline
     from nanodistil.tokenization import AddedToken as AddedToken
     from nanodistil.tokenization import BatchEncoding as BatchEncoding

@@ -29,7 +29,17 @@ from urllib.parse import quote
 
 from .cache import COMMIT, storage
 from .errors import CheckpointError, MissingExtraError, ModelNotFoundError, NanoDistilError, excerpt
-from .files import ADAPTER_CONFIG, ADAPTER_FILES, CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHT_FILES, is_index, shards
+from .files import (
+    ADAPTER_CONFIG,
+    ADAPTER_FILES,
+    CONFIG,
+    GENERATION_CONFIG,
+    TOKENIZER_EXTRAS,
+    VOCABULARIES,
+    WEIGHT_FILES,
+    is_index,
+    shards,
+)
 
 OFFLINE_SECONDS = 2.7  # for the decision; with starting Python, under 3 s
 _ETAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
@@ -130,7 +140,8 @@ class _Fetch:
         return self.snapshot()
 
     def weights(self) -> None:
-        """The one form of the weights that files.py prefers among those the hub has."""
+        """The one form of the weights that files.py prefers among those the hub has; and how a model writes."""
+        self.file(GENERATION_CONFIG, optional=True)
         for name in WEIGHT_FILES:
             file = self.file(name, optional=True)
             if file is not None:
