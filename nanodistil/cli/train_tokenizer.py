@@ -11,7 +11,7 @@ from typing import Any
 from nanodistil.cli import corpus
 from nanodistil.cli.parsing import whole
 from nanodistil.cli.progress import Line, Progress
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 HELP = "learn a vocabulary from texts: byte-level BPE or WordPiece"
 EXAMPLES = """examples:
@@ -61,8 +61,7 @@ def run(args: argparse.Namespace) -> int:
     for flag, given in (("--cased", args.cased), ("--limit-alphabet", args.limit_alphabet)):
         if given and not wordpiece:
             raise InputError(f"{flag} goes with --kind wordpiece; bytes are kept as they are, all of them")
-    if os.path.lexists(args.out) and not (os.path.isdir(args.out) and not os.listdir(args.out)):
-        raise InputError(f"{args.out} is there already; name a new folder")
+    check_before(args.out, args.special_tokens)
     corpus.check(args.files)
     begun = blank(getattr(tokenization, KINDS[args.kind]), **({"do_lower_case": not args.cased} if wordpiece else {}))
     settings = {"limit_alphabet": args.limit_alphabet or LETTERS} if wordpiece else {}
@@ -93,3 +92,17 @@ def run(args: argparse.Namespace) -> int:
     trained.save_pretrained(args.out)
     print(f"{args.out}: {len(trained):,} tokens learnt from {count:,} texts")
     return 0
+
+
+def check_before(out: str, special: list[str]) -> None:
+    """Raises InputError for what saving would find out hours later: no folder can be made, or no file hold a token."""
+    if os.path.lexists(out) and not (os.path.isdir(out) and not os.listdir(out)):
+        raise InputError(f"{out} is there already; name a new folder")
+    above = os.path.abspath(out)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above) or not os.access(above, os.W_OK):
+        raise InputError(f"{out} cannot be made: {above} is no folder that may be written to")
+    for token in special:
+        if not token or any(c in "\r\n" or "\ud800" <= c <= "\udfff" for c in token):
+            raise InputError(f"{excerpt(token)} cannot be a special token: it is empty, or no file can hold it")

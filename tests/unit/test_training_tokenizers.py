@@ -163,6 +163,7 @@ def test_a_token_may_be_as_long_as_what_the_text_repeats(tmp_path):
         ({"initial_alphabet": 7}, "initial_alphabet must be a list of letters"),
         ({"special_tokens_map": ["a"]}, "special_tokens_map must be old token -> new token"),
         ({"new_special_tokens": "a"}, "new_special_tokens must be a list of strings"),
+        ({"new_special_tokens": ["a", ""]}, "new_special_tokens has an empty token"),
         ({"text_iterator": "a text"}, "texts to train on must be an iterable of strings"),
         ({"text_iterator": 7}, "texts to train on must be an iterable of strings"),
         ({"text_iterator": [7]}, "a text must be a string, not int 7"),
@@ -226,6 +227,9 @@ def test_records_and_ends_of_lines(tmp_path, capsys):
         (["there.txt", "--kind", "byte-level", "--limit-alphabet", "9"], "--limit-alphabet goes with --kind wordpiece"),
         (["there.txt", "--kind", "byte-level", "--vocab-size", "0"], "--vocab-size: must be a whole number from 1"),
         (["there.txt", "--kind", "byte-level", "--vocab-size", "9999999"], "vocab_size=9999999: must be a"),
+        (["there.txt", "--kind", "byte-level", "--special-tokens", "a\nb"], "'a\\nb' cannot be a special token"),
+        (["there.txt", "--kind", "byte-level", "--special-tokens", ""], "'' cannot be a special token"),
+        (["there.txt", "--kind", "byte-level", "--out", "there.txt/x"], "there.txt/x cannot be made: "),
         (["empty.txt", "--kind", "byte-level"], "there is no text in the files"),
         (["latin.txt", "--kind", "byte-level"], "line 2 of latin.txt is not UTF-8"),
         (["nul.txt", "--kind", "wordpiece"], "line 1 of nul.txt has a NUL byte"),
@@ -237,7 +241,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, argv, message):
     Path("empty.txt").write_text("")
     Path("latin.txt").write_bytes(b"a\n\xe4\n")
     Path("nul.txt").write_bytes(b"a\0\n")
-    assert train(*argv, "--out", "out") == 2
+    assert train("--out", "out", *argv) == 2
     err = capsys.readouterr().err
     assert err.startswith("nanodistil: ") and message in err and err.count("\n") == 1 and not Path("out").exists()
 

@@ -74,6 +74,8 @@ def train_new_from_iterator(
     _check_whole("vocab_size", vocab_size, 1, MAX_TOKENS)
     renamed = _renamed(special_tokens_map)
     more = tokens(new_special_tokens or [], "new_special_tokens")
+    if "" in map(str, more):
+        raise InputError("new_special_tokens has an empty token; leave it out")
     special = [
         replace(token, content=renamed(token.content)) for token in state.added_tokens_decoder.values() if token.special
     ] + [with_flags(token, special=True) for token in more]
