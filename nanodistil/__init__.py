@@ -47,6 +47,9 @@ _HOME = {
     "StoppingCriteriaList": "nanodistil.generation.stopping",
     "TextIteratorStreamer": "nanodistil.generation.streaming",
     "TextStreamer": "nanodistil.generation.streaming",
+    "SentenceEncoder": "nanodistil.sentences.encoder",
+    "CrossEncoder": "nanodistil.sentences.cross_encoder",
+    "SparseEncoder": "nanodistil.sentences.sparse_encoder",
     "DataCollatorWithPadding": "nanodistil.collating",
     "DataCollatorForTokenClassification": "nanodistil.collating",
     "DataCollatorForLanguageModeling": "nanodistil.collating",
@@ -91,6 +94,9 @@ if TYPE_CHECKING:
     from nanodistil.generation.streaming import TextIteratorStreamer as TextIteratorStreamer
     from nanodistil.generation.streaming import TextStreamer as TextStreamer
     from nanodistil.pipelines import pipeline as pipeline
+    from nanodistil.sentences.cross_encoder import CrossEncoder as CrossEncoder
+    from nanodistil.sentences.encoder import SentenceEncoder as SentenceEncoder
+    from nanodistil.sentences.sparse_encoder import SparseEncoder as SparseEncoder
     from nanodistil.tokenization import AddedToken as AddedToken
     from nanodistil.tokenization import BatchEncoding as BatchEncoding
     from nanodistil.tokenization import DistilBertTokenizer as DistilBertTokenizer

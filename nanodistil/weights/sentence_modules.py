@@ -1,10 +1,11 @@
-"""What a folder of sentence-transformers does with its model's hidden states, read to be told and not yet done.
+"""What a folder of sentence-transformers does with its model's hidden states, read to be told.
 
     modules.json             [{"path": "", "type": "...models.Transformer"}, {"path": "1_Pooling", "type": ...}, ...]
     1_Pooling/config.json    {"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false, ...}
 
 Mean of the tokens and nothing behind it is what `pooling="mean"` gives. Anything else (another pooling, a Dense layer,
-a Normalize) makes other vectors than the model's own, and who loads such a folder is told.
+a Normalize) makes other vectors than the model's own, and who loads the model alone is told. What makes them is
+nanodistil/sentences/.
 """
 
 import re
@@ -33,8 +34,8 @@ def told(folder: Path) -> str:
     if steps in (["pooling mean"], []):
         return ""
     return (
-        f"is of sentence-transformers, whose vectors come by {', '.join(steps)}; here they are pooled and normalized "
-        f"as `pooling` and `normalize` say, and nothing else is done to them"
+        f"is of sentence-transformers, whose vectors come by {', '.join(steps)}; nanodistil.SentenceEncoder makes "
+        f"those, and here they are pooled and normalized as `pooling` and `normalize` say"
     )
 
 

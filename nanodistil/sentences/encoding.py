@@ -1,0 +1,124 @@
+"""Texts through a model and the steps behind it: the pipeline of a SentenceEncoder.
+
+    text -> prompt before it -> ids, cut to max_seq_length -> hidden states (T, D) -> steps.py -> vector (E,)
+
+It is a pipeline like the others (pipelines/base.py), so texts of similar length share a batch without padding, and what
+comes of one is the same to the last bit alone and among others. The steps are float64, of a text at a time; their
+result is rounded once, to the model's dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanodistil.heads.base import Encoder
+from nanodistil.pipelines.base import Pipeline, Prepared
+from nanodistil.pipelines.inputs import a_text
+from nanodistil.pipelines.scores import finite
+from nanodistil.pipelines.tokens import row_of, said_if_nothing
+from nanodistil.sentences.steps import SENTENCE, TOKENS, Pooling, Reading, Step, Widths, of_length_one
+from nanodistil.tokenization.arguments import one_of, whole_number
+from nanodistil.tokenization.facade import Tokenizer
+from nanodistil.weights.errors import InputError
+
+CUT = {"truncation": True}
+
+
+class Wanted(NamedTuple):
+    """What a text becomes."""
+
+    prompt: int  # how many of its tokens are the prompt's
+    tokens: bool  # whether their vectors are wanted too
+
+
+class Settings(NamedTuple):
+    """A call's arguments, checked."""
+
+    prompt: str
+    wanted: Wanted
+    output: str | None
+    normalize: bool
+    width: int | None  # numbers of a vector that are kept
+
+
+class SentencePipeline(Pipeline[Encoder, Settings]):
+    """Turns texts into vectors, by a model and the steps behind it."""
+
+    def __init__(
+        self, model: Encoder, tokenizer: Tokenizer, steps: list[Step], lower: Callable[[str], str] | None = None
+    ) -> None:
+        super().__init__(model, tokenizer)
+        self.steps, self.lower = steps, lower
+
+    def settings(
+        self,
+        prompt: str | None = None,
+        output_value: str | None = SENTENCE,
+        normalize: bool = False,
+        truncate_dim: int | None = None,
+    ) -> Settings:
+        if output_value is not None:
+            one_of("output_value", output_value, (SENTENCE, TOKENS))
+        if truncate_dim is not None:
+            whole_number("truncate_dim", truncate_dim, 1)
+        text = "" if prompt is None else a_text(prompt, "prompt")
+        wanted = Wanted(self._prompt_tokens(text), output_value != SENTENCE)
+        return Settings(text, wanted, output_value, bool(normalize), truncate_dim)
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """How many tokens a prompt is, [CLS] included and a [SEP] behind it not; 0 if nothing depends on it."""
+        if not prompt or all(step.include_prompt for step in self.steps if isinstance(step, Pooling)):
+            return 0
+        ids = row_of(self.model, self.tokenizer, (self._lowered(prompt),), "prompt", CUT).ids
+        return len(ids) - int(ids[-1] in self.tokenizer.all_special_ids)
+
+    def _lowered(self, text: str) -> str:
+        return self.lower(text) if self.lower else text
+
+    def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
+        text = self._lowered(settings.prompt + a_text(one, name))
+        row = said_if_nothing(row_of(self.model, self.tokenizer, (text,), name, CUT), self.tokenizer)
+        if len(row) <= settings.wanted.prompt:
+            raise InputError(
+                f"{name}: the prompt alone has {len(row)} tokens, all that are read: nothing is left of it"
+            )
+        return Prepared([replace(row, wanted=settings.wanted)])
+
+    def compute(self, inputs: dict[str, Any], wanted: list[Wanted]) -> Iterator[Reading]:
+        hidden = finite(self.model(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
+        lengths = inputs["attention_mask"].sum(axis=1).tolist()
+        for x, length, asked in zip(hidden, lengths, wanted, strict=True):
+            reading = Reading(x[:length].astype(np.float64), None, asked.prompt)
+            for step in self.steps:
+                reading = step(reading)
+            yield reading if asked.tokens else reading._replace(tokens=np.zeros((0, 0)))
+
+    def finish(self, prepared: Prepared, results: list[Reading], settings: Settings) -> Any:
+        """(E,) of the model's dtype; (T, D) of its tokens; or, for output_value None, all there is, in a dict."""
+        tokens, vector = results[0].tokens.astype(self.dtype), results[0].sentence
+        if settings.output == TOKENS:
+            return tokens
+        assert vector is not None
+        vector = vector[: settings.width]
+        if settings.output is None:
+            ids = prepared.rows[0].ids
+            all_there_is: dict[str, Any] = {"input_ids": ids, "attention_mask": np.ones_like(ids), TOKENS: tokens}
+            return {**all_there_is, SENTENCE: vector.astype(self.dtype)}
+        return (of_length_one(vector) if settings.normalize else vector).astype(self.dtype)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all that comes out."""
+        return np.dtype(self.model.weights.word_embeddings.dtype)
+
+    @property
+    def widths(self) -> Widths:
+        """How many numbers a token's and a text's vector have."""
+        now = Widths(self.model.config.dim, None)
+        for step in self.steps:
+            now = step.widths(now)
+        return now
