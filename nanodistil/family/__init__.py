@@ -8,9 +8,12 @@ same model.py, layouts, kernels, pipelines and training.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+
+if TYPE_CHECKING:
+    from nanodistil.pretrained import Pretrained
 
 FAMILIES = {  # model_type -> module, and what its classes' names begin with
     "distilbert": ("nanodistil.family.distilbert", "DistilBert"),
@@ -70,6 +73,20 @@ def classes_of(family: str) -> list[Any]:
     module, beginning = FAMILIES[family]
     made = import_module(module)
     return [getattr(made, beginning + ending) for ending in CLASSES if hasattr(made, beginning + ending)]
+
+
+def is_for(model: Any, ending: str) -> TypeGuard[Pretrained]:
+    """Whether a model is of the class of its family with this ending, a key of heads.CLASSES."""
+    from nanodistil.heads import CLASSES
+
+    if isinstance(model, CLASSES[ending]):
+        return True
+    family = getattr(getattr(model, "config", None), "model_type", None)
+    if family not in FAMILIES:
+        return False
+    module, beginning = FAMILIES[family]
+    made = getattr(import_module(module), beginning + ending, None)
+    return made is not None and isinstance(model, made)
 
 
 def class_of(family: str, ending: str) -> Any:

@@ -2,8 +2,8 @@
 
     x (B, D) -> score (B, C), no bias
 
-The last token is the last that is not padding, which only the ids tell: without a padding token in the config one text
-at a time is taken, as in transformers.
+The last token is the last that is not padding, as the ids tell, whatever the mask says, as in transformers. Without a
+padding token in the config the mask has to tell, where transformers takes one text at a time.
 """
 
 from __future__ import annotations
@@ -40,24 +40,26 @@ def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bop
     return bops.linear_backward_input(dlogits, w.head.score)
 
 
-def last_tokens(config: Config, input_ids: Any, shape: tuple[int, int]) -> Ints:
+def last_tokens(config: Config, input_ids: Any, shape: tuple[int, int], attention_mask: Any = None) -> Ints:
     """Sentence and token number of each text's last token that is not padding: (B, T) -> (B, 2).
 
     input_ids: None if the call brings embeddings, which do not say. Raises InputError for several texts without a
-    padding token.
+    padding token or a mask.
 
     >>> from nanodistil import GPT2Config
     >>> last_tokens(GPT2Config(pad_token_id=0), [[7, 8, 0], [0, 0, 9]], (2, 3)).tolist()
     [[0, 1], [1, 2]]
     """
     (B, T), pad = shape, config.pad_token_id
-    if pad is None and B > 1:
-        raise InputError(
-            "several texts at once need a padding token, to tell where each ends: set model.config.pad_token_id, or "
-            "pass one text at a time"
-        )
     last = np.full(B, T - 1)
-    if pad is not None and input_ids is not None:
+    if pad is None and B > 1:
+        if attention_mask is None or real_tokens(attention_mask).shape != shape:
+            raise InputError(
+                "several texts at once need a padding token, to tell where each ends: set model.config.pad_token_id, "
+                "pass attention_mask, or one text at a time"
+            )
+        last = (np.arange(T) * real_tokens(attention_mask)).argmax(axis=1)  # (B,)
+    elif pad is not None and input_ids is not None:
         last = (np.arange(T) * (rectangle(input_ids, "input_ids") != pad)).argmax(axis=1)  # (B,)
     return np.stack([np.arange(B), last], axis=1)
 
@@ -66,8 +68,9 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
     """As that of a classifier on the first token (sequence_classification.py): labels (B,) or (B, C) -> the loss."""
     only(batch, "labels")
     ids = rectangle(batch["input_ids"], "input_ids")
-    tokens = last_tokens(learner.config, ids, (ids.shape[0], ids.shape[1]))
-    packing = packed(learner, batch, keep_masked=hidden(tokens, batch.get("attention_mask")))
+    shape, mask = (ids.shape[0], ids.shape[1]), batch.get("attention_mask")
+    tokens = last_tokens(learner.config, ids, shape, mask)
+    packing = packed(learner, batch, keep_masked=hidden(tokens, mask))
     return learned(learner, packing, tokens, batch["labels"], key, scale)
 
 
@@ -101,7 +104,7 @@ class ForLastToken(Causal, head=LAST_TOKEN):
     ) -> ScoredOutputWithPast:  # fmt: skip
         """(B, T) ids and mask (1 = real token) -> logits (B, C). labels: (B,), or (B, C) for several at once."""
         given = input_ids if inputs_embeds is None else inputs_embeds
-        tokens = None if given is None else last_tokens(self.config, input_ids, shape_of(given))  # (B, 2)
+        tokens = None if given is None else last_tokens(self.config, input_ids, shape_of(given), attention_mask)
         if tokens is not None and options.get("past_key_values") is None and hidden(tokens, attention_mask):
             options = {**options, "keep_masked": True}
         e = self._encode(input_ids, attention_mask, head_mask, inputs_embeds, tokens, **options)

@@ -143,8 +143,7 @@ def pipeline(
     ['new', 'good']
     """
     from nanodistil.auto import AutoTokenizer
-    from nanodistil.family import class_of, family_of
-    from nanodistil.heads import CLASSES
+    from nanodistil.family import class_of, family_of, is_for
     from nanodistil.loader import load_pretrained
 
     task = ALIASES.get(task, task) if isinstance(task, str) else task
@@ -199,7 +198,7 @@ def pipeline(
         model = loaded
     elif backend is not None or threads is not None:
         raise InputError("backend and threads belong to the loading of a model; this one is loaded already")
-    if not isinstance(model, CLASSES[head]):
+    if not is_for(model, head):
         family = "GPT2" if task == "text-generation" else "DistilBert"
         raise InputError(f"{task} needs a folder, a hub id or a {family}{head}, not a {type(model).__name__}")
     if loaded is None:

@@ -121,4 +121,4 @@ class Pipeline(ABC, Generic[Model, Settings]):
 
     def together(self, rows: list[Row]) -> Iterable[Any]:
         """The same of the rows of one batch."""
-        return self.compute(inputs_of(rows), [row.wanted for row in rows])
+        return self.compute(inputs_of(rows, self.model.config.pad_token_id), [row.wanted for row in rows])

@@ -76,13 +76,17 @@ def windows(inputs: Iterable[Any], longest: int) -> Iterator[list[Any]]:
         size = min(2 * size, longest)
 
 
-def by_length(rows: list[Row], compute: Callable[[dict[str, Any]], Iterable[Any]], pace: Pace) -> list[Any]:
+def by_length(
+    rows: list[Row], compute: Callable[[dict[str, Any]], Iterable[Any]], pace: Pace, padding: int | None = None
+) -> list[Any]:
     """The result of every row; compute: the arguments of a model's call for B of them, to B results."""
-    return in_batches(rows, lambda batch: compute(inputs_of(batch)), pace)
+    return in_batches(rows, lambda batch: compute(inputs_of(batch, padding)), pace)
 
 
-def inputs_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """The arguments of a model's call on B rows: "input_ids" and "attention_mask", (B, T), padded with zeros.
+def inputs_of(rows: Sequence[Row], padding: int | None = None) -> dict[str, Any]:
+    """The arguments of a model's call on B rows: "input_ids" and "attention_mask", (B, T).
+
+    padding: the model's padding token, by which one that reads left to right tells where a text ends; None: 0.
 
     If a row has a second text, which the model is to tell from the first, "token_type_ids" too.
 
@@ -90,6 +94,7 @@ def inputs_of(rows: Sequence[Row]) -> dict[str, Any]:
     [[0, 0, 1], [0, 0, 0]]
     """
     ids, real = padded([row.ids for row in rows])
+    ids[~real] = padding or 0
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": real}
     if any(row.second is not None for row in rows):
         T = ids.shape[1]

@@ -49,7 +49,9 @@ def located(tokenizer: Tokenizer, one: Any, delimiter: str | None, name: str) ->
     ids = [number for row in encoded["input_ids"] for number in row]
     offsets = [span for row in encoded["offset_mapping"] for span in row]
     if given is not None:
-        offsets = checked_offsets(given, len(ids) + 2, name)[1:-1]
+        template = tokenizer.encoder.template
+        checked = checked_offsets(given, len(ids) + template.around(), name)
+        offsets = checked[template.leading : template.leading + len(ids)]
     spans: list[Span] = []
     words: list[Any] = []
     shift = 0

@@ -193,6 +193,8 @@ class QuestionAnsweringPipeline(WindowedPipeline[ForQuestionAnswering, Settings]
         none = 1.0
         for (a, b), (start, end) in zip(asked.windows, results, strict=True):
             kept = [0, *range(asked.before, asked.before + b - a)]  # [CLS] and the context
+            if self.template.pair[0].text is not None:  # without a [CLS] nothing says that there is no answer
+                start, end = (np.append(logits.dtype.type(-np.inf), logits[1:]) for logits in (start, end))
             spans, none_here = best_spans(start[kept], end[kept], wanted, settings.max_answer_len)
             none = min(none, none_here)
             for span in spans:

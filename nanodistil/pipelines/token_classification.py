@@ -129,8 +129,9 @@ class TokenClassificationPipeline(WindowedPipeline[ForTokenClassification, Setti
         if isinstance(ignored, str) or not isinstance(ignored, Iterable):
             raise InputError(f'ignore_labels must be a list of labels such as ["O"], not {excerpt(ignored)}')
         if stride is not None:
-            if isinstance(stride, bool) or not isinstance(stride, int | np.integer) or not 0 <= stride < self.limit - 2:
-                raise InputError(f"stride must be a whole number from 0 to {self.limit - 3}, not {excerpt(stride)}")
+            room = self.limit - self.template.around()
+            if isinstance(stride, bool) or not isinstance(stride, int | np.integer) or not 0 <= stride < room:
+                raise InputError(f"stride must be a whole number from 0 to {room - 1}, not {excerpt(stride)}")
             if aggregation_strategy is not None and strategy.lower() == "none":
                 raise InputError('stride goes with an aggregation_strategy other than "none"')
             if options.get("truncation"):
@@ -153,7 +154,8 @@ class TokenClassificationPipeline(WindowedPipeline[ForTokenClassification, Setti
     def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:
         probs = softmax(finite(self.model(**inputs, return_dict=True).logits))  # (B, T, C)
         for scores, here in zip(probs, inputs["attention_mask"], strict=True):
-            yield scores[here][1:-1]  # (n, C), special tokens left out
+            last = int(here.sum()) - (self.template.around() - self.template.leading)
+            yield scores[here][self.template.leading : last]  # (n, C), special tokens left out
 
     def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> list[Found]:
         tokens, windows = prepared.rest
@@ -171,15 +173,16 @@ class TokenClassificationPipeline(WindowedPipeline[ForTokenClassification, Setti
 
     def _windows(self, n: int, name: str, settings: Settings) -> list[Span]:
         """The windows in which n tokens are read."""
-        room = self.limit - 2
+        around = self.template.around()
+        room = self.limit - around
         if n <= room:
-            return [(0, n)]
+            return [(0, n)] if n else []  # without a token there is nothing to find
         if settings.stride is not None:
             return overlapping(n, room, int(settings.stride), self.from_right)
         if settings.truncation:
             return [(n - room, n) if self.from_right else (0, room)]
         raise TooLongError(
-            f"{name} has {n + 2} tokens, more than the model's {self.limit}: pass stride=128 (--stride) "
+            f"{name} has {n + around} tokens, more than the model's {self.limit}: pass stride=128 (--stride) "
             "and an aggregation_strategy to read it in windows, or truncation=True (--truncate) to cut it"
         )
 
@@ -196,7 +199,7 @@ class TokenClassificationPipeline(WindowedPipeline[ForTokenClassification, Setti
                 continues = not unknown and start > 0 and " " not in tokens.sentence[start - 1 : start + 1]
             else:
                 continues = i > window[0] and tokens.words[i] == tokens.words[i - 1]
-            at = i - window[0] + 1
+            at = i - window[0] + self.template.leading
             pieces.append(Piece(own_text if unknown else token, piece_scores, start, end, at, continues))
         return pieces
 

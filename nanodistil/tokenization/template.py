@@ -101,6 +101,11 @@ class Template:
         """Tokens put around a text, or around and between the texts of a pair."""
         return len(self.pair) - 2 if pair else len(self.single) - 1
 
+    @property
+    def leading(self) -> int:
+        """Tokens put before a single text."""
+        return next(i for i, slot in enumerate(self.single) if slot.text is not None)
+
     def before(self, n: int) -> int:
         """How much stands before the second text of a pair whose first has n ids."""
         return n + next(i for i, slot in enumerate(self.pair) if slot.text == 1) - 1

@@ -159,7 +159,7 @@ def make_plan(options: Options, each: int) -> Plan:
 def make_step(task: Task, options: Options, rows: Any, trainee: Trainee, teacher: Any, tokenizer: Tokenizer) -> Step:
     """What works through a micro-batch, given the numbers of its rows: the head's loss, or what a teacher says too."""
     objective = trainee.model.head.objective
-    padding = trainee.config.pad_token_id
+    padding = trainee.config.pad_token_id or 0
     distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
 
     def step(items: Ints, key: int, scale: float) -> Worked:

@@ -217,7 +217,7 @@ class Classification:
         def compute(inputs: dict[str, Any]) -> Array:
             return model(**inputs, return_dict=True).logits  # (B, C)
 
-        logits = np.stack(by_length([row.row for row in rows], compute, pace_of(model)))  # (n, C)
+        logits = np.stack(by_length([row.row for row in rows], compute, pace_of(model), model.config.pad_token_id))
         truth = np.array([row.label for row in rows])
         names = model.config.id2label
         if truth.dtype.kind == "f" and truth.ndim == 1:
