@@ -177,6 +177,20 @@ def test_arguments_out_of_range(arguments, message):
     assert str(found.value).startswith(message)
 
 
+def test_what_is_needed_is_asked_for_before_any_text_is_read():
+    def unread():
+        raise AssertionError
+        yield
+
+    tokenizer = blank(DistilBertTokenizer)
+    tokenizer.encoder.added.tokens.pop(1)
+    with pytest.raises(InputError, match="the unknown token '\\[UNK\\]' is no special token of the tokenizer"):
+        tokenizer.train_new_from_iterator(unread(), 99)
+    tokenizer.encoder.added.tokens.pop(2)
+    with pytest.raises(InputError, match="'\\[CLS\\]' goes around a text, but is no special token"):
+        tokenizer.train_new_from_iterator(unread(), 99)
+
+
 def test_an_alphabet_larger_than_the_vocabulary_is_told():
     with pytest.warns(UserWarning, match="special tokens and alphabet alone are 257 tokens, more than the 100 asked"):
         assert len(blank(GPT2Tokenizer).train_new_from_iterator(TEXTS, 100)) == 257

@@ -80,13 +80,17 @@ def train_new_from_iterator(
         replace(token, content=renamed(token.content)) for token in state.added_tokens_decoder.values() if token.special
     ] + [with_flags(token, special=True) for token in more]
 
+    numbers = {content: n for n, content in enumerate(dict.fromkeys(token.content for token in special))}
+    template = _filled(state.encoder.template, renamed, numbers)
+    unknown = renamed(pieces.unknown)
+    if isinstance(pieces, WordPiece) and unknown not in numbers:
+        raise InputError(f"the unknown token {excerpt(unknown)} is no special token of the tokenizer; add it first")
+
     if isinstance(pieces, ByteBPE):
         trainer = trainer._replace(continuing_subword_prefix="", initial_alphabet=alphabet())
     prefix = trainer.continuing_subword_prefix
     words = count_words(text_iterator, pieces)
-    names, coded = begin(
-        words, [token.content for token in special], trainer.initial_alphabet, trainer.limit_alphabet, prefix
-    )
+    names, coded = begin(words, numbers, trainer.initial_alphabet, trainer.limit_alphabet, prefix)
     if len(names) > vocab_size:
         warnings.warn(
             f"special tokens and alphabet alone are {len(names):,} tokens, more than the {vocab_size:,} asked for",
@@ -98,8 +102,8 @@ def train_new_from_iterator(
     old = state.encoder.description
     description = Description(
         source="the vocabulary learnt",
-        pieces=_retaught(pieces, vocabulary, pairs, renamed(pieces.unknown), prefix),
-        template=_filled(state.encoder.template, renamed, vocabulary),
+        pieces=_retaught(pieces, vocabulary, pairs, unknown, prefix),
+        template=template,
         join=old.join,
         added=tuple((vocabulary[token.content], token) for token in special),
     )
@@ -111,12 +115,10 @@ def train_new_from_iterator(
 def _retaught(
     pieces: WordPiece | ByteBPE, vocabulary: dict[str, int], pairs: list[Pair], unknown: str, prefix: str
 ) -> WordPiece | ByteBPE:
-    """With another vocabulary. Raises InputError if WordPiece's has no unknown token."""
+    """With another vocabulary."""
     if isinstance(pieces, ByteBPE):
         known = unknown if unknown in vocabulary else None
         return ByteBPE(vocabulary, pairs, known, pieces.adds_space, pieces.trims)
-    if unknown not in vocabulary:
-        raise InputError(f"the unknown token {excerpt(unknown)} is no special token of the tokenizer; add it first")
     return WordPiece(vocabulary, pieces.normalizer, unknown, prefix, pieces.longest_word)
 
 
@@ -158,16 +160,16 @@ def _renamed(renaming: Any) -> Callable[[str], str]:
     return lambda token: renaming.get(token, token)
 
 
-def _filled(template: Template, renamed: Callable[[str], str], vocabulary: dict[str, int]) -> Template:
+def _filled(template: Template, renamed: Callable[[str], str], numbers: dict[str, int]) -> Template:
     """With the new tokens' ids. Raises InputError if one is not there."""
 
     def slot(old: Slot) -> Slot:
         if old.text is not None:
             return old
         token = renamed(old.token)
-        if token not in vocabulary:
+        if token not in numbers:
             raise InputError(f"{excerpt(token)} goes around a text, but is no special token; add it to the tokenizer")
-        return old._replace(token=token, number=vocabulary[token])
+        return old._replace(token=token, number=numbers[token])
 
     return Template(tuple(map(slot, template.single)), tuple(map(slot, template.pair)))
 
