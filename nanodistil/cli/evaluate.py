@@ -14,17 +14,10 @@ from nanodistil.cli.parsing import whole
 from nanodistil.weights.errors import InputError
 
 HELP = "measure a trained model on a file of examples with their answers"
-EXAMPLE_OF = {
-    "classification": "nanodistil evaluate classification --task-name sst2 --model ./sst2 --data dev.tsv",
-    "token-classification": "nanodistil evaluate token-classification --model ./ner --data test.conll",
-    "question-answering": "nanodistil evaluate question-answering --model ./squad --data dev-v1.1.json --out answers",
-    "multiple-choice": "nanodistil evaluate multiple-choice --model ./swag --data val.csv",
-    "masked-lm": "nanodistil evaluate masked-lm --model nanodistil-mini --data wiki.txt.xz --limit 300",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    for task, sub in task_flags.subparsers(parser, EXAMPLE_OF).items():
+    for task, sub in task_flags.subparsers(parser, "evaluate").items():
         sub.add_argument("--model", required=True, metavar="M", help="folder or hub id")
         sub.add_argument("--data", required=True, metavar="FILE", help="examples with their answers")
         loading.add_backend_arguments(sub)

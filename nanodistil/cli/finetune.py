@@ -11,28 +11,11 @@ from nanodistil.cli import task_flags, training
 from nanodistil.cli.evaluate import table
 
 HELP = "train a model for a task on a file of examples"
-EXAMPLE_OF = {
-    "classification": "nanodistil finetune classification --task-name sst2 --model nanodistil-mini \\\n"
-    "      --train train.tsv --dev dev.tsv --batch-size 32 --out sst2",
-    "token-classification": "nanodistil finetune token-classification --model nanodistil-mini \\\n"
-    "      --train train.conll --dev dev.conll --out ner",
-    "question-answering": "nanodistil finetune question-answering --model nanodistil-mini \\\n"
-    "      --train train-v1.1.json --dev dev-v1.1.json --teacher ./bert-squad --out squad",
-    "multiple-choice": "nanodistil finetune multiple-choice --model nanodistil-mini --train train.csv --out swag",
-    "masked-lm": "nanodistil finetune masked-lm --model nanodistil-mini --train letters.txt --out letters",
-}
-NEXT = {  # what a trained model is for
-    "classification": 'nanodistil classify "A text."',
-    "token-classification": 'nanodistil ner "A text." --aggregation-strategy simple',
-    "question-answering": 'nanodistil answer "A question?" --context "A text."',
-    "multiple-choice": 'nanodistil choose "A text." --choices "One." "Another."',
-    "masked-lm": 'nanodistil fill-mask "A [MASK]."',
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of a run that are not given are not in the namespace: their defaults stand in training/finetune.py."""
-    for task, sub in task_flags.subparsers(parser, EXAMPLE_OF).items():
+    for task, sub in task_flags.subparsers(parser, "finetune").items():
         option = partial(training.option, sub)
         option("--model", "folder or hub id to begin from", required=True, metavar="M")
         option("--train", "the examples to learn from", required=True, metavar="FILE")
@@ -72,6 +55,6 @@ def run(args: argparse.Namespace) -> int:
         if found:
             print(table(found))
         print(options.out)
-        return f"{NEXT[args.task]} --model {shlex.quote(options.out)}"
+        return f"{task_flags.EXAMPLES[args.task].use} --model {shlex.quote(options.out)}"
 
     return training.train(args, partial(finetune, args.task, settings, options), end)

@@ -6,7 +6,7 @@ Names and defaults are those of transformers' run_glue, run_ner, run_squad and r
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nanodistil.cli.parsing import number, share, whole
 
@@ -20,16 +20,57 @@ HELP = {
     "multiple-choice": "which continuation fits: SWAG's CSV or JSONL",
     "masked-lm": "masked words: lines of text, or a folder from nanodistil binarize",
 }
+
+
+class Examples(NamedTuple):
+    """Command lines for a task's help: to learn it, to use what has learned it, to measure that."""
+
+    finetune: str
+    use: str
+    evaluate: str
+
+
+EXAMPLES = {
+    "classification": Examples(
+        "nanodistil finetune classification --task-name sst2 --model nanodistil-mini \\\n"
+        "      --train train.tsv --dev dev.tsv --batch-size 32 --out sst2",
+        'nanodistil classify "A text."',
+        "nanodistil evaluate classification --task-name sst2 --model ./sst2 --data dev.tsv",
+    ),
+    "token-classification": Examples(
+        "nanodistil finetune token-classification --model nanodistil-mini \\\n"
+        "      --train train.conll --dev dev.conll --out ner",
+        'nanodistil ner "A text." --aggregation-strategy simple',
+        "nanodistil evaluate token-classification --model ./ner --data test.conll",
+    ),
+    "question-answering": Examples(
+        "nanodistil finetune question-answering --model nanodistil-mini \\\n"
+        "      --train train-v1.1.json --dev dev-v1.1.json --teacher ./bert-squad --out squad",
+        'nanodistil answer "A question?" --context "A text."',
+        "nanodistil evaluate question-answering --model ./squad --data dev-v1.1.json --out answers",
+    ),
+    "multiple-choice": Examples(
+        "nanodistil finetune multiple-choice --model nanodistil-mini --train train.csv --out swag",
+        'nanodistil choose "A text." --choices "One." "Another."',
+        "nanodistil evaluate multiple-choice --model ./swag --data val.csv",
+    ),
+    "masked-lm": Examples(
+        "nanodistil finetune masked-lm --model nanodistil-mini --train letters.txt --out letters",
+        'nanodistil fill-mask "A [MASK]."',
+        "nanodistil evaluate masked-lm --model nanodistil-mini --data wiki.txt.xz --limit 300",
+    ),
+}
 GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 
-def subparsers(parser: argparse.ArgumentParser, examples: dict[str, str]) -> dict[str, argparse.ArgumentParser]:
-    """A parser for each task, with its flags. examples: task -> a command line for its help."""
+def subparsers(parser: argparse.ArgumentParser, verb: str) -> dict[str, argparse.ArgumentParser]:
+    """A parser for each task, with its flags. verb: "finetune" or "evaluate"."""
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     made = {}
     for task, text in HELP.items():
-        made[task] = tasks.add_parser(task, help=text, description=text, epilog=f"example:\n  {examples[task]}\n")
+        example = getattr(EXAMPLES[task], verb)
+        made[task] = tasks.add_parser(task, help=text, description=text, epilog=f"example:\n  {example}\n")
         made[task].set_defaults(parser=made[task])
         _add_flags(task, made[task])
     return made

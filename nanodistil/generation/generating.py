@@ -170,16 +170,8 @@ def _of_beams(decoding: Decoding, prompts: Prompts, search: Search, config: Gene
     return GenerateBeamDecoderOnlyOutput(sequences, best, scores, logits, indices[:, :new])
 
 
-def transition_scores(
-    sequences: ArrayLike,
-    scores: Sequence[Array],
-    beam_indices: ArrayLike | None = None,
-    normalize_logits: bool = False,
-) -> Array:
-    """The score of each generated token: (S, T), n x (rows, V), (S, n) -> (S, n); 0 behind a beam's end.
-
-    With normalize_logits=True the logarithm of its probability, of scores that are no such logarithms yet.
-    """
+def transition_scores(sequences: Any, scores: Sequence[Array], beam_indices: Any, normalize_logits: bool) -> Array:
+    """What GenerationMixin.compute_transition_scores says."""
     ids, stacked = np.asarray(sequences), np.stack(scores)  # (n, rows, V)
     if normalize_logits:
         for step in stacked:

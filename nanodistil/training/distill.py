@@ -44,7 +44,7 @@ from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.binarize import fingerprint
 from nanodistil.training.communicator import Single
 from nanodistil.training.loop import Plan, Worked, train
-from nanodistil.training.masking import Masking
+from nanodistil.training.masking import Masking, MaskingShares
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.options import Course, RunOptions, begun
 from nanodistil.training.run import EPOCH, Run, made_with
@@ -64,7 +64,6 @@ from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 HARD = 0.5  # what alpha_mlm and alpha_clm are preset to; of the one that is another family's, it says nothing
 BETAS = (0.9, 0.98)  # upstream's; Adam's own 0.999 remembers the early, large gradients longer
-OF_MASKING = ("mlm_mask_prop", "word_mask", "word_keep", "word_rand", "mlm_smoothing")  # options that Masking takes
 TEACHERS = {  # a teacher's family -> those of the students whose positions are counted as its are
     "distilbert": ("distilbert", "bert"), "bert": ("distilbert", "bert"), "roberta": ("roberta",),
     "gpt2": ("gpt2",),
@@ -77,7 +76,7 @@ FREE = (  # what may be changed on resuming, since it changes no weight (with Nu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions, Shares):
+class Options(RunOptions, Shares, MaskingShares):
     """The settings of a distillation, named and preset as upstream's flags.
 
     dump_path: the run's folder. data_file: a folder that `binarize` made. student_pretrained_weights: a folder or hub
@@ -96,11 +95,6 @@ class Options(RunOptions, Shares):
     tokenizer_name: str | None = None
     mlm: bool = False
     alpha_clm: float = 0.5
-    mlm_mask_prop: float = 0.15
-    word_mask: float = 0.8
-    word_keep: float = 0.1
-    word_rand: float = 0.1
-    mlm_smoothing: float = 0.7
     token_counts: str | None = None
     freeze_pos_embs: bool = False
     n_epoch: int = 3
@@ -248,7 +242,7 @@ def make_masking(options: Options, index: Index, vocab_size: int) -> Masking:
         counts,
         special_ids=index.special_ids,
         mask_id=index.mask_id,
-        **{name: getattr(options, name) for name in OF_MASKING},
+        **{one.name: getattr(options, one.name) for one in fields(MaskingShares)},
         words=np.arange(index.vocab_size) if index.vocab_size < vocab_size else None,
     )
 

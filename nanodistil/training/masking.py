@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,11 @@ from nanodistil.losses import IGNORED
 from nanodistil.weights.errors import InputError, excerpt
 
 STRONGEST = 10  # smoothing; (10^11)^-10 is still far from where floating point ends
+SAID = {
+    "mlm_mask_prop": "is a share of the tokens: above 0 and at most 1",
+    "mlm_smoothing": f"must be a number from 0 to {STRONGEST}",
+    **dict.fromkeys(("word_mask", "word_keep", "word_rand"), "must be a probability, from 0 to 1"),
+}
 USE = 1  # goes before the key: dropout has the same key, with the number of a site behind it
 
 
@@ -46,12 +52,33 @@ class Masked(NamedTuple):
     rows: Ints  # (M,) the chosen rows, ascending
 
 
+@dataclass(frozen=True)
+class MaskingShares:
+    """The numbers of the rule, with upstream's names and defaults."""
+
+    mlm_mask_prop: float = 0.15
+    word_mask: float = 0.8
+    word_keep: float = 0.1
+    word_rand: float = 0.1
+    mlm_smoothing: float = 0.7
+
+    def check(self) -> None:
+        """Raises InputError for what cannot be."""
+        for name, value in asdict(self).items():
+            top = STRONGEST if name == "mlm_smoothing" else 1
+            if not _is_number(value) or not 0 <= value <= top or (name == "mlm_mask_prop" and not value):
+                raise InputError(f"{name} {SAID[name]}, not {excerpt(value)}")
+        shares = {name: getattr(self, name) for name in ("word_mask", "word_keep", "word_rand")}
+        if not math.isclose(sum(shares.values()), 1, rel_tol=0, abs_tol=1e-9):
+            raise InputError(f"{', '.join(shares)} must add up to 1, not to {sum(shares.values()):g}")
+
+
 class Masking:
     """The rule with its numbers; called with a batch and a key it gives a Masked.
 
     counts: (V,), how often each token occurs in the corpus (token_counts.py). special_ids: never chosen. mask_id:
-    [MASK]. words: the ids that random words are drawn from, if not all V rows are words. The other names and
-    defaults are upstream's.
+    [MASK]. words: the ids that random words are drawn from, if not all V rows are words. shares: the numbers, by the
+    names of MaskingShares.
 
     Raises InputError for counts, ids or probabilities that cannot be.
 
@@ -67,12 +94,8 @@ class Masking:
         *,
         special_ids: Iterable[int],
         mask_id: int,
-        mlm_mask_prop: float = 0.15,
-        word_mask: float = 0.8,
-        word_keep: float = 0.1,
-        word_rand: float = 0.1,
-        mlm_smoothing: float = 0.7,
         words: Ints | None = None,
+        **shares: float,
     ) -> None:
         counted = numbers(counts, "the token counts")
         if counted.ndim != 1 or not counted.size or counted.dtype.kind not in "iu" or (counted < 0).any():
@@ -81,22 +104,12 @@ class Masking:
         for number in (mask_id, *(special := list(special_ids))):
             if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < V:
                 raise InputError(f"the special token {excerpt(number)} is outside the {V} tokens that were counted")
-        if not _is_number(mlm_mask_prop) or not 0 < mlm_mask_prop <= 1:
-            raise InputError(
-                f"mlm_mask_prop is a share of the tokens: above 0 and at most 1, not {excerpt(mlm_mask_prop)}"
-            )
-        if not _is_number(mlm_smoothing) or not 0 <= mlm_smoothing <= STRONGEST:
-            raise InputError(f"mlm_smoothing must be a number from 0 to {STRONGEST}, not {excerpt(mlm_smoothing)}")
-        shares = {"word_mask": word_mask, "word_keep": word_keep, "word_rand": word_rand}
-        for name, value in shares.items():
-            if not _is_number(value) or not 0 <= value <= 1:
-                raise InputError(f"{name} must be a probability, from 0 to 1, not {excerpt(value)}")
-        if not math.isclose(sum(shares.values()), 1, rel_tol=0, abs_tol=1e-9):
-            raise InputError(f"{', '.join(shares)} must add up to 1, not to {sum(shares.values()):g}")
+        chosen = MaskingShares(**shares)
+        chosen.check()
         self.words = words
-        self.mask_id, self.mlm_mask_prop = int(mask_id), float(mlm_mask_prop)
-        self.word_keep, self.word_rand = float(word_keep), float(word_rand)
-        self.weights = np.maximum(counted, 1).astype(np.float64) ** -mlm_smoothing  # (V,)
+        self.mask_id, self.mlm_mask_prop = int(mask_id), float(chosen.mlm_mask_prop)
+        self.word_keep, self.word_rand = float(chosen.word_keep), float(chosen.word_rand)
+        self.weights = np.maximum(counted, 1).astype(np.float64) ** -chosen.mlm_smoothing  # (V,)
         self.weights[special] = 0
 
     def __call__(self, ids: Ints, key: int) -> Masked:

@@ -10,16 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nanodistil.generation import narrowing
 from nanodistil.generation.drawing import drawn
-from nanodistil.generation.narrowing import (
-    EpsilonLogitsWarper,
-    EtaLogitsWarper,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
-)
 from nanodistil.generation.repeating import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
 from nanodistil.generation.rescaling import LogitNormalization
 
@@ -53,11 +45,11 @@ def cost():
     row = (2 * rng.standard_normal(50_257)).astype(np.float32)
     row[rng.integers(0, 50_257, 20)] += np.linspace(8, 14, 20, dtype=np.float32)  # a few likely ones, as models have it
     ids = rng.integers(0, 50_257, (1, 500))
-    top = TopKLogitsWarper(50)
+    top = narrowing.TopKLogitsWarper(50)
     processors = [
-        RepetitionPenaltyLogitsProcessor(1.2), NoRepeatNGramLogitsProcessor(3), TemperatureLogitsWarper(0.7), top,
-        TopPLogitsWarper(0.9), MinPLogitsWarper(0.05), TypicalLogitsWarper(0.9), EpsilonLogitsWarper(3e-4),
-        EtaLogitsWarper(3e-4), LogitNormalization(),
+        RepetitionPenaltyLogitsProcessor(1.2), NoRepeatNGramLogitsProcessor(3), narrowing.TemperatureLogitsWarper(0.7),
+        top, narrowing.TopPLogitsWarper(0.9), narrowing.MinPLogitsWarper(0.05), narrowing.TypicalLogitsWarper(0.9),
+        narrowing.EpsilonLogitsWarper(3e-4), narrowing.EtaLogitsWarper(3e-4), LogitNormalization(),
     ]  # fmt: skip
     for one in processors:
         print(f"{type(one).__name__:36s}{microseconds(lambda scores, one=one: one.change(ids, scores), row):8.0f}")

@@ -48,3 +48,13 @@ def assert_same_gradients(made, theirs, folder, batch, loss_of=None):
         if filed in spared:  # PyTorch lets the padding token's row not learn
             wanted[spared[filed]] = gradient[spared[filed]]
         np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-12 * max(1, np.abs(wanted).max()), err_msg=filed)
+
+
+def assert_read_back(model, cls, folder, wanted):
+    """transformers' class reads what ours saved, to the last bit. wanted: theirs, which ours was read from."""
+    model.save_pretrained(folder)
+    again, told = cls.from_pretrained(folder, output_loading_info=True, dtype=torch.float64)
+    assert not told["missing_keys"] and not told["unexpected_keys"]
+    found = dict(again.named_parameters())
+    for name, parameter in wanted.named_parameters():
+        assert torch.equal(parameter, found[name]), name
