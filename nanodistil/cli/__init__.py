@@ -26,6 +26,7 @@ VERBS = {
     "choose": "nanodistil.cli.choose",
     "embed": "nanodistil.cli.embed",
     "generate": "nanodistil.cli.generate",
+    "score": "nanodistil.cli.score",
     "tokenize": "nanodistil.cli.tokenize",
     "train-tokenizer": "nanodistil.cli.train_tokenizer",
     "binarize": "nanodistil.cli.binarize",

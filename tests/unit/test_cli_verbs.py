@@ -305,7 +305,7 @@ def test_memory_does_not_grow_with_the_input(folders, file):
 
 
 def test_every_verb_that_answers_is_here():
-    assert {*TASK, "tokenize", "generate"} == {
+    assert {*TASK, "tokenize", "generate", "score"} == {
         verb for verb, home in VERBS.items() if hasattr(import_module(home), "records")
     }
 
