@@ -27,6 +27,7 @@ VERBS = {
     "embed": "nanodistil.cli.embed",
     "generate": "nanodistil.cli.generate",
     "score": "nanodistil.cli.score",
+    "search": "nanodistil.cli.search",
     "tokenize": "nanodistil.cli.tokenize",
     "train-tokenizer": "nanodistil.cli.train_tokenizer",
     "binarize": "nanodistil.cli.binarize",
