@@ -24,6 +24,7 @@ from nanodistil.pipelines.tokens import row_of
 from nanodistil.sentences.activations import ACTIVATIONS, named
 from nanodistil.sentences.body import found, loaded, source_in
 from nanodistil.sentences.encoding import CUT
+from nanodistil.sentences.piped import Piped
 from nanodistil.tokenization.arguments import one_of, whole_number
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.torch_tensors import as_tensor
@@ -75,8 +76,10 @@ class PairPipeline(Pipeline[ForSequenceClassification, Settings]):
         return scores.astype(logits.dtype)[0 if len(scores) == 1 else slice(None)]
 
 
-class CrossEncoder:
+class CrossEncoder(Piped[ForSequenceClassification]):
     """Scores pairs of texts, and ranks texts by a query. Loaded by `from_pretrained`."""
+
+    pipe: PairPipeline
 
     def __init__(
         self, model: ForSequenceClassification, tokenizer: Tokenizer, activation_fn: str | None = None
@@ -162,14 +165,6 @@ class CrossEncoder:
         return [{**one, "text": texts[one["corpus_id"]]} for one in found] if return_documents else found
 
     @property
-    def model(self) -> ForSequenceClassification:
-        return self.pipe.model
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self.pipe.tokenizer
-
-    @property
     def activation_fn(self) -> str:
         """The name in torch.nn of what is done to logits."""
         return self.pipe.activation
@@ -177,7 +172,7 @@ class CrossEncoder:
     @property
     def max_length(self) -> int:
         """How many tokens of a pair are read."""
-        return int(min(self.tokenizer.model_max_length, self.model.config.max_tokens))
+        return self.longest()
 
 
 def activation_of(settings: dict[str, Any], config: dict[str, Any]) -> Any:

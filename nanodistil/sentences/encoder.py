@@ -23,6 +23,7 @@ from nanodistil.pipelines.inputs import check_pace, many
 from nanodistil.sentences.body import found, loaded, source_in
 from nanodistil.sentences.encoding import SentencePipeline
 from nanodistil.sentences.folder import SETTINGS, given
+from nanodistil.sentences.piped import Piped
 from nanodistil.sentences.precision import PRECISIONS, quantize_embeddings
 from nanodistil.sentences.prompts import Prompts
 from nanodistil.sentences.similarity import pairwise, similarities, similarity_of
@@ -37,7 +38,7 @@ from nanodistil.weights.saving import written
 from nanodistil.weights.sentence_modules import MODULES
 
 
-class SentenceEncoder:
+class SentenceEncoder(Piped[Encoder]):
     """A model, its tokenizer, and what makes one vector of a text. Loaded by `from_pretrained`.
 
     >>> encoder = SentenceEncoder.from_pretrained("nanodistil-mini", backend="numpy")  # a plain model: means of tokens
@@ -46,6 +47,8 @@ class SentenceEncoder:
     >>> encoder.similarity(encoder.encode("a cat"), encoder.encode(["a cat", "my tax"])).shape
     (1, 2)
     """
+
+    pipe: SentencePipeline
 
     def __init__(
         self,
@@ -180,14 +183,6 @@ class SentenceEncoder:
     # ---- what it is
 
     @property
-    def model(self) -> Encoder:
-        return self.pipe.model
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self.pipe.tokenizer
-
-    @property
     def steps(self) -> list[Step]:
         """What stands behind the model, see steps.py."""
         return self.pipe.steps
@@ -203,7 +198,7 @@ class SentenceEncoder:
     @property
     def max_seq_length(self) -> int:
         """How many tokens of a text are read, special ones counted; what is behind is cut off."""
-        return int(min(self.tokenizer.model_max_length, self.model.config.max_tokens))
+        return self.longest()
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:

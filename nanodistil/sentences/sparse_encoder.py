@@ -28,6 +28,7 @@ from nanodistil.pipelines.tokens import row_of, said_if_nothing
 from nanodistil.sentences.body import found, loaded, source_in
 from nanodistil.sentences.encoding import CUT
 from nanodistil.sentences.folder import SETTINGS, Module, given
+from nanodistil.sentences.piped import Piped
 from nanodistil.sentences.prompts import Prompts
 from nanodistil.sentences.similarity import similarities, similarity_of
 from nanodistil.tokenization.arguments import one_of, whole_number
@@ -130,7 +131,7 @@ def sparse(x: Array, most: int | None = None) -> SparseVector:
     return SparseVector(there, x[there])
 
 
-class SparseEncoder:
+class SparseEncoder(Piped[ForMaskedLM]):
     """A masked language model as an encoder of words. Loaded by `from_pretrained`.
 
     >>> encoder = SparseEncoder.from_pretrained("nanodistil-mini", backend="numpy")
@@ -138,6 +139,8 @@ class SparseEncoder:
     >>> len(vector.indices), len(encoder.decode(vector, top_k=3))
     (8, 3)
     """
+
+    pipe: SparsePipeline
 
     def __init__(
         self,
@@ -246,21 +249,13 @@ class SparseEncoder:
         return similarities(a, b, self.similarity_fn_name)
 
     @property
-    def model(self) -> ForMaskedLM:
-        return self.pipe.model
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self.pipe.tokenizer
-
-    @property
     def prompts(self) -> dict[str, str]:
         return self._prompts.by_name
 
     @property
     def max_seq_length(self) -> int:
         """How many tokens of a text are read."""
-        return int(min(self.tokenizer.model_max_length, self.model.config.max_tokens))
+        return self.longest()
 
     def get_sentence_embedding_dimension(self) -> int:
         """V: the words of the vocabulary."""

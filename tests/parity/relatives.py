@@ -8,6 +8,37 @@ from nanodistil.training.trainee import Trainee
 from nanodistil.weights.side_by_side import put_together
 
 
+def calls_of(texts, pair, sorted_out, *answers):
+    """task -> the ending of its class's name, what else its config says, and calls of a pipeline: inputs and options.
+
+    pair: the second text of pairs. sorted_out: what zero-shot classification is asked. answers: options of questions.
+    """
+    what = {"question": "what", "context": texts[3]}
+    return {
+        "text-classification": (
+            "ForSequenceClassification",
+            {},
+            [(texts, {}), ([{"text": text, "text_pair": pair} for text in texts], {"top_k": None})],
+        ),
+        "zero-shot-classification": (
+            "ForSequenceClassification",
+            {"id2label": {0: "contradiction", 1: "entailment"}, "label2id": {"contradiction": 0, "entailment": 1}},
+            [(sorted_out, {"candidate_labels": ["good", "bad", "a film"]})],
+        ),
+        "token-classification": (
+            "ForTokenClassification",
+            {"num_labels": 3, "id2label": {0: "O", 1: "B-X", 2: "I-X"}},
+            [(texts, {}), (texts, {"aggregation_strategy": "simple"})],
+        ),
+        "question-answering": (
+            "ForQuestionAnswering",
+            {},
+            [({"question": "who was bad?", "context": texts[0]}, {}), *((what, options) for options in answers)],
+        ),
+        "feature-extraction": ("Model", {}, [(texts, {})]),
+    }
+
+
 def assert_alike(mine, theirs):
     """The same structure, the same words, the same numbers, which upstream's pipelines give in float32."""
     if isinstance(mine, dict):

@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 from full_size import save_shaken
-from relatives import assert_alike
+from relatives import assert_alike, calls_of
 
 from nanodistil import AutoTokenizer, pipeline
 
@@ -27,35 +27,10 @@ TEXTS = [
     "a",
     "Paris is in France, and  London is not. " * 2,
 ]
-NLI = {"id2label": {0: "contradiction", 1: "entailment"}, "label2id": {"contradiction": 0, "entailment": 1}}
-CALLS = {
-    "text-classification": (
-        "ForSequenceClassification",
-        {},
-        [(TEXTS, {}), ([{"text": text, "text_pair": " a pair"} for text in TEXTS], {"top_k": None})],
-    ),
-    "zero-shot-classification": (
-        "ForSequenceClassification",
-        NLI,
-        [(TEXTS[0], {"candidate_labels": ["good", "bad", "a film"]})],
-    ),
-    "token-classification": (
-        "ForTokenClassification",
-        {"num_labels": 3, "id2label": {0: "O", 1: "B-X", 2: "I-X"}},
-        [(TEXTS, {}), (TEXTS, {"aggregation_strategy": "simple"})],
-    ),
-    "question-answering": (
-        "ForQuestionAnswering",
-        {},
-        [
-            ({"question": "who was bad?", "context": TEXTS[0]}, {}),
-            ({"question": "what", "context": TEXTS[3]}, {"top_k": 4}),
-            ({"question": "what", "context": TEXTS[3]}, {"handle_impossible_answer": True, "top_k": 40}),
-            ({"question": "what", "context": TEXTS[3]}, {"top_k": 4, "max_seq_len": 16, "doc_stride": 4}),
-        ],
-    ),
-    "feature-extraction": ("Model", {}, [(TEXTS, {})]),
-}
+CALLS = calls_of(
+    TEXTS, " a pair", TEXTS[0], {"top_k": 4}, {"handle_impossible_answer": True, "top_k": 40},
+    {"top_k": 4, "max_seq_len": 16, "doc_stride": 4},
+)  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")

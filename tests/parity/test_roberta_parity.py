@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 from full_size import save_shaken
-from relatives import assert_alike, assert_read_back, assert_same_gradients
+from relatives import assert_alike, assert_read_back, assert_same_gradients, calls_of
 
 from nanodistil import AutoTokenizer, pipeline
 from nanodistil.family import roberta
@@ -87,33 +87,9 @@ def test_gradients_are_theirs(tmp_path, ending):
 
 
 TEXTS = ["Hello, how are you?", "  two spaces, and naïve café 🙂", "who was bad", "a long text " * 12]
-NLI = {"id2label": {0: "contradiction", 1: "entailment"}, "label2id": {"contradiction": 0, "entailment": 1}}
 CALLS = {
     "fill-mask": ("ForMaskedLM", {}, [("My name is <mask>.", {}), ("a <mask> b <mask>", {"top_k": 3})]),
-    "text-classification": (
-        "ForSequenceClassification",
-        {},
-        [(TEXTS, {}), ([{"text": text, "text_pair": "a pair"} for text in TEXTS], {"top_k": None})],
-    ),
-    "zero-shot-classification": (
-        "ForSequenceClassification",
-        NLI,
-        [(TEXTS[:3], {"candidate_labels": ["good", "bad", "a film"]})],
-    ),
-    "token-classification": (
-        "ForTokenClassification",
-        {"num_labels": 3, "id2label": {0: "O", 1: "B-X", 2: "I-X"}},
-        [(TEXTS, {}), (TEXTS, {"aggregation_strategy": "simple"})],
-    ),
-    "question-answering": (
-        "ForQuestionAnswering",
-        {},
-        [
-            ({"question": "who was bad?", "context": TEXTS[0]}, {}),
-            ({"question": "what", "context": TEXTS[3]}, {"top_k": 4, "max_seq_len": 24, "doc_stride": 8}),
-        ],
-    ),
-    "feature-extraction": ("Model", {}, [(TEXTS, {})]),
+    **calls_of(TEXTS, "a pair", TEXTS[:3], {"top_k": 4, "max_seq_len": 24, "doc_stride": 8}),
 }
 
 

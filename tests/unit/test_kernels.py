@@ -76,11 +76,9 @@ def test_many_callers_at_once(threads):
             if not all(np.array_equal(a, b) for a, b in zip(expected, an_attention_and_a_product(), strict=True)):
                 wrong.append(1)
 
-    callers = [threading.Thread(target=call) for _ in range(8)]
-    for c in callers:
-        c.start()
-    for c in callers:
-        c.join()
+    with concurrent.futures.ThreadPoolExecutor(8) as callers:
+        for done in [callers.submit(call) for _ in range(8)]:
+            done.result()
     assert not wrong
 
 
