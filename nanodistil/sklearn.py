@@ -27,6 +27,8 @@ from nanodistil.backend import Array
 from nanodistil.pipelines import pipeline
 from nanodistil.pipelines.feature_extraction import FeatureExtractionPipeline
 from nanodistil.pipelines.inputs import many
+from nanodistil.sentences.body import has_modules
+from nanodistil.sentences.encoder import SentenceEncoder
 from nanodistil.tokenization.arguments import one_of
 from nanodistil.weights.errors import InputError, MissingExtraError
 
@@ -44,7 +46,7 @@ class Vectors:
 
     model: str | Path | None = None
     _: KW_ONLY
-    pooling: str = "mean"
+    pooling: str | None = None
     normalize: bool = False
     truncation: bool = False
     backend: str | None = None
@@ -56,8 +58,9 @@ class DistilBertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ve
     """Texts -> vectors (n, D) of the model's dtype; fitting learns nothing, so `transform` works at once.
 
     model: folder, hub id, "nanodistil-mini", or None for the default of the feature-extraction pipeline.
-    pooling: "mean" over a text's tokens, or "cls". normalize: to the length 1. truncation: cut texts that are longer
-    than the model's positions, which otherwise raise InputError. backend, dtype, threads: as in nanodistil.pipeline.
+    pooling: "mean" over a text's tokens, or "cls"; by default what a folder of sentence-transformers does, which cuts
+    texts where it says, and else "mean". normalize: to the length 1. truncation: cut texts that are longer than the
+    model's positions, which otherwise raise InputError. backend, dtype, threads: as in nanodistil.pipeline.
 
     >>> vectors = DistilBertVectorizer("nanodistil-mini", backend="numpy").fit_transform(["a cat", "a dog", "my tax"])
     >>> vectors.shape
@@ -67,33 +70,38 @@ class DistilBertVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ve
     def fit(self, X: Iterable[str], y: Any = None) -> Self:
         """Check the arguments and load the model. Raises InputError, ModelNotFoundError or CheckpointError."""
         texts_of(X)
-        one_of("pooling", self.pooling, ("mean", "cls"))
         self._extractor()
         return self
 
     def transform(self, X: Iterable[str]) -> Array:
         """n texts -> (n, D). Raises InputError for what is no text, or longer than the model's positions."""
         texts = texts_of(X)
-        one_of("pooling", self.pooling, ("mean", "cls"))
         extract = self._extractor()
-        return np.asarray(
-            extract.encode(texts, pooling=self.pooling, normalize_embeddings=self.normalize, truncation=self.truncation)
-        )
+        if isinstance(extract, SentenceEncoder):
+            return np.asarray(extract.encode(texts, normalize_embeddings=self.normalize))
+        options: dict[str, Any] = {"normalize_embeddings": self.normalize, "truncation": self.truncation}
+        return np.asarray(extract.encode(texts, pooling=self.pooling or "mean", **options))
 
     def fit_transform(self, X: Iterable[str], y: Any = None) -> Array:
         """fit and transform; X may be a stream, which can be read only once."""
         texts = texts_of(X)
         return self.fit(texts).transform(texts)
 
-    def _extractor(self) -> FeatureExtractionPipeline:
+    def _extractor(self) -> FeatureExtractionPipeline | SentenceEncoder:
+        if self.pooling is not None:
+            one_of("pooling", self.pooling, ("mean", "cls"))
         if self.model is not None and not isinstance(self.model, str | Path):
             raise InputError(f"model must be a folder or a hub id, not {type(self.model).__name__}")
-        return loaded(None if self.model is None else str(self.model), self.backend, self.dtype, self.threads)
+        own = self.pooling is None and self.model is not None and has_modules(self.model)
+        return loaded(None if self.model is None else str(self.model), own, self.backend, self.dtype, self.threads)
 
     @property
     def _n_features_out(self) -> int:
         """D, for get_feature_names_out."""
-        return self._extractor().model.config.dim
+        extract = self._extractor()
+        if isinstance(extract, SentenceEncoder):
+            return extract.get_sentence_embedding_dimension()
+        return extract.model.config.dim
 
     def __sklearn_tags__(self) -> Any:
         return for_texts(super().__sklearn_tags__(), requires_fit=False)
@@ -155,8 +163,15 @@ SHARED = [field.name for field in fields(Vectors)]
 
 
 @lru_cache(maxsize=1)
-def loaded(model: str | None, backend: str | None, dtype: str | None, threads: int | None) -> FeatureExtractionPipeline:
-    """The pipeline of these arguments, shared by all estimators: a grid search clones them for every fit."""
+def loaded(
+    model: str | None, own: bool, backend: str | None, dtype: str | None, threads: int | None
+) -> FeatureExtractionPipeline | SentenceEncoder:
+    """What makes vectors, shared by all estimators: a grid search clones them for every fit.
+
+    own: in the way that the model's folder says.
+    """
+    if own and model is not None:
+        return SentenceEncoder.from_pretrained(model, backend=backend, dtype=dtype, threads=threads)
     pipe: FeatureExtractionPipeline = pipeline(
         "feature-extraction", model, backend=backend, dtype=dtype, threads=threads
     )

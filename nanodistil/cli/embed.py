@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling",
         choices=["mean", "cls", "none"],
-        default="mean",
-        help="a text's vector: the mean of its tokens' (default), that of [CLS], or none: all of them",
+        help="a text's vector: the mean of its tokens', that of [CLS], or none: all of them (default: as a folder of "
+        "sentence-transformers says, with all that it does behind; else mean)",
     )
     parser.add_argument("--normalize", action="store_true", help="vectors of length 1: a product is then a cosine")
     parser.add_argument("--truncate", action="store_true", help="cut texts that are longer than the model's positions")
@@ -37,13 +37,22 @@ def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.forms import VECTORS, form_of
     from nanodistil.cli.rows import Rows
 
+    loading.set_threads(args.threads)
+    from nanodistil.sentences.body import has_modules
+    from nanodistil.sentences.encoder import SentenceEncoder
+
     form = form_of(args, vectors=True).form
     in_rows = form in VECTORS
     if form in (*VECTORS, "csv", "tsv") and args.pooling == "none":
         raise InputError("texts have different numbers of tokens, so their vectors are no array: write .jsonl")
-    options = named(args, "pooling", "normalize") | {"truncation": args.truncate, "return_tensors": True}
-    embed = loading.load("feature-extraction", args)
-    width, dtype = embed.model.config.dim, "float64" if args.dtype == "float64" else "float32"
+    dtype = "float64" if args.dtype == "float64" else "float32"
+    if args.pooling is None and args.model is not None and has_modules(args.model):
+        encoder = SentenceEncoder.from_pretrained(args.model, **loading.options(args))
+        embed, width, options = encoder.pipe, encoder.get_sentence_embedding_dimension(), encoder.usual(args.normalize)
+    else:
+        embed = loading.load("feature-extraction", args)
+        width, options = embed.model.config.dim, {"pooling": args.pooling or "mean", **named(args, "normalize")}
+        options |= {"truncation": args.truncate, "return_tensors": True}
     with Rows(args, width, dtype) if in_rows else results.Results(args, table) as out:
         answer(args, records.chunks(args, ["text"]), asking(embed, options), out)
     return 0

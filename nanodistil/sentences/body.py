@@ -21,6 +21,7 @@ from nanodistil.sentences.lowering import lowering
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.hub import resolve
+from nanodistil.weights.sentence_modules import MODULES
 
 LONGEST = 1 << 30  # tokens; a larger limit is none
 
@@ -38,6 +39,19 @@ def source_in(arguments: dict[str, Any]) -> Source:
     if "cache_folder" in arguments:
         arguments["cache_dir"] = arguments.pop("cache_folder")
     return cast(Source, {name: arguments.pop(name) for name in Source.__annotations__ if name in arguments})
+
+
+def has_modules(name: str | Path, **source: Any) -> bool:
+    """Whether a folder or hub id is of sentence-transformers and says what stands behind its model.
+
+    Raises what weights.hub.resolve raises for a name that is none.
+
+    >>> has_modules("nanodistil-mini")
+    False
+    """
+    local = Path(name).expanduser()
+    folder = local if local.is_dir() else resolve(name, need="all", **source)
+    return (folder / MODULES).is_file()
 
 
 def found(name: str | Path, source: Source, wanted: str) -> tuple[Path, Folder]:

@@ -170,6 +170,11 @@ class SentenceEncoder(Piped[Encoder]):
             [lower(text) for text in texts], padding=True, truncation=True, max_length=longest, return_tensors="np"
         )
 
+    def usual(self, normalize: bool = False) -> dict[str, Any]:
+        """The options of `pipe` for what `encode` gives if nothing else is asked for."""
+        prompt = self._prompts.of(None, None)
+        return {"prompt": prompt, "normalize": normalize, "truncate_dim": self.truncate_dim}
+
     # ---- vectors with vectors
 
     def similarity(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> Array:

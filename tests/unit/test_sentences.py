@@ -9,6 +9,7 @@ from tiny_robertas import tiny_roberta
 from weight_files import file_bytes
 
 from nanodistil import CrossEncoder, SentenceEncoder, SparseEncoder
+from nanodistil.cli import main
 from nanodistil.family.distilbert import (
     DistilBertForMaskedLM,
     DistilBertForSequenceClassification,
@@ -362,6 +363,23 @@ def test_a_tensor_if_asked_for(folder):
     except MissingExtraError:
         return
     assert tuple(found.shape) == (6,)
+
+
+def test_embed_and_scikit_learn_honour_the_folder(folder, tmp_path, capsys, recwarn):
+    vectors = loaded(folder).encode(TEXTS)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(TEXTS))
+    argv = ["embed", "--model", str(folder), "--backend", "numpy", "--input", str(texts)]
+    assert main([*argv, "--output", str(tmp_path / "x.npy")]) == 0
+    assert (np.load(tmp_path / "x.npy") == vectors).all() and capsys.readouterr().err.count("warning") == 0
+    assert main([*argv, "--pooling", "mean", "--output", str(tmp_path / "y.npy")]) == 0
+    assert np.load(tmp_path / "y.npy").shape == (len(TEXTS), D) and "SentenceEncoder" in capsys.readouterr().err
+    pytest.importorskip("sklearn")
+    from nanodistil.sklearn import DistilBertVectorizer
+
+    vectorizer = DistilBertVectorizer(folder, backend="numpy")
+    assert (vectorizer.fit_transform(TEXTS) == vectors).all() and len(vectorizer.get_feature_names_out()) == 6
+    assert DistilBertVectorizer(folder, pooling="cls", backend="numpy").transform(TEXTS).shape == (7, D)
 
 
 def test_activations_are_finite_where_exp_is_not():
