@@ -73,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "/resolve/" not in path:
             return self.refuse(404, "RepoNotFound")
         model_id, _, rest = path[1:].partition("/resolve/")
-        revision = rest.removesuffix("/" + name)
+        known = ("main", "v1.0", "refs/pr/1", hub.commit)
+        revision = next((one for one in known if rest.startswith(one + "/")), None)
         if fault in ("401", "403", "500"):
             return self.refuse(int(fault), {"401": "RepoNotFound", "403": "GatedRepo"}.get(fault, ""))
         if fault == "loop":
@@ -83,8 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
         files = hub.models.get(model_id)
         if files is None:
             return self.refuse(401, "RepoNotFound")
-        if revision not in ("main", "v1.0", "refs/pr/1", hub.commit):
+        if revision is None:
             return self.refuse(404, "RevisionNotFound")
+        name = rest.removeprefix(revision + "/")
         if name not in files:
             return self.refuse(404, "EntryNotFound")
         data = files[name]

@@ -22,7 +22,7 @@ from nanodistil.heads.base import Encoder
 from nanodistil.pipelines.inputs import check_pace, many
 from nanodistil.sentences.body import found, loaded, source_in
 from nanodistil.sentences.encoding import SentencePipeline
-from nanodistil.sentences.folder import SETTINGS, given
+from nanodistil.sentences.folder import given
 from nanodistil.sentences.piped import Piped
 from nanodistil.sentences.precision import PRECISIONS, quantize_embeddings
 from nanodistil.sentences.prompts import Prompts
@@ -35,7 +35,7 @@ from nanodistil.weights.errors import InputError
 from nanodistil.weights.files import WEIGHTS
 from nanodistil.weights.safetensors_writer import write_safetensors
 from nanodistil.weights.saving import written
-from nanodistil.weights.sentence_modules import MODULES
+from nanodistil.weights.sentence_modules import MODULES, SETTINGS
 
 
 class SentenceEncoder(Piped[Encoder]):

@@ -17,13 +17,9 @@ from typing import Any, NamedTuple
 
 from nanodistil.weights.errors import CheckpointError, excerpt
 from nanodistil.weights.files import contained
-from nanodistil.weights.sentence_modules import MODULES
+from nanodistil.weights.sentence_modules import MODULES, OF_MODEL, SETTINGS
 from nanodistil.weights.small_files import FOR_SETTINGS, parsed, read_json, read_text
 
-SETTINGS = "config_sentence_transformers.json"
-OF_MODEL = (
-    "sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
-)  # fmt: skip
 MODELS = ("Transformer", "MLMTransformer")  # modules that are the model itself
 CLASSES = {
     "SentenceTransformer": "SentenceEncoder",

@@ -27,13 +27,14 @@ from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import row_of, said_if_nothing
 from nanodistil.sentences.body import found, loaded, source_in
 from nanodistil.sentences.encoding import CUT
-from nanodistil.sentences.folder import SETTINGS, Module, given
+from nanodistil.sentences.folder import Module, given
 from nanodistil.sentences.piped import Piped
 from nanodistil.sentences.prompts import Prompts
 from nanodistil.sentences.similarity import similarities, similarity_of
 from nanodistil.tokenization.arguments import one_of, whole_number
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+from nanodistil.weights.sentence_modules import SETTINGS
 from nanodistil.weights.small_files import read_json
 
 AT_ONCE = 512  # tokens in a batch: of each there are V logits, 122 KB

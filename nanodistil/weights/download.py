@@ -35,11 +35,14 @@ from .files import (
     CONFIG,
     GENERATION_CONFIG,
     TOKENIZER_EXTRAS,
+    TORCH,
     VOCABULARIES,
     WEIGHT_FILES,
+    WEIGHTS,
     is_index,
     shards,
 )
+from .sentence_modules import MODULES, OF_MODEL, SETTINGS, behind
 
 OFFLINE_SECONDS = 2.7  # for the decision; with starting Python, under 3 s
 _ETAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
@@ -140,8 +143,16 @@ class _Fetch:
         return self.snapshot()
 
     def weights(self) -> None:
-        """The one form of the weights that files.py prefers among those the hub has; and how a model writes."""
+        """The one form of the weights that files.py prefers among those the hub has; and how a model writes.
+
+        What stands behind a model of sentence-transformers comes first: who finds the weights finds that too.
+        """
         self.file(GENERATION_CONFIG, optional=True)
+        if listed := self.file(MODULES, optional=True):
+            for name in (*OF_MODEL, SETTINGS, *(f"{path}/{CONFIG}" for path in behind(listed.parent))):
+                self.file(name, optional=True)
+            for path in behind(listed.parent):
+                self.file(f"{path}/{WEIGHTS}", optional=True) or self.file(f"{path}/{TORCH}", optional=True)
         for name in WEIGHT_FILES:
             file = self.file(name, optional=True)
             if file is not None:

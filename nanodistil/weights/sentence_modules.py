@@ -16,9 +16,23 @@ from .errors import CheckpointError, excerpt
 from .small_files import FOR_SETTINGS, parsed, read_json, read_text
 
 MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
+OF_MODEL = (  # beside the model, by the version that wrote it
+    "sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
+)  # fmt: skip
 NOTHING = ("Transformer", "Dropout")  # modules that change no vector
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,100}")
 _WORDS = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "mean_sqrt_len_tokens": "mean_sqrt_len"}
+
+
+def behind(folder: Path) -> list[str]:
+    """The folders of what stands behind the model, as far as modules.json names any that can be; else none."""
+    try:
+        modules = parsed(read_text(folder / MODULES, FOR_SETTINGS), FOR_SETTINGS)
+        paths = [str(module["path"]) for module in modules[:20]]
+    except (CheckpointError, ValueError, TypeError, KeyError):
+        return []
+    return [path for path in paths if _PLAIN.fullmatch(path) and ".." not in path]
 
 
 def told(folder: Path) -> str:

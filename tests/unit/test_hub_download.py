@@ -412,3 +412,19 @@ def test_an_adapter_and_its_base(server):
     server.models["org/nothing"] = {"README.md": b""}
     with pytest.raises(ModelNotFoundError, match="lacks a file a model needs"):
         hub.resolve_model("org/nothing")
+
+
+def test_what_stands_behind_a_model_comes_with_it(server):
+    modules = [{"path": path, "type": "x"} for path in ("", "1_Pooling", "2_Dense", "3_Normalize", "../config", "a/b")]
+    server.models["org/model"] |= {
+        "modules.json": json.dumps(modules).encode(),
+        "sentence_bert_config.json": b"{}",
+        "1_Pooling/config.json": b"{}",
+        "2_Dense/config.json": b"{}",
+        "2_Dense/pytorch_model.bin": b"a few bytes",
+        "a/b/config.json": b"{}",
+    }
+    folder = hub.resolve("org/model", need="model")
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    behind = {"1_Pooling/config.json", "2_Dense/config.json", "2_Dense/pytorch_model.bin"}
+    assert found == {"config.json", "model.safetensors", "modules.json", "sentence_bert_config.json"} | behind

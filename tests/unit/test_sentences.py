@@ -255,6 +255,14 @@ def test_a_broken_folder_is_refused_in_one_line(tmp_path, name):
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
 
 
+def test_embed_ends_with_one_line_for_a_broken_folder(tmp_path, capsys):
+    folder = written(tmp_path / "st")
+    broken(folder, "no weights")
+    assert main(["embed", "a b", "--model", str(folder), "--backend", "numpy"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("nanodistil: ") and err.count("\n") == 1 and "2_Dense" in err
+
+
 def test_vectors_in_fewer_bits():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((200, 9)).astype(np.float32)
