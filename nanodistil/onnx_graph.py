@@ -1,10 +1,11 @@
 """model.py once more, as a graph of ONNX: for ONNX Runtime and all that reads its format.
 
 The nodes bear the names that a tap sees ("layer.3.attention.context"), and the arrays those of the checkpoint, a linear
-map's weight turned to (in, out). Here there is padding, as the format has no ragged batches: masked tokens are computed
-and not attended to, as in transformers. Inputs and outputs are called as transformers' exporter calls them, so that a
-program written for one of its files takes this one: `input_ids`, `attention_mask` and, if the family has them,
-`token_type_ids`, int64, (batch, sequence), and `last_hidden_state`, `logits`, or `start_logits` and `end_logits`.
+map's weight turned to (in, out). A model that reads from left to right is written without its past. Here there is
+padding, as the format has no ragged batches: masked tokens are computed and not attended to, as in transformers. Inputs
+and outputs are called as transformers' exporter calls them, so that a program written for one of its files takes this
+one: `input_ids`, `attention_mask` and, if the family has them, `token_type_ids`, int64, (batch, sequence), and
+`last_hidden_state`, `logits`, or `start_logits` and `end_logits`.
 
 Opset 20 is the first with an exact GELU. `onnx` (the extra of this name) checks the graph and writes it; nothing else
 is needed, and no torch.
@@ -73,6 +74,7 @@ class _Graph:
             flat = self.node("Concat", "shape.flat", self.ints("all", [-1]), last, axis=0)
             names = [self.node("Reshape", f"flat.{name}", name, flat) for name in names]
         x = self.encoder(*names)
+        self.ids, self.mask = names[:2]
         outputs = []
         for name, made, dims in self.answers(x, shape):
             self.nodes.append(helper.make_node("Identity", [made], [name], name=name))
@@ -140,9 +142,29 @@ class _Graph:
             x = self.layer_norm("embeddings.LayerNorm.out", x, "embeddings.LayerNorm")
         keep = self.node("Cast", "keep", mask, to=self.onnx.TensorProto.BOOL)
         keep = self.node("Unsqueeze", "keep.keys", keep, self.ints("heads and queries", [1, 2]))  # (B, 1, 1, T)
+        if self.config.causal:
+            keep = self.node("And", "keep.pairs", keep, self.earlier(length))  # (B, 1, T, T)
         for i in range(self.config.n_layers):
             x = self.block(x, keep, f"transformer.layer.{i}", f"layer.{i}")
         return self.layer_norm("last_layer_norm", x, "transformer.last_layer_norm") if self.config.pre_norm else x
+
+    def earlier(self, length: str) -> str:
+        """(1,) T -> (T, T), whether the second stands no later than the first"""
+        T = self.node("Squeeze", "length.number", length)
+        at = self.node("Range", "places", self.ints("from", 0), T, self.ints("step", 1))
+        rows = self.node("Unsqueeze", "places.rows", at, self.ints("second axis", [1]))
+        return self.node("LessOrEqual", "earlier", at, rows)
+
+    def last_tokens(self) -> str:
+        """(B, 1), where each text ends: at the last that is not padding, or that is not hidden"""
+        if self.config.pad_token_id is None:
+            real = self.mask
+        else:
+            padding = self.node("Equal", "padding", self.ids, self.ints("padding token", self.config.pad_token_id))
+            real = self.node(
+                "Cast", "words.number", self.node("Not", "no padding", padding), to=self.onnx.TensorProto.INT64
+            )
+        return self.node("ArgMax", "last", self.node("Mul", "last.places", real, "places"), axis=1)
 
     def block(self, x: str, keep: str, layer: str, at: str) -> str:
         def norm(kind: str, x: str) -> str:
@@ -169,7 +191,8 @@ class _Graph:
             return self.node("Transpose", f"{at}.{name}.turned", apart, perm=order)
 
         q, k, v = heads("q_lin", [0, 2, 1, 3]), heads("k_lin", [0, 2, 3, 1]), heads("v_lin", [0, 2, 1, 3])
-        scale = self.array(f"{at}.scale", np.float32(1 / math.sqrt(Dh)))
+        sharp = self.config.sharpness(int(at.split(".")[1]))
+        scale = self.array(f"{at}.scale", np.float32(sharp / math.sqrt(Dh)))
         scores = self.node("Mul", f"{at}.scores", self.node("MatMul", f"{at}.products", q, k), scale)  # (B, H, T, T)
         scores = self.node("Where", f"{at}.masked", keep, scores, self.array(f"{at}.never", MASKED))
         probs = self.node("Softmax", f"{at}.probs", scores, axis=-1)
@@ -178,6 +201,12 @@ class _Graph:
         context = self.node("Reshape", f"{at}.context", context, self.ints(f"{at}.rows", [0, 0, A]))
         return self.linear(f"{at}.out_lin", context, f"{module}.out_lin")
 
+    def words(self, module: str) -> str:
+        """(D, V), the embeddings once more unless they have been told apart"""
+        if self.config.tie_word_embeddings:
+            return self.node("Transpose", f"{module}.weight", "embeddings.word_embeddings.weight", perm=[1, 0])
+        return self.turned(f"{module}.weight")
+
     def answers(self, x: str, shape: list[str]) -> list[tuple[str, str, list[Any]]]:
         """Name, node and shape of each output."""
         C, V, head = self.config.num_labels, self.config.vocab_size, self.model.head.name
@@ -185,16 +214,15 @@ class _Graph:
             h = self.activation("vocab_transform.active", self.linear("vocab_transform", x, "vocab_transform"),
                                 self.config.activation)  # fmt: skip
             h = self.layer_norm("vocab_layer_norm", h, "vocab_layer_norm")
-            if self.config.tie_word_embeddings:
-                table = self.node(
-                    "Transpose", "vocab_projector.weight", "embeddings.word_embeddings.weight", perm=[1, 0]
-                )
-            else:
-                table = self.turned("vocab_projector.weight")
-            h = self.node("MatMul", "vocab_projector.product", h, table)
+            h = self.node("MatMul", "vocab_projector.product", h, self.words("vocab_projector"))
             return [
                 ("logits", self.node("Add", "vocab_projector", h, self.weight("vocab_projector.bias")), [*shape, V])
             ]
+        if head == "causal_lm":
+            return [("logits", self.node("MatMul", "lm_head", x, self.words("lm_head")), [*shape, V])]
+        if head == "last_token":
+            x = self.node("GatherND", "last token", x, self.last_tokens(), batch_dims=1)  # (B, D)
+            return [("logits", self.node("MatMul", "score", x, self.turned("score.weight")), [shape[0], C])]
         if head == "token_classification":
             return [("logits", self.linear("classifier", x, "classifier"), [*shape, C])]
         if head == "question_answering":

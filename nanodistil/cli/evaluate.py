@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")
         sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
         sub.add_argument("--out", metavar="FOLDER", help="write what the model answered there")
-        if task == "masked-lm":
-            sub.add_argument("--seed", type=whole(0), default=42, metavar="N", help="of the masks (default 42)")
+        if task in ("masked-lm", "causal-lm"):
+            sub.add_argument("--seed", type=whole(0), default=42, metavar="N", help="of what is drawn (default 42)")
 
 
 def run(args: argparse.Namespace) -> int:

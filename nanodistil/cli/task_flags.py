@@ -1,6 +1,6 @@
 """The flags of tasks, which `finetune` and `evaluate` share: each is a setting of a class in training/tasks/.
 
-Names and defaults are those of transformers' run_glue, run_ner, run_squad and run_mlm, with hyphens.
+Names and defaults are those of transformers' run_glue, run_ner, run_squad, run_mlm and run_clm, with hyphens.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ HELP = {
     "question-answering": "answers in texts: SQuAD's JSON, 1.1 and 2.0",
     "multiple-choice": "which continuation fits: SWAG's CSV or JSONL",
     "masked-lm": "masked words: lines of text, or a folder from nanodistil binarize",
+    "causal-lm": "the next word, of a GPT-2: lines of text, or a folder from nanodistil binarize",
 }
 
 
@@ -59,6 +60,11 @@ EXAMPLES = {
         'nanodistil fill-mask "A [MASK]."',
         "nanodistil evaluate masked-lm --model nanodistil-mini --data wiki.txt.xz --limit 300",
     ),
+    "causal-lm": Examples(
+        "nanodistil finetune causal-lm --model distilbert/distilgpt2 --train letters.txt --out letters",
+        'nanodistil generate "A text"',
+        "nanodistil evaluate causal-lm --model distilbert/distilgpt2 --data wiki.txt.xz",
+    ),
 }
 GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
@@ -78,9 +84,15 @@ def subparsers(parser: argparse.ArgumentParser, verb: str) -> dict[str, argparse
 
 def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
     flags = parser.add_argument_group("the task")
-    longest = 384 if task == "question-answering" else 128
+    longest = {"question-answering": 384, "causal-lm": 1024}.get(task, 128)
     flags.add_argument(
-        "--max-seq-length", type=whole(4), default=longest, metavar="N", help=f"tokens of a row (default {longest})"
+        *(["--block-size"] if task == "causal-lm" else []),
+        "--max-seq-length",
+        dest="max_seq_length",
+        type=whole(4),
+        default=longest,
+        metavar="N",
+        help=f"tokens of a row (default {longest})",
     )
     if task == "classification":
         flags.add_argument(
@@ -130,6 +142,7 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
         flags.add_argument(
             "--mlm-probability", type=share, default=0.15, metavar="P", help="share of tokens hidden (default 0.15)"
         )
+    if task in ("masked-lm", "causal-lm"):
         flags.add_argument(
             "--limit", type=whole(1), metavar="N", help="measure N passages, drawn at random (default: all)"
         )

@@ -100,5 +100,6 @@ def class_of(family: str, ending: str) -> Any:
     module, beginning = FAMILIES[family]
     found = getattr(import_module(module), beginning + ending, None)
     if found is None:
-        raise InputError(f"there is no {beginning}{ending} here, only DistilBert{ending}")
+        made = [name + ending for file, name in FAMILIES.values() if hasattr(import_module(file), name + ending)]
+        raise InputError(f"there is no {beginning}{ending} here, only {' and '.join(made) or 'others'}")
     return found

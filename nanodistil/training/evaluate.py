@@ -63,10 +63,21 @@ def evaluate(
         raise CheckpointError(
             f"{model}: has no head for this task (lacks {', '.join(loaded.initialised)}): fine-tune it first"
         )
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = tokenizer_for(task, model)
     check_pair(loaded, tokenizer)
     check_length(task, loaded, tokenizer)
     return task.evaluate(loaded, tokenizer, examples)
+
+
+def tokenizer_for(task: Task, model: str | Path) -> Tokenizer:
+    """The model's tokenizer. One that knows words by their spaces gives each of a task's words its own, as run_ner.py.
+
+    Raises ModelNotFoundError, CheckpointError.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    if task.HEAD == "ForTokenClassification" and not tokenizer.takes_words:
+        tokenizer = AutoTokenizer.from_pretrained(model, add_prefix_space=True)
+    return tokenizer
 
 
 def check_length(task: Task, model: Pretrained, tokenizer: Tokenizer) -> None:

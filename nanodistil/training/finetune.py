@@ -30,7 +30,7 @@ from zlib import crc32
 import numpy as np
 
 from nanodistil import backend as backends
-from nanodistil.auto import AutoConfig, AutoTokenizer
+from nanodistil.auto import AutoConfig
 from nanodistil.backend import Ints
 from nanodistil.family import class_of, family_of
 from nanodistil.loader import load_pretrained
@@ -41,7 +41,7 @@ from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import development
 from nanodistil.training.answer_distillation import AnswerDistillation, AnswerShares
 from nanodistil.training.communicator import Single
-from nanodistil.training.evaluate import check_length, task_of
+from nanodistil.training.evaluate import check_length, task_of, tokenizer_for
 from nanodistil.training.loop import Plan, Step, Worked, train
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.options import Course, RunOptions, begun
@@ -235,7 +235,7 @@ def finetune(
         examples = task.read(options.train), None if options.dev is None else task.read(options.dev)
     learned, dev = examples
     model = load_model(task, placed, learned)
-    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    tokenizer = tokenizer_for(task, options.model)
     check_pair(model, tokenizer)
     check_length(task, model, tokenizer)
     rows = task.rows(learned, tokenizer, model.config)

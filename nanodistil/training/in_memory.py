@@ -136,10 +136,11 @@ def finetune(
 ) -> dict[str, Any]:
     """Train a model for a task into the folder `out`; its figures on `dev`, {} if there is none.
 
-    task: "classification", "token-classification", "question-answering", "multiple-choice" or "masked-lm". model: a
-    folder, a hub id, or "nanodistil-mini". train, dev: examples, see above, or files. resume, force: go on with the run
-    in `out`, or start it anew. options: of the run (finetune.Options: num_train_epochs, batch_size, learning_rate,
-    dtype, seed, load_best_model_at_end, ...) and of the task (labels, columns, max_seq_length, task_name, ...).
+    task: "classification", "token-classification", "question-answering", "multiple-choice", "masked-lm" or
+    "causal-lm". model: a folder, a hub id, or "nanodistil-mini". train, dev: examples, see above, or files.
+    resume, force: go on with the run in `out`, or start it anew. options: of the run (finetune.Options:
+    num_train_epochs, batch_size, learning_rate, dtype, seed, load_best_model_at_end, ...) and of the task (labels,
+    columns, max_seq_length, task_name, ...).
 
     callbacks: each is called with every line of the log, {"step", "epoch", "lr", "loss", ...} every logging_steps, and
     {"step", "epoch", "dev_acc", ...} when an epoch has been measured. What one raises ends the run, which resume=True

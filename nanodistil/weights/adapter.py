@@ -6,8 +6,9 @@
 
 W + s B A, with s = alpha / r, or alpha / sqrt(r) for rsLoRA; r is read off A, alpha may differ by a pattern of names. A
 table of embeddings is turned: W + s (B A)^T. DoRA then gives every row of it the length that `lora_magnitude_vector`
-says. All of it is computed in float64 and rounded once. `fan_in_fan_out` is for GPT-2's layers; PEFT ignores it for
-linear maps, which all of ours are.
+says. All of it is computed in float64 and rounded once. `fan_in_fan_out` says that the base's file has maps turned, as
+GPT-2's are: A and B are not, so nothing follows from it. Of q, k and v side by side (side_by_side.py) each has its rows
+of B, and all the same A.
 
 Other kinds of adapters (IA3, prefixes, ...) run beside the weights and cannot be added to them, or would take a reader
 each; they are refused by name, and so is a LoRA that was trained from changed base weights, or has parts unknown here:
@@ -27,6 +28,7 @@ from .mapped import FLOATS
 from .names import Head
 from .renamed import Names
 from .safetensors_reader import SafetensorsFile
+from .side_by_side import Part
 from .small_files import read_json
 from .wrappers import SEGMENTS
 
@@ -84,6 +86,7 @@ class Adapter:
         self.whole: dict[str, str] = {}
         self.parts: dict[str, dict[str, str]] = {}  # canonical name of a weight -> part -> name in the file
         self.modules: dict[str, str] = {}  # canonical name of a weight -> the module's name, for patterns
+        self.shares: dict[str, Part] = {}  # canonical name of a weight -> which rows of B are its own
         for name, entry in self.file.entries.items():
             if entry.dtype not in FLOATS:
                 raise CheckpointError(f"{self.file.path}: {excerpt(name)} is {entry.dtype}, weights are floats")
@@ -97,10 +100,12 @@ class Adapter:
         last = segments[-1] if segments[-1] in ("weight", "bias") else "weight"
         if at is not None:  # behind it perhaps the adapter's name, "default"
             module = ".".join(segments[:at])
-            weight = self._canonical(f"{module}.weight", name)
-            part = segments[at] if last == "weight" else f"{segments[at]}.bias"
-            self.parts.setdefault(weight, {})[part] = name
-            self.modules[weight] = module
+            kind = segments[at] if last == "weight" else f"{segments[at]}.bias"
+            whole = f"{module}.weight"
+            for share in self.table.parts(whole) or (Part(whole, 0, 1),):
+                weight = self._canonical(share.name, name)
+                self.parts.setdefault(weight, {})[kind] = name
+                self.modules[weight], self.shares[weight] = module, share
             return
         if "original_module" in segments:  # with bias="all": what modules_to_save took the place of
             return
@@ -110,6 +115,8 @@ class Adapter:
             segments = segments[:at] + segments[-1:]
         if any(part.startswith("lora_") or part == "token_adapter" for part in segments):
             raise CheckpointError(f"{self.folder}: has {excerpt(name)}, which is not read; merge it with PEFT")
+        if last == "weight" and self.table.parts(".".join(segments)):
+            raise CheckpointError(f"{self.folder}: has {excerpt(name)} whole, a turned map; merge it with PEFT")
         plain = self._canonical(".".join(segments), name)
         if not (again and plain in self.whole):  # with bias="all" it is there under both names
             self.whole[plain] = name
@@ -122,7 +129,8 @@ class Adapter:
 
     def sizes(self) -> dict[str, int]:
         """What arrays that are saved whole say of the config: num_labels, vocab_size."""
-        fields = {"classifier.weight": "num_labels", "embeddings.word_embeddings.weight": "vocab_size"}
+        fields = {"classifier.weight": "num_labels", "score.weight": "num_labels"}
+        fields |= {"embeddings.word_embeddings.weight": "vocab_size"}
         found = {}
         for name in fields.keys() & self.whole.keys():
             shape = self.file.entries[self.whole[name]].shape
@@ -132,12 +140,17 @@ class Adapter:
 
     def check(self, wanted: dict[str, tuple[int, ...]], head: Head) -> None:
         """Raises CheckpointError if it has parts for what the model lacks, or of another shape; headers only."""
+        if "embeddings.word_embeddings.weight" in self.parts and set(head.tied) - set(wanted):
+            raise CheckpointError(
+                f"{self.folder}: adds to the words that come in, and not to the same words in the model's head, which "
+                "are one array here; merge it with PEFT"
+            )
         for name, parts in self.parts.items():
             if name not in wanted:
                 if self.table.set_aside(name, head):
                     continue
                 raise CheckpointError(f"{self.folder}: adds to {excerpt(name)}, which this model has not")
-            shapes = {part: self.file.entries[stored].shape for part, stored in parts.items()}
+            shapes = {part: self._shape(name, part, stored) for part, stored in parts.items()}
             table = "lora_embedding_A" in parts
             a, b = (shapes.get(f"lora_embedding_{x}" if table else f"lora_{x}", ()) for x in "AB")
             out = wanted[name][::-1] if table else wanted[name]
@@ -149,28 +162,39 @@ class Adapter:
                     f"{self.folder}: its parts for {excerpt(name)}, {excerpt(shapes, 200)}, do not fit {wanted[name]}"
                 )
 
+    def _shape(self, name: str, part: str, stored: str) -> tuple[int, ...]:
+        """The shape of a part, or of this weight's share in it."""
+        shape, of = self.file.entries[stored].shape, self.shares[name].of
+        if of == 1 or part == "lora_A" or not shape or shape[0] % of:
+            return shape
+        return (shape[0] // of, *shape[1:])
+
     def applied(self, name: str, array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         """An array of the base, with what the adapter adds to it; the array itself if that is nothing."""
         if name.endswith(".bias"):
-            parts = self.parts.get(f"{name.removesuffix('.bias')}.weight", {})
-            if "lora_B.bias" not in parts:
+            weight = f"{name.removesuffix('.bias')}.weight"
+            if "lora_B.bias" not in self.parts.get(weight, {}):
                 return array
-            scale = self._scale(f"{name.removesuffix('.bias')}.weight")
-            return (array + scale * self._part(parts["lora_B.bias"])).astype(dtype)
+            return (array + self._scale(weight) * self._part(weight, "lora_B.bias")).astype(dtype)
         if name not in self.parts:
             return array
         parts = self.parts[name]
         if "lora_embedding_A" in parts:
-            added = (self._part(parts["lora_embedding_B"]) @ self._part(parts["lora_embedding_A"])).T
+            added = (self._part(name, "lora_embedding_B") @ self._part(name, "lora_embedding_A")).T
         else:
-            added = self._part(parts["lora_B"]) @ self._part(parts["lora_A"])
+            added = self._part(name, "lora_B") @ self._part(name, "lora_A")
         sum_: NDArray[Any] = array + self._scale(name) * added
         if "lora_magnitude_vector" in parts:  # DoRA
-            sum_ *= (self._part(parts["lora_magnitude_vector"]) / np.linalg.norm(sum_, axis=1))[:, None]
+            sum_ *= (self._part(name, "lora_magnitude_vector") / np.linalg.norm(sum_, axis=1))[:, None]
         return sum_.astype(dtype)
 
-    def _part(self, stored: str) -> NDArray[Any]:
-        return self.file.array(stored, np.float64)
+    def _part(self, name: str, part: str) -> NDArray[Any]:
+        """A part for a weight: if that is one of several maps side by side, its own rows."""
+        array, share = self.file.array(self.parts[name][part], np.float64), self.shares[name]
+        if share.of == 1 or part == "lora_A":
+            return array
+        n = len(array) // share.of
+        return array[share.number * n : (share.number + 1) * n]
 
     def _scale(self, name: str) -> float:
         stored = self.parts[name].get("lora_A") or self.parts[name]["lora_embedding_A"]

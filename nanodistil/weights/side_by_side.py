@@ -31,11 +31,15 @@ class Part(NamedTuple):
         ((4, 4), (4,))
         """
         *inner, last = stored if stored else (0,)
+        if self.name.endswith(".bias") and inner == [1]:  # as TensorFlow's files have it
+            inner = []
         return (last // self.of if last % self.of == 0 else last, *inner)
 
     def taken(self, stored: NDArray[Any]) -> NDArray[Any]:
         """The numbers, laid out anew."""
         width = stored.shape[-1] // self.of
+        if self.name.endswith(".bias"):
+            stored = stored.reshape(-1)
         return np.ascontiguousarray(stored[..., self.number * width : (self.number + 1) * width].T)
 
 

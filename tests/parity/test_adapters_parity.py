@@ -15,7 +15,8 @@ import torch
 import transformers
 
 import nanodistil
-from nanodistil.weights.errors import NanoDistilError
+from nanodistil import GPT2LMHeadModel
+from nanodistil.weights.errors import CheckpointError, NanoDistilError
 
 pytestmark = pytest.mark.parity
 
@@ -106,6 +107,52 @@ def test_every_head(tmp_path, head, safe):
     model, answer = ours(tmp_path / "adapter", head)
     assert not model.initialised
     np.testing.assert_allclose(answer, theirs, rtol=4e-6, atol=8e-6)
+
+
+SIDE_BY_SIDE = {
+    "q, k and v": {"target_modules": ["c_attn"]},
+    "all maps": {"target_modules": ["c_attn", "c_proj", "c_fc"], "alpha_pattern": {"c_attn": 3}},
+    "dora": {"target_modules": ["c_attn", "c_proj"], "use_dora": True},
+    "lora_bias": {"target_modules": ["c_attn"], "lora_bias": True},
+}
+
+
+@pytest.mark.parametrize("way", SIDE_BY_SIDE)
+def test_maps_side_by_side(tmp_path, way):
+    """GPT-2's q, k and v are one map to PEFT, turned."""
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=40, n_positions=16, n_embd=24, n_layer=2, n_head=4)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")
+    model = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "base")
+    lora = peft.LoraConfig(task_type="CAUSAL_LM", r=3, fan_in_fan_out=True, **SIDE_BY_SIDE[way])
+    adapted = peft.get_peft_model(model, lora)
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter) * parameter.requires_grad)
+    adapted.save_pretrained(tmp_path / "adapter")
+    ids = [[5, 6, 7, 8]]
+    with torch.no_grad():
+        theirs = adapted.double().eval()(torch.tensor(ids)).logits.numpy()
+    mine = GPT2LMHeadModel.from_pretrained(tmp_path / "adapter", backend="numpy", dtype="float64")(ids).logits
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target_modules": ["c_attn"], "modules_to_save": ["c_fc"]}, "whole, a turned map; merge it with PEFT"),
+        ({"target_modules": ["wte"]}, "adds to the words that come in, and not to the same words in the model's head"),
+    ],
+)
+def test_what_cannot_be_added_to_a_gpt2_is_refused(tmp_path, settings, message):
+    config = transformers.GPT2Config(vocab_size=40, n_positions=16, n_embd=24, n_layer=1, n_head=4)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")
+    model = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "base")
+    lora = peft.LoraConfig(fan_in_fan_out=True, **settings)
+    peft.get_peft_model(model, lora).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(CheckpointError, match=message):
+        GPT2LMHeadModel.from_pretrained(tmp_path / "adapter")
 
 
 def test_merged_and_saved_is_the_same_model(tmp_path):

@@ -10,7 +10,7 @@ import onnxruntime as runtime
 from conftest import TINY, random_tensors
 from tiny_folders import tiny_folder
 
-from nanodistil import DistilBertConfig, DistilBertForMaskedLM, cli
+from nanodistil import DistilBertConfig, DistilBertForMaskedLM, GPT2Config, cli
 from nanodistil.family import class_of, classes_of
 from nanodistil.onnx_graph import GELU, ONE_NODE, write_onnx
 from nanodistil.weights.errors import InputError
@@ -66,6 +66,18 @@ def test_norms_of_another_family(tmp_path, monkeypatch, pre_norm):
     monkeypatch.setattr(DistilBertConfig, "pre_norm", pre_norm)
     monkeypatch.setattr(DistilBertConfig, "layer_norm_eps", 0.3)
     check(DistilBertForMaskedLM(TINY, random_tensors(TINY), backend="numpy"), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("made", classes_of("gpt2"))
+@pytest.mark.parametrize("padding", [0, None])
+def test_every_head_of_a_causal_model(tmp_path, made, padding):
+    config = GPT2Config(
+        vocab_size=25, n_positions=8, n_embd=12, n_layer=2, n_head=3, initializer_range=0.5, pad_token_id=padding,
+        scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=padding is None,
+    )  # fmt: skip
+    model = made(config, backend="numpy")
+    check(model, tmp_path / "model.onnx")
+    check(model, tmp_path / "model.onnx", IDS[:1, :4], MASK[:1, :4])
 
 
 def test_what_is_not_written(tmp_path):

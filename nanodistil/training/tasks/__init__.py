@@ -22,6 +22,7 @@ TASKS = {  # name on the command line -> module of this folder, class in it
     "question-answering": ("question_answering", "QuestionAnswering"),
     "multiple-choice": ("multiple_choice", "MultipleChoice"),
     "masked-lm": ("masked_lm", "MaskedLM"),
+    "causal-lm": ("causal_lm", "CausalLM"),
 }
 
 
