@@ -101,11 +101,13 @@ class ForCausalLM(GenerationMixin, Causal, head=CAUSAL_LM):
         """Texts that it writes on; without a cache everything is computed anew for each token."""
         return Decoder(self) if use_cache else Uncached(lambda ids: np.asarray(self(ids[None], use_cache=False)[0])[0])
 
-    def log_probabilities(self, input_ids: ArrayLike, attention_mask: ArrayLike | None = None) -> Array:
+    def log_probabilities(
+        self, input_ids: ArrayLike, attention_mask: ArrayLike | None = None, first: ArrayLike | None = None
+    ) -> Array:
         """Of each token, by those before it: (B, T) ids and mask -> (B, T) natural logarithms.
 
-        NaN for a text's first token, and where the mask is 0. Scores are made of SCORED rows at a time: 50 MB, however
-        many tokens there are.
+        NaN for a text's first token, before place first[i] (B,), and where the mask is 0. Scores are made of SCORED
+        rows at a time: 50 MB, however many tokens there are.
 
         >>> from nanodistil import GPT2Config, GPT2LMHeadModel
         >>> tiny = GPT2Config(vocab_size=50, n_positions=16, n_embd=12, n_layer=1, n_head=2)
@@ -115,11 +117,12 @@ class ForCausalLM(GenerationMixin, Causal, head=CAUSAL_LM):
         e = self._encode(input_ids, attention_mask, None, None, None, use_cache=False, return_dict=True)
         text, place = np.nonzero(e.packing.computed)
         ids = np.asarray(input_ids)[text, place]  # (N,)
-        before = np.flatnonzero(text[1:] == text[:-1])  # rows behind which a token of the same text stands
+        passed = np.zeros(len(ids), bool) if first is None else place < np.asarray(first)[text]
+        before = np.flatnonzero((text[1:] == text[:-1]) & ~passed[1:])  # rows behind which a token of the text counts
         found = np.full(e.packing.computed.shape, np.nan, self.ops.fetch(e.x[:1]).dtype)
         for start in range(0, len(before), SCORED):
             rows = before[start : start + SCORED]
-            scores = np.array(self.ops.fetch(self._scores(e._replace(x=e.x[self.ops.send(rows)]))))  # (M, V)
+            scores = self.ops.fetch(self._scores(e._replace(x=e.x[self.ops.send(rows)])))  # (M, V)
             wanted = scores[np.arange(len(rows)), ids[rows + 1]].astype(np.float64)
             best = scores.max(axis=1, keepdims=True)
             scores -= best

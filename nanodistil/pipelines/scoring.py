@@ -101,7 +101,7 @@ class ScoringPipeline(Pipeline[Any, Settings]):
     def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:
         ids, real = inputs["input_ids"], inputs["attention_mask"]
         if self.causal:
-            found = self.model.log_probabilities(ids, real)  # (B, T)
+            found = self.model.log_probabilities(ids, real, wanted)  # (B, T)
             ends = real.sum(axis=1).tolist()
             yield from (row[first:end] for row, first, end in zip(found, wanted, ends, strict=True))
             return
