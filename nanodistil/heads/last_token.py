@@ -83,13 +83,7 @@ def hidden(tokens: Ints, attention_mask: Any) -> bool:
     return bool(inside and not real[tokens[:, 0], tokens[:, 1]].all())
 
 
-LAST_TOKEN = Head(
-    "last_token",
-    arrays={"score.weight": "C D"},
-    forward=forward,
-    backward=backward,
-    objective=objective,
-)
+LAST_TOKEN = Head("last_token", arrays={"score.weight": "C D"}, forward=forward, backward=backward, objective=objective)
 
 
 class ForLastToken(Causal, head=LAST_TOKEN):

@@ -1,7 +1,7 @@
 """GPT-2's and RoBERTa's tokenizers beside the fast ones: every argument of a call, random Unicode, files, histories.
 
     pytest tests/parity/test_byte_level_parity.py -m "parity and not sweep"     a minute
-    pytest tests/parity/test_byte_level_parity.py -m "parity and sweep"         200,000 calls, minutes
+    pytest tests/parity/test_byte_level_parity.py -m "parity and sweep"         40,000 calls, minutes
 
 The random calls are those of test_tokenizer_calls.py, which says what is different on purpose. The small vocabularies
 are trained here, by the reference, on a few lines; the official ones are in ../shared.
