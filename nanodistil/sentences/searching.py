@@ -26,6 +26,7 @@ from nanodistil.weights.errors import InputError
 CHUNK = 16384  # vectors at a time
 QUERIES = 64  # queries at a time: their products with a chunk are 4 MB
 SLACK = 4.0  # on the bound: queries and norms are rounded too
+LONG = 1e15  # lengths beyond it are multiplied in float64
 
 Floats = NDArray[np.floating[Any]]
 
@@ -83,7 +84,11 @@ class _Chunk:
             self.x = self.x.astype(np.float32)
         scales = 1.0 if vectors.scales is None else vectors.scales[first:last].astype(np.float64)
         self.scales = np.broadcast_to(scales, (last - first,))
-        self.lengths = np.sqrt(np.einsum("ne,ne->n", self.x, self.x, dtype=np.float64)) * self.scales
+        self.lengths = _lengths(self.x)
+        if not float(self.lengths.max(initial=0)) < LONG:  # squares that float32 has no room for
+            self.x = self.x.astype(np.float64)
+            self.lengths = _lengths(self.x)
+        self.lengths = self.lengths * self.scales
         self.similarity = similarity
         if not np.isfinite(self.lengths).all():
             raise InputError("vectors must be finite numbers, and some are NaN or infinite")
@@ -100,6 +105,11 @@ class _Chunk:
             return products / there, np.full(len(queries), unit)
         squares = lengths[:, None] ** 2 + self.lengths**2 - 2 * products
         return -squares, unit * (lengths + longest) ** 2
+
+
+def _lengths(x: Floats) -> Floats:
+    """In the vectors' own type, four times as fast as in float64: (n, E) -> (n,). SLACK is for this too."""
+    return np.sqrt(np.einsum("ne,ne->n", x, x).astype(np.float64))
 
 
 def _better(

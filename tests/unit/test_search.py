@@ -64,6 +64,16 @@ def test_equal_ones_stand_in_their_order_whatever_the_chunk(monkeypatch):
         assert [one["corpus_id"] for one in found] == [0, 1, 2, 3]
 
 
+def test_very_long_and_very_short_vectors():
+    rng = np.random.default_rng(3)
+    for power in (30, -30):
+        corpus = (rng.standard_normal((60, 9)) * 10.0**power).astype(np.float32)
+        queries = rng.standard_normal((3, 9)).astype(np.float32)
+        for similarity in ("dot", "euclidean"):
+            ids, _ = brute(queries, corpus, 5, similarity)
+            assert [hits.ids.tolist() for hits in searched(queries, Vectors(corpus), 5, similarity)] == ids.tolist()
+
+
 def test_what_cannot_be_searched():
     a = np.ones((2, 4))
     for wrong in ((a, a[:, :3]), (a, a * np.nan), (a * np.nan, a), (a, a, 0), (a, a, 1, "manhattan"), (a, a, 1, "x")):
