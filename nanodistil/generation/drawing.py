@@ -78,8 +78,8 @@ def drawn(row: Array, uniform: float) -> int:
     """
     tokens = np.flatnonzero(row > -np.inf)
     scores = row[tokens]
-    best = scores.max() if len(tokens) else np.nan
-    if not np.isfinite(best) or np.isnan(row.sum()):
+    best = row.max()  # NaN, if there is one
+    if not np.isfinite(best):
         raise InputError(NO_NUMBER)
     summed = np.cumsum(np.exp(scores - best), dtype=np.float64)
     place = np.searchsorted(summed, uniform * summed[-1], side="right")
