@@ -105,7 +105,8 @@ class DataCollatorForLanguageModeling(DataCollatorWithPadding):
     """Hides tokens that are to be guessed: of those chosen, 80 % become [MASK], 10 % some word, 10 % stay.
 
     mlm_probability: how many are chosen. seed: of the draws, which go on from batch to batch. Labels are the ids if
-    a token was chosen, -100 elsewhere. mlm=False is for decoders, and refused.
+    a token was chosen, -100 elsewhere. mlm=False, for models that read from left to right: nothing is hidden, labels
+    are the ids, -100 for the padding token.
     """
 
     mlm: bool = True
@@ -120,9 +121,7 @@ class DataCollatorForLanguageModeling(DataCollatorWithPadding):
         shares = (self.mlm_probability, self.mask_replace_prob, self.random_replace_prob)
         if not all(0 <= share <= 1 for share in shares) or self.mask_replace_prob + self.random_replace_prob > 1:
             raise InputError("mlm_probability, mask_replace_prob and random_replace_prob are shares, from 0 to 1")
-        if not self.mlm:
-            raise InputError("mlm=False is for models that write; this one fills in masks")
-        if self.tokenizer.mask_token_id is None:
+        if self.mlm and self.tokenizer.mask_token_id is None:
             raise InputError("the tokenizer has no mask token, so nothing can be hidden")
         self._rng = np.random.default_rng(self.seed)
 
@@ -135,6 +134,9 @@ class DataCollatorForLanguageModeling(DataCollatorWithPadding):
         special = [row.pop("special_tokens_mask", None) for row in rows]
         batch = self._padded(rows).convert_to_tensors("np")
         ids = batch["input_ids"].copy()  # (B, T)
+        if not self.mlm:
+            batch["labels"] = np.where(ids == self.tokenizer.pad_token_id, IGNORED, ids)
+            return batch.convert_to_tensors(self.return_tensors)
         free = np.isin(ids, self.tokenizer.all_special_ids)
         if special[0] is not None:
             real = batch["attention_mask"] != 0

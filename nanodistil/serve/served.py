@@ -19,6 +19,7 @@ from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 ENDINGS = {  # of a class's name, behind the family's
+    "LMHeadModel": "text-generation",
     "Model": "feature-extraction",
     "ForMaskedLM": "fill-mask",
     "ForPreTraining": "fill-mask",
@@ -98,6 +99,11 @@ def loaded(wanted: Spec, pooling: str = "mean", **options: Any) -> Served:
     Raises what `pipeline` raises, and CheckpointError where it is not clear what the model is for.
     """
     task = wanted.task or task_of(wanted.model)
+    if task == "text-generation":
+        raise InputError(
+            f"{wanted.model}: writing is not served, nanodistil generate does it; for the vectors of texts name "
+            f"{wanted.model}:feature-extraction"
+        )
     pipe = pipeline(task, model=wanted.model, **options)
     pipes = {task: pipe}
     if task == "text-classification" and _entails(pipe.model.config.id2label.values()):

@@ -65,7 +65,7 @@ def test_what_makes_no_batch():
         nanodistil.default_data_collator(rows())
     with pytest.raises(InputError, match="tokens"):
         nanodistil.DataCollatorForTokenClassification(WORDS)(rows(labels=[1, 2, 3]))
-    for wrong in ({"mlm": False}, {"mlm_probability": 2}, {"mask_replace_prob": 0.9, "random_replace_prob": 0.2}):
+    for wrong in ({"mlm_probability": 2}, {"mask_replace_prob": 0.9, "random_replace_prob": 0.2}):
         with pytest.raises(InputError):
             nanodistil.DataCollatorForLanguageModeling(WORDS, **wrong)
     with pytest.raises(InputError, match="tensor_type"):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tiny_gpt2s import tiny_gpt2
 
-from nanodistil import AutoTokenizer, GPT2LMHeadModel, pipeline
+from nanodistil import AutoTokenizer, DataCollatorForLanguageModeling, GPT2LMHeadModel, pipeline
 from nanodistil.cli import main
 from nanodistil.family.gpt2 import GPT2Config, GPT2ForSequenceClassification, GPT2ForTokenClassification, GPT2Model
+from nanodistil.serve.served import loaded, spec
 from nanodistil.training.tasks.causal_lm import CausalLM
 from nanodistil.weights.errors import InputError
 
@@ -77,6 +78,20 @@ def test_batches_without_a_padding_token_are_told_by_the_mask(model):
     np.testing.assert_allclose(both, alone, rtol=0, atol=1e-14)
     with pytest.raises(InputError, match="pass attention_mask, or one text at a time"):
         classifier([[5, 6, 7], [8, 9, 0]])
+
+
+def test_a_collator_hides_nothing(model):
+    tokenizer = AutoTokenizer.from_pretrained(model, pad_token="<|endoftext|>")
+    batch = DataCollatorForLanguageModeling(tokenizer, mlm=False)([tokenizer(text) for text in ("the film", "a")])
+    real = batch["attention_mask"] == 1
+    assert not real.all() and (batch["labels"] == np.where(real, batch["input_ids"], -100)).all()
+
+
+def test_writing_is_not_served(model):
+    for name in (model, f"{model}:text-generation"):
+        with pytest.raises(InputError, match="writing is not served, nanodistil generate does it"):
+            loaded(spec(name))
+    assert loaded(spec(f"{model}:feature-extraction"), backend="numpy").task == "feature-extraction"
 
 
 def test_what_it_cannot_do_is_refused(model, tmp_path, capsys):
