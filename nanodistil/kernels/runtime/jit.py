@@ -31,6 +31,10 @@ from . import linking, store, target
 from .late import Late, numba
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+INSIDE = {
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}  # what only compiled code calls needs no door for others
 HASH_BYTES = 32
 COMPILING, COMPILED = "compiling %s", "compiled %s"  # what the logger says, with a kernel's name
 NOT_KEPT = "nanodistil: compiled kernels are not kept, so every process compiles them anew: %s; " + store.ADVICE
@@ -106,11 +110,13 @@ def _write(file: str, made: Any) -> None:
 class Kernel(Late):
     """What pool.run computes: compiled at its first use, or loaded from the cache.
 
-    Under NUMBA_DISABLE_JIT=1 the function stays plain Python, for a debugger and for bounds checks.
+    Inside its entry (native.py) it is compiled once, as a part of that, and not by itself before. Under
+    NUMBA_DISABLE_JIT=1 the function stays plain Python, for a debugger and for bounds checks.
     """
 
     def __init__(self, function: Callable[..., Any], fastmath: set[str]) -> None:
-        super().__init__(function, lambda function: numba.njit(**OPTIONS, fastmath=fastmath)(function))
+        self.options = {**OPTIONS, "fastmath": fastmath}
+        super().__init__(function, lambda f, **inside: numba.njit(**self.options, **inside)(f), inline="always")
 
 
 def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
@@ -124,4 +130,7 @@ def helper(*, fastmath: set[str] | None = None, forced: bool = False) -> Callabl
     forced: put into its caller whatever its size, where LLVM would rather call it.
     """
     options = {**OPTIONS, "forceinline": True} if forced else OPTIONS
-    return lambda function: Late(function, lambda f: numba.njit(**options, fastmath=fastmath or set())(f))
+    chosen = fastmath or set()
+    return lambda function: Late(
+        function, lambda f, **inside: numba.njit(**options, **inside, fastmath=chosen)(f), **INSIDE
+    )

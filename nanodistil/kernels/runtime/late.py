@@ -42,23 +42,29 @@ def tell_numba() -> None:
 class Late:
     """A function, and what Numba takes it for: `make` of it, asked for when a kernel that names it is compiled."""
 
-    def __init__(self, function: Callable[..., Any], make: Callable[[Callable[..., Any]], Any]) -> None:
+    def __init__(self, function: Callable[..., Any], make: Callable[..., Any], **inside: Any) -> None:
         functools.update_wrapper(self, function)
-        self.py_func, self._make = function, make
+        self.py_func, self._make, self._inside = function, make, inside
 
     @cached_property
     def compiled(self) -> Any:
-        """What Numba made of it."""
+        """What Numba made of it, for Python to call."""
         tell_numba()
         return self._make(self.py_func)
+
+    @cached_property
+    def inside(self) -> Any:
+        """What Numba made of it, for other compiled code; `make` is told so by the arguments `inside`."""
+        tell_numba()
+        return self._make(self.py_func, **self._inside)
 
     @cached_property
     def _numba_type_(self) -> Any:
         """Numba asks for this name wherever it meets a value that it does not know."""
         typing = import_module("numba.core.registry").cpu_target.typing_context
-        compiled = self.compiled
+        inside = self.inside
         typing.refresh()
-        return typing.resolve_value_type(compiled)
+        return typing.resolve_value_type(inside)
 
     def __call__(self, *arguments: Any) -> Any:
         return self.py_func(*arguments) if target.INTERPRETED else self.compiled(*arguments)

@@ -141,8 +141,8 @@ def _type(kinds: Iterator[Kind]) -> Any:
     return types.Array(number, kind[1], "C") if kind[1] else number
 
 
-def _unpacked(kinds: tuple[Kind, ...]) -> Any:
-    """An intrinsic that makes a kernel's arguments from the address of their words."""
+def _unpacked(kinds: tuple[Kind, ...]) -> tuple[Any, int]:
+    """An intrinsic that makes a kernel's arguments from the address of their words, and how many they are."""
     from numba.np.arrayobj import populate_array
 
     left = iter(kinds)
@@ -183,15 +183,15 @@ def _unpacked(kinds: tuple[Kind, ...]) -> Any:
 
         return types.Tuple(made)(types.int64), codegen
 
-    return unpacked
+    return unpacked, len(made)
 
 
-def c_function(function: Callable[..., int], count: int) -> Any:
+def c_function(function: Callable[..., int], count: int, options: dict[str, Any] = OPTIONS) -> Any:
     """Compile a function of `count` whole numbers, which gives one, so that C and compiled code can call it."""
     from numba.core.ccallback import CFunc
 
     tell_numba()
-    compiled = CFunc(function, ((types.int64,) * count, types.int64), {}, OPTIONS)
+    compiled = CFunc(function, ((types.int64,) * count, types.int64), {}, options)
     compiled.compile()
     return compiled
 
@@ -213,11 +213,8 @@ def _made(kernel: Kernel, kinds: tuple[Kind, ...]) -> Entry:
 
 def code_of(kernel: Kernel, kinds: tuple[Kind, ...]) -> Any:
     """The kernel's entry, compiled."""
-    unpacked = _unpacked(kinds)
-    body = kernel.compiled  # whose code becomes part of the entry's
-
-    def call(start: int, stop: int, words: int) -> int:
-        body(start, stop, *unpacked(words))
-        return 1
-
-    return c_function(call, 3)
+    unpacked, count = _unpacked(kinds)
+    scope = {"unpacked": unpacked, "kernel": kernel.inside}
+    given = "".join(f", given[{i}]" for i in range(count))  # written out: with *given Numba puts no kernel inside
+    exec(f"def call(start, stop, words):\n given = unpacked(words)\n kernel(start, stop{given})\n return 1", scope)
+    return c_function(scope["call"], 3, kernel.options)
