@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling",
         choices=["mean", "cls"],
-        default="mean",
-        help="a text's vector: the mean of its tokens', or [CLS]'s",
+        help="a text's vector: the mean of its tokens', or [CLS]'s (default: as a folder of sentence-transformers "
+        "says, with all that it does behind; else mean)",
     )
     loading.add_backend_arguments(parser)
     parser.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")

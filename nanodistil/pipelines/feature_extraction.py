@@ -132,10 +132,12 @@ class FeatureExtractionPipeline(Pipeline[Encoder, Settings]):
 
     def compute(self, inputs: dict[str, Any], wanted: list[Pooling]) -> Iterator[Array]:
         hidden = finite(self.model(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
-        for x, length, (kind, normalize) in zip(
-            hidden, inputs["attention_mask"].sum(axis=1).tolist(), wanted, strict=True
-        ):
-            yield pooled(x[:length], kind, normalize)  # (T, D) or (D,)
+        for x, length, asked in zip(hidden, inputs["attention_mask"].sum(axis=1).tolist(), wanted, strict=True):
+            yield self.vector(x[:length], asked)
+
+    def vector(self, x: Array, wanted: Pooling) -> Array:
+        """What a text's hidden states become: (T, D) -> (T, D) or (D,)."""
+        return pooled(x, *wanted)
 
     def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
         if results:

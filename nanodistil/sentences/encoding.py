@@ -20,7 +20,7 @@ from nanodistil.pipelines.base import Pipeline, Prepared
 from nanodistil.pipelines.inputs import a_text
 from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import row_of, said_if_nothing
-from nanodistil.sentences.steps import SENTENCE, TOKENS, Pooling, Reading, Step, Widths, of_length_one
+from nanodistil.sentences.steps import SENTENCE, TOKENS, Pooling, Reading, Step, Widths, of_length_one, through
 from nanodistil.tokenization.arguments import one_of, whole_number
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import InputError
@@ -92,9 +92,7 @@ class SentencePipeline(Pipeline[Encoder, Settings]):
         hidden = finite(self.model(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
         lengths = inputs["attention_mask"].sum(axis=1).tolist()
         for x, length, asked in zip(hidden, lengths, wanted, strict=True):
-            reading = Reading(x[:length].astype(np.float64), None, asked.prompt)
-            for step in self.steps:
-                reading = step(reading)
+            reading = through(x[:length].astype(np.float64), self.steps, asked.prompt)
             yield reading if asked.tokens else reading._replace(tokens=np.zeros((0, 0)))
 
     def finish(self, prepared: Prepared, results: list[Reading], settings: Settings) -> Any:

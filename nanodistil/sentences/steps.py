@@ -166,6 +166,14 @@ def of_length_one(x: Array) -> Array:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), TINY))
 
 
+def through(x: Array, steps: list[Step], prompt: int = 0) -> Reading:
+    """What the steps make of a text's tokens: (T, D) float64. prompt: how many of them are the prompt's."""
+    reading = Reading(x, None, prompt)
+    for step in steps:
+        reading = step(reading)
+    return reading
+
+
 def read_steps(modules: list[Module], width: int) -> list[Step]:
     """The steps behind a model whose tokens' vectors have some width. Raises CheckpointError for what cannot be."""
     steps: list[Step] = []

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanodistil.pipelines import ALIASES, TASKS, pipeline
+from nanodistil.sentences.body import has_modules
+from nanodistil.sentences.encoder import SentenceEncoder
+from nanodistil.sentences.extraction import OWN, FolderPipeline
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
@@ -93,8 +96,10 @@ def task_of(model: str) -> str:
     )
 
 
-def loaded(wanted: Spec, pooling: str = "mean", **options: Any) -> Served:
+def loaded(wanted: Spec, pooling: str | None = None, **options: Any) -> Served:
     """The model, ready to answer. options: of `pipeline`, as backend, dtype, threads.
+
+    pooling: of vectors; None: as a folder of sentence-transformers says, with all that it does behind, else "mean".
 
     Raises what `pipeline` raises, and CheckpointError where it is not clear what the model is for.
     """
@@ -104,6 +109,10 @@ def loaded(wanted: Spec, pooling: str = "mean", **options: Any) -> Served:
             f"{wanted.model}: writing is not served, nanodistil generate does it; for the vectors of texts name "
             f"{wanted.model}:feature-extraction"
         )
+    if task == "feature-extraction" and pooling is None and has_modules(wanted.model):
+        made: Any = FolderPipeline(SentenceEncoder.from_pretrained(wanted.model, **options))
+        return Served(wanted.name, task, {task: made}, OWN)
+    pooling = pooling or "mean"
     pipe = pipeline(task, model=wanted.model, **options)
     pipes = {task: pipe}
     if task == "text-classification" and _entails(pipe.model.config.id2label.values()):

@@ -21,7 +21,9 @@ from nanodistil.sentences.pooling import OLD, WAYS
 from nanodistil.sentences.precision import quantize_embeddings
 from nanodistil.sentences.similarity import pairwise, similarities
 from nanodistil.sentences.steps import Dense, Normalize, Pooling
-from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraError, NanoDistilError
+from nanodistil.serve.served import loaded as serve_loaded
+from nanodistil.serve.served import spec
+from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraError, NanoDistilError, TooLongError
 
 D = 20
 KINDS = {"Transformer": "", "Pooling": "1_Pooling", "Dense": "2_Dense", "Normalize": "3_Normalize"}
@@ -388,6 +390,24 @@ def test_embed_and_scikit_learn_honour_the_folder(folder, tmp_path, capsys, recw
     vectorizer = DistilBertVectorizer(folder, backend="numpy")
     assert (vectorizer.fit_transform(TEXTS) == vectors).all() and len(vectorizer.get_feature_names_out()) == 6
     assert DistilBertVectorizer(folder, pooling="cls", backend="numpy").transform(TEXTS).shape == (7, D)
+
+
+def test_a_server_honours_the_folder(tmp_path):
+    folder = written(tmp_path / "st")
+    settings = {"prompts": {"p": "who is "}, "default_prompt_name": "p"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 8}))
+    served = serve_loaded(spec(str(folder)), backend="numpy")
+    encoder, pipe = loaded(folder), served.pipes["feature-extraction"]
+    assert served.pooling == "own"
+    vectors = list(pipe.each(TEXTS[:3], pooling="own", normalize=True, return_tensors=True, truncation=True))
+    assert (np.stack(vectors) == encoder.encode(TEXTS[:3], normalize_embeddings=True)).all()
+    assert np.array(pipe("a b", pooling="mean")).shape == (D,)
+    with pytest.raises(TooLongError, match="more than the 8 that are read"):
+        pipe.encode("a b c " * 4, pooling="own")
+    with pytest.warns(UserWarning, match="nanodistil.SentenceEncoder makes those"):
+        plain = serve_loaded(spec(str(folder)), pooling="cls", backend="numpy")
+    assert plain.pooling == "cls" and np.array(plain.pipes["feature-extraction"]("a b", pooling="cls")).shape == (D,)
 
 
 def test_activations_are_finite_where_exp_is_not():
