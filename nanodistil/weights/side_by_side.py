@@ -27,8 +27,8 @@ class Part(NamedTuple):
     def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """(in, of * out) -> (out, in); (of * out,) -> (out,).
 
-        >>> Part("q", 0, 3).shape((4, 12)), Part("q", 0, 3).shape((12,))
-        ((4, 4), (4,))
+        >>> Part("q", 0, 3).shape((4, 12)), Part("q", 0, 3).shape((12,)), Part("q.bias", 0, 3).shape((1, 12))
+        ((4, 4), (4,), (4,))
         """
         *inner, last = stored if stored else (0,)
         if self.name.endswith(".bias") and inner == [1]:  # as TensorFlow's files have it
