@@ -182,17 +182,17 @@ def profile(model: Any, shape: str, seconds: float = 1.0, machine: Any = None) -
     B, T = shape_of(shape)
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (B, T))
     total = median(repeat(lambda: model(ids), seconds))
-    ops = model.ops
+    ops, graphs = model.ops, model.graphs
     runs: list[dict[str, OpTime]] = []
     try:
         names = weight_names(model.weights)
-        until = perf_counter() + seconds
+        until, model.graphs = perf_counter() + seconds, None  # a recording asks no ops
         while len(runs) < 3 or perf_counter() < until:
             model.ops = Timed(ops, names, machine)
             model(ids)
             runs.append(model.ops.seen)
     finally:
-        model.ops = ops
+        model.ops, model.graphs = ops, graphs
     times: dict[str, list[float]] = defaultdict(list)
     for run in runs:
         for name, row in run.items():
