@@ -112,13 +112,13 @@ class Engine:
         except Exception as error:
             results = [error] if len(batch) == 1 else [_result_or_error(unit) for unit in batch]
         ended = perf_counter()
-        for unit, result in zip(batch, results, strict=True):
-            _deliver(unit, result, ended)
         tokens, seconds = sum(unit.tokens for unit in batch), ended - began
         if not batch[0].alone:
             speed = tokens / max(seconds, 1e-9)
             self.speed += (speed - self.speed) * (SMOOTHING if self.speed else 1.0)
-        self.watch(Batch(len(batch), tokens, seconds))
+        self.watch(Batch(len(batch), tokens, seconds))  # first, so that what was answered has been counted
+        for unit, result in zip(batch, results, strict=True):
+            _deliver(unit, result, ended)
 
 
 def _results(batch: list[Unit]) -> list[Any]:

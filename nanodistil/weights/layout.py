@@ -113,7 +113,7 @@ def lay_out(
     def norm(name: str) -> Norm:
         """Of a file's read-only pages a copy: it is small, and a kernel's call takes 3 us less for such an array."""
         both = (tensors[f"{name}.{kind}"] for kind in ("weight", "bias"))
-        weight, bias = (send(x if x.flags.writeable else x.copy()) for x in both)
+        weight, bias = (send(x if getattr(x.flags, "writeable", True) else x.copy()) for x in both)
         return Norm(weight, bias, config.layer_norm_eps)
 
     def packed(*parts: tuple[NDArray[Any], NDArray[Any]], prepare: Prepare = prepare) -> Any:

@@ -176,7 +176,7 @@ def test_a_special_token_the_vocabulary_lacks_comes_after_it(tmp_path: Path) -> 
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"hello\nworld\n", "lacks the unknown token"),
         (b'{"hello": 0}', "holds JSON"),
-        (b"[UNK]\n" + b"x" * 2000, "1000 characters"),
+        (b"[UNK]\n" + b"x" * (1 << 22) + b"x", "4194304 characters"),
     ],
 )
 def test_broken_vocab_txt(tmp_path: Path, content: bytes, says: str) -> None:
