@@ -63,7 +63,7 @@ PROCESSORS = {
 CASES = [(room, name, given) for room, named in PROCESSORS.items() for name, calls in named.items() for given in calls]
 
 
-@pytest.mark.parametrize(("room", "name", "given"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(("room", "name", "given"), CASES, ids=[f"{name}-{i}" for i, (_, name, _) in enumerate(CASES)])
 @pytest.mark.parametrize("scores", [SCORES, LEFT_OUT], ids=["all", "some"])
 def test_processors(room, name, given, scores):
     if name == "ExponentialDecayLengthPenalty":
