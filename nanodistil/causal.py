@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanodistil.backend import Array
-from nanodistil.model import encoder
-from nanodistil.packing import Packing, real_tokens, rectangle, sent
+from nanodistil.packing import Packing, real_tokens, rectangle
 from nanodistil.past import KeyValues, WithPast
 from nanodistil.pretrained import Arrays, Encoded, Options, Pretrained
 from nanodistil.taps import Tap
@@ -84,11 +83,9 @@ class Causal(Pretrained):
         recorder = self._recorder(hidden + probs, head_mask, tap)
         keeping = self.remembers and bool(config.use_cache if use_cache is None else use_cache)
         ops: Any = WithPast(self.ops, past, seen, packing) if keeping or before else self.ops
-        look, places = None, None if looked_at is None else packing.rows(looked_at)
-        if places is not None and tap is None and not hidden and not probs:
-            look, places = packing.look(places)
-            look = look._replace(rows=self.ops.send(look.rows))
-        x = encoder(sent(packing.batch, self.ops.send), weights, config, ops, recorder, look)
+        places = None if looked_at is None else packing.rows(looked_at)
+        watched = tap is not None or bool(hidden or probs)
+        x, places = self._encoded(packing, places, weights, recorder, watched, False, ops)
         recorded: dict[str, Any] = dict(self._recorded(packing, recorder, hidden, probs, before))
         if self.remembers:
             recorded["past_key_values"] = ops.remembered(width) if keeping else None

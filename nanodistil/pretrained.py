@@ -308,11 +308,12 @@ class Pretrained(Readable):
         return hidden, probs
 
     def _encoded(
-        self, packing: Packing, places: Ints | None, weights: Weights, recorder: Recorder, watched: bool, plain: bool
-    ) -> tuple[Array, Ints | None]:
+        self, packing: Packing, places: Ints | None, weights: Weights, recorder: Recorder, watched: bool, plain: bool,
+        ops: backends.Ops | None = None,
+    ) -> tuple[Array, Ints | None]:  # fmt: skip
         """The encoder's (N, D), or its (M, D) at the places that were asked for; and where these are in it.
 
-        watched: whether all rows are to be seen. plain: whether a recording of the GPU's may answer.
+        watched: whether all rows are to be seen. plain: whether a recording may answer. ops: if not the model's own.
         """
         send = self.ops.send
 
@@ -326,7 +327,7 @@ class Pretrained(Readable):
         if places is not None and not watched:
             look, places = packing.look(places)
             look = look._replace(rows=send(look.rows))
-        return encode(sent(packing.batch, send), self.ops, look), places
+        return encode(sent(packing.batch, send), ops or self.ops, look), places
 
     def _recorded(
         self, packing: Packing, recorder: Recorder, hidden: list[str], probs: list[str], before: int = 0

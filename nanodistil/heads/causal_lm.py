@@ -7,6 +7,7 @@ Its loss compares what a token says with the token behind it. So labels are the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,36 +15,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanodistil import losses
-from nanodistil.backend import Array, BackwardOps, Ints, Ops
+from nanodistil.backend import Array, Ints
 from nanodistil.causal import Causal, CausalOptions
 from nanodistil.decoder import Decoder
 from nanodistil.generation.decoding import Decoding, Uncached
 from nanodistil.generation.mixin import GenerationMixin
-from nanodistil.head import Batch, Head, HeadRun, Learner
+from nanodistil.head import Batch, Learner
 from nanodistil.heads.calling import finished, flat
 from nanodistil.heads.learning import at_labels
+from nanodistil.heads.one_map import one_map
 from nanodistil.losses import IGNORED
 from nanodistil.model import Packed
 from nanodistil.outputs import ScoredOutputWithPast
 from nanodistil.packing import rectangle
 from nanodistil.pretrained import Arrays
 from nanodistil.signatures import spelled_out
-from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError, excerpt
-from nanodistil.weights.layout import Weights
 
 SCORED = 256  # rows of the vocabulary's scores at once
-
-
-def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """A score for every word that might come next: (N, D) -> (N, V)."""
-    return tap("lm_head", ops.linear(x, w.head.lm_head))
-
-
-def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
-    """(N, V) -> (N, D)."""
-    bops.linear_backward_weight(dlogits, run.x, *d.head.lm_head)
-    return bops.linear_backward_input(dlogits, w.head.lm_head)
 
 
 def next_labels(labels: ArrayLike, shape: tuple[int, int]) -> Ints:
@@ -73,13 +62,11 @@ def objective(learner: Learner, batch: Batch, *, key: int | None = None, scale: 
     return at_labels(learner, shifted, learner.config.vocab_size, learner.bops.HEAD_ROWS, key, scale)
 
 
-CAUSAL_LM = Head(
-    "causal_lm",
+CAUSAL_LM = replace(  # its weight is the words', unless the config says otherwise
+    one_map("causal_lm", "lm_head", "V", None, objective, bias=False),
+    arrays={},
     tied={"lm_head.weight": "V D"},
     coarse=True,
-    forward=forward,
-    backward=backward,
-    objective=objective,
 )
 
 

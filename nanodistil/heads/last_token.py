@@ -13,31 +13,19 @@ from typing import Any, Unpack
 import numpy as np
 
 from nanodistil.arrays import numbers
-from nanodistil.backend import Array, BackwardOps, Ints, Ops
+from nanodistil.backend import Ints
 from nanodistil.causal import Causal, CausalOptions
 from nanodistil.config import Config
-from nanodistil.head import Batch, Head, HeadRun, Learner
+from nanodistil.head import Batch, Learner
 from nanodistil.heads.calling import finished
 from nanodistil.heads.learning import only, packed
+from nanodistil.heads.one_map import one_map
 from nanodistil.heads.sequence_classification import learned, loss_of
 from nanodistil.outputs import ScoredOutputWithPast
 from nanodistil.packing import real_tokens, rectangle
 from nanodistil.pretrained import Arrays
 from nanodistil.signatures import spelled_out
-from nanodistil.taps import Tap
 from nanodistil.weights.errors import InputError
-from nanodistil.weights.layout import Weights
-
-
-def forward(x: Array, w: Weights, ops: Ops, tap: Tap) -> Array:
-    """A score for every class, from the last token of each text: (B, D) -> (B, C)."""
-    return tap("score", ops.linear(x, w.head.score))
-
-
-def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bops: BackwardOps) -> Array:
-    """(B, C) -> (B, D)."""
-    bops.linear_backward_weight(dlogits, run.x, *d.head.score)
-    return bops.linear_backward_input(dlogits, w.head.score)
 
 
 def last_tokens(config: Config, input_ids: Any, shape: tuple[int, int], attention_mask: Any = None) -> Ints:
@@ -83,7 +71,7 @@ def hidden(tokens: Ints, attention_mask: Any) -> bool:
     return bool(inside and not real[tokens[:, 0], tokens[:, 1]].all())
 
 
-LAST_TOKEN = Head("last_token", arrays={"score.weight": "C D"}, forward=forward, backward=backward, objective=objective)
+LAST_TOKEN = one_map("last_token", "score", "C", None, objective, bias=False)
 
 
 class ForLastToken(Causal, head=LAST_TOKEN):

@@ -23,17 +23,19 @@ def backward(dlogits: Array, run: HeadRun, w: Weights, d: Weights, ops: Ops, bop
     return bops.linear_backward_input(dlogits, getattr(w.head, name))
 
 
-def one_map(head: str, name: str, rows: str, rate: Callable[[Config], float], objective: Objective) -> Head:
-    """The head of it. rows: a letter of weights/names.py, or a number. rate: of the dropout on what it is given.
+def one_map(
+    head: str, name: str, rows: str, rate: Callable[[Config], float] | None, objective: Objective, bias: bool = True
+) -> Head:
+    """The head of it. rows: a letter of weights/names.py, or a number. rate: of dropout on what it is given, if any.
 
     >>> one_map("tags", "classifier", "C", lambda config: config.dropout, lambda learner, batch: 0.0).arrays
     {'classifier.weight': 'C D', 'classifier.bias': 'C'}
     """
     return Head(
         head,
-        arrays={f"{name}.weight": f"{rows} D", f"{name}.bias": rows},
+        arrays={f"{name}.weight": f"{rows} D", **({f"{name}.bias": rows} if bias else {})},
         forward=partial(forward, name=name),
         backward=partial(backward, name=name),
-        dropout=(("hidden", rate),),
+        dropout=(("hidden", rate),) if rate else (),
         objective=objective,
     )

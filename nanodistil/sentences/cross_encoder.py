@@ -49,10 +49,10 @@ class PairPipeline(Pipeline[ForSequenceClassification, Settings]):
         model: ForSequenceClassification,
         tokenizer: Tokenizer,
         activation: str,
-        lower: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__(model, tokenizer)
-        self.activation, self.lower = activation, lower or str
+        self.activation = activation
+        self.lower: Callable[[str], str] = str  # what is done to a text first
 
     def settings(self, activation: str | None = None, softmax: bool = False) -> Settings:
         one = self.activation if activation is None else one_of("activation_fn", activation, tuple(ACTIVATIONS))

@@ -48,11 +48,10 @@ class Settings(NamedTuple):
 class SentencePipeline(Pipeline[Encoder, Settings]):
     """Turns texts into vectors, by a model and the steps behind it."""
 
-    def __init__(
-        self, model: Encoder, tokenizer: Tokenizer, steps: list[Step], lower: Callable[[str], str] | None = None
-    ) -> None:
+    def __init__(self, model: Encoder, tokenizer: Tokenizer, steps: list[Step]) -> None:
         super().__init__(model, tokenizer)
-        self.steps, self.lower = steps, lower
+        self.steps = steps
+        self.lower: Callable[[str], str] | None = None  # what is done to a text first
 
     def settings(
         self,

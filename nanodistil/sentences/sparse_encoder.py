@@ -93,10 +93,10 @@ class SparsePipeline(Pipeline[ForMaskedLM, Settings]):
         model: ForMaskedLM,
         tokenizer: Tokenizer,
         pooling: SpladePooling,
-        lower: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__(model, tokenizer)
-        self.pooling, self.lower = pooling, lower or str
+        self.pooling = pooling
+        self.lower: Callable[[str], str] = str  # what is done to a text first
 
     def settings(self, prompt: str = "", max_active_dims: int | None = None) -> Settings:
         return Settings(

@@ -170,9 +170,8 @@ class Pages:
 
     def __init__(self, widths: Sequence[int], head: int) -> None:
         """widths: A of every layer; head: Dh, of all."""
-        self.widths, self.head = list(widths), head
         self.keys = [aligned(0, width * PAGE) for width in widths]  # of each layer: (pages, A PAGE)
-        self.values = [aligned(0, self._heads(width) * wide(head) * PAGE) for width in widths]
+        self.values = [aligned(0, width // head * wide(head) * PAGE) for width in widths]
         self.users: list[int] = []  # how many texts each page belongs to
         self.free: list[int] = []
         self.pages: list[list[int]] = []  # of each text
@@ -180,9 +179,6 @@ class Pages:
         self.table, self.before = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)  # of what was reserved last
         self.gone: list[int] = []  # numbers of texts that left
         self.recordings = Recordings()
-
-    def _heads(self, width: int) -> int:
-        return width // self.head
 
     @property
     def lengths(self) -> Ints:
@@ -302,5 +298,5 @@ class Pages:
 
 
 def wide(head: int) -> int:
-    """Dh in whole panels."""
+    """Dh in whole panels: whole_panels outside of kernels, which would have it compiled."""
     return -(-head // COLUMNS) * COLUMNS
