@@ -40,6 +40,7 @@ _HOME = {
     "AutoModelForMultipleChoice": "nanodistil.auto",
     "AutoModelForCausalLM": "nanodistil.auto",
     "pipeline": "nanodistil.pipelines",
+    "add_backend": "nanodistil.replacing",
     "GenerationConfig": "nanodistil.generation.config",
     "LogitsProcessor": "nanodistil.generation.processing",
     "LogitsProcessorList": "nanodistil.generation.processing",
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from nanodistil.generation.streaming import TextIteratorStreamer as TextIteratorStreamer
     from nanodistil.generation.streaming import TextStreamer as TextStreamer
     from nanodistil.pipelines import pipeline as pipeline
+    from nanodistil.replacing import add_backend as add_backend
     from nanodistil.sentences.cross_encoder import CrossEncoder as CrossEncoder
     from nanodistil.sentences.encoder import SentenceEncoder as SentenceEncoder
     from nanodistil.sentences.sparse_encoder import SparseEncoder as SparseEncoder

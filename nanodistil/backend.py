@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nanodistil.kernels.definitions.remembered import Remembered as Remembered
+from nanodistil.kernels.definitions.remembered import Rows as Rows
 from nanodistil.kernels.definitions.sentences import Sentences as Sentences
 from nanodistil.kernels.definitions.step import Step as Step
 from nanodistil.kernels.definitions.step import step_of as step_of
@@ -111,11 +112,8 @@ def choose(name: str | None, dtype: DTypeLike | None) -> tuple[str, str]:
     able = [kind for kind, backend in BACKENDS.items() if wanted in backend.dtypes]
     if name is None:
         name = "numba" if "numba" in able and (find_spec("numba") or "numpy" not in able) else able[0]
-    kind, device = kind_and_device(name)
-    if kind not in BACKENDS or device is None:
-        raise InputError(
-            f"unknown backend {excerpt(name)}: choose one of {', '.join(BACKENDS)} (cupy:1 for the second GPU)"
-        )
+    named(name)
+    kind = kind_and_device(name)[0]
     if wanted not in BACKENDS[kind].dtypes:
         others = " or ".join(f"backend={excerpt(other)}" for other in able)
         raise InputError(
@@ -138,9 +136,13 @@ def kind_and_device(name: Any) -> tuple[str, int | None]:
 
 
 def named(name: str) -> tuple[Backend, int]:
-    """The backend of a name that `choose` gave, and its device's number."""
+    """The backend of a name, and its device's number. Raises InputError for an unknown name."""
     kind, device = kind_and_device(name)
-    return BACKENDS[kind], device or 0
+    if kind not in BACKENDS or device is None:
+        raise InputError(
+            f"unknown backend {excerpt(name)}: choose one of {', '.join(BACKENDS)} (cupy:1 for the second GPU)"
+        )
+    return BACKENDS[kind], device
 
 
 def load(name: str, threads: int | None = None, dtype: str = "float32") -> Ops:

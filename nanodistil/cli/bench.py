@@ -15,6 +15,7 @@ from nanodistil.weights.errors import InputError
 if TYPE_CHECKING:
     from nanodistil.benchmark import OpTime, Profile, Rung
     from nanodistil.comparison import Cell
+    from nanodistil.replacing import Row
 
 HELP = "time a model op by op, or the ladder from the formula to the kernel"
 SHAPES = ["1x16", "8x128"]
@@ -50,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compare",
         action="store_true",
         help="ONNX Runtime and OpenVINO beside ours, on the processor; needs the extra compare",
+    )
+    parser.add_argument(
+        "--ops",
+        metavar="FILE",
+        help="a Python file of yours: its functions that are called as ops replace them, and have a table of their own",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
 
@@ -100,15 +106,19 @@ def _model(args: argparse.Namespace) -> int:
     shapes = args.shapes or SHAPES
     for shape in shapes:
         shape_of(shape)  # before a model is loaded
-    backend, dtype = choose(args.backend, args.dtype)
+    backend, dtype = choose(loading.yours(args.ops, args.backend), args.dtype)
     name = _named(args)
     threads = None if backend == "numpy" else args.threads
     model = DistilBertModel.from_pretrained(name, backend=backend, dtype=dtype, threads=threads)
     machine = limits(backend, dtype)
     profiles = [profile(model, shape, args.seconds, machine) for shape in shapes]
+    replaced = [_replaced(model, shape) if args.ops else [] for shape in shapes]
     if args.json:
         found = {"model": str(name), "backend": backend, "dtype": str(dtype), "limits": machine and machine._asdict()}
-        print(json.dumps(found | {"shapes": [p.as_dict() for p in profiles]}, indent=1))
+        each = [p.as_dict() for p in profiles]
+        for one, rows in zip(each, replaced, strict=True):
+            one |= {"yours": [row._asdict() for row in rows]} if args.ops else {}
+        print(json.dumps(found | {"shapes": each}, indent=1))
         return 0
     print(f"{name}, {backend} {dtype}")
     if machine:
@@ -119,9 +129,36 @@ def _model(args: argparse.Namespace) -> int:
             measured += f", {machine.others / 1e9:.0f} in float32"
         measured += f" and {machine.bandwidth / 1e9:.1f} GB/s"
         print(f"this {'GPU' if on_gpu else 'machine'}: {measured}{with_threads}, measured just now")
-    for p in profiles:
+    for p, rows in zip(profiles, replaced, strict=True):
         print("\n" + op_table(p, machine))
+        if rows:
+            print("\n" + replaced_table(rows))
     return 0
+
+
+def _replaced(model: Any, shape: str) -> list[Row]:
+    from nanodistil.comparison import batch
+    from nanodistil.replacing import beside
+
+    return beside(model, batch(shape, model.config.vocab_size)[0])
+
+
+def replaced_table(rows: list[Row]) -> str:
+    """Functions of the user's beside what they replace: time, and the largest error against float64.
+
+    >>> from nanodistil.replacing import Row
+    >>> print(replaced_table([Row("gelu", 6, 0.002, 0.0005, 3e-8, 4e-8)]))
+    yours  calls    ms  the backend's  times    error  the backend's
+    gelu       6  2.00           0.50   4.00  3.0e-08        4.0e-08
+    error: the largest against the definition in float64, relative to the largest number
+    """
+    cells = [("yours", "calls", "ms", "the backend's", "times", "error", "the backend's")]
+    for r in rows:
+        times = f"{r.seconds / r.backend:.2f}" if r.backend else ""
+        ms, theirs = f"{r.seconds * 1e3:.2f}", f"{r.backend * 1e3:.2f}"
+        cells.append((r.op, str(r.calls), ms, theirs, times, f"{r.error:.1e}", f"{r.backend_error:.1e}"))
+    told = "error: the largest against the definition in float64, relative to the largest number"
+    return f"{aligned(cells, right=range(1, 7))}\n{told}"
 
 
 def _named(args: argparse.Namespace) -> Any:

@@ -31,6 +31,16 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def yours(path: str | None, backend: str | None) -> str | None:
+    """The backend, or "yours": the same with the ops that a Python file of the user's replaces."""
+    if path is None:
+        return backend
+    from nanodistil.replacing import add_backend, functions_of
+
+    add_backend("yours", on=backend, **functions_of(path))
+    return "yours"
+
+
 def set_threads(count: int | None) -> None:
     """Tell NumPy's BLAS, which reads its number of threads from the environment when NumPy is imported."""
     if count is not None:
