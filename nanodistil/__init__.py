@@ -41,6 +41,7 @@ _HOME = {
     "AutoModelForCausalLM": "nanodistil.auto",
     "pipeline": "nanodistil.pipelines",
     "add_backend": "nanodistil.replacing",
+    "Predictor": "nanodistil.bulk.predictor",
     "GenerationConfig": "nanodistil.generation.config",
     "LogitsProcessor": "nanodistil.generation.processing",
     "LogitsProcessorList": "nanodistil.generation.processing",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from nanodistil.auto import AutoModelForSequenceClassification as AutoModelForSequenceClassification
     from nanodistil.auto import AutoModelForTokenClassification as AutoModelForTokenClassification
     from nanodistil.auto import AutoTokenizer as AutoTokenizer
+    from nanodistil.bulk.predictor import Predictor as Predictor
     from nanodistil.collating import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
     from nanodistil.collating import DataCollatorForTokenClassification as DataCollatorForTokenClassification
     from nanodistil.collating import DataCollatorWithPadding as DataCollatorWithPadding

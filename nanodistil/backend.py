@@ -173,6 +173,11 @@ def load_backward(name: str, dtype: str = "float32") -> BackwardOps:
     return backend.load_backward(dtype, device)
 
 
+def available_threads() -> int:
+    """How many threads the environment grants this process now, for the numba backend; at least 1."""
+    return int(import_module("nanodistil.kernels.runtime.pool").available_threads())
+
+
 def graphs(name: str) -> Callable[..., Array | None] | None:
     """What answers small batches from a recording, for one model; None if nothing does. After `load`."""
     found = named(name)[0].graphs

@@ -147,11 +147,7 @@ def pipeline(
     from nanodistil.loader import load_pretrained
 
     task = ALIASES.get(task, task) if isinstance(task, str) else task
-    if not isinstance(task, str) or task not in TASKS:
-        names = [*TASKS, *ALIASES]
-        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(names)}{meant(task, names, 0.75)}")
-    module, name, head = TASKS[task]
-    kind = getattr(import_module(f"nanodistil.pipelines.{module}"), name)
+    kind, head = checked_task(task, options)
     check_pace(batch_size, num_workers)
     if framework not in (None, "pt", "np"):
         raise InputError(f"framework={excerpt(framework)}: answers are computed with NumPy and Numba; leave it out")
@@ -159,7 +155,6 @@ def pipeline(
     loading |= model_kwargs or {}
     dtype = loading.pop("dtype", None) if dtype is None else dtype
     options.pop("use_fast", None)
-    check_options(kind, options, signature(pipeline).parameters)
     source: dict[str, Any] = {
         "revision": revision,
         "cache_dir": cache_dir,
@@ -213,6 +208,22 @@ def pipeline(
         tokenizer = AutoTokenizer.from_pretrained(tokenizer, **source, **shared)
     made = kind(model, tokenizer)
     return Preset(made, options) if options else made
+
+
+def checked_task(task: str, options: dict[str, Any]) -> tuple[Any, str]:
+    """The class of a task's pipeline, and what the name of a model's class ends with; options: of `pipeline`.
+
+    Raises InputError for an unknown task, or an option that neither `pipeline` nor a call takes.
+    """
+    if not isinstance(task, str) or task not in TASKS:
+        names = [*TASKS, *ALIASES]
+        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(names)}{meant(task, names, 0.75)}")
+    module, name, head = TASKS[task]
+    kind = getattr(import_module(f"nanodistil.pipelines.{module}"), name)
+    ours = signature(pipeline).parameters
+    beside = {*ours, *OF_MODELS, *COUNTED, "config", "use_fast"} - {"options"}
+    check_options(kind, [name for name in options if name not in beside], ours)
+    return kind, head
 
 
 def default_model(task: str, source: dict[str, Any]) -> str:
