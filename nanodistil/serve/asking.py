@@ -10,17 +10,20 @@ Only arguments that are listed may come from outside, and each within bounds: a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from time import perf_counter
 from typing import Any, TypeVar
 
 from nanodistil.pipelines.preset import settings_of
 from nanodistil.serve.body import Gone
 from nanodistil.serve.call import Call
-from nanodistil.serve.engine import Alone, Engine
+from nanodistil.serve.engine import Alone, Engine, Ticket
 from nanodistil.serve.limits import Limits
 from nanodistil.serve.problems import Problem, of, overloaded, too_large, unusable
+from nanodistil.serve.writing import News
 from nanodistil.weights.errors import NanoDistilError, excerpt, meant
 
 T = TypeVar("T")
@@ -70,7 +73,7 @@ class Asking:
             call.tokens = sum(len(work) for work in works if not isinstance(work, Alone))
             call.held.more_tokens(call.tokens + sum(work.tokens for work in works if isinstance(work, Alone)))
             size = len(works) + self._entries(pipe, ready, settings) + self._numbers(pipe, ready, settings)
-            results = iter(await self._computed(call, pipe, works))
+            results = iter(await self.computed(call, pipe, works))
             with call.stage("finish"):
                 return await self.apart(size > BRIEF, self._finished, pipe, ready, settings, results)
         except NanoDistilError as error:
@@ -89,23 +92,46 @@ class Asking:
             for one in ready
         ]
 
-    async def _computed(self, call: Call, pipe: Any, works: list[Any]) -> list[Any]:
-        """The results of rows, or the end of waiting for them, upon which they leave the queue."""
+    async def computed(self, call: Call, pipe: Any, works: list[Any]) -> list[Any]:
+        """The results of works, or the end of waiting, upon which they leave the queue. Raises Problem, Gone."""
+        with self._waiting(call, pipe, works) as (ticket, results, watching):
+            await self._moved(ticket, watching, results)
+            return results.result()
+
+    async def growing(
+        self, call: Call, pipe: Any, works: list[Any], arrived: asyncio.Queue[list[News]]
+    ) -> AsyncIterator[list[News]]:
+        """What arrives of prompts, until the last of them is answered. Raises Problem, Gone."""
+        with self._waiting(call, pipe, works) as (ticket, results, watching):
+            results.add_done_callback(lambda _: arrived.put_nowait([]))
+            while True:
+                if arrived.empty():
+                    getting = asyncio.ensure_future(arrived.get())
+                    try:
+                        await self._moved(ticket, watching, getting)
+                        news = getting.result()
+                    finally:
+                        getting.cancel()
+                else:
+                    news = arrived.get_nowait()
+                if not news:
+                    results.result()
+                    return
+                yield news
+
+    @contextmanager
+    def _waiting(
+        self, call: Call, pipe: Any, works: list[Any]
+    ) -> Iterator[tuple[Ticket, asyncio.Future[list[Any]], asyncio.Future[None]]]:
+        """A ticket, its results, and the client's going away; whatever ends it, nothing is left in the queue."""
         ticket = self.engine.submit(call.client, pipe, works)
         results: asyncio.Future[list[Any]] = asyncio.wrap_future(ticket.future)
         watching = asyncio.ensure_future(call.gone())
         try:
-            both: set[asyncio.Future[Any]] = {results, watching}
-            await asyncio.wait(both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
-            if results.done():
-                return results.result()
-            if watching.done():
-                raise Gone
-            seconds = self.limits.seconds
-            raise overloaded(f"there was no answer within {seconds:g} seconds; try again", int(seconds) or 1)
+            yield ticket, results, watching
         except NanoDistilError as error:
             raise (of(error) if of(error).status == 413 else Problem(424, "Backend", str(error))) from None
-        except (Problem, Gone, asyncio.CancelledError):
+        except (Problem, Gone):
             raise
         except Exception as error:
             raise Problem(424, "Backend", f"the model failed ({type(error).__name__})") from error
@@ -113,6 +139,18 @@ class Asking:
             watching.cancel()
             results.cancel()
             call.told(ticket)
+
+    async def _moved(self, ticket: Ticket, watching: asyncio.Future[None], wanted: asyncio.Future[Any]) -> None:
+        """Wait for what is wanted, as long as a client may wait; a text that is written begins anew with each token."""
+        began, seconds = perf_counter(), self.limits.seconds
+        while (left := max(began, ticket.moved) + seconds - perf_counter()) > 0:
+            both: set[asyncio.Future[Any]] = {wanted, watching}
+            await asyncio.wait(both, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if wanted.done():
+                return
+            if watching.done():
+                raise Gone
+        raise overloaded(f"there was no answer within {seconds:g} seconds; try again", int(seconds) or 1)
 
     def _numbers(self, pipe: Any, ready: list[Any], settings: Any) -> int:
         """How many numbers the answers will be, if they are vectors. Raises Problem (413) for too many."""

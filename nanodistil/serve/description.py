@@ -43,6 +43,11 @@ def answered(schema: Schema, what: str = "The answer.") -> Schema:
     return {"description": what, "content": {"application/json": {"schema": schema}}}
 
 
+def streamed(answer: Schema) -> Schema:
+    """The same, or in server-sent events if the request says so."""
+    return {**answer, "content": {**answer["content"], "text/event-stream": {"schema": TEXT}}}
+
+
 def described(limits: Limits, names: list[str], with_key: bool) -> Schema:
     """The whole description, as JSON is written of it. names: of the models."""
     error = obj("error error_type", error=TEXT, error_type=TEXT)
@@ -121,6 +126,10 @@ def _paths(limits: Limits, names: list[str]) -> dict[str, dict[str, tuple[str, S
             "doc_stride": few, "max_answer_len": few, "max_seq_len": WHOLE, "max_question_len": few,
             "handle_impossible_answer": FLAG, "align_to_words": FLAG, "choices": some(TEXT, 9),
             "pooling": {"enum": ["mean", "cls", "none"]}, "normalize": FLAG,
+            "max_new_tokens": few, "do_sample": FLAG, "temperature": {**SCORE, "minimum": 0.01, "maximum": 2},
+            "top_p": {**SCORE, "minimum": 0.01, "maximum": 1}, "typical_p": {**SCORE, "minimum": 0.01, "maximum": 1},
+            "repetition_penalty": {**SCORE, "minimum": 0.1, "maximum": 2}, "seed": WHOLE, "stop": some(TEXT, 4),
+            "return_full_text": FLAG, "details": FLAG, "decoder_input_details": FLAG, "top_n_tokens": few,
         },
     }  # fmt: skip
     task: Schema = {
@@ -130,20 +139,40 @@ def _paths(limits: Limits, names: list[str]) -> dict[str, dict[str, tuple[str, S
             "inputs": {"oneOf": [TEXT, one_input, some({"oneOf": [TEXT, one_input]}, limits.inputs)]},
             "parameters": given,
             "options": {"type": "object"},
+            "stream": FLAG,
             "normalize": FLAG,
             **CUT,
         },
         "additionalProperties": False,
     }
-    any_answer = answered({"type": ["array", "object"]}, "What the pipeline of the model's task answers.")
+    any_answer = streamed(answered({"type": ["array", "object"]}, "What the pipeline of the model's task answers."))
     number = {"oneOf": [some(SCORE), TEXT]}
     one_model = obj("id object created owned_by", id=TEXT, object=TEXT, created=WHOLE, owned_by=TEXT)
     embedding = obj("object index embedding", object=TEXT, index=WHOLE, embedding=number)
     usage = obj("prompt_tokens total_tokens", prompt_tokens=WHOLE, total_tokens=WHOLE)
     ok = answered({"type": "object"})
     plain = {"description": "Text of Prometheus.", "content": {"text/plain": {"schema": TEXT}}}
-    written = {"oneOf": [TEXT, {"type": "array"}]}
-    completion: Schema = {"type": "object", "properties": {"prompt": written, "model": TEXT}}
+    prompt = obj(
+        "model",
+        model={"enum": names}, prompt=texts, max_tokens={**WHOLE, "minimum": 0, "maximum": 64}, echo=FLAG,
+        temperature={**SCORE, "minimum": 0, "maximum": 2}, top_p={**SCORE, "minimum": 0, "maximum": 1},
+        n={**WHOLE, "minimum": 1, "maximum": 32}, logprobs={**WHOLE, "minimum": 0, "maximum": 20}, seed=WHOLE,
+        stop={"oneOf": [TEXT, some(TEXT, 4)]}, stream=FLAG, stream_options=obj(include_usage=FLAG), user=TEXT,
+        logit_bias={"type": "object", "additionalProperties": {**SCORE, "minimum": -100, "maximum": 100}},
+    )  # fmt: skip
+    spent = obj(
+        "prompt_tokens completion_tokens total_tokens",
+        prompt_tokens=WHOLE, completion_tokens=WHOLE, total_tokens=WHOLE,
+    )  # fmt: skip
+    choice = obj(
+        "index text logprobs finish_reason",
+        index=WHOLE, text=TEXT, logprobs={"type": ["object", "null"]}, finish_reason={"enum": ["stop", "length", None]},
+    )  # fmt: skip
+    completion = obj(
+        "id object created model choices usage",
+        id=TEXT, object=TEXT, created=WHOLE, model=TEXT, choices=some(choice), usage=spent,
+    )  # fmt: skip
+    chat: Schema = {"type": "object", "properties": {"model": TEXT}}
     return {
         "/embed": {
             "post": (
@@ -203,8 +232,8 @@ def _paths(limits: Limits, names: list[str]) -> dict[str, dict[str, tuple[str, S
         },
         "/v1/models": {"get": ("The models", None, answered(obj("object data", object=TEXT, data=some(one_model))))},
         "/v1/models/{name}": {"get": ("One of them", None, answered(one_model))},
-        "/v1/completions": {"post": ("Of no model yet", completion, ok)},
-        "/v1/chat/completions": {"post": ("Of no model yet", completion, ok)},
+        "/v1/completions": {"post": ("How prompts go on", prompt, streamed(answered(completion)))},
+        "/v1/chat/completions": {"post": ("Of no model", chat, ok)},
         "/": {"post": ("The task of the first model, in the Inference API's form", task, any_answer)},
         "/models/{name}": {"post": ("The task of a model, in the Inference API's form", task, any_answer)},
         "/pipeline/{task}/{name}": {"post": ("A task, in the Inference API's form", task, any_answer)},

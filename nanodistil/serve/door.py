@@ -65,7 +65,11 @@ class Door:
                 response = refused(of(error), call.openai)
             status = response.status_code
             response.headers["x-request-id"] = call.id
-            await response(scope, receive, send)
+            try:
+                await response(scope, receive, send)
+            except Gone:  # while it was being told, piece by piece
+                self.site.metrics.cancelled.inc()
+                status = 499
         finally:
             if call.held is not None:
                 call.held.free()

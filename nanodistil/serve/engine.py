@@ -5,6 +5,9 @@
 One thread is enough, since the kernels use all others, and it makes order simple. It never waits for more rows to
 come: while a batch is computed the next one gathers. An error of one row is no other's: a batch that fails is computed
 again row by row. A ticket whose future was cancelled leaves the queue; what is being computed is finished and dropped.
+
+Texts that are written (writing.py) take many steps, with all that is written by one model in each. Where there are
+both, batches and steps take turns, so that either has half of the time.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from typing import Any, NamedTuple
 from nanodistil.pipelines.base import Pipeline, Row
 from nanodistil.pipelines.batching import computed
 from nanodistil.serve.queue import Queue, Unit
+from nanodistil.serve.writing import Prompt, Writing
 
-SMOOTHING = 0.1  # of the measured speed, towards the last batch's
+SMOOTHING = 0.1  # how much of what was measured before is forgotten with each batch
 
 
 class Alone(NamedTuple):
@@ -36,6 +40,7 @@ class Batch(NamedTuple):
     rows: int
     tokens: int
     seconds: float
+    step: bool = False  # of texts that are written
 
 
 @dataclass(eq=False, slots=True)
@@ -48,15 +53,18 @@ class Ticket:
     queued: float = field(default_factory=perf_counter)
     begun: float = 0.0  # when the first of them was taken
     ended: float = 0.0
+    moved: float = 0.0  # when a text of it that is written was a token further
 
 
 class Engine:
-    """Computes. `watch` is told of every batch, on the engine's thread."""
+    """Computes. `watch` is told of every batch and step, on the engine's thread."""
 
     def __init__(self, batch_tokens: int, watch: Callable[[Batch], None] = lambda batch: None) -> None:
         self.queue = Queue(batch_tokens)
+        self.writings: dict[Any, Writing] = {}  # of each pipeline that was asked to write
         self.watch = watch
-        self.speed = 0.0  # tokens a second; 0: not known yet
+        self.pace = (0.0, 0.0)  # tokens and seconds, of late
+        self.ahead = 0.0  # seconds that batches have had more than steps, while there were both
         self.changed = Condition()
         self.ending = False
         self.thread = Thread(target=self._run, name="nanodistil-engine", daemon=True)
@@ -74,39 +82,66 @@ class Engine:
     def alive(self) -> bool:
         return self.thread.is_alive()
 
-    def submit(self, client: str, pipe: Pipeline[Any, Any], works: Sequence[Row | Alone]) -> Ticket:
-        """Queue rows, and calls, of one request."""
+    @property
+    def speed(self) -> float:
+        """Tokens a second; 0: not known yet."""
+        tokens, seconds = self.pace
+        return tokens / seconds if seconds else 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many rows and prompts wait."""
+        return len(self.queue) + sum(len(one.queue) for one in list(self.writings.values()))
+
+    @property
+    def written(self) -> int:
+        """How many answers are being written."""
+        return sum(one.together.busy for one in list(self.writings.values()) if one.together is not None)
+
+    def submit(self, client: str, pipe: Pipeline[Any, Any], works: Sequence[Row | Alone | Prompt]) -> Ticket:
+        """Queue rows, prompts and calls, of one request."""
         ticket = Ticket([None] * len(works), len(works))
         units = [
-            Unit(pipe, work, work.tokens if isinstance(work, Alone) else len(work), ticket, i, isinstance(work, Alone))
+            Unit(pipe, work, len(work) if isinstance(work, Row) else work.tokens, ticket, i, isinstance(work, Alone))
             for i, work in enumerate(works)
         ]
         if not units:
             ticket.future.set_result([])
         ticket.future.add_done_callback(lambda future: self._forget(ticket) if future.cancelled() else None)
+        prompts = [unit for unit in units if isinstance(unit.work, Prompt)]
         with self.changed:
-            self.queue.push(client, units)
+            self.queue.push(client, [unit for unit in units if not isinstance(unit.work, Prompt)])
+            if prompts:
+                self.writings.setdefault(pipe, Writing(pipe, self.queue.batch_tokens)).queue.push(client, prompts)
             self.changed.notify()
         return ticket
 
     def _forget(self, ticket: Ticket) -> None:
         with self.changed:
             self.queue.forget(ticket)
+            for one in self.writings.values():
+                one.queue.forget(ticket)
 
     def _run(self) -> None:
         while True:
             with self.changed:
-                while not self.ending and not self.queue.waiting:
+                while not self.ending and not self.queue.waiting and all(one.idle for one in self.writings.values()):
                     self.changed.wait()
                 if self.ending:
                     return
-                batch = self.queue.pop()
-            self._compute(batch)
+                writing = [one for one in self.writings.values() if not one.idle]
+                if not writing or not self.queue.waiting:
+                    self.ahead = 0.0
+                batch = self.queue.pop() if self.ahead <= 0 else []
+                joining = [] if batch else [one.joining() for one in writing]
+            if batch:
+                self.ahead += self._compute(batch)
+            for one, fresh in zip(writing, joining, strict=False):
+                self.ahead -= self._write(one, fresh)
 
-    def _compute(self, batch: list[Unit]) -> None:
-        began = perf_counter()
-        for unit in batch:
-            unit.ticket.begun = unit.ticket.begun or began
+    def _compute(self, batch: list[Unit]) -> float:
+        """Compute a batch; how long it took."""
+        began = _begun(batch)
         try:
             results: list[Any] = _results(batch)
         except Exception as error:
@@ -114,11 +149,40 @@ class Engine:
         ended = perf_counter()
         tokens, seconds = sum(unit.tokens for unit in batch), ended - began
         if not batch[0].alone:
-            speed = tokens / max(seconds, 1e-9)
-            self.speed += (speed - self.speed) * (SMOOTHING if self.speed else 1.0)
+            self._paced(tokens, seconds)
         self.watch(Batch(len(batch), tokens, seconds))  # first, so that what was answered has been counted
         for unit, result in zip(batch, results, strict=True):
             _deliver(unit, result, ended)
+        return seconds
+
+    def _write(self, writing: Writing, fresh: list[Unit]) -> float:
+        """A step of the texts that are written, and of those that join; how long it took."""
+        began, answered = _begun(fresh), []
+        try:
+            texts, tokens = writing.step(fresh, lambda unit, result: answered.append((unit, result)))
+        except Exception as error:
+            texts = tokens = 0
+            writing.fail(error, lambda unit, result: answered.append((unit, result)))
+        ended = perf_counter()
+        for unit in writing.open:
+            unit.ticket.moved = ended
+        if texts:
+            self._paced(tokens, ended - began)
+            self.watch(Batch(texts, tokens, ended - began, step=True))
+        for unit, result in answered:
+            _deliver(unit, result, ended)
+        return ended - began
+
+    def _paced(self, tokens: int, seconds: float) -> None:
+        self.pace = tokens + (1 - SMOOTHING) * self.pace[0], max(seconds, 1e-9) + (1 - SMOOTHING) * self.pace[1]
+
+
+def _begun(units: list[Unit]) -> float:
+    """Now, when these are begun with."""
+    now = perf_counter()
+    for unit in units:
+        unit.ticket.begun = unit.ticket.begun or now
+    return now
 
 
 def _results(batch: list[Unit]) -> list[Any]:

@@ -49,6 +49,12 @@ class Fields:
             raise unusable(f"`{name}` must be a whole number from {low} to {high}", name)
         return value
 
+    def real(self, name: str, low: float, high: float, default: float) -> float:
+        value = self.body.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise unusable(f"`{name}` must be a number from {low} to {high}", name)
+        return float(value)
+
     def word(self, name: str, words: tuple[str, ...]) -> str:
         """One of these, the first of them if none is given."""
         value = self.body.get(name, words[0])

@@ -21,6 +21,7 @@ from typing import Any
 from starlette.responses import Response
 
 from nanodistil.pipelines import ALIASES, TASKS
+from nanodistil.serve import generation
 from nanodistil.serve.answering import as_json
 from nanodistil.serve.asking import PARAMETERS, parameters
 from nanodistil.serve.call import Call
@@ -56,7 +57,7 @@ async def of_task(site: Site, call: Call, name: str) -> Response:
 async def answer(site: Site, call: Call, served: Served, task: str | None = None) -> Response:
     """What a model says, put to the task that the request asks for."""
     call.model = served.name
-    fields = Fields(await call.json(), f"inputs parameters options {AT_ROOT}")  # options: of caches, which are not here
+    fields = Fields(await call.json(), f"inputs parameters options stream {AT_ROOT}")  # options: of caches: none here
     inputs, given = fields.get("inputs"), fields.body.get("parameters", {})
     compares = isinstance(inputs, dict) and "source_sentence" in inputs
     if task is None:
@@ -70,6 +71,9 @@ async def answer(site: Site, call: Call, served: Served, task: str | None = None
     if needed not in TASKS:
         raise Problem(404, "NotFound", f"there is no task {task[:60]!r}; there are {', '.join(TASKS)}")
     site.model(served.name, needed)
+    if needed == "text-generation":
+        return await generation.answer(site, call, served, fields)
+    fields.refuse("stream", (False,), f"{task} is answered as a whole; leave it out")
     if task == "sentence-similarity":
         return as_json(await similarities(site, call, served, inputs, fields.flag("truncate")))
     many = isinstance(inputs, list)

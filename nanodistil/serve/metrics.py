@@ -25,7 +25,9 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, load: Load, batch_tokens: int, waiting: Callable[[], int]) -> None:
+    def __init__(
+        self, load: Load, batch_tokens: int, waiting: Callable[[], int], written: Callable[[], int] = lambda: 0
+    ) -> None:
         self.registry = CollectorRegistry()
         self.batch_tokens = batch_tokens
         where: dict[str, Any] = {"registry": self.registry}
@@ -42,8 +44,15 @@ class Metrics:
             "nanodistil_batch_fill", "Tokens of a batch, as a share of the most", buckets=SHARES, **where
         )
         self.batches = Histogram("nanodistil_batch_seconds", "Time of a batch", buckets=SECONDS, **where)
+        self.texts = Histogram(
+            "nanodistil_step_texts", "Texts that a step wrote on", buckets=(1, 2, 4, 8, 16, 32, 64), **where
+        )
+        self.steps = Histogram(
+            "nanodistil_step_seconds", "Time of a step of texts that are written", buckets=SECONDS, **where
+        )
         for name, what, value in (
-            ("queue_rows", "Rows that wait", waiting),
+            ("queue_rows", "Rows and prompts that wait", waiting),
+            ("written_texts", "Texts that are being written", written),
             ("held_tokens", "Tokens of requests that are not answered yet", lambda: load.tokens),
             ("held_bytes", "Bytes of bodies that are held", lambda: load.bytes),
             ("held_requests", "Requests that are not answered yet", lambda: load.requests),
@@ -52,6 +61,10 @@ class Metrics:
 
     def batch(self, batch: Batch) -> None:
         self.tokens.inc(batch.tokens)
+        if batch.step:
+            self.texts.observe(batch.rows)
+            self.steps.observe(batch.seconds)
+            return
         self.rows.observe(batch.rows)
         self.fill.observe(batch.tokens / self.batch_tokens)
         self.batches.observe(batch.seconds)

@@ -1,4 +1,6 @@
-"""OpenAI's endpoints: /v1/embeddings and /v1/models. Their errors have OpenAI's form too (problems.py).
+"""OpenAI's endpoints: /v1/embeddings and /v1/models; completions.py has /v1/completions.
+
+Their errors have OpenAI's form too (problems.py).
 
 Vectors have length 1, as OpenAI's have. `encoding_format="base64"`, which their own client asks for unless told
 otherwise, is float32 in little-endian order: the same bits in a quarter of the bytes. `dimensions` takes the first so
@@ -16,7 +18,7 @@ from starlette.responses import Response
 from nanodistil.serve.answering import as_json, shortened
 from nanodistil.serve.call import Call
 from nanodistil.serve.fields import Fields, texts
-from nanodistil.serve.problems import Problem, unusable
+from nanodistil.serve.problems import unusable
 from nanodistil.serve.site import Site
 from nanodistil.serve.tei import vectors
 
@@ -68,9 +70,3 @@ async def models(site: Site, call: Call) -> Response:
 
 async def model(site: Site, call: Call, name: str) -> Response:
     return as_json(_described(site.model(name).name))
-
-
-async def no_completions(site: Site, call: Call) -> Response:
-    await call.json()
-    message = "no model here writes text; there are /v1/embeddings and the endpoints of /openapi.json"
-    raise Problem(404, "NotFound", message, param="model", code="model_not_found")

@@ -1,7 +1,8 @@
 """Connections that say nothing, or say it a byte a minute, are closed; and there is a most of them.
 
 uvicorn waits for ever for the head of a request, and for a client to take its answer. Here a connection that has begun
-no new request since it was last looked at is closed, and one whose request is not over after as long as any may take.
+no new request since it was last looked at is closed, and one that again and again has not taken what was sent to it.
+How long an answer may take is no matter of the connection: asking.py sees to that, and a stream may be long.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 4096
 HEAD_SECONDS = 15.0  # for the head of a request, twice at most
-LOOKS = 8  # so often a request may be found unfinished
+LOOKS = 8  # so often an answer may be found waiting to be taken
 
 
 class Patient(H11Protocol):
@@ -21,7 +22,7 @@ class Patient(H11Protocol):
 
     looking: asyncio.TimerHandle | None = None
     seen: Any = None  # the request that was being answered, or the last one
-    looks = 0
+    looks = 0  # at a request whose answer waits to be taken
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -37,8 +38,9 @@ class Patient(H11Protocol):
 
     def look(self) -> None:
         unfinished = self.cycle is not None and not self.cycle.response_complete
-        self.looks = self.looks + 1 if self.cycle is self.seen else 0
-        if (self.looks and (not unfinished or self.looks > LOOKS)) or (self.cycle is None and self.seen is None):
+        same = self.cycle is self.seen
+        self.looks = self.looks + 1 if same and unfinished and self.flow.write_paused else 0
+        if (same and not unfinished) or self.looks >= LOOKS:
             self.transport.abort()
             return
         self.seen = self.cycle

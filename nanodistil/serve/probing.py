@@ -14,12 +14,16 @@ from nanodistil.serve.served import Served
 from nanodistil.weights.errors import CheckpointError
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
+OPTIONS: dict[str, dict[str, Any]] = {
+    "zero-shot-classification": {"candidate_labels": ["a", "b"]},
+    "text-generation": {"do_sample": False, "max_new_tokens": 4},
+}
 
 
 def probe(served: Served, batch_tokens: int) -> None:
     """Have every pipeline of a model answer. Raises CheckpointError if alone and together are not the same."""
     for task, pipe in served.pipes.items():
-        options = {"candidate_labels": ["a", "b"]} if task == "zero-shot-classification" else {}
+        options = OPTIONS.get(task, {})
         settings = settings_of(pipe, options)
         ready = [pipe.prepare(one, settings) for one in inputs(task, pipe)]
         rows = [row for one in ready for row in one.rows]
@@ -30,12 +34,15 @@ def probe(served: Served, batch_tokens: int) -> None:
             if alone != among_others and pipe.model.backend == "numba":
                 raise CheckpointError(f"{served.name}: answers a text otherwise among others than alone")
         longest = max(rows, key=len)
-        pipe.results([longest] * max(1, batch_tokens // len(longest)))
+        if task != "text-generation":  # whose batches do not grow with what there is to do
+            pipe.results([longest] * max(1, batch_tokens // len(longest)))
 
 
 def inputs(task: str, pipe: Any) -> list[Any]:
     """Some that any model of the task can answer."""
     texts = [SENTENCE, SENTENCE[:19], f"{SENTENCE} {SENTENCE}"]
+    if task == "text-generation":
+        return [SENTENCE[:9], SENTENCE[:3], SENTENCE[:19]]
     if task == "fill-mask":
         return [f"{text} {pipe.tokenizer.mask_token}" for text in texts]
     if task == "question-answering":

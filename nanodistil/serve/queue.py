@@ -2,6 +2,7 @@
 
     push(units)      rows of one request
     pop()            the next batch: rows of one pipeline, in order, up to a number of tokens
+    next()           the first unit of that batch, which stays
     forget(ticket)   a request that nobody waits for any more
 
 The order is that of start-time fair queueing (Goyal 1996). Each row has a start: when it came, or when its client's
@@ -61,11 +62,18 @@ class Queue:
         if len(self.ends) > MOST_CLIENTS:
             self.ends = {client: end for client, end in self.ends.items() if end > self.now}
 
+    def next(self) -> Unit | None:
+        """The unit that is first in turn; None if none waits."""
+        return self.waiting[self._kind()][0][2] if self.waiting else None
+
+    def _kind(self) -> Hashable:
+        return min(self.waiting, key=lambda kind: self.waiting[kind][0][:2])
+
     def pop(self) -> list[Unit]:
         """The units of the next batch, at least one; [] if none waits."""
         if not self.waiting:
             return []
-        kind = min(self.waiting, key=lambda kind: self.waiting[kind][0][:2])
+        kind = self._kind()
         heap, tokens = self.waiting[kind], 0
         batch: list[Unit] = []
         while heap and (not batch or self._fits(batch[0], heap[0][2], tokens)):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from nanodistil.serve import about, inference, openai, tei
+from nanodistil.serve import about, completions, inference, openai, tei
 from nanodistil.serve.problems import Problem
 
 Handler = Callable[..., Awaitable[Response]]
@@ -31,8 +31,8 @@ TABLE: dict[str, dict[str, Handler]] = {
     "/decode": {"POST": tei.decode},
     "/v1/embeddings": {"POST": openai.embeddings},
     "/v1/models": {"GET": openai.models},
-    "/v1/completions": {"POST": openai.no_completions},
-    "/v1/chat/completions": {"POST": openai.no_completions},
+    "/v1/completions": {"POST": completions.completions},
+    "/v1/chat/completions": {"POST": completions.no_chat},
 }
 OPEN = {"/", "/docs", "/openapi.json", "/health", "/ping", "/ready"}  # GET of them without a key, and not written down
 BY_NAME: dict[

@@ -104,11 +104,6 @@ def loaded(wanted: Spec, pooling: str | None = None, **options: Any) -> Served:
     Raises what `pipeline` raises, and CheckpointError where it is not clear what the model is for.
     """
     task = wanted.task or task_of(wanted.model)
-    if task == "text-generation":
-        raise InputError(
-            f"{wanted.model}: writing is not served, nanodistil generate does it; for the vectors of texts name "
-            f"{wanted.model}:feature-extraction"
-        )
     if task == "feature-extraction" and pooling is None and has_modules(wanted.model):
         made: Any = FolderPipeline(SentenceEncoder.from_pretrained(wanted.model, **options))
         return Served(wanted.name, task, {task: made}, OWN)

@@ -35,7 +35,7 @@ class Site:
         self.journal = journal or Journal(None)
         self.engine = Engine(limits.batch_tokens, self._watch)
         self.load = Load(limits, lambda: self.engine.speed)
-        self.metrics = Metrics(self.load, limits.batch_tokens, lambda: len(self.engine.queue))
+        self.metrics = Metrics(self.load, limits.batch_tokens, lambda: self.engine.waiting, lambda: self.engine.written)
         self.asking = Asking(self.engine, limits)
         self.ready = False  # probed, and not about to end
 

@@ -173,9 +173,10 @@ def test_openai_models(server):
     assert server.get("/v1/models/none").status == 404
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
-def test_nobody_here_writes_text(server, path):
-    assert called(server, path, {"model": "fill", "prompt": "a"}, 404)["error"]["code"] == "model_not_found"
+def test_who_does_not_write_says_so(server):
+    assert called(server, "/v1/completions", {"model": "fill", "prompt": "a"}, 424)["error"]["code"] == "not_supported"
+    chat = called(server, "/v1/chat/completions", {"model": "fill"}, 404)
+    assert chat["error"]["code"] == "model_not_found"
 
 
 def test_the_inference_api(server, models):

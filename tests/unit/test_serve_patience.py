@@ -24,6 +24,7 @@ def connection():
     made = Patient.__new__(Patient)
     made.loop, made.cycle, made.closed = Loop(), None, []
     made.transport = SimpleNamespace(abort=lambda: made.closed.append(True))
+    made.flow = SimpleNamespace(write_paused=False)
     return made
 
 
@@ -51,9 +52,19 @@ def test_one_that_asks_again_and_again_is_not(connection):
     assert not connection.closed and len(connection.loop.later) == 100
 
 
-def test_one_that_is_being_answered_has_time_and_not_for_ever(connection):
+def test_one_that_is_being_answered_has_time(connection):
     connection.cycle = request(done=False)
-    for _ in range(LOOKS + 1):
+    for _ in range(10 * LOOKS):  # a text that is written, piece by piece
+        connection.look()
+    assert not connection.closed
+    connection.cycle.response_complete = True
+    connection.look()
+    assert connection.closed
+
+
+def test_one_that_does_not_take_its_answer_is_closed(connection):
+    connection.cycle, connection.flow.write_paused = request(done=False), True
+    for _ in range(LOOKS):
         connection.look()
         assert not connection.closed
     connection.look()

@@ -200,5 +200,6 @@ def test_the_watch_is_told_of_every_batch():
     results(engine.submit("a", Doubling(), [row(2, 2, 2), row(4)]))
     engine.stop()
     engine.thread.join(300)
-    ((rows, tokens, seconds),) = told
+    ((rows, tokens, seconds, step),) = told
+    assert not step
     assert (rows, tokens) == (2, 4) and seconds > 0 and engine.speed > 0
