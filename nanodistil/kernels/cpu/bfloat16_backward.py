@@ -78,7 +78,9 @@ linear_backward_input = bfloat16_ops.linear if PAIRS else numba_ops.linear
 
 
 @in_registers(BFLOAT16, turned=True)
-def multiply_turned_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+def multiply_turned_pairs(
+    rows: int, a: Place, b: Place, s: Place, c: Place, depth: int, ahead: Place | None = None
+) -> None:
     """`multiply_turned` of words that hold two bfloat16 each."""
     products_of_pairs(rows, a, 1, a.step, b, s, c, depth)
 

@@ -23,7 +23,7 @@ from ..runtime.place import Place
 from ..runtime.pool import run
 from . import numba_ops
 from .bfloat16_stored import number_of, widening_blocks
-from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, turn_inputs, whole_panels
+from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, stretch, turn_inputs, whole_panels
 from .precision import other_ops
 from .tile import BFLOAT16, BFLOAT16_STORED, COLUMNS, SHAPE, has_tile, in_registers
 from .transpose import LANES
@@ -111,7 +111,7 @@ def products_of_pairs(rows: int, a: Place, down: int, across: int, b: Place, s: 
 
 
 @in_registers(BFLOAT16)
-def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int, ahead: Place | None = None) -> None:
     """`multiply` of words that hold two bfloat16 each: the sum of both products joins a float32 sum."""
     products_of_pairs(rows, a, a.step, 1, b, s, c, depth)
 
@@ -139,7 +139,8 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
         return out
     halves = empty(N, I + I % 2, dtype=np.uint16)
     run(round_rows, N, x.view(np.uint32), halves, least=16)
-    run(bfloat16_blocks, items(N, w), halves.view(np.int32), w.panels, w.bias, 1, activation, out)  # a panel an item
+    part = stretch(N)
+    run(bfloat16_blocks, items(N, w, strip=part.panels), halves.view(np.int32), w.panels, w.bias, part, activation, out)
     return out
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..runtime.jit import helper, kernel
 from ..runtime.place import Place
 from .gelu import gelu_in_place
-from .linear import BLOCK, GELU, place
+from .linear import BLOCK, GELU, asked, place
 from .tile import BFLOAT16_STORED, COLUMNS, PIECE, ROWS, in_registers, multiply
 
 LINE = 16  # floats of a cache line
@@ -31,7 +31,9 @@ def number_of(half: Any) -> Any:
 
 
 @in_registers(BFLOAT16_STORED)
-def multiply_halves(rows: int, a: Place, b: Place, s: Place, c: Place, kept: Place, depth: int) -> None:
+def multiply_halves(
+    rows: int, a: Place, b: Place, s: Place, c: Place, kept: Place, depth: int, ahead: Place | None = None
+) -> None:
     """`multiply` with B stored in bfloat16, two columns a word. B in float32 goes to `kept`, as a packed panel."""
     for k in range(depth):
         for j in range(WIDE):
@@ -52,6 +54,7 @@ def widening_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activ
     for item in range(start, stop):
         top, bottom, p = place(item, N, P)
         left, height = p * COLUMNS, bottom - top
+        each = asked(height, ROWS, WIDE)
         whole = left + COLUMNS <= O
         c, at, step = (y, top * O + left, O) if whole else (spare, 0, COLUMNS)
         for r in range(height):  # one array for all that sums start from: another is counted, 40 cycles a tile
@@ -63,10 +66,11 @@ def widening_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activ
             for row in range(0, height, ROWS):
                 rows = min(ROWS, height - row)
                 inputs, sums = Place(a, (top + row) * I + first, I), Place(c, at + row * step, step)
+                ahead = Place(b, panel.at + depth * (WIDE + row // ROWS * each), each)
                 if row == 0:
-                    multiply_halves(rows, inputs, panel, sums, sums, widened, depth)
+                    multiply_halves(rows, inputs, panel, sums, sums, widened, depth, ahead)
                 else:
-                    multiply(rows, inputs, widened, sums, sums, depth)
+                    multiply(rows, inputs, widened, sums, sums, depth, ahead)
         for r in range(height):
             if activation == GELU:
                 gelu_in_place(c, at + r * step, COLUMNS)

@@ -32,7 +32,7 @@ from ..runtime.pool import run
 from . import bfloat16_ops, numba_ops
 from .gelu import gelu_in_place
 from .int8_tile import COLUMNS, KIND, Scales, multiply_int8, scaled_back
-from .linear import GELU, IDENTITY, items, place, whole_panels
+from .linear import GELU, IDENTITY, asked, items, place, whole_panels
 from .precision import other_ops
 
 globals().update(other_ops(numba_ops))
@@ -132,10 +132,12 @@ def int8_blocks(start: int, stop: int, x: Quantized, w: Panels, activation: int,
         if WORD == 2:
             widened(b, left * I * WORD, wide)
         panel = Place(words, 0 if WORD == 2 else left * I, COLUMNS)
+        each, next_panel = asked(bottom - top, ROWS, COLUMNS * WORD), (left + COLUMNS) * I * WORD
         whole = left + COLUMNS <= O
         for first in range(top, bottom, ROWS):
             rows = min(ROWS, bottom - first)
-            multiply_int8(rows, Place(a, first * I, I), panel, Place(w.begin, left, 0), Place(c, 0, COLUMNS), I)
+            begin, ahead = Place(w.begin, left, 0), Place(b, next_panel + (first - top) // ROWS * each * I, each)
+            multiply_int8(rows, Place(a, first * I, I), panel, begin, Place(c, 0, COLUMNS), I, ahead)
             for r in range(rows):
                 row = first + r
                 done, at = (y, row * O + left) if whole else (spare, 0)

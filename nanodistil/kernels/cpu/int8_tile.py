@@ -105,7 +105,9 @@ def multiplication(kind: Kind) -> Any:
     high, columns, signed = 32 - bits, kind.dot.shape.columns, kind.offset > 0
 
     @in_registers(kind.dot)
-    def multiply_int8(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+    def multiply_int8(
+        rows: int, a: Place, b: Place, s: Place, c: Place, depth: int, ahead: Place | None = None
+    ) -> None:
         """`multiply` of words that hold some whole numbers each; sums in 32 bits, exact."""
         for r in range(rows):
             for j in range(columns):

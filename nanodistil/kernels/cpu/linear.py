@@ -9,13 +9,16 @@ The definition is two nested dot products. What makes it fast:
    Packing is a transposition, block by block in registers (transpose.py): about twice the time of a copy.
 2. Multiply tile by tile, the sums of a tile in registers: tile.py.
 3. Cut the sum over the inputs, for accuracy into pieces of 64 (`linear` in numpy_ops; the tile does it), for the caches
-   into stretches, in the outermost loop: a stretch of a strip of panels is 16 KB, read once into the first-level cache,
-   and all tiles of a block of rows pass over it there.
+   into stretches, in the outermost loop: a stretch of a strip of panels fills two thirds of the first-level cache, is
+   read once, and all tiles of a block of rows pass over it there.
 4. Let a block of rows pass over one strip after the other: the block stays in the second-level cache, and each panel
    comes from memory once a block. A strip is 32 columns at least, so that rows are fetched from there seldom enough.
-5. Begin with the bias, so that nothing has to add it, and apply the activation while the results are still in the
-   cache. If panels are narrow, sums stand apart until they are done: side by side where they go, their rows would meet
-   in few sets of the cache, and a loop over the 16 numbers of a row would take longer to begin than to run.
+5. Have the next stretch on its way meanwhile: every tile asks for a little of it. If the first asked for all, it would
+   wait: a core has some 12 places for what it waits for, each taken for the 200 cycles to the third level, and the 256
+   lines of a stretch are as long in coming as five tiles in computing.
+6. Let sums stand apart until they are done, begun with the bias, and apply the activation there. Where results go, rows
+   lie whole pages apart: they share few sets of the cache, and a load is held up by the store to the row above, of
+   whose address it sees the same last 12 bits.
 
 A row's result is the same chain of additions wherever it stands, so it does not depend on batch, order or threads.
 """
@@ -28,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.jit import helper, kernel
-from ..runtime.memory import aligned
+from ..runtime.memory import aligned, first_level
 from ..runtime.place import Place
 from ..runtime.pool import run
 from .gelu import gelu_in_place
@@ -38,9 +41,8 @@ from .transpose import LANES, turn
 TILES = 16  # of rows pass over a strip together: with I = 768, 0.3 MB, so in the second level
 BLOCK = TILES * ROWS
 STRIP = max(1, 32 // COLUMNS)  # panels that a tile of rows meets while it is in the first level
-DEPTH = max(PIECE, 4096 // (STRIP * COLUMNS))  # inputs at a time: of a strip 16 KB, half of the first level
 FEW = 4 * ROWS  # up to so many rows weights come as fast as memory gives them, if it is asked in one order
-WIDE = COLUMNS >= 64  # whether a row of a panel's results is whole lines, so that sums may lie where results shall
+FIRST_LEVEL = first_level()
 IDENTITY, GELU = 0, 1
 
 
@@ -113,9 +115,17 @@ def unpack(w: Panels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.ascontiguousarray(weight[: w.width]), w.bias[: w.width].copy()
 
 
-def strip_width(n: int) -> int:
-    """How many panels a work item of a product of n rows takes: one if so few rows pass that memory decides."""
-    return STRIP if n > FEW else 1
+class Stretch(NamedTuple):
+    """What all tiles of a block of rows pass over while it lies in the first level."""
+
+    panels: int
+    inputs: int
+
+
+def stretch(n: int) -> Stretch:
+    """That of a product of n rows: two thirds of the first level. One panel if memory decides, as for few rows."""
+    panels = STRIP if n > FEW else 1
+    return Stretch(panels, max(1, FIRST_LEVEL * 2 // 3 // (4 * panels * COLUMNS * PIECE)) * PIECE)
 
 
 def items(n: int, w: Any, rows: int = ROWS, strip: int = 1) -> int:
@@ -135,55 +145,58 @@ def place(item: int, N: int, P: int, rows: int = ROWS) -> tuple[int, int, int]:
     return min(top, N), min(top + height, N), item % P
 
 
+@helper()
+def asked(n: int, rows: int = ROWS, row_of_b: int = COLUMNS) -> int:
+    """Words that a tile asks for in each round, if the tiles of n rows together ask for a row of B."""
+    tiles = (n + rows - 1) // rows
+    return (row_of_b + tiles - 1) // tiles
+
+
 def blocks_kernel(multiply: Any) -> Any:
     """`linear_blocks` for a tile: float32 below, bfloat16 in bfloat16_ops."""
 
     @kernel(fastmath={"contract"})
     def linear_blocks(
-        start: int, stop: int, x: Any, panels: Any, bias: Any, strip: int, activation: int, out: Any
+        start: int, stop: int, x: Any, panels: Any, bias: Any, stretch: Stretch, activation: int, out: Any
     ) -> None:
-        """Work items start..stop, `strip` panels each, of out = activation(x W^T + b).
+        """Work items start..stop of out = activation(x W^T + b), each of a block of rows and a stretch's panels.
 
         (N, I), (P, I, COLUMNS), (P COLUMNS,) -> (N, O).
         """
         N, I = x.shape
         P, O = panels.shape[0], out.shape[1]
+        strip, deep = stretch.panels, stretch.inputs
         a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
-        apart = np.empty(STRIP * BLOCK * COLUMNS, np.float32)
-        deep = DEPTH if strip == STRIP else PIECE
+        c = np.empty(STRIP * BLOCK * COLUMNS, np.float32)
         for item in range(start, stop):
             top, bottom, number = place(item, N, (P + strip - 1) // strip)
             n, begin = bottom - top, number * strip
-            end = min(begin + strip, P)
-            # row r, column j of panel p's results is c[at + (p - begin) wide + r step + j]
-            direct = WIDE and end * COLUMNS <= O
-            c, at, step, wide = (
-                (y, top * O + begin * COLUMNS, O, COLUMNS) if direct else (apart, 0, COLUMNS, n * COLUMNS)
-            )
+            end, size = (
+                min(begin + strip, P),
+                n * COLUMNS,
+            )  # row r, column j of panel p: c[(p - begin) size + r COLUMNS + j]
+            each = asked(n)
             for first in range(0, I, deep):
                 depth = min(deep, I - first)
                 for row in range(0, n, ROWS):
                     rows, inputs = min(ROWS, n - row), Place(a, (top + row) * I + first, I)
                     for p in range(begin, end):
                         panel = Place(b, (p * I + first) * COLUMNS, COLUMNS)
-                        sums = Place(c, at + (p - begin) * wide + row * step, step)
+                        ahead = Place(b, panel.at + depth * (COLUMNS + row // ROWS * each), each)
+                        sums = Place(c, (p - begin) * size + row * COLUMNS, COLUMNS)
                         if first == 0:
-                            multiply(rows, inputs, panel, Place(bias, p * COLUMNS, 0), sums, depth)
+                            multiply(rows, inputs, panel, Place(bias, p * COLUMNS, 0), sums, depth, ahead)
                         else:
-                            multiply(rows, inputs, panel, sums, sums, depth)
-            if not direct:
-                if activation == GELU:
-                    gelu_in_place(apart, 0, (end - begin) * wide)
-                for p in range(begin, end):
-                    left = p * COLUMNS
-                    width = np.uint64(min(COLUMNS, O - left))
-                    for r in range(n):
-                        here, there = np.uint64((p - begin) * wide + r * COLUMNS), np.uint64((top + r) * O + left)
-                        for j in range(width):
-                            y[there + j] = apart[here + j]
-            elif activation == GELU:
+                            multiply(rows, inputs, panel, sums, sums, depth, ahead)
+            if activation == GELU:
+                gelu_in_place(c, 0, (end - begin) * size)
+            for p in range(begin, end):
+                left = p * COLUMNS
+                width = np.uint64(min(COLUMNS, O - left))
                 for r in range(n):
-                    gelu_in_place(y, at + r * O, COLUMNS)
+                    here, there = np.uint64((p - begin) * size + r * COLUMNS), np.uint64((top + r) * O + left)
+                    for j in range(width):
+                        y[there + j] = c[here + j]
 
     return linear_blocks
 

@@ -29,7 +29,7 @@ from ..runtime.memory import aligned
 from ..runtime.native import Rows
 from ..runtime.place import Place
 from ..runtime.pool import run
-from .linear import BLOCK, Panels, place
+from .linear import BLOCK, Panels, asked, place
 from .tile import COLUMNS, PIECE, ROWS, multiply_turned
 
 Array = NDArray[np.float32]
@@ -104,6 +104,7 @@ def weight_kernel(multiply_turned: Any) -> Any:
         for item in range(start, stop):
             top, bottom, p = place(item, O, P)
             left = p * COLUMNS
+            each = asked(bottom - top)
             whole = left + COLUMNS <= I
             # row r, column j of the panel's results is c[at + r wide + j]
             c, at, wide = (flat, top * I + left, I) if whole else (spare, 0, COLUMNS)
@@ -118,8 +119,9 @@ def weight_kernel(multiply_turned: Any) -> Any:
                         Place(dy.numbers, first * dy.step + top + row, dy.step),
                         Place(b, (p * N + first) * COLUMNS, COLUMNS),
                     )
+                    ahead = Place(b, panel.at + depth * (COLUMNS + row // ROWS * each), each)
                     sums = Place(c, at + row * wide, wide)
-                    multiply_turned(rows, here, panel, sums, sums, depth)
+                    multiply_turned(rows, here, panel, sums, sums, depth, ahead)
             if not whole:
                 for r in range(bottom - top):
                     dW[top + r, left:] = spare[r * COLUMNS : r * COLUMNS + I - left]

@@ -23,7 +23,7 @@ from . import gelu
 from .attention import QKV, attention_heads, context_heads, score_heads, softmax_rows
 from .dropout import Dropping
 from .layer_norm import Lookup, add_layer_norm_rows, added_rows, embed_layer_norm_rows, embed_rows, layer_norm_rows
-from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, strip_width, unpack
+from .linear import GELU, IDENTITY, Panels, items, linear_blocks, pack, stretch, unpack
 from .pages import Pages
 from .vocabulary import most_probable_rows
 
@@ -52,8 +52,8 @@ def linear(x: Array, w: Panels) -> Array:
 
 def _linear(x: Array, w: Panels, activation: int) -> Array:
     out = empty(x.shape[0], w.width)
-    strip, x = strip_width(x.shape[0]), np.ascontiguousarray(x)
-    run(linear_blocks, items(x.shape[0], w, strip=strip), x, w.panels, w.bias, strip, activation, out)
+    part, x = stretch(x.shape[0]), np.ascontiguousarray(x)
+    run(linear_blocks, items(x.shape[0], w, strip=part.panels), x, w.panels, w.bias, part, activation, out)
     return out
 
 

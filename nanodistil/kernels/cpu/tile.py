@@ -129,10 +129,11 @@ def has_tile(dot: Dot) -> bool:
 def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) -> None:
     """Emit C[:rows] = S[:rows] + A[:rows] B; a, b, s, c are pointers to words, lda, lds and ldc row strides.
 
-    turned: A is stored as its transpose, A[r, k] at a[k lda + r]. After `depth`, if B is in halves, comes a pointer to
-    floats: B as it was widened, for the tiles that follow.
+    turned: A is stored as its transpose, A[r, k] at a[k lda + r]. `ahead` is a pointer to bytes and `apart` how many
+    lie from what one round asks for to the next. Then, if B is in halves, comes a pointer to floats: B as it was
+    widened, for the tiles that follow.
     """
-    a, lda, b, s, lds, c, ldc, depth, *kept = arguments
+    a, lda, b, s, lds, c, ldc, ahead, apart, depth, *kept = arguments
     vector = dot.shape.vector
     words, sums_type = ir.VectorType(dot.word, vector), ir.VectorType(dot.total, vector)
     fetch = cgutils.get_or_insert_function(
@@ -167,7 +168,7 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
     zero = ir.Constant(sums_type, [0] * vector)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in range(rows)]  # LLVM: registers
-    fetched = range(0, row_of_b, max(1, LINE // (vector * 4)))
+    half = builder.lshr(apart, _i64(1))
 
     def add_piece(first: Any, last: Any, start: list[Any]) -> None:
         """c_rows = start + the products of first..last, one chain of additions."""
@@ -181,8 +182,9 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
                 for j, value in enumerate(b_vectors):
                     there = builder.gep(wide, [builder.mul(k, _i64(dot.shape.columns))])
                     builder.store(value, vector_at(there, j, words)).align = 4
-            for j in fetched:  # the same row of the next piece, into the second-level cache
-                builder.call(fetch, [vector_at(b_row, PIECE * row_of_b + j, _byte), _i32(0), _i32(2), _i32(1)])
+            wanted = builder.gep(ahead, [builder.mul(k, apart)])
+            for here in wanted, builder.gep(wanted, [half]):  # into the second-level cache
+                builder.call(fetch, [here, _i32(0), _i32(2), _i32(1)])
             along = builder.mul(k, lda) if turned else k
             for r in range(rows):
                 word = builder.load(builder.gep(a_rows[r], [along]))
@@ -206,7 +208,7 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
 
 
 def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> Any:
-    """The tile of exactly `rows` rows as a function of its own: (a, lda, b, s, lds, c, ldc, depth).
+    """The tile of exactly `rows` rows as a function of its own: (a, lda, b, s, lds, c, ldc, ahead, apart, depth).
 
     Never inlined: among the variables of the loops around it LLVM ran out of address registers and fetched them from
     the stack in every round. Alone it has enough, and a call costs 20 cycles of 1600: 101 -> 104 GFLOP/s for 6 rows.
@@ -215,7 +217,7 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
     if name in module.globals:
         return module.globals[name]
     word, stored, total = (t.as_pointer() for t in (dot.word, _i32 if dot.halves else dot.word, dot.total))
-    takes = [word, _i64, stored, total, _i64, total, _i64, _i64, *[total] * dot.halves]
+    takes = [word, _i64, stored, total, _i64, total, _i64, _byte.as_pointer(), _i64, _i64, *[total] * dot.halves]
     signature = ir.FunctionType(ir.VoidType(), takes)
     function = ir.Function(module, signature, name)
     function.linkage = "linkonce_odr"  # if several parts of a kernel have one, one remains
@@ -237,8 +239,12 @@ def _tile(dot: Dot, turned: bool) -> Any:
             array, at, step = cgutils.unpack_tuple(builder, place, 3)
             return builder.gep(context.make_array(kind.types[0])(context, builder, array).data, [at]), step
 
-        (a, lda), (b, _), (s, lds), (c, ldc), *kept = map(pointer_and_step, signature.args[1:-1], places)
-        takes = [a, lda, b, s, lds, c, ldc, depth, *[pointer for pointer, _ in kept]]
+        (a, lda), (b, _), (s, lds), (c, ldc), (ahead, apart), *kept = map(
+            pointer_and_step, signature.args[1:-1], places
+        )
+        size = context.get_abi_sizeof(ahead.type.pointee)
+        ahead, apart = builder.bitcast(ahead, _byte.as_pointer()), builder.mul(apart, _i64(size))
+        takes = [a, lda, b, s, lds, c, ldc, ahead, apart, depth, *[pointer for pointer, _ in kept]]
         done = builder.append_basic_block("tile.done")
         switch = builder.switch(rows, done)
         for n in range(1, dot.shape.rows + 1):
@@ -251,12 +257,12 @@ def _tile(dot: Dot, turned: bool) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def multiply_tile(typing_context, rows, a, b, s, c, depth):  # type: ignore[no-untyped-def]
-        return types.void(types.int64, a, b, s, c, types.int64), codegen
+    def multiply_tile(typing_context, rows, a, b, s, c, ahead, depth):  # type: ignore[no-untyped-def]
+        return types.void(types.int64, a, b, s, c, ahead, types.int64), codegen
 
     @intrinsic
-    def multiply_and_keep(typing_context, rows, a, b, s, c, kept, depth):  # type: ignore[no-untyped-def]
-        return types.void(types.int64, a, b, s, c, kept, types.int64), codegen
+    def multiply_and_keep(typing_context, rows, a, b, s, c, ahead, kept, depth):  # type: ignore[no-untyped-def]
+        return types.void(types.int64, a, b, s, c, ahead, kept, types.int64), codegen
 
     return multiply_and_keep if dot.halves else multiply_tile
 
@@ -274,14 +280,20 @@ def in_registers(dot: Dot, *, turned: bool = False) -> Callable[[Callable[..., N
         if dot.halves:
 
             @overload(definition, inline="always")
-            def keeping(rows, a, b, s, c, kept, depth):  # type: ignore[no-untyped-def]
-                return lambda rows, a, b, s, c, kept, depth: multiply_tile(rows, a, b, s, c, kept, depth)
+            def keeping(rows, a, b, s, c, kept, depth, ahead=None):  # type: ignore[no-untyped-def]
+                if isinstance(ahead, types.BaseTuple):
+                    return lambda rows, a, b, s, c, kept, depth, ahead=None: multiply_tile(
+                        rows, a, b, s, c, ahead, kept, depth
+                    )
+                return lambda rows, a, b, s, c, kept, depth, ahead=None: multiply_tile(rows, a, b, s, c, b, kept, depth)
 
         else:
 
             @overload(definition, inline="always")
-            def compiled(rows, a, b, s, c, depth):  # type: ignore[no-untyped-def]
-                return lambda rows, a, b, s, c, depth: multiply_tile(rows, a, b, s, c, depth)
+            def compiled(rows, a, b, s, c, depth, ahead=None):  # type: ignore[no-untyped-def]
+                if isinstance(ahead, types.BaseTuple):
+                    return lambda rows, a, b, s, c, depth, ahead=None: multiply_tile(rows, a, b, s, c, ahead, depth)
+                return lambda rows, a, b, s, c, depth, ahead=None: multiply_tile(rows, a, b, s, c, b, depth)
 
         return definition
 
@@ -307,17 +319,18 @@ def products(rows: int, a: Place, down: int, across: int, b: Place, s: Place, c:
 
 
 @in_registers(FLOAT32)
-def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+def multiply(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int, ahead: Place | None = None) -> None:
     """C[:rows] = S[:rows] + A[:rows] B, with 1 <= rows <= ROWS: (rows, depth), (depth, COLUMNS) -> (rows, COLUMNS).
 
     a, b, s and c are places in float32 arrays; b is a packed panel, whose rows are COLUMNS long. All COLUMNS columns of
-    S and C are touched, so they must exist.
+    S and C are touched, so they must exist. ahead: what will be needed soon, `ahead.step` words for each
+    of the `depth` rounds (linear.py says why); without it, nothing is asked for that is not read anyway.
     """
     products(rows, a, a.step, 1, b, s, c, depth)
 
 
 @in_registers(FLOAT32, turned=True)
-def multiply_turned(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int) -> None:
+def multiply_turned(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int, ahead: Place | None = None) -> None:
     """The same if A is stored as its transpose: a.step is that from one k to the next, the rows lie side by side.
 
     The gradient of a weight needs the product of a transpose, dY^T X. A then lies turned, A[r, k] at a[k lda + r], and
