@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from serving import live
 from tiny_folders import tiny_folder
+from tiny_gpt2s import tiny_gpt2
 
 from nanodistil import (
     DistilBertForMaskedLM,
@@ -46,6 +47,7 @@ def folders(tmp_path_factory):
         folder = tmp_path_factory.mktemp("models") / name
         folder.mkdir()
         made[name] = tiny_folder(folder, cls, seed, **config)
+    made["write"] = tiny_gpt2(tmp_path_factory.mktemp("models") / "write", positions=400)
     return made
 
 
@@ -96,6 +98,16 @@ def test_the_inference_client_of_the_hub(server, folders):
     cosines = client("embed").sentence_similarity(text, ["good film", "a b c"])
     units = [embed(one, pooling="mean", normalize=True, return_tensors=True) for one in (text, "good film", "a b c")]
     np.testing.assert_allclose(cosines, [units[0] @ unit for unit in units[1:]], rtol=1e-5)
+
+    options = {"max_new_tokens": 9, "temperature": 0.8, "top_k": 40, "seed": 3}
+    shown = {"return_full_text": False, "clean_up_tokenization_spaces": False}
+    (expected,) = pipe("write", "text-generation")(text, do_sample=True, **options, **shown)
+    assert client("write").text_generation(text, **options) == expected["generated_text"]
+    assert "".join(client("write").text_generation(text, **options, stream=True)) == expected["generated_text"]
+    *_, last = client("write").text_generation(text, **options, stream=True, details=True)
+    whole = client("write").text_generation(text, **options, details=True)
+    assert last.generated_text == whole.generated_text == expected["generated_text"]
+    assert last.details.generated_tokens == whole.details.generated_tokens == len(whole.details.tokens)
 
     if hasattr(client("qa"), "get_endpoint_info"):  # before 1.0
         assert client("qa").get_endpoint_info()["task"] == "question-answering"
@@ -219,6 +231,19 @@ def test_a_port_that_is_taken(server, folders):
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "cannot listen" in done.stderr
 
 
+def test_a_stream_whose_reader_has_gone_ends(server):
+    """Two pieces are read, and of 300 tokens most are never written."""
+    ask = {"model": "write", "prompt": "a", "max_tokens": 300, "logit_bias": {"0": -100}, "stream": True}
+    content = json.dumps(ask).encode()
+    for _ in range(3):
+        connection = server.connect()
+        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n")
+        connection.sendall(f"Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        assert connection.recv(4000).startswith(b"HTTP/1.1 200")
+        connection.close()
+    nothing_is_held(server)
+
+
 def test_cancelled_requests_over_a_socket_leave_the_queue(server):
     async def go():
         content = json.dumps({"inputs": ["a b c good bad film the was"] * 200}).encode()
@@ -231,12 +256,17 @@ def test_cancelled_requests_over_a_socket_leave_the_queue(server):
 
     asyncio.run(go())
     assert server.post("/embed", {"inputs": "good film"})
+    nothing_is_held(server)
+
+
+def nothing_is_held(server):
+    """Soon."""
     for _ in range(1000):
         connection = server.connect()
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         values = connection.makefile("rb").read().decode()
         connection.close()
-        if "nanodistil_held_tokens 0.0" in values and "nanodistil_queue_rows 0.0" in values:
+        if all(f"nanodistil_{name} 0.0" in values for name in ("held_tokens", "queue_rows", "written_texts")):
             break
         time.sleep(0.01)
     else:
