@@ -16,7 +16,7 @@ from nanodistil.family import class_of, family_of
 from nanodistil.loader import load_pretrained
 from nanodistil.loading_arguments import Source
 from nanodistil.pretrained import Pretrained
-from nanodistil.sentences.folder import Folder, described, given
+from nanodistil.sentences.folder import Folder, described, given, kind_in
 from nanodistil.sentences.lowering import lowering
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.weights.errors import CheckpointError, excerpt
@@ -49,9 +49,23 @@ def has_modules(name: str | Path, **source: Any) -> bool:
     >>> has_modules("nanodistil-mini")
     False
     """
+    return (_home(name, **source) / MODULES).is_file()
+
+
+def kind_of(name: str | Path, **source: Any) -> str:
+    """Which of folder.CLASSES loads a folder or hub id, by what it says of itself; a SentenceTransformer by default.
+
+    Raises as has_modules, and CheckpointError for files that cannot be read.
+
+    >>> kind_of("nanodistil-mini")
+    'SentenceTransformer'
+    """
+    return kind_in(_home(name, **source))
+
+
+def _home(name: str | Path, **source: Any) -> Path:
     local = Path(name).expanduser()
-    folder = local if local.is_dir() else resolve(name, need="all", **source)
-    return (folder / MODULES).is_file()
+    return local if local.is_dir() else resolve(name, need="all", **source)
 
 
 def found(name: str | Path, source: Source, wanted: str) -> tuple[Path, Folder]:

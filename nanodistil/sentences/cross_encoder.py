@@ -20,15 +20,18 @@ from nanodistil.heads.sequence_classification import ForSequenceClassification
 from nanodistil.pipelines.base import Pipeline, Prepared
 from nanodistil.pipelines.inputs import check_pace, many, strings
 from nanodistil.pipelines.scores import finite, ranked, softmax
-from nanodistil.pipelines.tokens import row_of
-from nanodistil.sentences.activations import ACTIVATIONS, named
+from nanodistil.sentences.activations import ACTIVATIONS, dotted, named
 from nanodistil.sentences.body import found, loaded, source_in
-from nanodistil.sentences.encoding import CUT
+from nanodistil.sentences.encoding import cut_or_refused
 from nanodistil.sentences.piped import Piped
+from nanodistil.sentences.saving import save_folder, write_json
 from nanodistil.tokenization.arguments import one_of, whole_number
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.torch_tensors import as_tensor
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
+from nanodistil.weights.small_files import read_json
+
+TASK = "sequence-classification"  # transformer_task
 
 
 class Settings(NamedTuple):
@@ -36,6 +39,7 @@ class Settings(NamedTuple):
 
     activation: str  # of ACTIVATIONS
     softmax: bool
+    truncation: bool
 
 
 class PairPipeline(Pipeline[ForSequenceClassification, Settings]):
@@ -54,15 +58,15 @@ class PairPipeline(Pipeline[ForSequenceClassification, Settings]):
         self.activation = activation
         self.lower: Callable[[str], str] = str  # what is done to a text first
 
-    def settings(self, activation: str | None = None, softmax: bool = False) -> Settings:
+    def settings(self, activation: str | None = None, softmax: bool = False, truncation: bool = True) -> Settings:
         one = self.activation if activation is None else one_of("activation_fn", activation, tuple(ACTIVATIONS))
-        return Settings(one, bool(softmax))
+        return Settings(one, bool(softmax), truncation)
 
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
         if not isinstance(one, list | tuple) or len(one) != 2 or not all(isinstance(text, str) for text in one):
             raise InputError(f"{name} must be a pair of texts, not {excerpt(one)}")
         pair = self.lower(one[0]), self.lower(one[1])
-        return Prepared([row_of(self.model, self.tokenizer, ([pair],), name, CUT)])
+        return Prepared([cut_or_refused(self.model, self.tokenizer, ([pair],), name, settings.truncation)])
 
     def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Array:
         return finite(self.model(**inputs, return_dict=True).logits)  # (B, C)
@@ -108,7 +112,7 @@ class CrossEncoder(Piped[ForSequenceClassification]):
             raise CheckpointError(
                 f"{said.steps[0].folder}: a {said.steps[0].kind} behind a classifier is not done here"
             )
-        body = loaded(said, "ForSequenceClassification", "sequence-classification", arguments)
+        body = loaded(said, "ForSequenceClassification", TASK, arguments)
         told = activation_of(said.settings, body.model.config.extra)
         activation = named(told, said.home) if activation_fn is None and told is not None else activation_fn
         made = cls(body.model, body.tokenizer, activation)
@@ -163,6 +167,23 @@ class CrossEncoder(Piped[ForSequenceClassification]):
         order = ranked(scores)[: None if top_k is None else whole_number("top_k", top_k, 0)]
         found = [{"corpus_id": i, "score": float(scores[i])} for i in order.tolist()]
         return [{**one, "text": texts[one["corpus_id"]]} for one in found] if return_documents else found
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write a folder that `from_pretrained` and sentence-transformers, old and new, read to the same scores.
+
+        Raises InputError if the weights were rounded on loading, or the folder cannot be written.
+        """
+        name = dotted(self.activation_fn)
+        settings: dict[str, Any] = {
+            "model_type": "CrossEncoder",
+            "activation_fn": name,
+            "prompts": {},
+            "default_prompt_name": None,
+        }
+        folder = save_folder(path, self, settings, of_model={"transformer_task": TASK})
+        config = read_json(folder / "config.json")  # where versions before 6 look for it
+        config.pop("sbert_ce_default_activation_function", None)
+        write_json(folder / "config.json", config | {"sentence_transformers": {"activation_fn": name}})
 
     @property
     def activation_fn(self) -> str:

@@ -7,10 +7,8 @@ is good for speed, without padding; and what is broken or unknown is refused in 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,16 +24,14 @@ from nanodistil.sentences.folder import given
 from nanodistil.sentences.piped import Piped
 from nanodistil.sentences.precision import PRECISIONS, quantize_embeddings
 from nanodistil.sentences.prompts import Prompts
+from nanodistil.sentences.saving import Written, save_folder
 from nanodistil.sentences.similarity import pairwise, similarities, similarity_of
 from nanodistil.sentences.steps import SENTENCE, Dense, Pooling, Step, Widths, read_steps
 from nanodistil.tokenization.arguments import one_of, whole_number
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.torch_tensors import as_tensor
 from nanodistil.weights.errors import InputError
-from nanodistil.weights.files import WEIGHTS
-from nanodistil.weights.safetensors_writer import write_safetensors
-from nanodistil.weights.saving import written
-from nanodistil.weights.sentence_modules import MODULES, SETTINGS
+from nanodistil.weights.sentence_modules import SETTINGS
 
 
 class SentenceEncoder(Piped[Encoder]):
@@ -229,31 +225,11 @@ class SentenceEncoder(Piped[Encoder]):
 
         Raises InputError if the weights were rounded on loading, or the folder cannot be written.
         """
-        folder = Path(path)
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        rows = [_row(0, "Transformer", "")]
-        now = Widths(self.model.config.dim, None)
-        for number, step in enumerate(self.steps, start=1):
-            rows.append(_row(number, step.kind, f"{number}_{step.kind}"))
-            home = folder / rows[-1]["path"]
-            _write(home / "config.json", step.config(now))
-            if isinstance(step, Dense):
-                arrays = step.arrays()
-                written(home / WEIGHTS, partial(write_safetensors, arrays=arrays, metadata={"format": "pt"}))
+        steps, now = [], Widths(self.model.config.dim, None)
+        for step in self.steps:
+            arrays = step.arrays() if isinstance(step, Dense) else None
+            steps.append(Written(f"models.{step.kind}", step.config(now), arrays))
             now = step.widths(now)
-        lowers = self.pipe.lower is not None
-        _write(folder / "sentence_bert_config.json", {"max_seq_length": self.max_seq_length, "do_lower_case": lowers})
         settings: dict[str, Any] = {"model_type": "SentenceTransformer", "prompts": self.prompts}
         settings |= {"default_prompt_name": self.default_prompt_name, "similarity_fn_name": self.similarity_fn_name}
-        _write(folder / SETTINGS, settings | ({"truncate_dim": self.truncate_dim} if self.truncate_dim else {}))
-        _write(folder / MODULES, rows)  # last: without it the folder is a plain model
-
-
-def _row(number: int, kind: str, path: str) -> dict[str, Any]:
-    return {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-
-
-def _write(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    written(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
+        save_folder(path, self, settings | ({"truncate_dim": self.truncate_dim} if self.truncate_dim else {}), steps)

@@ -16,16 +16,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanodistil.heads.base import Encoder
-from nanodistil.pipelines.base import Pipeline, Prepared
+from nanodistil.pipelines.base import Pipeline, Prepared, Row
 from nanodistil.pipelines.inputs import a_text
 from nanodistil.pipelines.scores import finite
-from nanodistil.pipelines.tokens import row_of, said_if_nothing
+from nanodistil.pipelines.tokens import Texts, row_of, said_if_nothing
+from nanodistil.pretrained import Pretrained
 from nanodistil.sentences.steps import SENTENCE, TOKENS, Pooling, Reading, Step, Widths, of_length_one, through
 from nanodistil.tokenization.arguments import one_of, whole_number
 from nanodistil.tokenization.facade import Tokenizer
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, TooLongError
 
 CUT = {"truncation": True}
+
+
+def cut_or_refused(model: Pretrained, tokenizer: Tokenizer, texts: Texts, name: str, truncation: bool) -> Row:
+    """A text's or pair's row, cut to what is read of it, or refused if it is longer. Raises InputError."""
+    row = row_of(model, tokenizer, texts, name, CUT if truncation else {})
+    return not_longer(row, int(min(tokenizer.model_max_length, model.config.max_tokens)), name)
+
+
+def not_longer(row: Row, most: int, name: str) -> Row:
+    """The row as it is. Raises TooLongError if it has more tokens than are read."""
+    if len(row) > most:
+        raise TooLongError(
+            f"{name} has {len(row)} tokens, more than the {most} that are read: shorten it or pass truncation=True"
+        )
+    return row
 
 
 class Wanted(NamedTuple):

@@ -19,8 +19,8 @@ from nanodistil.pipelines.feature_extraction import Pooling as Asked
 from nanodistil.pipelines.inputs import a_text
 from nanodistil.pipelines.tokens import row_of, said_if_nothing
 from nanodistil.sentences.encoder import SentenceEncoder
+from nanodistil.sentences.encoding import not_longer
 from nanodistil.sentences.steps import of_length_one, through
-from nanodistil.weights.errors import TooLongError
 
 OWN = "own"
 
@@ -52,10 +52,7 @@ class FolderPipeline(FeatureExtractionPipeline):
         lower = self.encoder.pipe.lower or str
         text = lower(self.own.prompt + a_text(one, name))
         row = said_if_nothing(row_of(self.model, self.tokenizer, (text,), name, settings.options), self.tokenizer)
-        if len(row) > (most := self.encoder.max_seq_length):
-            raise TooLongError(
-                f"{name} has {len(row)} tokens, more than the {most} that are read: shorten it or pass truncation=True"
-            )
+        not_longer(row, self.encoder.max_seq_length, name)
         return Prepared([replace(row, wanted=settings.wanted)])
 
     def vector(self, x: Array, wanted: Asked) -> Array:

@@ -67,6 +67,18 @@ def described(folder: Path, wanted: str) -> Folder:
     return Folder(home, modules[1:], read_json(file) if file else {}, settings)
 
 
+def kind_in(folder: Path) -> str:
+    """Which of CLASSES loads the folder, by what it says of itself or by its modules; else a SentenceTransformer.
+
+    Raises CheckpointError for files that cannot be read.
+    """
+    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+    if "model_type" in settings:
+        return str(settings["model_type"])
+    modules = _modules(folder) if (folder / MODULES).is_file() else []
+    return "SparseEncoder" if any(one.kind == "SpladePooling" for one in modules) else "SentenceTransformer"
+
+
 def _modules(folder: Path) -> list[Module]:
     path = folder / MODULES
     try:

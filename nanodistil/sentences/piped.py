@@ -23,6 +23,11 @@ class Piped(Generic[M]):
     def tokenizer(self) -> Tokenizer:
         return cast(Tokenizer, self.pipe.tokenizer)
 
+    @property
+    def lowers(self) -> bool:
+        """Whether texts are put in lower case before the tokenizer sees them."""
+        return self.pipe.lower not in (None, str)
+
     def longest(self) -> int:
         """How many tokens of a text, or of a pair, are read, special ones counted."""
         return int(min(self.tokenizer.model_max_length, self.model.config.max_tokens))

@@ -24,12 +24,13 @@ from nanodistil.pipelines.batching import Row, in_batches, pace_of
 from nanodistil.pipelines.inputs import a_text, check_pace, many
 from nanodistil.pipelines.ranking import largest
 from nanodistil.pipelines.scores import finite
-from nanodistil.pipelines.tokens import row_of, said_if_nothing
+from nanodistil.pipelines.tokens import said_if_nothing
 from nanodistil.sentences.body import found, loaded, source_in
-from nanodistil.sentences.encoding import CUT
+from nanodistil.sentences.encoding import cut_or_refused
 from nanodistil.sentences.folder import Module, given
 from nanodistil.sentences.piped import Piped
 from nanodistil.sentences.prompts import Prompts
+from nanodistil.sentences.saving import Written, save_folder
 from nanodistil.sentences.similarity import similarities, similarity_of
 from nanodistil.tokenization.arguments import one_of, whole_number
 from nanodistil.tokenization.facade import Tokenizer
@@ -38,6 +39,7 @@ from nanodistil.weights.sentence_modules import SETTINGS
 from nanodistil.weights.small_files import read_json
 
 AT_ONCE = 512  # tokens in a batch: of each there are V logits, 122 KB
+TASK = "fill-mask"  # transformer_task
 STRATEGIES = ("max", "sum")
 FUNCTIONS = {"relu": 1, "log1p_relu": 2}  # how often the logarithm is taken
 
@@ -83,6 +85,7 @@ class Settings(NamedTuple):
 
     prompt: str
     most: int | None  # numbers that are kept
+    truncation: bool
 
 
 class SparsePipeline(Pipeline[ForMaskedLM, Settings]):
@@ -98,18 +101,18 @@ class SparsePipeline(Pipeline[ForMaskedLM, Settings]):
         self.pooling = pooling
         self.lower: Callable[[str], str] = str  # what is done to a text first
 
-    def settings(self, prompt: str = "", max_active_dims: int | None = None) -> Settings:
-        return Settings(
-            prompt, None if max_active_dims is None else whole_number("max_active_dims", max_active_dims, 1)
-        )
+    def settings(self, prompt: str = "", max_active_dims: int | None = None, truncation: bool = True) -> Settings:
+        most = None if max_active_dims is None else whole_number("max_active_dims", max_active_dims, 1)
+        return Settings(prompt, most, truncation)
 
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
         text = self.lower(settings.prompt + a_text(one, name))
-        return Prepared([said_if_nothing(row_of(self.model, self.tokenizer, (text,), name, CUT), self.tokenizer)])
+        row = cut_or_refused(self.model, self.tokenizer, (text,), name, settings.truncation)
+        return Prepared([said_if_nothing(row, self.tokenizer)])
 
-    def results(self, rows: list[Row]) -> list[Any]:
-        pace = pace_of(self.model)
-        return in_batches(rows, self.together, pace._replace(tokens=min(pace.tokens, AT_ONCE)))
+    def together(self, rows: list[Row]) -> list[Any]:
+        """See Pipeline; in smaller batches, whoever made this one."""
+        return in_batches(rows, super().together, pace_of(self.model)._replace(tokens=AT_ONCE, own_stream=None))
 
     def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:
         logits = finite(self.model(**inputs, return_dict=True).logits)  # (B, T, V)
@@ -177,7 +180,7 @@ class SparseEncoder(Piped[ForMaskedLM]):
         """
         folder, said = found(model_name_or_path, source_in(arguments), "SparseEncoder")
         pooling = SpladePooling() if said.steps is None else read_pooling(said.home, said.steps)
-        body = loaded(said, "ForMaskedLM", "fill-mask", arguments)
+        body = loaded(said, "ForMaskedLM", TASK, arguments)
         where, settings = folder / SETTINGS, said.settings
         similarity = similarity_fn_name or given(settings, "similarity_fn_name", str, where)
         most = given(settings, "max_active_dims", int, where) if max_active_dims is None else max_active_dims
@@ -248,6 +251,21 @@ class SparseEncoder(Piped[ForMaskedLM]):
         """Each of n vectors with each of m, by similarity_fn_name ("dot"): -> (n, m). Both as `encode` gives them."""
         a, b = (self.dense(one) if isinstance(one, SparseVector | list) else one for one in (embeddings1, embeddings2))
         return similarities(a, b, self.similarity_fn_name)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write a folder that `from_pretrained` and sentence-transformers, 5 and 6, read to the same vectors.
+
+        Raises InputError if the weights were rounded on loading, or the folder cannot be written.
+        """
+        settings: dict[str, Any] = {"model_type": "SparseEncoder", "prompts": self.prompts}
+        settings |= {"default_prompt_name": self._prompts.default, "similarity_fn_name": self.similarity_fn_name}
+        settings |= {"max_active_dims": self.max_active_dims} if self.max_active_dims else {}
+        pooling = Written("sparse_encoder.models.SpladePooling", self.pipe.pooling._asdict())
+        save_folder(path, self, settings, [pooling], "models.Transformer", {"transformer_task": TASK})
+
+    def usual(self) -> dict[str, Any]:
+        """The options of `pipe` for what `encode` gives if nothing else is asked for."""
+        return {"prompt": self._prompts.of(None, None), "max_active_dims": self.max_active_dims}
 
     @property
     def prompts(self) -> dict[str, str]:

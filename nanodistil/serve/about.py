@@ -12,7 +12,7 @@ from nanodistil.serve.call import Call
 from nanodistil.serve.description import described
 from nanodistil.serve.page import POLICY, page_html
 from nanodistil.serve.problems import Problem
-from nanodistil.serve.served import Served
+from nanodistil.serve.served import SPARSE, Served
 from nanodistil.serve.site import Site
 
 
@@ -74,6 +74,8 @@ def kind(served: Served) -> dict[str, Any]:
     """What a model is, in TEI's words; in the task's where TEI has none."""
     if served.task == "feature-extraction":
         return {"embedding": {"pooling": served.pooling}}
+    if served.task == SPARSE:
+        return {"embedding": {"pooling": "splade"}}
     labels = served.model.config.id2label
     if served.task == "text-classification":
         named = {"id2label": {str(i): one for i, one in labels.items()}, "label2id": {v: k for k, v in labels.items()}}

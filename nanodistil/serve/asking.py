@@ -155,11 +155,14 @@ class Asking:
     def _numbers(self, pipe: Any, ready: list[Any], settings: Any) -> int:
         """How many numbers the answers will be, if they are vectors. Raises Problem (413) for too many."""
         wanted: Any = getattr(settings, "wanted", None)
-        if not hasattr(wanted, "normalize"):
+        count: int
+        if hasattr(settings, "most"):  # words: as many as there are, if it comes to the worst
+            count = len(ready) * (settings.most or pipe.model.config.vocab_size)
+        elif hasattr(wanted, "normalize"):
+            every = sum(len(row) for one in ready for row in one.rows)
+            count = pipe.model.config.dim * (every if wanted.kind == "none" else len(ready))
+        else:
             return 0
-        D: int = pipe.model.config.dim
-        every = sum(len(row) for one in ready for row in one.rows)
-        count = D * (every if wanted.kind == "none" else len(ready))
         if count > self.limits.numbers:
             raise too_large(f"the vectors asked for are {count} numbers, and at most {self.limits.numbers} are given")
         return count

@@ -184,7 +184,13 @@ def _paths(limits: Limits, names: list[str]) -> dict[str, dict[str, tuple[str, S
         "/embed_all": {
             "post": ("A vector for every token", obj("inputs", inputs=texts, **CUT), answered(some(vectors)))
         },
-        "/embed_sparse": {"post": ("Sparse vectors: of no model yet", obj("inputs", inputs=texts), ok)},
+        "/embed_sparse": {
+            "post": (
+                "Words of the vocabulary for every text",
+                obj("inputs", inputs=texts, **CUT),
+                answered(some({"type": "array", "items": obj("index value", index=WHOLE, value=SCORE)})),
+            )
+        },
         "/similarity": {
             "post": (
                 "The cosine of a text and each of others",

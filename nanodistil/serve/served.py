@@ -3,24 +3,31 @@
     [NAME=]MODEL[:TASK]      distilbert-base-uncased:feature-extraction, sst=./sst2, nanodistil-mini
 
 The task is what the checkpoint's head was made for, as its config.json says under `architectures`, unless one is named.
-A classifier that knows "entailment" also sorts into classes named on the spot, without a second copy of its weights.
+A classifier that knows "entailment" also sorts into classes named on the spot, without a second copy of its weights,
+and one of a single label ranks texts. A folder of a SparseEncoder makes sparse vectors, and so does any masked language
+model that is named with `:sparse-embedding`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nanodistil.pipelines import ALIASES, TASKS, pipeline
-from nanodistil.sentences.body import has_modules
+from nanodistil.sentences.activations import named
+from nanodistil.sentences.body import has_modules, kind_of
+from nanodistil.sentences.cross_encoder import CrossEncoder, activation_of
 from nanodistil.sentences.encoder import SentenceEncoder
 from nanodistil.sentences.extraction import OWN, FolderPipeline
+from nanodistil.sentences.sparse_encoder import SparseEncoder
 from nanodistil.weights.errors import CheckpointError, InputError, excerpt
 from nanodistil.weights.hub import resolve
 from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
+SPARSE, RANKING = "sparse-embedding", "ranking"  # what no pipeline of that name is made for by itself
 ENDINGS = {  # of a class's name, behind the family's
     "LMHeadModel": "text-generation",
     "Model": "feature-extraction",
@@ -48,6 +55,7 @@ class Served(NamedTuple):
     task: str  # what it was made for
     pipes: dict[str, Any]  # task -> its pipeline; of one model all of them
     pooling: str  # of embeddings
+    usual: Mapping[str, Any] = MappingProxyType({})  # options of a sparse encoder
 
     @property
     def model(self) -> Any:
@@ -60,7 +68,7 @@ class Served(NamedTuple):
     @property
     def ranks(self) -> bool:
         """Whether it is a re-ranker: one number for a pair of texts."""
-        return self.task == "text-classification" and self.model.config.num_labels == 1
+        return RANKING in self.pipes
 
 
 def spec(text: str, task: str | None = None) -> Spec:
@@ -73,7 +81,7 @@ def spec(text: str, task: str | None = None) -> Spec:
     if not equals:
         name, model = "", text
     before, colon, after = model.rpartition(":")
-    if colon and (after in TASKS or after in ALIASES):
+    if colon and (after in TASKS or after in ALIASES or after == SPARSE):
         model, task = before, after
     if not model or (equals and not name):
         raise InputError(f"{excerpt(text)}: a model is named MODEL, NAME=MODEL or NAME=MODEL:TASK")
@@ -103,24 +111,35 @@ def loaded(wanted: Spec, pooling: str | None = None, **options: Any) -> Served:
 
     Raises what `pipeline` raises, and CheckpointError where it is not clear what the model is for.
     """
+    kind = kind_of(wanted.model)
+    if wanted.task == SPARSE or (wanted.task is None and kind == "SparseEncoder"):
+        sparse = SparseEncoder.from_pretrained(wanted.model, **options)
+        return Served(wanted.name, SPARSE, {SPARSE: sparse.pipe}, "none", sparse.usual())
     task = wanted.task or task_of(wanted.model)
     if task == "feature-extraction" and pooling is None and has_modules(wanted.model):
         made: Any = FolderPipeline(SentenceEncoder.from_pretrained(wanted.model, **options))
         return Served(wanted.name, task, {task: made}, OWN)
-    pooling = pooling or "mean"
-    pipe = pipeline(task, model=wanted.model, **options)
-    pipes = {task: pipe}
-    if task == "text-classification" and _entails(pipe.model.config.id2label.values()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pipes["zero-shot-classification"] = pipeline(
-                "zero-shot-classification", model=pipe.model, tokenizer=pipe.tokenizer
-            )
-    return Served(wanted.name, task, pipes, pooling)
-
-
-def _entails(labels: Iterable[str]) -> bool:
-    return any(label.lower().startswith("entail") for label in labels)
+    pipes: dict[str, Any] = {}
+    if task == "text-classification" and kind == "CrossEncoder":
+        encoder = CrossEncoder.from_pretrained(wanted.model, **options)
+        pipes[task] = pipeline(task, model=encoder.model, tokenizer=encoder.tokenizer)
+    else:
+        pipes[task] = pipeline(task, model=wanted.model, **options)
+        if task == "text-classification":
+            told = activation_of({}, pipes[task].model.config.extra)
+            activation = None if told is None else named(told, wanted.model)
+            encoder = CrossEncoder(pipes[task].model, pipes[task].tokenizer, activation)
+    if task == "text-classification":
+        labels = pipes[task].model.config.id2label.values()
+        if len(labels) == 1:
+            pipes[RANKING] = encoder.pipe
+        if any(label.lower().startswith("entail") for label in labels):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pipes["zero-shot-classification"] = pipeline(
+                    "zero-shot-classification", model=encoder.model, tokenizer=encoder.tokenizer
+                )
+    return Served(wanted.name, task, pipes, pooling or "mean")
 
 
 def all_loaded(specs: Iterable[Spec], **options: Any) -> dict[str, Served]:

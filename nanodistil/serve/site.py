@@ -16,7 +16,12 @@ from nanodistil.serve.limits import Limits
 from nanodistil.serve.metrics import Metrics
 from nanodistil.serve.probing import probe
 from nanodistil.serve.problems import Problem, cannot
-from nanodistil.serve.served import Served
+from nanodistil.serve.served import RANKING, SPARSE, Served
+
+CANNOT = {
+    RANKING: "rank texts, which takes a classifier with one label",
+    SPARSE: "make sparse vectors, which a SparseEncoder's folder does, or MODEL:sparse-embedding",
+}
 
 
 class Site:
@@ -66,7 +71,7 @@ class Site:
         self.engine.stop()
         self.asking.beside.shutdown(wait=False, cancel_futures=True)
 
-    def model(self, name: str | None, *tasks: str, ranks: bool = False) -> Served:
+    def model(self, name: str | None, *tasks: str) -> Served:
         """The model of that name, or if none is given the first that has one of these tasks.
 
         Raises Problem: 404 if there is none of that name, 424 if it has no head for the task.
@@ -75,17 +80,17 @@ class Site:
             message = f"there is no model {name[:100]!r}; there are {', '.join(self.models)}"
             raise Problem(404, "ModelNotFound", message, param="model", code="model_not_found")
         for one in [self.models[name]] if name is not None else self.models.values():
-            if (not tasks or any(task in one.pipes for task in tasks)) and (one.ranks or not ranks):
+            if not tasks or any(task in one.pipes for task in tasks):
                 return one
-        what = "rank texts, which takes a classifier with one label" if ranks else f"do {' or '.join(tasks)}"
+        what = CANNOT.get(tasks[0]) or f"do {' or '.join(tasks)}"
         raise cannot(f"{name or 'the model'} cannot {what}; it was made for {self._tasks(name)}")
 
     def _tasks(self, name: str | None) -> str:
         return ", ".join(one.task for one in self.models.values() if name in (None, one.name))
 
-    def asked_for(self, call: Call, *tasks: str, ranks: bool = False) -> Served:
+    def asked_for(self, call: Call, *tasks: str) -> Served:
         """The model that `?model=NAME` asks for, or the first that can do it."""
-        found = self.model(call.query.get("model", [None])[0], *tasks, ranks=ranks)
+        found = self.model(call.query.get("model", [None])[0], *tasks)
         call.model = found.name
         return found
 

@@ -1,6 +1,6 @@
 """The endpoints of Text Embeddings Inference: the same fields, the same answers; a model by `?model=NAME`.
 
-Not done, and refused rather than passed over: prompts, cutting from the left, and sparse vectors.
+Not done, and refused rather than passed over: prompts, and cutting from the left.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from starlette.responses import Response
 from nanodistil.serve.answering import as_json, lists, shortened, written
 from nanodistil.serve.call import Call
 from nanodistil.serve.fields import Fields, counted, texts
-from nanodistil.serve.problems import cannot, unusable
-from nanodistil.serve.served import Served
+from nanodistil.serve.problems import unusable
+from nanodistil.serve.served import RANKING, SPARSE, Served
 from nanodistil.serve.site import Site
 
 LEFT = "texts are cut at their end only; leave it out"
@@ -64,8 +64,19 @@ async def embed_all(site: Site, call: Call) -> Response:
 
 
 async def embed_sparse(site: Site, call: Call) -> Response:
-    await call.json()
-    raise cannot("there is no model here that makes sparse vectors")
+    """Words of the vocabulary, by their ids, and how much a text is about each."""
+    fields = Fields(await call.json(), f"inputs prompt_name {CUT}")
+    served = site.asked_for(call, SPARSE)
+    inputs = texts(fields.get("inputs"), "inputs", site.limits)
+    fields.refuse("prompt_name", (None,), PROMPT)
+    options = {**served.usual, "truncation": cut(fields)}
+    found = await site.asking.answers(call, served.pipes[SPARSE], inputs, options)
+
+    def answer() -> Response:
+        pairs = ((one.indices.tolist(), one.values.tolist()) for one in found)
+        return as_json([[{"index": i, "value": x} for i, x in zip(*pair, strict=True)] for pair in pairs])
+
+    return await site.asking.apart(True, answer)
 
 
 async def similarity(site: Site, call: Call) -> Response:
@@ -125,21 +136,18 @@ def _sequence(one: Any) -> Any:
 
 
 async def rerank(site: Site, call: Call) -> Response:
-    """Texts by how well they go with a query, best first."""
+    """Texts by how well they go with a query, best first; scores as the folder's activation makes them, or raw."""
     fields = Fields(await call.json(), f"query texts raw_scores return_text {CUT}")
-    served = site.asked_for(call, "text-classification", ranks=True)
+    served = site.asked_for(call, RANKING)
     query, others = fields.get("query"), texts(fields.get("texts"), "texts", site.limits)
     if not isinstance(query, str):
         raise unusable("`query` must be a string", "query")
-    pairs = [{"text": query, "text_pair": text} for text in others]
-    function = "none" if fields.flag("raw_scores") else "sigmoid"
-    options = {"top_k": 1, "function_to_apply": function, "truncation": cut(fields)}
-    found = await site.asking.answers(call, served.pipes["text-classification"], pairs, options)
-    ranked = sorted(enumerate(found), key=lambda one: -one[1][0]["score"])
+    options = {"truncation": cut(fields), "activation": "Identity" if fields.flag("raw_scores") else None}
+    found = await site.asking.answers(call, served.pipes[RANKING], [(query, text) for text in others], options)
+    scores = [float(score) for score in found]
     with_text = fields.flag("return_text")
-    return as_json(
-        [{"index": i, "score": one[0]["score"], **({"text": others[i]} if with_text else {})} for i, one in ranked]
-    )
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    return as_json([{"index": i, "score": scores[i], **({"text": others[i]} if with_text else {})} for i in order])
 
 
 async def tokenize(site: Site, call: Call) -> Response:

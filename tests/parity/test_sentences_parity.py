@@ -293,6 +293,9 @@ def test_cross_encoders(tmp_path, family, labels, form):
     assert (found == np.stack([ours.predict(pair) for pair in pairs])).all()
     softened = ours.predict(pairs, apply_softmax=True)
     assert np.abs(softened - made.predict(pairs, apply_softmax=True)).max() < 1e-5
+    ours.save_pretrained(tmp_path / "ours")
+    again = CrossEncoder(str(tmp_path / "ours"), device="cpu").double()
+    assert np.abs(again.predict(pairs) - wanted).max() < 1e-12
     if labels == 1:
         ranked = ours.rank("the cat", TEXTS, top_k=4, return_documents=True)
         other = made.rank("the cat", TEXTS, top_k=4, return_documents=True)
@@ -317,6 +320,9 @@ def test_sparse_encoders(tmp_path, family, strategy, function):
     assert all(
         (ours.encode(text).values == one.values).all() for text, one in zip(TEXTS, ours.encode(TEXTS), strict=True)
     )
+    ours.save_pretrained(tmp_path / "ours")
+    again = SparseEncoder(str(tmp_path / "ours"), device="cpu").double()
+    np.testing.assert_allclose(again.encode(TEXTS, convert_to_sparse_tensor=False).numpy(), wanted, rtol=1e-12)
     few, other = exact.encode(TEXTS, max_active_dims=4), made.encode(TEXTS, max_active_dims=4).to_dense().numpy()
     np.testing.assert_allclose(exact.dense(few), other, rtol=1e-12, atol=1e-12)
     words = [[word for word, _ in row] for row in exact.decode(few)]

@@ -20,6 +20,7 @@ from nanodistil.sentences.lowering import lowering
 from nanodistil.sentences.pooling import OLD, WAYS
 from nanodistil.sentences.precision import quantize_embeddings
 from nanodistil.sentences.similarity import pairwise, similarities
+from nanodistil.sentences.sparse_encoder import SpladePooling
 from nanodistil.sentences.steps import Dense, Normalize, Pooling
 from nanodistil.serve.served import loaded as serve_loaded
 from nanodistil.serve.served import spec
@@ -326,6 +327,35 @@ def test_a_cross_encoder_scores_and_ranks(tmp_path):
     for wrong in (["a"], [("a", 3)], "ab", [("a", "b", "c")]):
         with pytest.raises(InputError):
             encoder.predict(wrong)
+
+
+def test_cross_and_sparse_encoders_are_written_and_served_as_they_were(tmp_path):
+    tiny_folder(tmp_path / "ce", DistilBertForSequenceClassification, num_labels=1)
+    made = CrossEncoder.from_pretrained(tmp_path / "ce", backend="numpy", activation_fn="Tanh", max_length=9)
+    made.save_pretrained(tmp_path / "ce2")
+    again = CrossEncoder.from_pretrained(tmp_path / "ce2", backend="numpy")
+    pairs = [("who was bad", text) for text in TEXTS]
+    assert (again.activation_fn, again.max_length) == ("Tanh", 9) and (
+        again.predict(pairs) == made.predict(pairs)
+    ).all()
+    served = serve_loaded(spec(str(tmp_path / "ce2")), backend="numpy")
+    scores = list(served.pipes["ranking"].each(pairs, truncation=True))
+    assert served.ranks and (np.stack(scores) == made.predict(pairs)).all()
+    (tmp_path / "ce2" / "config_sentence_transformers.json").unlink()  # as versions before 6 find it
+    assert CrossEncoder.from_pretrained(tmp_path / "ce2", backend="numpy").activation_fn == "Tanh"
+
+    tiny_folder(tmp_path / "mlm", DistilBertForMaskedLM)
+    sparse = SparseEncoder.from_pretrained(
+        tmp_path / "mlm", backend="numpy", max_active_dims=5, prompts={"p": "a "}, default_prompt_name="p"
+    )
+    sparse.pipe.pooling = SpladePooling("sum", "log1p_relu")
+    sparse.save_pretrained(tmp_path / "mlm2")
+    served = serve_loaded(spec(str(tmp_path / "mlm2")), backend="numpy")
+    assert served.task == "sparse-embedding"
+    for text, one in zip(TEXTS, served.pipes["sparse-embedding"].each(TEXTS, **served.usual), strict=True):
+        wanted = sparse.encode(text)
+        assert (one.indices == wanted.indices).all() and (one.values == wanted.values).all() and len(one.values) <= 5
+    assert serve_loaded(spec(f"{tmp_path / 'mlm'}:sparse-embedding"), backend="numpy").task == "sparse-embedding"
 
 
 def test_a_cross_encoder_of_several_labels(tmp_path):

@@ -13,14 +13,14 @@ import pytest
 from asgi import asking
 from small_pipelines import small
 
-from nanodistil import pipeline
+from nanodistil import CrossEncoder, SparseEncoder, pipeline
 from nanodistil.serve.description import described
 from nanodistil.serve.door import Door
 from nanodistil.serve.journal import Journal
 from nanodistil.serve.limits import Limits
 from nanodistil.serve.listening import application
 from nanodistil.serve.routes import BY_NAME, TABLE
-from nanodistil.serve.served import Served
+from nanodistil.serve.served import RANKING, SPARSE, Served
 from nanodistil.serve.site import Site
 
 pytest.importorskip("numba")  # NumPy's BLAS promises no bits
@@ -37,6 +37,7 @@ HEADS = {  # name -> task, class, config
     "ner": ("token-classification", "DistilBertForTokenClassification", {"id2label": {0: "O", 1: "B-PER"}}),
     "qa": ("question-answering", "DistilBertForQuestionAnswering", {}),
     "choice": ("multiple-choice", "DistilBertForMultipleChoice", {}),
+    "sparse": (SPARSE, "DistilBertForMaskedLM", {}),
 }
 LIMITS = Limits(batch_tokens=256, tokens=1024, inputs=64, seconds=600)  # kernels may have to be compiled first
 
@@ -46,7 +47,9 @@ def models():
     made = {}
     for seed, (name, (task, cls, config)) in enumerate(HEADS.items()):
         pair = small(cls, BACKEND, seed, **config)
-        pipes = {task: pipeline(task, *pair)}
+        pipes = {task: SparseEncoder(*pair).pipe if task == SPARSE else pipeline(task, *pair)}
+        if name == "rank":
+            pipes[RANKING] = CrossEncoder(*pair, activation_fn="Tanh").pipe
         if name == "nli":
             pipes["zero-shot-classification"] = pipeline("zero-shot-classification", *pair)
         made[name] = Served(name, task, pipes, "mean")
@@ -128,13 +131,25 @@ def test_predict(server, models):
 
 def test_rerank(server, models):
     found = called(server, "/rerank", {"query": "who?", "texts": TEXTS, "return_text": True})
-    pairs = [{"text": "who?", "text_pair": text} for text in TEXTS]
-    scores = [alone(models, "rank", "text-classification", pair)["score"] for pair in pairs]
+    scores = [float(alone(models, "rank", RANKING, ("who?", text))) for text in TEXTS]
     order = sorted(range(3), key=lambda i: -scores[i])
     assert found == [{"index": i, "score": scores[i], "text": TEXTS[i]} for i in order]
     raw = called(server, "/rerank", {"query": "who?", "texts": TEXTS, "raw_scores": True})
     assert [one["index"] for one in raw] == order and set(raw[0]) == {"index", "score"}
+    np.testing.assert_allclose(np.tanh([one["score"] for one in raw]), [one["score"] for one in found], rtol=1e-6)
     assert "cannot rank" in called(server, "/rerank?model=nli", {"query": "a", "texts": ["b"]}, 424)["error"]
+    assert "more than the model's 64" in called(server, "/rerank", {"query": "so " * 99, "texts": ["b"]}, 413)["error"]
+    called(server, "/rerank", {"query": "so " * 99, "texts": ["b"], "truncate": True})
+
+
+def test_embed_sparse(server, models):
+    found = called(server, "/embed_sparse", {"inputs": TEXTS})
+    for text, words in zip(TEXTS, found, strict=True):
+        vector = alone(models, "sparse", SPARSE, text)
+        pairs = zip(vector.indices.tolist(), vector.values.tolist(), strict=True)
+        assert words == [{"index": i, "value": x} for i, x in pairs] != []
+    assert "more than the model's 64" in called(server, "/embed_sparse", {"inputs": "so " * 99}, 413)["error"]
+    called(server, "/embed_sparse", {"inputs": "so " * 99, "truncate": True})
 
 
 def test_tokenize_and_decode(server):
@@ -313,7 +328,7 @@ REFUSED = [
     ("/embed", {"inputs": "a" * 500_001}, 413, "500001 characters"),
     ("/embed?model=fill", {"inputs": "a"}, 424, "it was made for fill-mask"),
     ("/embed?model=none", {"inputs": "a"}, 404, "there is no model 'none'"),
-    ("/embed_sparse", {"inputs": "a"}, 424, "sparse"),
+    ("/embed_sparse?model=fill", {"inputs": "a"}, 424, "cannot make sparse"),
     ("/predict", {"inputs": ["a", "b", "c"]}, 422, "a batch"),
     ("/predict", {"inputs": [["a", "b", "c"]]}, 422, "a batch"),
     ("/predict", {"inputs": []}, 422, "must not be empty"),
