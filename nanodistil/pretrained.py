@@ -208,9 +208,13 @@ class Pretrained(Readable):
         """Write the folder of this model with arrays under transformers' names, of a dtype that may not be its own."""
         from nanodistil.weights.saving import save
 
+        save(folder, self.config_as_filed(dtype), arrays)
+
+    def config_as_filed(self, dtype: str) -> str:
+        """The text of its config.json beside weights of this dtype."""
         known = {name: value for name, value in self.config.extra.items() if name != "torch_dtype"}  # dtype's old name
         extra = {**known, "architectures": [type(self).__name__], "dtype": dtype}
-        save(folder, replace(self.config, extra=extra).to_json_string(), arrays)
+        return replace(self.config, extra=extra).to_json_string()
 
     # ---- changing the shape
 

@@ -18,6 +18,7 @@ HELP = {
     "token-classification": "labels of words: names, parts of speech; CoNLL columns or JSONL",
     "question-answering": "answers in texts: SQuAD's JSON, 1.1 and 2.0",
     "multiple-choice": "which continuation fits: SWAG's CSV or JSONL",
+    "sentence-similarity": "vectors of sentences: pairs with a score of likeness, or that belong together",
     "masked-lm": "masked words: lines of text, or a folder from nanodistil binarize",
     "causal-lm": "the next word, of a GPT-2: lines of text, or a folder from nanodistil binarize",
 }
@@ -54,6 +55,11 @@ EXAMPLES = {
         "nanodistil finetune multiple-choice --model nanodistil-mini --train train.csv --out swag",
         'nanodistil choose "A text." --choices "One." "Another."',
         "nanodistil evaluate multiple-choice --model ./swag --data val.csv",
+    ),
+    "sentence-similarity": Examples(
+        "nanodistil finetune sentence-similarity --model nanodistil-mini --train pairs.tsv --batch-size 64 --out near",
+        'nanodistil embed --normalize "A text."',
+        "nanodistil evaluate sentence-similarity --model ./near --data stsb.tsv",
     ),
     "masked-lm": Examples(
         "nanodistil finetune masked-lm --model nanodistil-mini --train letters.txt --out letters",
@@ -118,7 +124,11 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
             metavar="A,B",
             help="the names of the classes, in order (default: theirs)",
         )
-    if task in ("classification", "multiple-choice"):
+    if task == "sentence-similarity":
+        flags.add_argument(
+            "--highest", type=number, default=5.0, metavar="X", help="the score of two that mean the same (default 5)"
+        )
+    if task in ("classification", "multiple-choice", "sentence-similarity"):
         flags.add_argument(
             "--format", choices=["json", "jsonl", "csv", "tsv"], help="of the files (default: their names say it)"
         )

@@ -15,7 +15,9 @@ from nanodistil.devices import check_device, dtype_name
 from nanodistil.loading_arguments import COUNTED, OF_MODELS, taken
 from nanodistil.pipelines.inputs import check_pace
 from nanodistil.pipelines.preset import Preset, check_options
-from nanodistil.weights.errors import CheckpointError, InputError, excerpt, meant
+from nanodistil.weights.embedded import INSIDE
+from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraError, ModelNotFoundError, excerpt, meant
+from nanodistil.weights.hub import OFFICIAL, getting, resolve_usual
 
 if TYPE_CHECKING:
     from nanodistil.pipelines.feature_extraction import FeatureExtractionPipeline
@@ -52,7 +54,9 @@ TASKS = {
     "question-answering": ("question_answering", "QuestionAnsweringPipeline", "ForQuestionAnswering"),
     "text-generation": ("text_generation", "TextGenerationPipeline", "LMHeadModel"),
 }
-DEFAULTS = {  # transformers' defaults, if those are DistilBERTs
+DEFAULTS = {  # transformers' defaults, if those are DistilBERTs; for the first two the official one
+    "fill-mask": OFFICIAL,
+    "feature-extraction": OFFICIAL,
     "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
     "question-answering": "distilbert/distilbert-base-cased-distilled-squad",
     "text-generation": "distilbert/distilgpt2",  # there openai-community/gpt2, its teacher
@@ -127,12 +131,13 @@ def pipeline(
 ) -> Any:
     """The pipeline for `task`, a key of TASKS or ALIASES, with a model and a tokenizer by folder, hub id or instance.
 
-    model: None means the one in DEFAULTS; for "fill-mask" and "feature-extraction" the official
-    distilbert/distilbert-base-uncased, or the embedded nanodistil-mini (with a warning) if the official one can
-    neither be found nor fetched. tokenizer: None means the model's own. options: arguments of the task, which a call
-    may overrule: aggregation_strategy="simple", top_k=3. What transformers takes besides is taken for what is so: a
-    device that is the backend's ("cpu", -1), framework "pt" or "np", batch_size and num_workers, which change nothing;
-    and model_kwargs, torch_dtype, device_map and the others of from_pretrained, see loading_arguments.py.
+    model: None means the one in DEFAULTS, such as the official distilbert/distilbert-base-uncased, or if that can
+    neither be found nor fetched the embedded one (weights/embedded.py); a warning says which. tokenizer: None means the
+    model's own. options: arguments of the task, which a call may overrule: aggregation_strategy="simple", top_k=3. What
+    transformers takes besides is taken for what is so: a device that is the backend's ("cpu", -1), framework "pt" or
+    "np", batch_size and num_workers, which change nothing; and model_kwargs, torch_dtype, device_map and the others of
+    from_pretrained, see loading_arguments.py.
+
     Raises InputError for an unknown task or unusable arguments, DeviceError for a device that is not where the backend
     computes, ModelNotFoundError, CheckpointError; also if the checkpoint has no head for the task: answers of a
     random one would look like any others. (To have them anyway, as transformers gives them, load the model with
@@ -227,17 +232,21 @@ def checked_task(task: str, options: dict[str, Any]) -> tuple[Any, str]:
 
 
 def default_model(task: str, source: dict[str, Any]) -> str:
-    """The model of a task for which none was named. Raises InputError if the task has no default.
+    """The model of a task for which none was named: the usual one, else the embedded one; one line says which.
 
-    ModelNotFoundError or MissingExtraError if it has, and that cannot be had.
+    Raises InputError if the task has neither, ModelNotFoundError or MissingExtraError if its usual one cannot be had
+    and none is embedded.
     """
-    from nanodistil.weights.hub import resolve_default, resolve_usual
-
-    if task in DEFAULTS:
-        return resolve_usual(DEFAULTS[task], **source)
-    if task not in ("fill-mask", "feature-extraction"):
+    usual, inside = DEFAULTS.get(task), INSIDE.get(task)
+    if usual is None and inside is None:
         raise InputError(f"there is no default model for {task}: name one that was trained for it{KNOWN[task]}")
-    model, note = resolve_default(**source)
-    if note:
-        warnings.warn(note, stacklevel=3)
-    return str(model)
+    model, why = inside or "", "no model was named"
+    if usual is not None:
+        try:
+            model = resolve_usual(usual, need="all", **source)
+        except (ModelNotFoundError, MissingExtraError) as error:
+            if inside is None:
+                raise
+            why = f"{usual} is not on this machine; to get it: {getting(usual, error)}"
+    warnings.warn(f"note: {model}{', small and embedded,' if model == inside else ''} answers: {why}", stacklevel=3)
+    return model

@@ -36,7 +36,7 @@ def embeddings_backward(dx: Array, run: Run, w: Weights, d: Weights, pad: int | 
 
     pad: the token whose word vector does not learn from being read, PyTorch's padding_idx.
     """
-    if w.LayerNorm and d.LayerNorm:
+    if w.LayerNorm and d.LayerNorm and run.total is not None:
         dx = run.dropout("embeddings.LayerNorm", dx)  # (N, D)
         dx = bops.layer_norm_backward(dx, run.total, w.LayerNorm.weight, *d.LayerNorm)  # (N, D)
     else:  # pre-norm
@@ -119,7 +119,9 @@ def block_backward(
 def encoder_backward(
     dx: Array, run: Run, w: Weights, forward: Weights, d: Weights, config: Config, ops: Ops, bops: BackwardOps
 ) -> Array:
-    """From the hidden states to the sum of embeddings: (N or M, D) -> (N, D). Uses `run` up.
+    """From the hidden states to the sum of embeddings, or to the lowest block that learns: (N or M, D) -> (N, D).
+
+    Uses `run` up.
 
     forward: the weights as model.py wants them, for layers that kept nothing and are computed once more.
     """
@@ -127,9 +129,9 @@ def encoder_backward(
     if w.last_layer_norm and d.last_layer_norm:  # pre-norm
         dx = bops.layer_norm_backward(dx, run.last, w.last_layer_norm.weight, *d.last_layer_norm)  # (N or M, D)
     while run.inputs:
-        x, seen, i = run.inputs.pop(), run.seen.pop(), len(run.inputs)
+        x, seen, i = run.inputs.pop(), run.seen.pop(), run.first + len(run.inputs)
         at, look = f"layer.{i}", run.look if i == config.n_layers - 1 else None
         if seen is None:
             _, seen = block(x, forward.layers[i], told, at, look)
         dx = block_backward(dx, x, w.layers[i], d.layers[i], seen, told, at, look)  # (N, D)
-    return embeddings_backward(dx, run, w, d, config.padding_idx, bops)  # (N, D)
+    return dx if run.first else embeddings_backward(dx, run, w, d, config.padding_idx, bops)  # (N, D)

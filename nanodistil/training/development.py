@@ -20,7 +20,7 @@ from typing import Any
 
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.facade import Tokenizer
-from nanodistil.training.run import EPOCH, LOG, Run, log_lines, number_in
+from nanodistil.training.run import EPOCH, LOG, MODEL, Run, log_lines, number_in
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
 from nanodistil.weights.errors import CheckpointError
@@ -102,7 +102,7 @@ class Development:
         shown = lines[-1]
         if self.save is not None:
             best, folder = self.run.folder / BEST, self.run.folder
-            files = ("model.safetensors", "config.json")
+            files = [file for file in MODEL if (best / file).is_file()]
             written_together({folder / file: partial(shutil.copyfile, best / file) for file in files})
             shown = (max if self.more else min)(self._told() or lines[-1:], key=lambda line: line[self.metric])
         return {name.removeprefix(DEV): value for name, value in shown.items() if name.startswith(DEV)}

@@ -43,6 +43,7 @@ from nanodistil.training.answer_distillation import AnswerDistillation, AnswerSh
 from nanodistil.training.communicator import Single
 from nanodistil.training.evaluate import check_length, task_of, tokenizer_for
 from nanodistil.training.loop import Plan, Step, Worked, train
+from nanodistil.training.lora import LowRank
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.options import Course, RunOptions, begun
 from nanodistil.training.run import Run, made_with
@@ -69,7 +70,8 @@ class Options(RunOptions, AnswerShares):
     model: folder or hub id. train, dev: files of examples. out: the run's folder. accumulate_across_epochs: let a step
     reach over into the next epoch; else each ends with a step on what is left of it, as in transformers' Trainer.
     ignore_mismatched_sizes: give a head of another number of labels up for a new one. teacher: for question answering,
-    with the alphas and the temperature of answer_distillation.py.
+    with the alphas and the temperature of answer_distillation.py. lora_r, lora_alpha: of lora.py; None for all weights.
+    frozen_layers: how many of the lowest learn nothing, nor do the embeddings then (below.py).
     """
 
     model: str
@@ -88,12 +90,18 @@ class Options(RunOptions, AnswerShares):
     load_best_model_at_end: bool = False
     ignore_mismatched_sizes: bool = False
     teacher: str | None = None
+    lora_r: int | None = None
+    lora_alpha: float = 16.0
+    frozen_layers: int = 0
     seed: int = 42
     logging_steps: int = 50
     save_steps: int = 500
 
-    LOWEST = {"warmup_steps": 0, "alpha_ce": 0, "alpha_squad": 0, "logging_steps": 1, "save_steps": 1}  # noqa: RUF012
-    POSITIVE = ("num_train_epochs", "temperature")
+    LOWEST = {  # noqa: RUF012
+        "warmup_steps": 0, "alpha_ce": 0, "alpha_squad": 0, "lora_r": 1, "frozen_layers": 0, "logging_steps": 1,
+        "save_steps": 1,
+    }  # fmt: skip
+    POSITIVE = ("num_train_epochs", "temperature", "lora_alpha")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -158,7 +166,7 @@ def make_plan(options: Options, each: int) -> Plan:
 
 def make_step(task: Task, options: Options, rows: Any, trainee: Trainee, teacher: Any, tokenizer: Tokenizer) -> Step:
     """What works through a micro-batch, given the numbers of its rows: the head's loss, or what a teacher says too."""
-    objective = trainee.model.head.objective
+    objective = getattr(task, "objective", trainee.model.head.objective)  # of a task without a head its own
     padding = trainee.config.pad_token_id or 0
     distilled = AnswerDistillation(options.alpha_ce, options.alpha_squad, options.temperature)
 
@@ -249,7 +257,9 @@ def finetune(
         teacher, taught_by = load_teacher(placed, folder), files.checksum(folder)
         check_words(options.teacher, tokenizer)
         check_pair(teacher, tokenizer)  # how many rows it has to spare is its own affair: they answer with places
-    trainee = Trainee(model, checkpointing=options.gradient_checkpointing, dtype=options.dtype)
+    trainee = Trainee(
+        model, checkpointing=options.gradient_checkpointing, dtype=options.dtype, below=options.frozen_layers
+    )
     lengths = lengths_of(rows, task)  # (n,)
     described = asdict(options) | {
         "task": name,
@@ -264,8 +274,15 @@ def finetune(
     }
     run = Run(options.out, described, free=FREE, writes=everyone.rank == 0, **begun(course))
 
+    learner = trainee if options.lora_r is None else LowRank(
+        trainee, r=options.lora_r, alpha=options.lora_alpha, seed=options.seed
+    )  # fmt: skip
+
     def save(folder: Path) -> None:
-        model.save_pretrained(folder)
+        if isinstance(learner, LowRank):
+            learner.save(folder, options.model)
+        else:
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
     def measure(judge: development.Development) -> dict[str, float]:
@@ -279,8 +296,8 @@ def finetune(
     each = -(-len(rows) // options.batch_size)
     plan = make_plan(options, each)
     train(
-        trainee,
-        AdamW(trainee, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay),
+        learner,
+        AdamW(learner, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay),
         make_step(task, options, rows, trainee, teacher, tokenizer),
         epochs(
             lengths,

@@ -29,8 +29,11 @@ class Flat(Protocol):
 
     ops: Ops  # where its arrays are
     flat: Array  # (n,) all weights
-    flat_gradients: Array  # (n,)
     decayed: int  # flat[:decayed] takes weight decay
+
+    @property
+    def flat_gradients(self) -> Array:
+        """(n,)"""
 
 
 def clipping(norm: float, max_grad_norm: float) -> float:

@@ -43,6 +43,7 @@ from nanodistil.weights.small_files import FOR_CONFIG, FOR_SETTINGS, FOR_TOKENS,
 KEPT = 2  # checkpoints
 MADE_WITH = "made_with"
 SETTINGS, LOG, CHECKPOINTS, CURVES, EPOCH = "settings.json", "log.jsonl", "checkpoints", "tensorboard", "model_epoch_"
+MODEL = "model.safetensors", "adapter_model.safetensors", "adapter_config.json", "config.json"
 _CHECKPOINT = re.compile(r"\d{8,}\.safetensors")
 _HALF_WRITTEN = re.compile(r"\..+\.(json|jsonl|txt|safetensors)\.\w{8}")  # weights/saving.py's temporary names
 
@@ -155,7 +156,7 @@ class Run:
         """Remove what an earlier run has written here."""
         for folder in (self.folder / CHECKPOINTS, self.folder / CURVES, *self.folder.glob(EPOCH + "*")):
             shutil.rmtree(folder, ignore_errors=True)
-        for name in (LOG, "model.safetensors", "config.json"):
+        for name in (LOG, *MODEL):
             (self.folder / name).unlink(missing_ok=True)
 
     def _checkpoints(self) -> list[Path]:

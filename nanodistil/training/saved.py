@@ -125,28 +125,33 @@ class Run(NamedTuple):
     batch: Packed
     look: Look | None
     dropout: Dropout
-    total: Array  # (N, D) embeddings.sum
+    total: Array | None  # (N, D) embeddings.sum; None if what it went through is frozen
     last: Array  # (N or M, D) what the last block gave
     inputs: list[Array]  # of each block: (N, D)
     seen: list[dict[str, Array] | None]  # of each block; None: to be computed again when its turn comes
+    first: int = 0  # the block that the first of these lists is of: those below it are frozen
 
 
-def encoder(w: Weights, told: Pass, look: Look | None, checkpointing: bool) -> Run:
+def encoder(
+    w: Weights, told: Pass, look: Look | None, checkpointing: bool, first: int = 0, x: Array | None = None
+) -> Run:
     """model.encoder, and what its backward pass needs.
 
     checkpointing: keep only the input of every block, D numbers a token instead of 12 D, and let the backward pass
     compute each block once more (Chen et al. 2016): a third more time for a twelfth of the memory. The keys of dropout
-    are the same then, and so is every bit.
+    are the same then, and so is every bit. first, x: the block to begin with, and what it is given, (N, D), if the
+    blocks below it are frozen (below.py).
     """
     batch, ops, dropout = told.batch, told.ops, told.dropout
     tap = Recorder(["embeddings.sum"], dropout)
-    x = model.embeddings(batch, w, ops, tap)  # (N, D)
+    if x is None:
+        x = model.embeddings(batch, w, ops, tap)  # (N, D)
     inputs: list[Array] = []
     kept: list[dict[str, Array] | None] = []
-    for i, layer in enumerate(w.layers):
+    for i, layer in enumerate(w.layers[first:], first):
         inputs.append(x)
         last = look if i == len(w.layers) - 1 else None
         x, seen = block(x, layer, told, f"layer.{i}", last)  # (N, D)
         kept.append(None if checkpointing else seen)
     normed = model.last_norm(x, w, ops, tap)  # (N or M, D)
-    return Run(normed, batch, look, dropout, tap.seen["embeddings.sum"], x, inputs, kept)
+    return Run(normed, batch, look, dropout, tap.seen.get("embeddings.sum"), x, inputs, kept, first)

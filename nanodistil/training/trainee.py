@@ -37,12 +37,14 @@ from nanodistil.packing import sent
 from nanodistil.pretrained import Pretrained
 from nanodistil.taps import Recorder
 from nanodistil.training import backward, saved
+from nanodistil.training.below import Below
 from nanodistil.training.saved import Dropout, Run
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.layout import POSITIONS, Weights, lay_out
 from nanodistil.weights.names import LEARNED, is_norm
 
 LINE = 64  # bytes
+WORDS = "embeddings.word_embeddings.weight"
 QKV = ("q_lin", "k_lin", "v_lin")
 
 
@@ -95,12 +97,14 @@ class Trainee:
         checkpointing: bool = False,
         dtype: str | None = None,
         frozen: Collection[str] = (),
+        below: int = 0,
     ) -> None:
         """Takes the model over: from now on it answers with the weights of the last `refresh`.
 
         model: loaded in float32 or float64. checkpointing: a third more time for far less memory, see saved.py.
         dtype: "bfloat16" for linear maps in bfloat16 (on a GPU also "tf32", and "float16", whose loss has to be scaled:
-        loss_scale.py); None for the model's own. frozen: names of weights to leave as they are. Raises InputError for a
+        loss_scale.py); None for the model's own. frozen: names of weights to leave as they are. below: how many of the
+        lowest blocks to leave as they are, with the embeddings, and to compute once (below.py). Raises InputError for a
         model whose weights were rounded on loading, or whose activation has learned numbers (prelu, xielu), for
         names it does not have, and for a dtype that cannot be.
         """
@@ -117,24 +121,30 @@ class Trainee:
         self.ops = backends.load(backend, dtype=dtype) if dtype != model.dtype else model.ops
         self.model, self.checkpointing = model, checkpointing
         self.frozen = _frozen(frozen, config, masters)
+        self.below = Below(below) if below else None
+        if below >= config.n_layers:
+            raise InputError(f"of {config.n_layers} layers {below} cannot be left as they are")
+        left = tuple(f"transformer.layer.{i}." for i in range(below))
+        self.still = frozenset(name for name in masters if below and name.startswith(("embeddings.", *left)))
+        self._held = self.frozen | (self.still & {WORDS} if model.head.tied else set())  # the others get no gradients
         model.ops, model.dtype, model.graphs = self.ops, dtype, None  # a recording would hold the old weights
 
         def decays(name: str) -> bool:
-            return not (name in self.frozen or name.endswith(".bias") or is_norm(name))
+            return not (name in self.frozen | self.still or name.endswith(".bias") or is_norm(name))
 
         # Within a group the table's order stays, in which weights of q, k and v are neighbours, and so are biases.
         names = sorted(masters, key=lambda name: (not decays(name), name.endswith(".bias")))
         self.decayed = sum(masters[name].size for name in names if decays(name))
         floats = masters[names[0]].dtype
         n = sum(array.size for array in masters.values())
-        flat = _aligned(n, floats)
+        flat = aligned(n, floats)
         places: dict[str, slice] = {}  # in the flat arrays
         end = 0
         for name in names:
             places[name] = slice(end, end + masters[name].size)
             flat[places[name]] = masters[name].reshape(-1)
             end += masters[name].size
-        self.flat, self.flat_gradients = self.ops.send(flat), self.ops.send(_aligned(n, floats))  # (n,)
+        self.flat, self.flat_gradients = self.ops.send(flat), self.ops.send(aligned(n, floats))  # (n,)
         shapes = {name: masters[name].shape for name in names}
         del masters
         self.weights = {name: self.flat[place].reshape(shapes[name]) for name, place in places.items()}
@@ -186,12 +196,15 @@ class Trainee:
 
         key: 0 .. 2^64 - 1, of the dropout, another at every step and micro-batch; None for no dropout.
         """
+        first, x = 0, None
+        if self.below:
+            first, x = self.below.layers, self.below(batch, self.model.weights, self.config, self.ops)
         batch = sent(batch, self.ops.send)
         if look is not None:
             look = look._replace(rows=self.ops.send(look.rows))
         who = attending(batch, self.config, self.ops)
         told = saved.Pass(batch, who, self.config, self.ops, self.bops, self._dropout(key))
-        return saved.encoder(self.model.weights, told, look, self.checkpointing)
+        return saved.encoder(self.model.weights, told, look, self.checkpointing, first, x)
 
     def encode_backward(self, dx: Array, run: Run) -> Array:
         """From the gradient of run.x to that of the sum of embeddings: (N or M, D) -> (N, D). Adds to the gradients.
@@ -235,11 +248,11 @@ class Trainee:
         return Dropout(saved.dropout_rates(self.config, self.model.head), key, self.bops.dropout)
 
     def _freeze(self) -> None:
-        for name in self.frozen:
+        for name in self._held:
             self.gradients[name][...] = 0
 
 
-def _aligned(n: int, dtype: np.dtype[Any]) -> Array:
+def aligned(n: int, dtype: np.dtype[Any]) -> Array:
     """(n,) zeros from the beginning of a cache line, where kernels read and write whole vectors fastest."""
     memory = np.zeros(n + LINE // dtype.itemsize, dtype)
     start = -memory.ctypes.data % LINE // dtype.itemsize

@@ -15,12 +15,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from .embedded import EMBEDDED as EMBEDDED
+from .embedded import EMBEDDED_NAME as EMBEDDED_NAME
+from .embedded import HOME, NAMES
 from .errors import CheckpointError, excerpt
 from .files import CONFIG, is_adapter, missing
 from .small_files import FOR_CONFIG, read_json
 
-EMBEDDED_NAME = "nanodistil-mini"
-EMBEDDED = Path(__file__).parent / EMBEDDED_NAME
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # The hub's rules: at most 96 characters, word characters at both ends; no "--", "..", ".git" (see valid_id).
 _ID = re.compile(
@@ -84,8 +85,8 @@ class CachedModel(NamedTuple):
 
 
 def cached_models(cache: str | Path | None = None) -> list[CachedModel]:
-    """All models of the cache, and the embedded one first. Never raises for what lies in the cache."""
-    found = [CachedModel(EMBEDDED_NAME, {}, _size(EMBEDDED), _lacks(EMBEDDED), str(EMBEDDED))]
+    """All models of the cache, and the embedded ones first. Never raises for what lies in the cache."""
+    found = [CachedModel(name, {}, _size(HOME / name), _lacks(HOME / name), str(HOME / name)) for name in NAMES]
     for home in sorted(_listed(cache_folder(cache), "models--*")):
         model_id = home.name.removeprefix("models--").replace("--", "/")
         if not valid_id(model_id):

@@ -1,7 +1,7 @@
 """From a model's name to a folder with its files.
 
     resolve("./my-model")                            a folder
-    resolve("nanodistil-mini")                       the small model inside this package
+    resolve("nanodistil-mini")                       a small model inside this package (embedded.py)
     resolve("distilbert/distilbert-base-uncased")    the Hugging Face cache, else a download (extra `hub`)
 
 What other programs have downloaded is used where it lies, without huggingface_hub and without asking the network, so a
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .cache import EMBEDDED, EMBEDDED_NAME, cache_folder, find, valid_id, valid_revision
 from .cache import CachedModel as CachedModel
 from .cache import cached_models as cached_models
+from .embedded import HOME, NAMES
 from .errors import InputError, MissingExtraError, ModelNotFoundError, excerpt
 from .files import CONFIG, NEEDS, VOCABULARIES, is_adapter, missing
 from .nearby import near, perhaps
@@ -221,8 +222,8 @@ def _local(name: str | Path) -> Path | None:
             raise ModelNotFoundError(f"{excerpt(text)}: {error.strerror}") from None
     except (ValueError, OSError):  # a NUL inside, a name too long
         raise ModelNotFoundError(f"{excerpt(text)} is no path") from None
-    if text == EMBEDDED_NAME:
-        return EMBEDDED
+    if text in NAMES:
+        return HOME / text
     scheme, address, path = text.partition("://")
     if address and isinstance(name, str) and scheme in ("http", "https"):
         model_id = "/".join(path.split("/")[1:3])

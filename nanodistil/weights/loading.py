@@ -84,6 +84,7 @@ def load(
 
         adapter = Adapter(folder, table)
         adapter.check(wanted, head)
+        found = {name: one for name, one in found.items() if name in wanted or not is_head(name)}  # not another task's
         found |= {name: (adapter.file, stored) for name, stored in adapter.whole.items()}
     if head.bare and (vectors := sentence_modules.told(folder)):
         notes = [f"{folder}: {vectors}", *notes]

@@ -9,7 +9,8 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
-from .cache import EMBEDDED_NAME, cache_folder
+from .cache import cache_folder
+from .embedded import NAMES
 from .files import CONFIG, FLAX, KERAS, TORCH, WEIGHT_FILES, WEIGHTS, weights_file
 
 MOST_LISTED = 10_000  # folders looked at
@@ -30,7 +31,7 @@ def near(name: str, cache: str | Path | None = None) -> str:
         return ""
     close = get_close_matches(place.name, [f for f in folders if f[0] != "."][:MOST_LISTED], n=3, cutoff=0.5)
     found = [os.path.join(os.path.dirname(name[: len(str(place))]), other) for other in close]
-    found += get_close_matches(name, [EMBEDDED_NAME, *(other for other in _cached_ids(cache) if other != name)], n=2)
+    found += get_close_matches(name, [*NAMES, *(other for other in _cached_ids(cache) if other != name)], n=2)
     listed = ", ".join(other if other.isprintable() else repr(other) for other in dict.fromkeys(found))
     return f" (near: {listed})" if found else ""
 

@@ -145,7 +145,7 @@ def test_garbage_in_a_ref(tmp_path, ref):
     (cached(tmp_path).parents[1] / "refs/main").write_text(ref, encoding="latin-1")
     with pytest.raises(ModelNotFoundError):
         hub.resolve("org/model")
-    assert len(hub.cached_models()) == 2
+    assert len(hub.cached_models()) == len(hub.NAMES) + 1
 
 
 def test_weird_things_in_the_cache(tmp_path):
@@ -181,11 +181,12 @@ def test_models_verb(tmp_path, capsys):
     models_verb.add_arguments(parser)
     assert models_verb.run(parser.parse_args([])) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("nanodistil-mini") and "ready" in out[0] and "(aaaaaaaa)" in out[1]
+    assert out[0].startswith("nanodistil-mini") and "ready" in out[0] and "(aaaaaaaa)" in out[-1]
     assert models_verb.run(parser.parse_args(["--json"])) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["id"] for row in rows] == ["nanodistil-mini", "org/model"]
-    assert rows[1]["size"] >= sum(len(text) for text in WHOLE.values())
+    assert [row["id"] for row in rows] == [*hub.NAMES, "org/model"]
+    assert not any(row["lacks"] for row in rows)
+    assert rows[-1]["size"] >= sum(len(text) for text in WHOLE.values())
 
 
 def test_without_the_extra(monkeypatch):

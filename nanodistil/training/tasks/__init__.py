@@ -21,6 +21,7 @@ TASKS = {  # name on the command line -> module of this folder, class in it
     "token-classification": ("token_classification", "TokenClassification"),
     "question-answering": ("question_answering", "QuestionAnswering"),
     "multiple-choice": ("multiple_choice", "MultipleChoice"),
+    "sentence-similarity": ("sentence_similarity", "SentenceSimilarity"),
     "masked-lm": ("masked_lm", "MaskedLM"),
     "causal-lm": ("causal_lm", "CausalLM"),
 }

@@ -1,0 +1,30 @@
+#!/bin/sh
+# A small model that writes on: its vocabulary, 14 M weights from scratch, then half its layers by distillation.
+set -e
+: "${DATA:=../shared/data}" "${RUNS:=runs}" "${THREADS:=2}"
+VOCABULARY=8192 STEPS=12000 BATCH=64 LENGTH=128 RATE=1e-3 HALF_STEPS=4000 SEED=42
+export OPENBLAS_NUM_THREADS=1
+HERE=$(dirname "$0")
+TEXTS="$DATA/corpus/wiki.train.00.txt.xz $DATA/corpus/books.train.txt.xz"
+
+[ -d "$RUNS/clm_tokenizer" ] || nanodistil train-tokenizer $TEXTS --kind byte-level --vocab-size $VOCABULARY \
+    --out "$RUNS/clm_tokenizer"
+[ -f "$RUNS/clm_data.done" ] || nanodistil binarize $TEXTS --tokenizer "$RUNS/clm_tokenizer" --out "$RUNS/clm_data" --resume
+touch "$RUNS/clm_data.done"
+learn() { # OUT, what it begins from and learns from
+    out=$1
+    shift
+    nanodistil distill --data-file "$RUNS/clm_data" --tokenizer-name "$RUNS/clm_tokenizer" --max-length $LENGTH \
+        --batch-size $BATCH --gradient-accumulation-steps 1 --n-epoch 1 --learning-rate $RATE --warmup-prop 0.03 \
+        --weight-decay 0.1 --max-grad-norm 1 --seed $SEED --log-interval 20 --checkpoint-minutes 5 --threads "$THREADS" \
+        --dump-path "$out" --resume "$@"
+}
+learn "$RUNS/causal" --student-config "$HERE/causal.json" --alpha-ce 0 --alpha-clm 1 --max-steps $STEPS
+[ -d "$RUNS/causal_half" ] || nanodistil extract-student "$RUNS/causal" "$RUNS/causal_half"
+learn "$RUNS/causal_small" --student-pretrained-weights "$RUNS/causal_half" --teacher-name "$RUNS/causal" \
+    --alpha-ce 5 --alpha-clm 2 --alpha-cos 1 --max-steps $HALF_STEPS
+for model in causal causal_small; do
+    xzcat "$DATA/corpus/wiki.valid.txt.xz" | head -n 1000 | nanodistil score --whole --input - --model "$RUNS/$model"
+    nanodistil score --whole --input "$DATA/eval/wikitext2/test.txt" --model "$RUNS/$model"
+    nanodistil generate "The old man looked at the sea and" --model "$RUNS/$model" --sample --top-p 0.9 --seed 1
+done

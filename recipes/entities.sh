@@ -1,0 +1,18 @@
+#!/bin/sh
+# Which words are names of people, places, organisations? WikiANN, WNUT-17, and text without names.
+set -e
+: "${DATA:=../shared/data}" "${RUNS:=runs}" "${THREADS:=2}"
+EPOCHS=3 BATCH=64 RATE=1e-3 RANK=16 FROZEN=2 SEED=42
+export OPENBLAS_NUM_THREADS=1
+
+[ -f "$RUNS/names/wnut.conll" ] || python recipes/names.py "$DATA" "$RUNS/names"
+nanodistil finetune token-classification --model nanodistil-mini \
+    --train "$RUNS/names/train.conll" --dev "$RUNS/names/wikiann.conll" --load-best-model-at-end \
+    --lora-r $RANK --lora-alpha 16 --frozen-layers $FROZEN --batch-size $BATCH --learning-rate $RATE \
+    --warmup-steps 100 --num-train-epochs $EPOCHS --seed $SEED --save-steps 100 --threads "$THREADS" \
+    --out "$RUNS/entities" --resume
+python recipes/ship.py "$RUNS/entities" nanodistil-mini-entities
+for dev in wikiann wnut; do
+    nanodistil evaluate token-classification --model nanodistil-mini-entities --data "$RUNS/names/$dev.conll"
+done
+python recipes/sceptic.py entities
