@@ -15,6 +15,7 @@ from typing import Any
 from nanodistil import __version__
 from nanodistil.cli import VERBS
 from nanodistil.cli.compiling import announced
+from nanodistil.cli.delivery import delivered
 from nanodistil.cli.parsing import Parser, near
 from nanodistil.cli.streams import Nowhere, as_utf8, mended
 from nanodistil.weights.errors import NanoDistilError, excerpt
@@ -100,7 +101,8 @@ def run(argv: Sequence[str] | None) -> int:
         with redirect_stderr(Nowhere() if quiet else sys.stderr), warnings.catch_warnings(), announced(sys.stderr):
             warnings.simplefilter("default", UserWarning)  # each once, though inputs come in chunks
             warnings.showwarning = _one_line_warning
-            code = int(args.run(args))
+            with delivered(args):
+                code = int(args.run(args))
             sys.stdout.flush()
             return code
     except NanoDistilError as error:

@@ -2,11 +2,11 @@
 
     {"index": 0, "id": 7, "text": "Fine.", "result": {"label": "good", "score": 0.9}}
 
-JSON, and JSON lines packed, hold these objects as they are. A table (CSV, TSV, Parquet) has a column for the index, one
-for each key of the inputs, and one for each key of the results if these are objects (label, score). A vector becomes
-columns vector_0, vector_1, ... of CSV and TSV, and of Parquet one column with lists. Other results, lists of objects,
-are the column `result`, in CSV and TSV as JSON. There is always one row an input. If an input had a column that is
-called as one of ours, its name has "input_" before it.
+JSON, and JSON lines packed, hold these objects as they are. A table (CSV, TSV, Parquet, Arrow) has a column for the
+index, one for each key of the inputs, and one for each key of the results if these are objects (label, score). A vector
+becomes columns vector_0, vector_1, ... of CSV and TSV, and of Parquet and Arrow one column with lists. Other results,
+lists of objects, are the column `result`, in CSV and TSV as JSON. There is always one row an input. If an input had a
+column that is called as one of ours, its name has "input_" before it.
 
 Everything is read twice, once for the columns and once for the rows, and nothing is held in memory.
 """
@@ -22,13 +22,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from nanodistil.cli.forms import Form, arrow
+from nanodistil.cli.forms import Form
 from nanodistil.reading.packed import opener
+from nanodistil.reading.tables import arrow
 from nanodistil.weights.errors import InputError
 from nanodistil.weights.small_files import parsed
 
 OURS = ("index", "result", "error")
-ROWS_AT_ONCE = 4096  # of Parquet
+ROWS_AT_ONCE = 4096  # of Parquet and Arrow
 
 
 def line_of(index: int, columns: Mapping[str, Any], answer: Any) -> dict[str, Any]:
@@ -64,8 +65,8 @@ def convert(lines: str, to: Path, form: Form) -> None:
                     out.write(block)
         elif form.form == "json":
             _write_document(lines, out)
-        elif form.form == "parquet":
-            _write_parquet(lines, out)
+        elif form.form in ("parquet", "arrow"):
+            _write_arrow(lines, out, form.form)
         else:
             _write_rows(lines, out, form.form)
 
@@ -154,7 +155,7 @@ def check_cells(columns: Mapping[str, Any], answer: Any) -> None:
             raise InputError(f"its {name!r} has a tab or a line end, which TSV has no room for; write .csv or .jsonl")
 
 
-def _write_parquet(lines: str, out: IO[bytes]) -> None:
+def _write_arrow(lines: str, out: IO[bytes], form: str) -> None:
     pa, parquet = arrow()
     names, ours = _columns(lines, spread=False)
 
@@ -166,19 +167,20 @@ def _write_parquet(lines: str, out: IO[bytes]) -> None:
                 flat = _flat(one, False)
                 theirs = {called: one.get(name) for name, called in names.items()}
                 rows.append({"index": one["index"], **theirs, **{name: flat.get(name) for name in ours}})
-            yield pa.Table.from_pylist(rows, schema=schema)  # type: ignore[attr-defined]
+            yield pa.Table.from_pylist(rows, schema=schema)
 
     try:
-        empty = pa.schema([("index", pa.int64())])  # type: ignore[attr-defined]
+        empty = pa.schema([("index", pa.int64())])
         schemas = [empty, *(table.schema for table in tables())]
-        schema = pa.unify_schemas(schemas, promote_options="permissive")  # type: ignore[attr-defined]
-        with parquet.ParquetWriter(out, schema) as writer:  # type: ignore[attr-defined]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        writing = parquet.ParquetWriter if form == "parquet" else pa.ipc.new_file
+        with writing(out, schema) as writer:
             for table in tables(schema):
                 writer.write_table(table)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:  # type: ignore[attr-defined]
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise InputError(
-            f"a column has values of kinds that Parquet does not keep together ({' '.join(str(error).split())[:100]}): "
-            f"all answers are in {lines}, as JSON lines"
+            f"a column has values of kinds that {form.capitalize()} does not keep together "
+            f"({' '.join(str(error).split())[:100]}): all answers are in {lines}, as JSON lines"
         ) from None
 
 

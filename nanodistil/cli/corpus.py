@@ -6,8 +6,9 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 
+from nanodistil.reading.forms import format_of, texts_in
 from nanodistil.reading.lines import Lines, lines_of
-from nanodistil.reading.records import format_of, texts_in
+from nanodistil.reading.remote import is_remote
 from nanodistil.weights.errors import InputError
 
 LONGEST = 1 << 22  # bytes of a line: longer than War and Peace, and it is held in memory with all its tokens
@@ -21,7 +22,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 def check(files: list[str]) -> None:
     """Raises InputError for a file that is not there: now, and not hours later."""
     for file in files:
-        if file != "-" and not os.path.exists(file):
+        if file != "-" and not is_remote(file) and not os.path.exists(file):
             raise InputError(f"{file} cannot be opened: there is no such file")
 
 

@@ -11,14 +11,15 @@ import os
 from typing import NamedTuple
 
 from nanodistil.reading.packed import ending_of, opener
-from nanodistil.weights.errors import InputError, MissingExtraError
+from nanodistil.reading.tables import arrow
+from nanodistil.weights.errors import InputError
 
 FORMS = {  # a file's ending -> what is in it
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
-    ".txt": "table", ".npy": "npy", ".npz": "npz",
+    ".arrow": "arrow", ".txt": "table", ".npy": "npy", ".npz": "npz",
 }  # fmt: skip
 VECTORS = ("npy", "npz")  # which only `embed` has
-WHOLE = ("parquet", *VECTORS)  # not to be packed once more
+WHOLE = ("parquet", "arrow", *VECTORS)  # not to be packed once more
 
 
 class Form(NamedTuple):
@@ -51,16 +52,6 @@ def form_of(args: argparse.Namespace, vectors: bool = False) -> Form:
         if form in WHOLE:
             raise InputError(f"{args.output}: a {ending} file is not packed once more; leave out {packing}")
         opener(packing)  # a missing extra is told now
-    if form == "parquet":
+    if form in ("parquet", "arrow"):
         arrow()
     return Form(form, packing)
-
-
-def arrow() -> tuple[object, object]:
-    """pyarrow and pyarrow.parquet. Raises MissingExtraError."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError(f'.parquet needs pyarrow ({error}): pip install "nanodistil[parquet]"') from None
-    return pyarrow, pyarrow.parquet

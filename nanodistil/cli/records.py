@@ -1,4 +1,4 @@
-"""Inputs from the command line, whatever form they come in: arguments, lines of text, JSONL, CSV, TSV.
+"""Inputs from the command line, whatever form they come in: arguments, lines of text, JSON, CSV, TSV, Parquet, Arrow.
 
 A verb names the fields of its inputs and gets records (reading/records.py). They come in chunks of what is there
 without waiting for more: many together from a file, from a program that writes a line now and then that line. Nothing
@@ -14,8 +14,9 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from nanodistil.reading.forms import TABLES, format_of, records_of
 from nanodistil.reading.lines import Lines, lines_of
-from nanodistil.reading.records import Record, columns_of, format_of, records_of
+from nanodistil.reading.records import Record, columns_of
 from nanodistil.weights.errors import InputError
 
 FIRST_CHUNK, LAST_CHUNK = 8, 256  # records together: few at first, so that the first answer comes soon
@@ -34,10 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser, fields: Mapping[str, str]) ->
     parser.add_argument(
         "inputs", nargs="*", metavar=first.upper(), help=f"{fields[first]}; - reads a line each from standard input"
     )
-    parser.add_argument("--input", metavar="FILE", help="read a file instead; .gz, .xz, .bz2 and .zst are unpacked")
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="read a file instead, or an address as s3://bucket/file; .gz, .xz, .bz2 and .zst are unpacked",
+    )
     parser.add_argument(
         "--format",
-        choices=["lines", "json", "jsonl", "csv", "tsv"],
+        choices=["lines", *TABLES],
         help="of the file or of standard input (default: as the file's name says, else lines of text)",
     )
     parser.add_argument(

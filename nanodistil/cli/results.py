@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser, files: str = "") -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help=f"write there; its name says the form: .jsonl, .json, .csv, .tsv, .parquet, .txt{files}; "
+        help=f"write there; its name says the form: .jsonl, .json, .csv, .tsv, .parquet, .arrow, .txt{files}; "
         "the first four also with .gz, .xz, .bz2, .zst behind",
     )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run into --output FILE ended")

@@ -9,6 +9,7 @@ from typing import Any
 
 from nanodistil.cli import loading, results
 from nanodistil.cli.parsing import whole
+from nanodistil.reading.forms import TABLES
 from nanodistil.reading.records import Record
 from nanodistil.weights.errors import InputError
 
@@ -25,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "docs", metavar="DOCS", help="file of texts, a line each; .jsonl, .json, .csv, .tsv, packed too"
     )
     parser.add_argument("inputs", nargs="*", metavar="QUERY", help="a query; - reads a line each from standard input")
-    parser.add_argument(
-        "--format", choices=["lines", "json", "jsonl", "csv", "tsv"], help="of DOCS (default: as its name says)"
-    )
+    parser.add_argument("--format", choices=["lines", *TABLES], help="of DOCS (default: as its name says)")
     parser.add_argument("--column", metavar="NAME", help="where JSONL, CSV or TSV have the text (default: text)")
     parser.add_argument("--no-header", action="store_true", help="the first row of CSV or TSV is a text")
     parser.add_argument("--index", metavar="FILE", help="keep the vectors there: texts it knows are not computed again")

@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nanodistil.cli.parsing import number, share, whole
+from nanodistil.reading.forms import TABLES
 
 if TYPE_CHECKING:
     from nanodistil.training.tasks import Task
@@ -129,9 +130,7 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
             "--highest", type=number, default=5.0, metavar="X", help="the score of two that mean the same (default 5)"
         )
     if task in ("classification", "multiple-choice", "sentence-similarity"):
-        flags.add_argument(
-            "--format", choices=["json", "jsonl", "csv", "tsv"], help="of the files (default: their names say it)"
-        )
+        flags.add_argument("--format", choices=[*TABLES], help="of the files (default: their names say it)")
     if task == "question-answering":
         flags.add_argument("--version-2-with-negative", action="store_true", help="some questions have no answer")
         for flag, default, text in (

@@ -14,9 +14,12 @@ import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO
 
 from nanodistil.reading.packed import ending_of, opener
+from nanodistil.reading.remote import is_remote
+from nanodistil.reading.remote import opened as remote_file
 from nanodistil.weights.errors import InputError
 
 READ = 1 << 16  # bytes taken at once
@@ -52,11 +55,12 @@ def narrowed(read: Callable[[int], bytes], head: bytes, codec: str) -> Callable[
 class Lines:
     """The lines of a file, bytes without their ends, one by one.
 
-    name: for messages. source: the file's descriptor. read: gives its next bytes, at most as many as asked for.
-    packed: whether there is more in the file than its size. `longest`, if set: bytes of a line that are too many.
+    name: for messages. source: the file's descriptor, or the file if it has none. read: gives its next bytes, at most
+    as many as asked for. packed: whether there is more in the file than its size. `longest`, if set: bytes of a line
+    that are too many.
     """
 
-    def __init__(self, name: str, source: int, read: Callable[[int], bytes], packed: bool = False) -> None:
+    def __init__(self, name: str, source: int | IO[bytes], read: Callable[[int], bytes], packed: bool = False) -> None:
         self.name, self.source, self.read, self.packed = name, source, read, packed
         self.longest: int | None = None
         self.number = 0  # of the line given last, from 1
@@ -66,8 +70,12 @@ class Lines:
         self.ended = False  # a terminal must not be asked again
         self.cut_short = False  # the last line has no end
         self.begins = True  # nothing has been read
-        found = os.fstat(source)
-        self.size = found.st_size if stat.S_ISREG(found.st_mode) else None  # None: somebody is writing it
+        self.size: int | None  # None: somebody is writing it
+        if isinstance(source, int):
+            found = os.fstat(source)
+            self.size = found.st_size if stat.S_ISREG(found.st_mode) else None
+        else:
+            self.size = getattr(source, "size", None)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -142,14 +150,18 @@ class Lines:
         """How much of the file has been given, 0 to 1, if its size is known."""
         if not self.size:
             return None
-        return min(1.0, (os.lseek(self.source, 0, os.SEEK_CUR) if self.packed else self.given) / self.size)
+        given = self.given
+        if self.packed:
+            given = os.lseek(self.source, 0, os.SEEK_CUR) if isinstance(self.source, int) else self.source.tell()
+        return min(1.0, given / self.size)
 
 
 @contextmanager
 def lines_of(file: str) -> Iterator[Lines]:
-    """The lines of a file, unpacked if its name says that it is packed; "-" is standard input.
+    """The lines of a file, unpacked if its name says that it is packed; "-" is standard input, and a file may be at an
+    address.
 
-    Raises InputError if it cannot be opened.
+    Raises InputError if it cannot be opened, MissingExtraError for a package that an address needs.
     """
     if file == "-":
         try:
@@ -159,14 +171,20 @@ def lines_of(file: str) -> Iterator[Lines]:
             raise InputError("standard input is closed") from None
         yield Lines("standard input", source, lambda size: os.read(source, size))
         return
-    try:
-        raw = io.FileIO(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    with raw:
+    with _opened(file) as raw:
+        source = raw.fileno() if isinstance(raw, io.FileIO) else raw
         if not (ending := ending_of(file)):
-            yield Lines(file, raw.fileno(), lambda size: os.read(raw.fileno(), size))
+            yield Lines(file, source, raw.read)
             return
         with opener(ending)(raw, "rb") as unpacked:
             read: Callable[[int], bytes] = getattr(unpacked, "read1", unpacked.read)
-            yield Lines(file, raw.fileno(), read, packed=True)
+            yield Lines(file, source, read, packed=True)
+
+
+def _opened(file: str) -> AbstractContextManager[IO[bytes] | io.FileIO]:
+    if is_remote(file):
+        return remote_file(file)
+    try:
+        return io.FileIO(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be opened: {getattr(error, 'strerror', None) or error}") from None

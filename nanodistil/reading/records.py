@@ -1,27 +1,23 @@
-"""Records out of files: an input each, from lines of text, JSON, JSONL, CSV or TSV, with the place it came from.
+"""Records out of files: an input each, from lines of text, JSON lines, CSV or TSV, with the place it came from.
 
 Who reads names the fields of an input (a text; a question and a context) and in what columns they are. A message can
 then say file and line; what else a record has goes along with it. In JSONL and CSV an empty line is no input. CSV is
 read strictly: an open quote is an error, not a field that swallows the rest of the file, and a row of more or fewer
 cells than the first is one too, not half a text. TSV knows no quotes, as most data sets in that form. A record that
-cannot be read carries its problem and does not end the others. A .json file is a list of records, an object of lists,
-or JSON lines by another name (documents.py).
+cannot be read carries its problem and does not end the others.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from nanodistil.reading.lines import Lines, Unreadable, checked
-from nanodistil.reading.packed import ENDINGS
 from nanodistil.weights.errors import InputError, excerpt
 from nanodistil.weights.small_files import parsed
 
-FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 LONGEST_CELL = 2**31 - 1  # the csv module's own limit is 128 KiB
 
 Fields = dict[str, Any]
@@ -45,16 +41,6 @@ class Column(NamedTuple):
     asked: bool  # whether --column named it
 
 
-def format_of(file: str) -> str:
-    """The format that a file's name tells.
-
-    >>> format_of("Reviews.CSV.gz"), format_of("notes.txt")
-    ('csv', 'lines')
-    """
-    stem, ending = os.path.splitext(file.lower())
-    return FORMATS.get(os.path.splitext(stem)[1] if ending in ENDINGS else ending, "lines")
-
-
 def columns_of(asked: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> list[Column]:
     """Where the fields are found, the first one first.
 
@@ -69,53 +55,7 @@ def columns_of(asked: Sequence[str], needed: Sequence[str], optional: Sequence[s
     return [Column(f, names.get(f, [f]), f in needed or f in names, f in names) for f in fields]
 
 
-def records_of(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
-    """The records of a file. form: "lines", "json", "jsonl", "csv" or "tsv". no_header: the first row is a record.
-
-    Raises InputError if the file has no such column, or nothing can be read any more.
-    """
-    if form in ("csv", "tsv"):
-        return _rows(lines, form, columns, no_header)
-    if form == "json":
-        from nanodistil.reading.documents import document
-
-        return document(lines, columns)
-    return objects(numbered(lines), lines, columns) if form == "jsonl" else _texts(lines, columns[0].field)
-
-
-def texts_in(lines: Lines, file: str) -> Iterator[str]:
-    """The texts of a file for training: its lines, or the records' "text" if its name says that it has records.
-
-    Raises InputError for the first that cannot be read.
-    """
-    for record in records_of(lines, format_of(file), columns_of([], ["text"], []), False):
-        if record.problem is not None:
-            raise record.problem
-        if not isinstance(record.fields["text"], str):
-            raise InputError(f"{record.place}: a text is needed, not {excerpt(record.fields['text'])}")
-        yield record.fields["text"]
-
-
-def names_of(lines: Lines, form: str) -> list[str]:
-    """The names of a file's columns: the cells of its first row, or the keys of its first object.
-
-    Raises InputError if it has none.
-    """
-    if form in ("csv", "tsv"):
-        names = next(filter(None, _cells(lines, form)), [])
-        _check_text(names, lines.place(1))
-    else:
-        anything = [Column("", [], False, False)]
-        first = next(records_of(lines, form, anything, False), None)
-        if first is not None and first.problem is not None:
-            raise first.problem
-        names = [] if first is None else list(first.columns)
-    if not names:
-        raise InputError(f"{lines.name} is empty")
-    return names
-
-
-def _texts(lines: Lines, field: str) -> Iterator[Record]:
+def texts(lines: Lines, field: str) -> Iterator[Record]:
     for line in lines:
         place = lines.place(lines.number)
         try:
@@ -169,12 +109,12 @@ def record_of(found: Any, columns: list[Column], place: str) -> Record:
     if isinstance(found, str) and not any(c.needed for c in columns[1:]):
         return Record(place, {columns[0].field: found}, columns={columns[0].field: found})
     if not isinstance(found, dict):
-        raise InputError(f"{place} must be a JSON object with {_listed([c.names[0] for c in columns if c.needed])}")
+        raise InputError(f"{place} must be a JSON object with {listed([c.names[0] for c in columns if c.needed])}")
     fields = {}
     for column in columns:
         lacking = [name for name in column.names if found.get(name) is None]
         if lacking and column.needed:
-            has = f"it has {_listed(found)}" if found else "it is empty"
+            has = f"it has {listed(found)}" if found else "it is empty"
             raise InputError(f"{place} has no {excerpt(lacking[0])} ({has}): name it with --column {column.field}=NAME")
         if column.names and not lacking:
             values = [found[name] for name in column.names]
@@ -182,14 +122,14 @@ def record_of(found: Any, columns: list[Column], place: str) -> Record:
     return Record(place, fields, columns=found)
 
 
-def _listed(names: Any) -> str:
+def listed(names: Any) -> str:
     return ", ".join(map(excerpt, islice(names, 20)))
 
 
 # ---- CSV and TSV
 
 
-def _cells(lines: Lines, form: str) -> Iterator[list[str]]:
+def cells(lines: Lines, form: str) -> Iterator[list[str]]:
     """The rows of a table, cut; none for an empty line.
 
     A byte that is not UTF-8 must not end a row in the middle of a cell: it is looked for when the row is whole.
@@ -201,16 +141,16 @@ def _cells(lines: Lines, form: str) -> Iterator[list[str]]:
     return csv.reader(decoded, strict=True) if form == "csv" else map(_cut, decoded)
 
 
-def _rows(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
+def rows_of_table(lines: Lines, form: str, columns: list[Column], no_header: bool) -> Iterator[Record]:
     import csv
 
-    rows, header = _cells(lines, form), None
+    rows, header = cells(lines, form), None
     if not no_header:
         try:
             header = next(filter(None, rows), [])
         except csv.Error as error:
             raise InputError(f"{lines.place(1)} is not CSV: {error}") from None
-        _check_text(header, lines.place(1))
+        check_text(header, lines.place(1))
     numbers = _numbers(header, columns, lines.name)
     names = None if header is None else distinct(header)
     while True:
@@ -219,7 +159,7 @@ def _rows(lines: Lines, form: str, columns: list[Column], no_header: bool) -> It
             row = next(rows)
             if not row:
                 continue
-            _check_text(row, place)
+            check_text(row, place)
             names = names or _numbered_names(len(row), numbers)
             if len(row) != len(names):
                 first, mark = ("the header" if header else "the first row"), "comma" if form == "csv" else "tab"
@@ -243,7 +183,7 @@ def _cut(line: str) -> list[str]:
     return line.split("\t") if line else []
 
 
-def _check_text(row: list[str], place: str) -> None:
+def check_text(row: list[str], place: str) -> None:
     """Raises InputError if the bytes of a row were no text."""
     for cell in row:
         if any("\ud800" <= c <= "\udfff" for c in cell):
@@ -293,7 +233,7 @@ def _numbers(header: list[str] | None, columns: list[Column], file: str) -> dict
             elif not column.needed:
                 continue
             else:
-                has = "its columns have numbers only" if header is None else f"it has {_listed(header) or 'none'}"
+                has = "its columns have numbers only" if header is None else f"it has {listed(header) or 'none'}"
                 raise InputError(f"{file} has no column {excerpt(name)} ({has}): --column {column.field}=NAME")
             numbers.setdefault(column.field, []).append(number)
     return numbers

@@ -9,8 +9,9 @@ import pytest
 from nanodistil import DistilBertConfig
 from nanodistil.cli.conversion import _objects as answers_of
 from nanodistil.family.bert import BertConfig
+from nanodistil.reading.forms import records_of
 from nanodistil.reading.lines import lines_of
-from nanodistil.reading.records import columns_of, records_of
+from nanodistil.reading.records import columns_of
 from nanodistil.tokenization.bert_kind import BERT
 from nanodistil.tokenization.files import MAX_TOKENS, read_vocab_txt
 from nanodistil.tokenization.settings import read_settings

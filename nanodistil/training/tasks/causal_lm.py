@@ -26,8 +26,8 @@ from nanodistil.config import Config
 from nanodistil.heads.causal_lm import ForCausalLM
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import in_batches, pace_of, padded
+from nanodistil.reading.forms import format_of, texts_in
 from nanodistil.reading.lines import lines_of
-from nanodistil.reading.records import format_of, texts_in
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training.binarize import fingerprint
 from nanodistil.training.sequences import Sequences

@@ -30,8 +30,8 @@ from nanodistil.heads.masked_lm import ForMaskedLM
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import ON_CPU, batches, padded
 from nanodistil.pipelines.pairing import words_of
+from nanodistil.reading.forms import texts_in
 from nanodistil.reading.lines import lines_of
-from nanodistil.reading.records import texts_in
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import metrics
 from nanodistil.training.binarize import fingerprint
@@ -61,7 +61,7 @@ class MaskedLM:
         return "loss", False
 
     def read(self, file: str | Path) -> Any:
-        """The texts of a file that are not empty (reading/records.py), or the sequences of a folder."""
+        """The texts of a file that are not empty (reading/forms.py), or the sequences of a folder."""
         if Path(file).is_dir():
             return Sequences(file, self.max_seq_length)
         with lines_of(str(file)) as lines:

@@ -1,4 +1,4 @@
-"""Tables of examples: TSV, CSV, JSON or JSONL, read as by the other verbs, with the columns of GLUE's files known.
+"""Tables of examples: TSV, CSV, JSON, JSONL, Parquet, Arrow, read as by the other verbs; GLUE's columns are known.
 
 Which columns are meant is told from their names. Files without names (CoLA's) need to be told of: then --no-header and
 the numbers of the columns.
@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nanodistil.reading import records
+from nanodistil.reading import forms
 from nanodistil.reading.lines import lines_of
-from nanodistil.reading.records import Record
+from nanodistil.reading.records import Record, columns_of
 from nanodistil.weights.errors import InputError
 
 
 def form_of(file: str | Path, form: str | None) -> str:
-    """ "json", "jsonl", "csv" or "tsv", by the file's name unless it is given. Raises InputError if neither says."""
-    form = form or records.format_of(str(file))
+    """One of reading.forms.TABLES, by the file's name unless it is given. Raises InputError if neither says."""
+    form = form or forms.format_of(str(file))
     if form == "lines":
-        raise InputError(f"{file}: its name does not say what it is; pass --format json, jsonl, csv or tsv")
+        raise InputError(f"{file}: its name does not say what it is; pass --format {', '.join(forms.TABLES)}")
     return form
 
 
 def names_in(file: str | Path, form: str | None) -> list[str]:
     """The names of a table's columns: its first row, or the keys of its first object. Raises InputError for none."""
     with lines_of(str(file)) as lines:
-        return records.names_of(lines, form_of(file, form))
+        return forms.names_of(lines, form_of(file, form))
 
 
 def rows_of(
@@ -43,7 +43,7 @@ def rows_of(
     """
     form = form_of(file, form)
     with lines_of(str(file)) as lines:
-        for record in records.records_of(lines, form, records.columns_of(columns, needed, optional), no_header):
+        for record in forms.records_of(lines, form, columns_of(columns, needed, optional), no_header):
             if record.problem is not None:
                 raise record.problem
             yield record

@@ -28,9 +28,9 @@ from nanodistil.config import Config
 from nanodistil.heads.token_classification import ForTokenClassification
 from nanodistil.losses import IGNORED
 from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
-from nanodistil.reading import records
+from nanodistil.reading import forms
 from nanodistil.reading.lines import lines_of
-from nanodistil.reading.records import Column
+from nanodistil.reading.records import Column, numbered
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import metrics
 from nanodistil.training.tasks import Evaluation
@@ -71,7 +71,7 @@ class TokenClassification:
         return metrics.deciding_entity(list(config.id2label.values())), True
 
     def read(self, file: str | Path) -> list[Example]:
-        form = records.format_of(str(file))
+        form = forms.format_of(str(file))
         examples = list(_objects(file, form) if form in ("json", "jsonl") else _sentences(file))
         if not examples:
             raise InputError(f"{file} has no sentences")
@@ -151,7 +151,7 @@ def _sentences(file: str | Path) -> Iterator[Example]:
     tags: list[str] = []
     begun, width = 1, 0
     with lines_of(str(file)) as lines:
-        numbered_lines, universal = _form(records.numbered(lines))
+        numbered_lines, universal = _form(numbered(lines))
         for number, raw in numbered_lines:
             line, place = lines.text(raw, number), lines.place(number)
             cells = _cells(line)
@@ -204,7 +204,7 @@ def _form(lines: Iterator[tuple[int, bytes]]) -> tuple[Iterator[tuple[int, bytes
 def _objects(file: str | Path, form: str) -> Iterator[Example]:
     """The sentences of a file of JSON records."""
     with lines_of(str(file)) as lines:
-        for place, _, problem, found in records.records_of(lines, form, [Column("", [], False, False)], False):
+        for place, _, problem, found in forms.records_of(lines, form, [Column("", [], False, False)], False):
             if problem is not None:
                 raise problem
             words, tags = found.get("tokens"), next((found[name] for name in TAGS if name in found), None)
