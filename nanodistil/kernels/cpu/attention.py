@@ -30,9 +30,10 @@ import numpy as np
 
 from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
+from ..runtime.memory import room
 from ..runtime.place import Place
 from .dropout import Dropping, drop, key_of_head
-from .exp import exp_negative
+from .softmax import WIDTH, softmax_block
 from .tile import COLUMNS, ROWS, multiply
 from .transpose import turn_rows
 
@@ -41,7 +42,6 @@ MASKED = f32(np.finfo(np.float32).min)  # what a masked key scores: not -inf, se
 BEYOND = f32(-np.inf)  # what a place beyond the sentence scores
 NOTHING = f32(0.0)
 QUERIES = 4 * ROWS  # rows of scores at a time: a panel of keys or values comes from the second level once for all
-WIDTH = max(64, COLUMNS)  # rows of scores are whole multiples: a loop over fewer LLVM unrolls and does not vectorise
 
 
 @helper()
@@ -95,40 +95,6 @@ def score_rows(n: int, q: Place, keys: Any, T: int, Dh: int, start: Any, out: An
     for row in range(n):
         for j in range(whole_panels(T), width):
             out[np.uint64(row * width + j)] = BEYOND
-
-
-@helper(fastmath={"contract"})
-def softmax_row(x: Any, at: int, width: int, lanes: Any) -> None:
-    """x[at : at + width] = softmax of it, x flat, `width` a multiple of WIDTH.
-
-    The maximum and the sum are taken in WIDTH lanes first: each lane is a chain of its own, so the loops vectorise
-    without leave to reorder anything, and a lane adds at most T / WIDTH numbers. lanes: (WIDTH,) to work in.
-    """
-    lanes[:] = BEYOND
-    for first in range(at, at + width, WIDTH):
-        for j in range(WIDTH):
-            lanes[j] = max(lanes[j], x[np.uint64(first + j)])
-    half = WIDTH // 2
-    while half:
-        for j in range(half):
-            lanes[j] = max(lanes[j], lanes[j + half])
-        half //= 2
-    largest = lanes[0]
-    lanes[:] = NOTHING
-    for first in range(at, at + width, WIDTH):
-        for j in range(WIDTH):
-            i = np.uint64(first + j)
-            e = exp_negative(x[i] - largest)
-            x[i] = e
-            lanes[j] += e
-    half = WIDTH // 2
-    while half:
-        for j in range(half):
-            lanes[j] += lanes[j + half]
-        half //= 2
-    scale = f32(1.0) / lanes[0]
-    for j in range(width):
-        x[np.uint64(at + j)] *= scale
 
 
 @helper()
@@ -218,10 +184,9 @@ def attention_heads(start: int, stop: int, x: QKV, who: Sentences, dropping: Dro
     Dh = D // heads
     scale, flat = scale_of(Dh), out.reshape(-1)
     most = whole_rows(longest(who.starts))
-    keys, values = np.empty(Dh * most, np.float32), np.empty(whole_panels(Dh) * most, np.float32)
-    scores, all_from = np.empty(QUERIES * most, np.float32), np.empty(most, np.float32)
-    nothing, tile = np.zeros(COLUMNS, np.float32), np.empty(ROWS * COLUMNS, np.float32)
-    lanes = np.empty(WIDTH, np.float32)
+    keys, values = room(Dh * most), room(whole_panels(Dh) * most)
+    scores, all_from = room(QUERIES * most), room(most)
+    nothing, tile, numbers = np.zeros(COLUMNS, np.float32), room(ROWS * COLUMNS), room(QUERIES)
     for item in range(start, stop):
         sentence, left = item // heads, item % heads * Dh
         first, T = who.starts[sentence], who.starts[sentence + 1] - who.starts[sentence]
@@ -237,11 +202,12 @@ def attention_heads(start: int, stop: int, x: QKV, who: Sentences, dropping: Dro
             seen = furthest(reach, row, row + n, T)
             width = whole_rows(seen)
             score_rows(n, Place(q.numbers, row * q.step + left, q.step), keys, seen, Dh, all_from[:width], scores)
-            for r in range(n):
-                if reach.shape[0]:
+            if reach.shape[0]:
+                for r in range(n):
                     hide_beyond(scores, r * width, reach[row + r], width)
-                softmax_row(scores, r * width, width, lanes)
-                if dropping.limit:
+            softmax_block(n, scores, width, numbers)
+            if dropping.limit:
+                for r in range(n):
                     number = (row + r - first_query) * T
                     drop(scores, r * width, seen, head_key, number, np.uint64(dropping.limit), dropping.share)
             averaged = Place(flat, row * D + left, D)
@@ -253,8 +219,7 @@ def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, reach: Any
     """Scores of one sentence, heads start..stop: (Q, D), (T, D) float32 -> out (H, Q, T)."""
     Q, T = out.shape[1], out.shape[2]
     width, scale = whole_rows(T), scale_of(Dh)
-    keys, scores = np.empty(Dh * width, np.float32), np.empty(ROWS * width, np.float32)
-    score_from = np.empty(width, np.float32)
+    keys, scores, score_from = room(Dh * width), room(ROWS * width), room(width)
     for_each_key(T, keep, NOTHING, MASKED, BEYOND, score_from)
     for h in range(start, stop):
         panels_of_keys(Place(k.numbers, h * Dh, k.step), T, Dh, scale, keys)
@@ -271,11 +236,11 @@ def score_heads(start: int, stop: int, q: Place, k: Place, keep: Any, reach: Any
 def softmax_rows(start: int, stop: int, x: Any, out: Any) -> None:
     """out[start:stop] = softmax over the last axis: (R, T) float32 -> (R, T)."""
     T = x.shape[1]
-    row, lanes = np.empty(whole_rows(T), np.float32), np.empty(WIDTH, np.float32)
+    row, numbers = room(whole_rows(T)), room(1)
     for r in range(start, stop):
         row[:T] = x[r]
         row[T:] = BEYOND
-        softmax_row(row, 0, row.shape[0], lanes)
+        softmax_block(1, row, row.shape[0], numbers)
         out[r] = row[:T]
 
 
@@ -285,8 +250,8 @@ def context_heads(start: int, stop: int, probs: Any, v: Place, out: Place) -> No
     H, Q, T = probs.shape
     Dh = out.step // H
     weights = probs.reshape(-1)
-    values, nothing = np.empty(whole_panels(Dh) * T, np.float32), np.zeros(COLUMNS, np.float32)
-    tile = np.empty(ROWS * COLUMNS, np.float32)
+    values, nothing = room(whole_panels(Dh) * T), np.zeros(COLUMNS, np.float32)
+    tile = room(ROWS * COLUMNS)
     for h in range(start, stop):
         panels_of_values(Place(v.numbers, h * Dh, v.step), T, Dh, values)
         for row in range(0, Q, ROWS):

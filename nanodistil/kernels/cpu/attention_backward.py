@@ -29,13 +29,13 @@ import numpy as np
 
 from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
+from ..runtime.memory import room
 from ..runtime.place import Place
 from .attention import (
     BEYOND,
     MASKED,
     NOTHING,
     QKV,
-    WIDTH,
     for_each_key,
     furthest,
     hide_beyond,
@@ -43,11 +43,11 @@ from .attention import (
     panels_of_keys,
     panels_of_values,
     scale_of,
-    softmax_row,
     whole_panels,
     whole_rows,
 )
 from .dropout import Dropping, drop, key_of_head
+from .softmax import softmax_block
 from .tile import COLUMNS, PIECE, ROWS, multiply
 from .transpose import LANES, turn, turn_rows
 
@@ -181,14 +181,14 @@ def attention_backward_heads(
     scale = scale_of(Dh)
     dq_flat, dk_flat, dv_flat = dq.reshape(-1), dk.reshape(-1), dv.reshape(-1)
     most, wide = whole_panels(longest(who.starts)), whole_panels(Dh)
-    keys, values = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
-    columns = np.empty(wide * most, np.float32)  # k again, for dq
-    P, dP = np.empty(BLOCK * most, np.float32), np.empty(BLOCK * most, np.float32)
-    dk_panels, dv_panels = np.empty(Dh * most, np.float32), np.empty(Dh * most, np.float32)
-    turned, dq_block = np.empty(Dh * BLOCK, np.float32), np.empty(BLOCK * wide, np.float32)
-    square, lanes = np.empty(LANES * LANES, np.float32), np.empty(WIDTH, np.float32)
-    all_from, all_through = np.empty(most, np.float32), np.empty(most, np.float32)
-    probs = np.empty(whole_rows(most), np.float32)
+    keys, values = room(Dh * most), room(Dh * most)
+    columns = room(wide * most)  # k again, for dq
+    P, dP = room(BLOCK * most), room(BLOCK * most)
+    dk_panels, dv_panels = room(Dh * most), room(Dh * most)
+    turned, dq_block = room(Dh * BLOCK), room(BLOCK * wide)
+    square = room(LANES * LANES)
+    all_from, all_through = room(most), room(most)
+    probs, numbers = room(whole_rows(most)), room(1)
     nothing = np.zeros(most, np.float32)
     for item in range(start, stop):
         sentence, left = item // heads, item % heads * Dh
@@ -216,7 +216,7 @@ def attention_backward_heads(
                 at, number = r * COLUMNS, (top + r - first_query) * T
                 copy_row(P, at, width, probs)
                 hide_beyond(probs, 0, reach[top + r] if reach.shape[0] else width, whole_rows(seen))
-                softmax_row(probs, 0, whole_rows(seen), lanes)
+                softmax_block(1, probs, whole_rows(seen), numbers)
                 put_row(probs, width, P, at)
                 if dropping.limit:
                     limit = np.uint64(dropping.limit)

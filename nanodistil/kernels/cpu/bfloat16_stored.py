@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..runtime.jit import helper, kernel
+from ..runtime.memory import room
 from ..runtime.place import Place
 from .gelu import gelu_in_place
 from .linear import BLOCK, GELU, asked, place
 from .tile import BFLOAT16_STORED, COLUMNS, PIECE, ROWS, in_registers, multiply
 
-LINE = 16  # floats of a cache line
 WIDE = BFLOAT16_STORED.row_of_b  # words of a row of a panel
 
 
@@ -49,8 +49,7 @@ def widening_blocks(start: int, stop: int, x: Any, panels: Any, bias: Any, activ
     N, I = x.shape
     P, O = panels.shape[0], out.shape[1]
     a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
-    spare, room = np.empty(BLOCK * COLUMNS, np.float32), np.empty(PIECE * COLUMNS + LINE, np.float32)
-    widened = Place(room, -room.ctypes.data // 4 % LINE, COLUMNS)  # whole lines: else each load of a vector is two
+    spare, widened = room(BLOCK * COLUMNS), Place(room(PIECE * COLUMNS), 0, COLUMNS)
     for item in range(start, stop):
         top, bottom, p = place(item, N, P)
         left, height = p * COLUMNS, bottom - top

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from ..definitions.numpy_ops import Activation
 from ..runtime.jit import helper, kernel
-from ..runtime.memory import aligned, empty
+from ..runtime.memory import aligned, empty, room
 from ..runtime.place import Place
 from ..runtime.pool import run
 from . import bfloat16_ops, numba_ops
+from .asking import ask_to_write
 from .gelu import gelu_in_place
 from .int8_tile import COLUMNS, KIND, Scales, multiply_int8, scaled_back
 from .linear import GELU, IDENTITY, asked, items, place, whole_panels
@@ -123,7 +124,7 @@ def int8_blocks(start: int, stop: int, x: Quantized, w: Panels, activation: int,
     N, I = x.words.shape  # I in words, and so is the length of a panel
     P, O = w.panels.shape[0], out.shape[1]
     a, b, y = x.words.reshape(-1), w.panels.reshape(-1), out.reshape(-1)
-    c, spare = np.empty(ROWS * COLUMNS, np.int32), np.empty(COLUMNS, np.float32)
+    c, spare = room(ROWS * COLUMNS).view(np.int32), room(COLUMNS)
     wide = np.empty(I * COLUMNS * WORD if WORD == 2 else 0, np.int16)  # a panel as the tile reads it
     words = wide.view(np.int32) if WORD == 2 else b.view(np.int32)
     for item in range(start, stop):
@@ -136,6 +137,8 @@ def int8_blocks(start: int, stop: int, x: Quantized, w: Panels, activation: int,
         whole = left + COLUMNS <= O
         for first in range(top, bottom, ROWS):
             rows = min(ROWS, bottom - first)
+            if whole:
+                ask_to_write(rows, Place(y, first * O + left, O), COLUMNS)
             begin, ahead = Place(w.begin, left, 0), Place(b, next_panel + (first - top) // ROWS * each * I, each)
             multiply_int8(rows, Place(a, first * I, I), panel, begin, Place(c, 0, COLUMNS), I, ahead)
             for r in range(rows):

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.jit import helper, kernel
-from ..runtime.memory import aligned, first_level
+from ..runtime.memory import aligned, first_level, room
 from ..runtime.place import Place
 from ..runtime.pool import run
 from .gelu import gelu_in_place
@@ -167,7 +167,7 @@ def blocks_kernel(multiply: Any) -> Any:
         P, O = panels.shape[0], out.shape[1]
         strip, deep = stretch.panels, stretch.inputs
         a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
-        c = np.empty(STRIP * BLOCK * COLUMNS, np.float32)
+        c = room(STRIP * BLOCK * COLUMNS)
         for item in range(start, stop):
             top, bottom, number = place(item, N, (P + strip - 1) // strip)
             n, begin = bottom - top, number * strip

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
-from ..runtime.memory import KEPT, aligned, empty
+from ..runtime.memory import KEPT, aligned, empty, room
 from ..runtime.native import Rows
 from ..runtime.place import Place
 from ..runtime.pool import run
@@ -35,15 +35,14 @@ from .attention import (
     NOTHING,
     QKV,
     QUERIES,
-    WIDTH,
     furthest,
     hide_beyond,
     scale_of,
-    softmax_row,
     whole_panels,
     whole_rows,
 )
 from .short_batches import MOST_ROWS, Recordings
+from .softmax import softmax_block
 from .tile import COLUMNS, PIECE, ROWS, multiply
 
 NOTHING_MASKED = np.zeros(0, np.bool_)
@@ -138,9 +137,8 @@ def attention_pages(start: int, stop: int, x: QKV, who: Sentences, kept: Kept, o
     most = 0
     for b in range(len(who.starts) - 1):
         most = max(most, kept.before[b] + who.starts[b + 1] - who.starts[b])
-    scores = np.empty(QUERIES * whole_rows(most), np.float32)
-    zeros, tile = np.zeros(COLUMNS, np.float32), np.empty(ROWS * COLUMNS, np.float32)
-    lanes = np.empty(WIDTH, np.float32)
+    scores = room(QUERIES * whole_rows(most))
+    zeros, tile, numbers = np.zeros(COLUMNS, np.float32), room(ROWS * COLUMNS), room(QUERIES)
     for item in range(start, stop):
         b, head = item // heads, item % heads
         left, before, first = head * Dh, kept.before[b], who.starts[b]
@@ -160,7 +158,7 @@ def attention_pages(start: int, stop: int, x: QKV, who: Sentences, kept: Kept, o
             )
             for r in range(n):
                 hide_beyond(scores, r * width, before + reach[row + r], width)
-                softmax_row(scores, r * width, width, lanes)
+            softmax_block(n, scores, width, numbers)
             averaged = Place(flat, row * A + left, A)
             context_pages(n, Place(scores, 0, width), values, Dh, seen, zeros, tile, averaged)
 

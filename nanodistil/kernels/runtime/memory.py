@@ -9,7 +9,8 @@ A tap, an output or a caller that keeps an array keeps its buffer out of circula
 someone can still see. Buffers belong to one Python thread, and together never exceed KEPT bytes.
 
 They begin at a multiple of LINE bytes, which NumPy's own do not: a vector of 64 bytes that begins elsewhere lies in two
-lines of the cache, and every load of it is two. A product of 128 rows gained up to 9 % by that alone.
+lines of the cache, and every load of it is two. A product of 128 rows gained up to 9 % by that alone, and another 4 %
+when what its kernel works in began so too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from .jit import helper
 
 KEPT = 256 << 20  # bytes a thread may keep in buffers: enough for 8192 tokens of the official model
 SMALL = 64 << 10  # below this the allocator is as fast
@@ -84,6 +87,18 @@ def aligned(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     return _array(_buffer(size), shape, dtype, size)
+
+
+@helper()
+def room(size: int) -> Any:
+    """(size,) float32 for a kernel to work in, at the beginning of a cache line: what it asks for begins anywhere.
+
+    >>> room(5).shape, room(5).ctypes.data % LINE
+    ((5,), 0)
+    """
+    found = np.empty(size + LINE // 4, np.float32)
+    first = -found.ctypes.data % LINE // 4
+    return found[first : first + size]
 
 
 def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
