@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 PAGES = sorted(HERE.glob("[1-8]-*.md"))
 FENCE = re.compile(r"^```(python|text|text varies|text any)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.,-])(?!(?:19|20)\d\d\b)\d[\d.,]*\d(?!\w)")  # years are free
-FREE = re.compile(r"-?\d[\d.,]*(?:e[-+]?\d+)?%?|nan|inf|-+|\s+")  # what `text varies` leaves open
+FREE = re.compile(r"-?\d[\d.,]*(?:e[-+]?\d+)?%?|\bnan\b|\binf\b|-+|\s+")  # what `text varies` leaves open
 
 
 class Block(NamedTuple):
