@@ -43,6 +43,7 @@ VERBS = {
     "doctor": "nanodistil.cli.doctor",
     "warmup": "nanodistil.cli.warmup",
     "bench": "nanodistil.cli.bench",
+    "exercise": "nanodistil.cli.exercise",
     "serve": "nanodistil.cli.serve",
     "completion": "nanodistil.cli.completion",
 }
