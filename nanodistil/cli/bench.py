@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from nanodistil.benchmark import OpTime, Profile, Rung
     from nanodistil.comparison import Cell
     from nanodistil.replacing import Row
+    from nanodistil.serve.pressing import Level
 
-HELP = "time a model op by op, or the ladder from the formula to the kernel"
+HELP = "time a model op by op, the ladder from the formula to the kernel, or a running server"
 SHAPES = ["1x16", "8x128"]
 COMPARED = ["1x8", "1x16", "1x128", "1x384", "8x128"]
 
@@ -35,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loading.add_backend_arguments(parser)
     parser.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")
     parser.add_argument(
-        "--seconds", type=number, default=1.0, metavar="S", help="about so long a shape, twice (default 1)"
+        "--seconds",
+        type=number,
+        metavar="S",
+        help="about so long a shape, twice (default 1); with --serve so long a rate (default 10)",
     )
     parser.add_argument(
         "--ladder", action="store_true", help="the steps from the formula to the kernel of a linear map"
@@ -57,19 +61,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a Python file of yours: its functions that are called as ops replace them, and have a table of their own",
     )
+    parser.add_argument(
+        "--serve",
+        metavar="URL",
+        help="a running server of embeddings under load, TEI's, or OpenAI's if the URL ends with /v1: 0.5, 0.8, 1 and "
+        "2 times what it can do, latency from when a request was due, every answer checked; needs the extra load",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print tables, or JSON."""
+    if args.seconds is None:
+        args.seconds = 10.0 if args.serve else 1.0
     if not 0 <= args.seconds < 1e6:
         raise InputError(f"--seconds must be from 0 to a million, not {args.seconds}")
     loading.set_threads(1 if args.ladder else args.threads)  # the ladder's first steps are for one thread
+    if args.serve is not None:
+        return _serve(args)
     if args.show_asm is not None:
         return _assembly(args)
     if args.compare:
         return _compare(args)
     return _ladder(args) if args.ladder else _model(args)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    import asyncio
+    import os
+
+    from nanodistil.cli.serve import KEY
+    from nanodistil.serve.pressing import Target, levels, texts
+
+    target = Target(args.serve, os.environ.get(KEY))
+    capacity, found = asyncio.run(levels(target, max(args.seconds, 0.1), texts()))
+    if args.json:
+        rows = [{**one._asdict(), "latencies": len(one.latencies), **_quantiles(one)} for one in found]
+        print(json.dumps({"url": args.serve, "capacity": capacity, "levels": rows}, indent=1))
+        return 0
+    print(f"{target.path}: {capacity:.1f} texts a second, one a request\n")
+    print(level_table(found))
+    return 0
+
+
+def _quantiles(level: Level) -> dict[str, float]:
+    return {f"p{round(100 * q)}": level.quantile(q) for q in (0.5, 0.9, 0.99)}
+
+
+def level_table(levels: list[Level]) -> str:
+    """A row a rate.
+
+    >>> from nanodistil.serve.pressing import Level
+    >>> print(level_table([Level(2.0, 80.0, 10.0, [0.25, 0.5], 3, 0, 0, 0)]))
+    times  requests/s  p50 ms  p90 ms  p99 ms  200  429  others  other bits  wrong
+      2.0          80     375     475     498    2    3       0           0      0
+    """
+    cells = [("times", "requests/s", "p50 ms", "p90 ms", "p99 ms", "200", "429", "others", "other bits", "wrong")]
+    for one in levels:
+        ms = (f"{1e3 * seconds:.0f}" for seconds in _quantiles(one).values())
+        counts = (len(one.latencies), one.refused, one.others, one.bits, one.wrong)
+        cells.append((f"{one.times:.1f}", f"{one.rate:.0f}", *ms, *map(str, counts)))  # type: ignore[arg-type]
+    return aligned(cells, right=range(10))
 
 
 def _assembly(args: argparse.Namespace) -> int:

@@ -14,7 +14,15 @@ from nanodistil.serve.routes import TABLE
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 FILES = sorted((ROOT / "deploy").iterdir())
-OTHERS = {"--rm", "--read-only", "--no-cache-dir", "--from", "--target", "--json"}  # of podman, pip, COPY, other verbs
+OTHERS = {
+    "--rm",
+    "--read-only",
+    "--no-cache-dir",
+    "--from",
+    "--target",
+    "--json",
+    "--serve",
+}  # of podman, pip, COPY, other verbs
 
 
 def flags():

@@ -26,7 +26,11 @@ from nanodistil import (
     DistilBertModel,
     pipeline,
 )
+from nanodistil.cli import main
 from nanodistil.cli.serve import KEY
+from nanodistil.serve.pressing import Press, Target
+from nanodistil.serve.pressing import levels as pressed_levels
+from nanodistil.weights.errors import InputError
 
 pytestmark = pytest.mark.sweep
 BACKEND = "numba" if find_spec("numba") else "numpy"
@@ -271,3 +275,30 @@ def nothing_is_held(server):
         time.sleep(0.01)
     else:
         raise AssertionError("something is held for clients that have gone")
+
+
+def test_bench_presses_a_server_and_checks_its_answers(server, capsys):
+    pytest.importorskip("aiohttp")
+    assert main(["bench", "--serve", server.url, "--seconds", "0.3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["capacity"] > 0 and [one["times"] for one in found["levels"]] == [0.5, 0.8, 1, 2]
+    for one in found["levels"]:
+        assert (one["others"], one["bits"], one["wrong"]) == (0, 0, 0)
+    assert sum(one["latencies"] for one in found["levels"]) > 0
+    target = Target(f"{server.url}/v1")
+    _, levels = asyncio.run(pressed_levels(target, 0.1, ["good film", "a b c"]))
+    assert target.model == "embed" and all(one.others == one.wrong == 0 for one in levels)
+    capsys.readouterr()
+    assert main(["bench", "--serve", "http://127.0.0.1:9", "--seconds", "0.3"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(InputError, match="is a server listening there"):
+        asyncio.run(pressed_levels(Target(f"{server.url}/none/v1"), 0.1, ["a"]))
+
+
+def test_answers_are_judged_by_their_vectors():
+    pytest.importorskip("aiohttp")
+    press = Press(Target("http://a"), None, ["a", "b"])
+    press.alone = [b"[[1.0, 2.0]]", b"[[2.0, -1.0]]"]
+    found = (b"[[1.0, 2.0]]", b"[[1,2]]", b"[[1.00001, 2]]", b"[[2.0, -1.0]]", b"[[1.0]]", b"", b"{}", b"[[[1.0]]]")
+    expected = ["same", "same", "bits", *["wrong"] * 5]
+    assert [press.judged(0, one) for one in found] == expected
