@@ -32,6 +32,14 @@ def test_a_chapter_has_all_its_parts(path):
         assert "print(" not in block.code or block.kind or "def " in block.code
 
 
+def test_the_exercises_that_chapters_name_exist():
+    from nanodistil.exercises import ORDER
+
+    pages = "".join(path.read_text(encoding="utf-8") for path in course.PAGES)
+    named = re.findall(r"`nanodistil\s+exercise\s+(\w+)`", pages)
+    assert set(named) == set(ORDER)
+
+
 def test_there_are_eight_and_the_contents_say_their_minutes():
     contents = (LESSONS / "index.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d) \| \[(.*?)\]\((.*?)\) \| (\d+) \|", contents, re.MULTILINE)
