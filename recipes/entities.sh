@@ -12,7 +12,6 @@ nanodistil finetune token-classification --model nanodistil-mini \
     --warmup-steps 100 --num-train-epochs $EPOCHS --seed $SEED --save-steps 100 --threads "$THREADS" \
     --out "$RUNS/entities" --resume
 python recipes/ship.py "$RUNS/entities" nanodistil-mini-entities
-for dev in wikiann wnut; do
-    nanodistil evaluate token-classification --model nanodistil-mini-entities --data "$RUNS/names/$dev.conll"
-done
-python recipes/sceptic.py entities
+python recipes/card.py nanodistil-mini-entities nanodistil-mini-entities \
+    "WikiANN en, dev: token-classification --data $RUNS/names/wikiann.conll" \
+    "WNUT-17, dev, kinds as in training: token-classification --data $RUNS/names/wnut.conll"

@@ -11,6 +11,5 @@ nanodistil finetune classification --task-name sst2 --labels NEGATIVE,POSITIVE -
     --warmup-steps 100 --num-train-epochs $EPOCHS --seed $SEED --save-steps 100 --threads "$THREADS" \
     --out "$RUNS/sst2" --resume
 python recipes/ship.py "$RUNS/sst2" nanodistil-mini-sentiment
-nanodistil evaluate classification --task-name sst2 --model nanodistil-mini-sentiment \
-    --data "$DATA/eval/sst2/dev.tsv"
-python recipes/sceptic.py sentiment
+python recipes/card.py nanodistil-mini-sentiment nanodistil-mini-sentiment \
+    "SST-2, dev: classification --task-name sst2 --data $DATA/eval/sst2/dev.tsv"

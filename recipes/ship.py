@@ -2,6 +2,9 @@
 
 RUN holds a LoRA, as `nanodistil finetune --lora-r` leaves it. Its arrays are rounded to float16, which costs less than
 the figures on the cards can show, and are half as large; config and adapter_config go along, with the body's name.
+
+From then on the model is a task's default (weights/embedded.py). Ship what reaches its aim (README.md), commit the
+bytes once, and write the card: `python recipes/card.py NAME` measures and asks it, and puts that under cards/NAME.md.
 """
 
 import json

@@ -10,8 +10,9 @@ from nanodistil.cli.parsing import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: str | None = None, known: str = "") -> None:
-    """The arguments of every verb that runs a model. default: what it runs if none is named, or known: what could."""
-    which = f"default: {default}" if default else f"one that was trained for it, {known}; there is no default"
+    """The arguments of every verb that runs a model. default: what it runs if none is named; known: what could."""
+    which = f"default: {default}" if default else "no default"
+    which = f"one that was trained for it, {known}; {which}" if known else which
     parser.add_argument("--model", metavar="M", help=f"folder or hub id ({which})")
     add_backend_arguments(parser)
     parser.add_argument("--threads", type=whole(1), metavar="N", help="how many threads to use")

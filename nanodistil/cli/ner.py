@@ -10,6 +10,7 @@ from nanodistil.cli import loading, records, results
 from nanodistil.cli.columns import padded, width
 from nanodistil.cli.parsing import whole
 from nanodistil.reading.records import Fields, Record
+from nanodistil.weights.embedded import INSIDE
 
 HELP = "find the names in texts, or whatever a model labels words with"
 EXAMPLES = """examples:
@@ -32,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="words as transformers glues them together, not as they stand"
     )
     results.add_arguments(parser)
-    loading.add_arguments(parser, known="such as elastic/distilbert-base-cased-finetuned-conll03-english")
+    known = "such as elastic/distilbert-base-cased-finetuned-conll03-english"
+    loading.add_arguments(parser, INSIDE.get("token-classification"), known)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nanodistil.cli import loading, records, results
 from nanodistil.reading.records import Record
+from nanodistil.weights.embedded import INSIDE
 
 HELP = "sort texts into classes you name, with a model trained for entailment"
 EXAMPLES = """examples:
@@ -23,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--multi-label", action="store_true", help="several may hold: each is scored by itself")
     results.add_arguments(parser)
-    loading.add_arguments(parser, known="such as typeform/distilbert-base-uncased-mnli")
+    known = "such as typeform/distilbert-base-uncased-mnli"
+    loading.add_arguments(parser, INSIDE.get("zero-shot-classification"), known)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -147,6 +147,8 @@ class LowRank:
         """What PEFT keeps of a LoRA."""
         model = self.trainee.model
         modules = {model._filed(name).split(".")[-2] for name in self.parts}
+        layers = sorted({int(name.removeprefix(BLOCKS).partition(".")[0]) for name in self.parts})
+        pattern = model._filed(next(iter(self.parts))).split(f".{layers[0]}.")[0].rpartition(".")[2]
         kind = next((kind for name, kind in KINDS.items() if type(model).__name__.endswith(name)), None)
         return {
             "peft_type": "LORA",
@@ -159,5 +161,7 @@ class LowRank:
             "fan_in_fan_out": False,
             "inference_mode": True,
             "target_modules": sorted(modules),
+            "layers_to_transform": layers,
+            "layers_pattern": pattern,
             "modules_to_save": sorted({model._filed(name).rpartition(".")[0] for name in self.head}) or None,
         }

@@ -1,11 +1,11 @@
-"""The models inside this package, so that every task answers without a network.
+"""The models inside this package, so that tasks are answered without a network.
 
     nanodistil-mini         a DistilBERT's body with its masked-LM head: 25 MB
     nanodistil-mini-TASK    what a task adds to it: a LoRA on its upper layers and a head, a megabyte each
 
 Each is a folder here, with its card (README.md). A task's is what PEFT's save_pretrained writes, and is read as any
 such folder is (adapter.py): words, tokenizer and lower layers are those of the body beside it. recipes/ has how one is
-made, from the data to its bytes.
+made, from the data to its bytes. What is not here is not offered: a task has a folder when its model is good enough.
 """
 
 from pathlib import Path
@@ -13,8 +13,15 @@ from pathlib import Path
 HOME = Path(__file__).parent
 EMBEDDED_NAME = "nanodistil-mini"
 EMBEDDED = HOME / EMBEDDED_NAME
-INSIDE = {  # task of a pipeline -> which answers if no other can be had
+PLACES = {  # task of a pipeline -> which answers if no other can be had
     "fill-mask": EMBEDDED_NAME,
-    "feature-extraction": EMBEDDED_NAME,
+    "text-classification": "nanodistil-mini-sentiment",
+    "token-classification": "nanodistil-mini-entities",
+    "feature-extraction": "nanodistil-mini-sentences",
+    "question-answering": "nanodistil-mini-answers",
+    "zero-shot-classification": "nanodistil-mini-entailment",
+    "text-generation": "nanodistil-mini-causal",
 }
+INSIDE = {task: name for task, name in PLACES.items() if (HOME / name).is_dir()}
+INSIDE.setdefault("feature-extraction", EMBEDDED_NAME)
 NAMES = tuple(dict.fromkeys(INSIDE.values()))

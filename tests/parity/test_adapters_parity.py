@@ -16,6 +16,8 @@ import transformers
 
 import nanodistil
 from nanodistil import GPT2LMHeadModel
+from nanodistil.training.lora import LowRank
+from nanodistil.training.trainee import Trainee
 from nanodistil.weights.errors import CheckpointError, NanoDistilError
 
 pytestmark = pytest.mark.parity
@@ -195,3 +197,20 @@ def test_a_lora_of_changed_weights(tmp_path):
     assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["init_lora_weights"] == "pissa"
     with pytest.raises(NanoDistilError, match="changed base weights"):
         ours(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("head", ["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"])
+def test_peft_reads_what_is_learned_here(tmp_path, head):
+    base = based(tmp_path, head, labels=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = getattr(nanodistil, "DistilBert" + head).from_pretrained(tmp_path / "base", backend="numpy")
+    low = LowRank(Trainee(model, below=1), r=3, alpha=5, seed=0)
+    low.flat[:] += 0.2 * np.random.default_rng(0).normal(size=low.flat.shape).astype(np.float32)
+    low.refresh()
+    low.save(tmp_path / "ours", str(tmp_path / "base"))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*missing adapter keys.*")
+        theirs = peft.PeftModel.from_pretrained(base, tmp_path / "ours").eval()(IDS)[0].numpy()
+    np.testing.assert_allclose(theirs, model(IDS.numpy(), return_dict=False)[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(theirs, ours(tmp_path / "ours", head)[1], rtol=1e-4, atol=1e-4)

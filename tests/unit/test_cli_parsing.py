@@ -211,8 +211,9 @@ def test_zsh_takes_it(capsys):
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")
 def test_fish_completes(capsys, tmp_path):
     asks = "\n".join(f"echo (complete -C 'nanodistil {' '.join(words)}' | cut -f1)" for words, _ in ASKED)
+    (tmp_path / "asked.fish").write_text(f"{script(capsys, 'fish')}\n{asks}\n")  # longer than an argument may be
     done = subprocess.run(
-        ["fish", "-N", "-c", f"{script(capsys, 'fish')}\n{asks}"],
+        ["fish", "-N", str(tmp_path / "asked.fish")],
         capture_output=True, text=True, timeout=30, check=True, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert [set(line.split()) for line in done.stdout.splitlines()] == [expected for _, expected in ASKED]
