@@ -168,7 +168,10 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
     zero = ir.Constant(sums_type, [0] * vector)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in range(rows)]  # LLVM: registers
-    half = builder.lshr(apart, _i64(1))
+    half, requests = (
+        builder.lshr(apart, _i64(1)),
+        2 if dot.row_of_b * 4 > LINE else 1,
+    )  # a narrow tile has no time for 2
 
     def add_piece(first: Any, last: Any, start: list[Any]) -> None:
         """c_rows = start + the products of first..last, one chain of additions."""
@@ -183,7 +186,7 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
                     there = builder.gep(wide, [builder.mul(k, _i64(dot.shape.columns))])
                     builder.store(value, vector_at(there, j, words)).align = 4
             wanted = builder.gep(ahead, [builder.mul(k, apart)])
-            for here in wanted, builder.gep(wanted, [half]):  # into the second-level cache
+            for here in [wanted, builder.gep(wanted, [half])][:requests]:  # into the second-level cache
                 builder.call(fetch, [here, _i32(0), _i32(2), _i32(1)])
             along = builder.mul(k, lda) if turned else k
             for r in range(rows):
