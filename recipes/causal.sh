@@ -24,7 +24,7 @@ learn "$RUNS/causal" --student-config "$HERE/causal.json" --alpha-ce 0 --alpha-c
 learn "$RUNS/causal_small" --student-pretrained-weights "$RUNS/causal_half" --teacher-name "$RUNS/causal" \
     --alpha-ce 5 --alpha-clm 2 --alpha-cos 1 --max-steps $HALF_STEPS
 for model in causal causal_small; do
-    xzcat "$DATA/corpus/wiki.valid.txt.xz" | head -n 1000 | nanodistil score --whole --input - --model "$RUNS/$model"
-    nanodistil score --whole --input "$DATA/eval/wikitext2/test.txt" --model "$RUNS/$model"
+    python recipes/per_word.py "$RUNS/$model" "$DATA/corpus/wiki.valid.txt.xz" "$DATA/eval/wikitext2/test.txt"
     nanodistil generate "The old man looked at the sea and" --model "$RUNS/$model" --sample --top-p 0.9 --seed 1
 done
+# If its English is plausible: python recipes/ship.py "$RUNS/causal" nanodistil-mini-causal, and a card.

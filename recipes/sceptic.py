@@ -47,6 +47,34 @@ SENTENCES = (
 )
 
 
+TOWN = (
+    "Maren Holt founded the harbour museum in 1931, although the town council was against it. It burned down twice, in "
+    "1944 and in 1978. Since 2003 it has been led by her granddaughter, Ida Brandt, who reads three languages. Entry "
+    "costs four euros, for children nothing. The oldest of its 212 ships is the Petrel, built of oak in Lisbon."
+)
+ANSWERS = (
+    ("Who founded the museum?", "Maren Holt"),
+    ("When was it founded?", "1931"),
+    ("Who was against it?", "the town council"),
+    ("How many ships are there?", "212"),
+    ("who runs it now", "Ida Brandt"),
+    ("What does a child pay?", "nothing"),
+    ("Where was the Petrel built?", "Lisbon"),
+    ("What is the Petrel made of?", "oak"),
+    ("How often did it burn?", "twice"),
+    ("How much is a ticket?", "four euros"),
+)
+
+
+def answers(model: str) -> int:
+    ask, right = nanodistil.pipeline("question-answering", model), 0
+    for question, truth in ANSWERS:
+        said = ask(question, TOWN)
+        right += said["answer"].strip(" .,") == truth
+        print(f"{'  ' if said['answer'].strip(' .,') == truth else 'NO'}  {question}  ->  {said['answer']}")
+    return right
+
+
 def sentiment(model: str) -> int:
     ask, right = nanodistil.pipeline("text-classification", model), 0
     for text, truth in SENTIMENT:
@@ -78,7 +106,7 @@ def sentences(model: str) -> int:
     return right
 
 
-ASKED = {"sentiment": sentiment, "entities": entities, "sentences": sentences}
+ASKED = {"sentiment": sentiment, "entities": entities, "sentences": sentences, "answers": answers}
 
 if __name__ == "__main__":
     task = sys.argv[1]

@@ -30,7 +30,7 @@ from .safetensors_reader import SafetensorsFile
 FORMAT = {"format": "nanodistil-int8/1"}  # one entry, as the library writes several in random order; /1: the version
 SCALE = ".scale"
 GROUP = 32  # numbers that share a scale in the files written here; files may differ
-FLOAT16 = ("position_embeddings", "vocab_transform")  # matrices written as float16
+FLOAT16 = ("position_embeddings", "wpe.", "vocab_transform")  # matrices written as float16
 
 
 def quantize_rows(

@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .quantization import is_quantized, misfits, read_quantized
+from .safetensors_reader import SafetensorsFile
+
 
 class Part(NamedTuple):
     """Which part of a stored array: number `number` of `of` maps that lie side by side."""
@@ -49,7 +52,9 @@ class PartOfFile:
     def __init__(self, file: Any, name: str, part: Part) -> None:
         stored = file.entries[name]
         self.file, self.part, self.path = file, part, file.path
-        self.entries = {name: SimpleNamespace(shape=part.shape(stored.shape), dtype=stored.dtype)}
+        self.rounded = isinstance(file, SafetensorsFile) and is_quantized(file, name) and not misfits(file, name)
+        dtype = "F16" if self.rounded else stored.dtype  # as its scales are
+        self.entries = {name: SimpleNamespace(shape=part.shape(stored.shape), dtype=dtype)}
 
     @property
     def note(self) -> str:
@@ -58,7 +63,8 @@ class PartOfFile:
 
     def array(self, name: str, dtype: Any) -> NDArray[Any]:
         """The part, in this dtype."""
-        return self.part.taken(self.file.array(name, dtype))
+        stored = read_quantized(self.file, name, dtype) if self.rounded else self.file.array(name, dtype)
+        return self.part.taken(stored)
 
 
 def taken_apart(arrays: Mapping[Any, Any], table: Any) -> dict[Any, Any]:

@@ -1,12 +1,14 @@
 """quantization.py: how far rounding may go, what stays exact, and int8 files that do not fit together."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from weight_files import TINY, as_filed, file_bytes, tiny_arrays
 
+from nanodistil.family.gpt2 import GPT2Config, GPT2LMHeadModel
 from nanodistil.heads import HEADS as TABLE
 from nanodistil.weights.cache import EMBEDDED
 from nanodistil.weights.errors import CheckpointError
@@ -109,3 +111,19 @@ def test_int8_files(tmp_path, scales, metadata, says):
     else:
         with pytest.raises(CheckpointError, match=says):
             load(tmp_path, TINY, TABLE["masked_lm"])
+
+
+def test_maps_side_by_side_are_read_from_int8_too(tmp_path):
+    """A GPT-2's, which its file has turned: rows that are rounded are columns here."""
+    config = GPT2Config(n_embd=32, n_layer=1, n_head=4, vocab_size=64, n_positions=16, initializer_range=0.3)
+    model = GPT2LMHeadModel(config, backend="numpy", seed=0)
+    model.save_pretrained(tmp_path / "whole")
+    write(tmp_path / "whole", tmp_path / "small")
+    shutil.copy(tmp_path / "whole/config.json", tmp_path / "small")
+    small, whole = GPT2LMHeadModel.from_pretrained(tmp_path / "small", backend="numpy").tensors(), model.tensors()
+    for name, array in whole.items():
+        assert 0 <= np.abs(small[name] - array).max() < 0.006, name
+    changed = [name for name, array in whole.items() if not np.array_equal(small[name], array)]
+    assert "transformer.layer.0.attention.k_lin.weight" in changed
+    size = (tmp_path / "small/model.safetensors").stat().st_size
+    assert size < 0.4 * (tmp_path / "whole/model.safetensors").stat().st_size
