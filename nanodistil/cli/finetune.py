@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 from nanodistil.cli import task_flags, training
+from nanodistil.cli.columns import aligned
 from nanodistil.cli.evaluate import table
+from nanodistil.cli.parsing import whole
 
 HELP = "train a model for a task on a file of examples"
 
@@ -40,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         training.add_step_arguments(option, 1, "5e-5", "1e-8", 1, ("order, masks, dropout and a new head", 42))
         option("--logging-steps", "steps between two lines of the log (default 50)", int)
         option("--save-steps", "steps between two checkpoints (default 500)", int)
+        sub.add_argument(
+            "--search",
+            type=whole(1),
+            metavar="TRIALS",
+            help="look for learning rate, batch size and epochs, those not given, by so many runs (needs the extra)",
+        )
         training.add_arguments(sub)
 
 
@@ -60,4 +68,32 @@ def run(args: argparse.Namespace) -> int:
         print(options.out)
         return f"{task_flags.EXAMPLES[args.task].use} --model {shlex.quote(options.out)}"
 
+    if args.search is not None:
+        from nanodistil.training.search import SOUGHT, search
+
+        def searched(found: tuple[list[dict[str, Any]], str]) -> str:
+            lines, metric = found
+            print(trials(lines, metric))
+            print(options.out)
+            return f"{task_flags.EXAMPLES[args.task].use} --model {shlex.quote(options.out)}"
+
+        given = {name for name in SOUGHT if name in vars(args)}
+        return training.train(args, partial(search, args.task, settings, options, args.search, given), searched)
     return training.train(args, partial(finetune, args.task, settings, options), end)
+
+
+def trials(lines: list[dict[str, Any]], metric: str) -> str:
+    """The trials of a search, readable, in their order.
+
+    >>> print(trials([{"trial": 0, "learning_rate": 4e-5, "acc": 0.91}], "acc"))
+    trial  learning_rate     acc
+        0        4.0e-05  0.9100
+    """
+    rows = [tuple(lines[0])]
+    for line in lines:
+        rows.append(
+            tuple(
+                f"{v:.4f}" if n == metric else f"{v:.1e}" if isinstance(v, float) else str(v) for n, v in line.items()
+            )
+        )
+    return aligned(rows, right=range(len(rows[0])))

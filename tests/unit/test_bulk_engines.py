@@ -64,6 +64,7 @@ def ray():
     ray = pytest.importorskip("ray", reason="needs the extra [ray]")
     pytest.importorskip("ray.data", reason="needs the extra [ray]")
     env = {"PYTHONPATH": str(Path(__file__).parent)}
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # on a busy machine
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env})
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     ray.data.DataContext.get_current().enable_progress_bars = False
