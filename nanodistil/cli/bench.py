@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nanodistil.replacing import Row
     from nanodistil.serve.pressing import Level
 
-HELP = "time a model op by op, the ladder from the formula to the kernel, or a running server"
+HELP = "time a model op by op, the ladder from formula to kernel, or a running server"
 SHAPES = ["1x16", "8x128"]
 COMPARED = ["1x8", "1x16", "1x128", "1x384", "8x128"]
 
