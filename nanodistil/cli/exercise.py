@@ -81,7 +81,11 @@ def _check(name: str, file: str | None = None) -> int:
     found = notes(path.parent)  # before anything is run: a broken one is to be mended first
     if not check(one, path, lambda lines: print("\n".join(lines), flush=True)):
         return 2
-    note(path.parent, one.name, path)
+    try:
+        note(path.parent, one.name, path)
+    except InputError as error:
+        print(f"(this is not noted: {error})")
+        return 0
     found = notes(path.parent)
     states = {other: state(path.parent, other, found) for other in ORDER}
     done = [other for other in ORDER if states[other] == "done"]

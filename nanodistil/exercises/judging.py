@@ -82,6 +82,7 @@ def judge(
             if harm:
                 other.append(Failure(name, harm))
             elif not why:
+                announce(f"{name}, once more", YOURS)
                 again = Guarded(case.given, exercise.arguments, exercise.writes)
                 if not same(_outcome(exercise, function, again.given), outcome, 0):
                     other.append(Failure(name, "it answers otherwise when it is called again: is memory read that "

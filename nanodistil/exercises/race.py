@@ -1,8 +1,8 @@
 """How fast a learner's function is: beside the definition and the compiled kernel, and of what the machine can do.
 
-One thread each, the best of several runs. An op waits for arithmetic or for memory; which of the two takes longer at
-the machine's measured peak and bandwidth is its limit, and the share of it that is reached is told, as in `bench`.
-Linear maps have the whole ladder of `bench --ladder` beside them.
+One thread each, in processor time, so that others on the machine do not count; the best of several runs. An op waits for
+arithmetic or for memory; which of the two takes longer at the machine's measured peak and bandwidth is its limit, and
+the share of it that is reached is told, as in `bench`. Linear maps have the ladder of `bench --ladder` beside them.
 
 A slow answer is timed on a small shape: the large one would take minutes in plain Python.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -48,11 +48,11 @@ def normal(*shapes: tuple[int, ...]) -> list[NDArray[np.float32]]:
 def timed(run: Run, seconds: float = ENOUGH) -> float:
     """The shortest of some runs, at least one, after one that does not count: it may compile."""
     run()
-    shortest, began = float("inf"), perf_counter()
-    while shortest == float("inf") or perf_counter() - began < seconds:
-        before = perf_counter()
+    shortest, began = float("inf"), process_time()
+    while shortest == float("inf") or process_time() - began < seconds:
+        before = process_time()
         run()
-        shortest = min(shortest, perf_counter() - before)
+        shortest = min(shortest, process_time() - before)
     return shortest
 
 
@@ -78,13 +78,14 @@ def run_race(
     make: Callable[[bool], Race], function: Callable[..., Any], announce: Callable[[str, float], None]
 ) -> list[str]:
     """The lines of a report. announce: is told what is timed, and how long that may take."""
+    announce("the speed of others", OURS)
+    race, full = make(False), make(True)
     announce("its speed", YOURS)
-    race = make(False)
     race.yours(function)  # compiles it
-    began = perf_counter()
+    began = process_time()
     race.yours(function)
-    if (perf_counter() - began) * race.factor < LONGEST:
-        race = make(True)
+    if (process_time() - began) * race.factor < LONGEST:
+        race = full
     seconds = timed(lambda: race.yours(function))
     announce("the speed of others", OURS)
     floor, bound = limit(race)
@@ -94,7 +95,7 @@ def run_race(
         share = f"{floor / took:.0%} of {bound}" if bound and floor <= took else "in cache" if bound else ""
         rate = f"{race.flops / took / 1e9:.3g} GFLOP/s" if race.flops else ""
         table.append((f"  {name}", _time(took), f"{seconds / took:.3g} x" if name != "yours" else "", rate, share))
-    return [f"speed, {race.what}, one thread; x: as fast as yours", *columns(table)]
+    return [f"speed, {race.what}, processor time; x: as fast as yours", *columns(table)]
 
 
 def _time(seconds: float) -> str:

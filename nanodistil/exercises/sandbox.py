@@ -33,7 +33,8 @@ BEGIN = (
     "from nanodistil.exercises.sandboxed import main; main(sys.argv[1:])"
 )
 TICK = 0.1  # seconds
-PATIENCE = 10  # times as long as a step may take, if the machine is busy
+IDLE = 5  # ticks
+PATIENCE = 20  # times as long as a step may take, if the machine is busy
 MOST = 3 << 30  # bytes, where the system has no limit of its own
 KEPT = 200  # characters of what was printed
 
@@ -45,7 +46,8 @@ class Child:
     at: str = ""  # what it is about
     began: float = 0.0
     seconds: float = 0.0
-    step: float = 0.0  # its seconds while Numba compiles, which has others
+    compiling: list[float] = field(default_factory=list)  # what `seconds` was before; one compilation starts others
+    idle: int = 0  # ticks for which nothing of it ran or would have liked to
     cpu: float = 0.0  # its processor time when that began
     numba: bool = False
     ended: bool = False
@@ -139,9 +141,13 @@ def _heard(
     message: dict[str, Any], child: Child, pid: int, exercise: Exercise, say: Callable[[list[str]], None]
 ) -> None:
     if "at" in message:
-        child.at, child.seconds = message["at"], message["seconds"]
+        child.at, child.seconds, child.compiling = message["at"], message["seconds"], []
     if "compiling" in message:  # the step begins anew behind it
-        child.seconds, child.step = (message["seconds"], child.seconds) if message["compiling"] else (child.step, 0.0)
+        if message["compiling"]:
+            child.compiling.append(child.seconds)
+            child.seconds = message["seconds"]
+        else:
+            child.seconds = child.compiling.pop()
     if "at" in message or "compiling" in message:
         child.began, child.cpu = monotonic(), _cpu(pid)[0]
     child.numba |= "numba" in message
@@ -175,17 +181,23 @@ def _too_much(pid: int, child: Child) -> str:
     if over < child.seconds:
         return ""
     used, waits = _cpu(pid)
-    if waits and used - child.cpu < child.seconds and over < PATIENCE * child.seconds:
-        return ""  # for the processor
+    child.idle = 0 if waits else child.idle + 1
+    if child.idle < IDLE and used - child.cpu < child.seconds and over < PATIENCE * child.seconds:
+        return ""  # it waits for the processor
     return f"it does not end: more than {child.seconds:.0f} s at: {child.at}"
 
 
 def _cpu(pid: int) -> tuple[float, bool]:
-    """Seconds of processor time, and whether it is running or would like to; (0, False) if that is not known."""
+    """Seconds of processor time, and whether any thread runs or would like to; (0, False) if that is not known."""
     with suppress(OSError, ValueError, IndexError):
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK"), stat[0] in "RD"
+        threads = [path.read_text(errors="replace").rpartition(")")[2].split() for path in _threads(pid)]
+        ticks = sum(int(stat[11]) + int(stat[12]) for stat in threads)
+        return ticks / os.sysconf("SC_CLK_TCK"), any(stat[0] in "RD" for stat in threads)
     return 0.0, False
+
+
+def _threads(pid: int) -> list[Path]:
+    return [path / "stat" for path in Path(f"/proc/{pid}/task").iterdir()]
 
 
 def _resident(pid: int) -> int:

@@ -144,12 +144,43 @@ def test_a_wrong_answer_is_named_and_its_prints_are_counted(call, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.py"]
 
 
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", ["softmax", pytest.param("tile", marks=COMPILED)])
+def test_a_right_answer_goes_into_the_model_and_is_noted(name, call, tmp_path):
+    """A file that is changed behind it is no longer done."""
+    path = tmp_path / f"{name}.py"
+    path.write_text(inspect.getsource(solution(name)), encoding="utf-8")
+    code, said = call("check", name)
+    assert code == 0 and f"{name}: right in all" in said and "Paris is the [MASK] of France." in said
+    assert "\nspeed, " in said and "\n  yours " in said and "done: 1 of 14" in said
+    assert " done " in next(line for line in call()[1].splitlines() if line.startswith(name))
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert " changed " in next(line for line in call()[1].splitlines() if line.startswith(name))
+
+
+LOOPS = """
+def linear(x, weight, bias):
+    y = np.zeros((len(x), len(weight)), x.dtype)
+    for n in range(len(x)):
+        for o in range(len(weight)):
+            y[n, o] = sum(x[n, i] * weight[o, i] for i in range(x.shape[1])) + bias[o]
+    return y
+"""
+
+
+@pytest.mark.sweep
+def test_a_slow_answer_gets_as_far_as_it_can(call, tmp_path):
+    (tmp_path / "matmul.py").write_text("import numpy as np\n" + LOOPS, encoding="utf-8")
+    code, said = call("check", "matmul")
+    assert code == 0 and "the definition the others" in said and "speed, 8 rows, 64 -> 64" in said
+
+
 HEAD = "import os, sys, time\nimport numpy as np\nfrom numba import njit\n"
 WORST = {
     "hangs": ("def softmax(s):\n    while True: pass", "it does not end: more than 2 s at: by hand"),
     "waits": ("def softmax(s):\n    time.sleep(1000)", "it does not end: more than 2 s at: by hand"),
     "crashes": ("import ctypes\ndef softmax(s):\n    ctypes.string_at(8)", "it crashed (SIGSEGV) at: by hand"),
-    "eats": ("def softmax(s):\n    x = []\n    while True: x.append(np.ones(1 << 24))", "MemoryError"),
+    "eats": ("def softmax(s):\n    x = []\n    while True: x.append(np.empty(1 << 24))", "MemoryError"),
     "leaves": ("def softmax(s):\n    sys.exit(0)", "SystemExit: it ends the process"),
     "drops out": ("def softmax(s):\n    os._exit(7)", "it ended the process (exit code 7) at: by hand"),
     "asks": ("def softmax(s):\n    return input()", "EOFError"),
@@ -157,7 +188,6 @@ WORST = {
     "no python": ("def softmax(s)\n    return s", "line 4: SyntaxError"),
     "fails": ("1 / 0", "line 4: ZeroDivisionError"),
     "leaves at once": ("sys.exit(3)", "line 4: SystemExit"),
-    "hangs at once": ("while True: pass", "it does not end: more than 5 s at: its file is run"),
     "is not there": ("def hardmax(s):\n    return s", "there is no softmax in it"),
     "out of range": (
         "@njit\ndef go(x, n):\n    x[n] = 1\n    return x\ndef softmax(s):\n    return go(s.ravel(), 1 << 40)",

@@ -40,7 +40,7 @@ def cases(dtype: str) -> list[Case]:
         Case("every key masked", given(4, 4, 8, 2, range(4))),
         Case("large scores", given(5, 5, 16, 2, (4,), 600.0), 1000),
         Case("one token", given(1, 1, 4, 2)),
-        Case("12 heads of 64, 40 tokens", given(40, 40, 768, 12, range(30, 40)), 300),
+        Case("12 heads of 16, 20 tokens", given(20, 20, 192, 12, range(15, 20)), 300),
     ]
 
 

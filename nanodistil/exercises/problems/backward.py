@@ -32,7 +32,7 @@ def cases(dtype: str) -> list[Case]:
         Case("5 rows, 3 -> 7", given(5, 3, 7)),
         Case("all sizes alike", given(4, 4, 4)),
         Case("one row", given(1, 6, 2)),
-        Case("200 rows, 70 -> 33", given(200, 70, 33), 300),
+        Case("100 rows, 40 -> 33", given(100, 40, 33), 300),
     ]
 
 

@@ -126,7 +126,7 @@ def trial(function: Function) -> list[str]:
 
 
 def race(large: bool) -> Race:
-    T, D, heads = (256, 768, 12) if large else (32, 384, 12)
+    T, D, heads = (128, 384, 12) if large else (16, 384, 12)
     q, k, v = (np.random.default_rng(n).standard_normal((T, D), np.float32) for n in range(3))
 
     def write(cache: Any) -> None:
@@ -144,7 +144,7 @@ def race(large: bool) -> Race:
     if ops := compiled_ops():
         rivals.append(("our kernel and its cache", lambda: _ours(ops, q, k, v, heads)))
     what = f"{T} tokens one by one, {heads} heads of {D // heads}"
-    return Race(what, lambda f: write(f(heads)), rivals, flops=2.0 * T * T * D, factor=128)
+    return Race(what, lambda f: write(f(heads)), rivals, flops=2.0 * T * T * D, factor=64)
 
 
 def _ours(ops: Any, q: Array, k: Array, v: Array, heads: int) -> None:
