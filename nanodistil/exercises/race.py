@@ -1,8 +1,8 @@
 """How fast a learner's function is: beside the definition and the compiled kernel, and of what the machine can do.
 
-One thread each, in processor time, so that others on the machine do not count; the best of several runs. An op waits for
-arithmetic or for memory; which of the two takes longer at the machine's measured peak and bandwidth is its limit, and
-the share of it that is reached is told, as in `bench`. Linear maps have the ladder of `bench --ladder` beside them.
+One thread each, in processor time, so that others on the machine do not count; the best of several runs. An op waits
+for arithmetic or for memory; which of the two takes longer at the machine's measured peak and bandwidth is its limit,
+and the share of it that is reached is told, as in `bench`. Linear maps have the ladder of `bench --ladder` beside them.
 
 A slow answer is timed on a small shape: the large one would take minutes in plain Python.
 """
