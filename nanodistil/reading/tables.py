@@ -20,6 +20,7 @@ from nanodistil.reading.records import Column, Record, listed, record_of
 from nanodistil.weights.errors import InputError, MissingExtraError, excerpt
 
 ROWS = 1024  # together
+PIECE = 1 << 20  # bytes of a column read at once; else it would be all of a row group's
 
 
 def arrow() -> tuple[Any, Any]:
@@ -73,7 +74,7 @@ def _opened(file: Any, form: str) -> tuple[Any, Iterator[Any]]:
     """The columns of a file, and its batches."""
     pa, parquet = arrow()
     if form == "parquet":
-        table = parquet.ParquetFile(file)
+        table = parquet.ParquetFile(file, buffer_size=PIECE, pre_buffer=False)
         return table.schema_arrow, table.iter_batches(ROWS)
     try:
         whole = pa.ipc.open_file(file)

@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pa = pytest.importorskip("pyarrow")
@@ -16,8 +17,9 @@ from nanodistil import InputError, MissingExtraError  # noqa: E402
 from nanodistil.cli import main  # noqa: E402
 from nanodistil.reading import remote, tables  # noqa: E402
 from nanodistil.reading.forms import names_of, records_of, texts_in  # noqa: E402
-from nanodistil.reading.lines import lines_of  # noqa: E402
+from nanodistil.reading.lines import Lines, lines_of  # noqa: E402
 from nanodistil.reading.records import columns_of  # noqa: E402
+from nanodistil.reading.tables import rows_of_arrow  # noqa: E402
 
 TEXTS = ["A cat.", "Ein Käse", "", "日本"]
 
@@ -136,6 +138,25 @@ def test_few_rows_at_a_time(tmp_path, monkeypatch):
             assert sum(sizes) <= 10 and max(sizes) <= 10
             assert len(list(found)) == 92
         sizes.clear()
+
+
+def test_a_row_group_is_not_read_at_once(monkeypatch):
+    """Left to itself pyarrow reads a column of a group whole: with a group of all rows, as pandas writes, the file."""
+    monkeypatch.setattr(tables, "PIECE", 4096)
+    sink, sizes = io.BytesIO(), []
+    random = np.random.default_rng(0)
+    texts = ["".join(map(chr, random.integers(33, 127, 100))) for _ in range(3000)]
+    parquet.write_table(pa.table({"text": texts}), sink, use_dictionary=False, data_page_size=4096, write_batch_size=20)
+
+    class Watched(io.BytesIO):
+        def read(self, size=-1):
+            sizes.append(size)
+            return super().read(size)
+
+    lines = Lines("a.parquet", Watched(sink.getvalue()), sink.read)
+    found = rows_of_arrow(lines, "parquet", columns_of([], ["text"], []))
+    assert [one.fields["text"] for one in found] == texts
+    assert 0 < max(sizes) < 100_000 < 300_000 < len(sink.getvalue())
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
