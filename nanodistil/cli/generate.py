@@ -17,6 +17,7 @@ from nanodistil.cli import loading, records, results
 from nanodistil.cli.interrupts import CODE
 from nanodistil.cli.parsing import number, share, whole
 from nanodistil.reading.records import Record
+from nanodistil.weights.errors import InputError
 
 HELP = "write texts on: greedily, by sampling, or with beams"
 EXAMPLES = """examples:
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-repeat-ngram-size", type=whole(1), metavar="N", help="no run of N tokens twice")
     parser.add_argument("--stop", action="append", metavar="TEXT", help="end at this text; repeatable")
     parser.add_argument("--new-text", action="store_true", help="without the prompt")
+    parser.add_argument(
+        "--explain", action="store_true", help="of one text: what every processor did to the scores, token by token"
+    )
     results.add_arguments(parser)
     loading.add_arguments(parser, default="distilbert/distilgpt2")
 
@@ -57,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.answering import answer, asking
 
     options = options_of(args)
+    if args.explain:
+        return _explained(args, options)
     alone = len(args.inputs) == 1 and args.inputs[0] != "-" and args.input is None
     shown = alone and args.n == 1 and args.beams is None and not (args.json or args.jsonl or args.output)
     with results.Results(args, table) as out:
@@ -85,6 +91,22 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
     if args.greedy or args.sample or args.beams is not None:
         options["do_sample"] = args.sample
     return {**options, "num_return_sequences": args.n, "return_full_text": not args.new_text}
+
+
+def _explained(args: argparse.Namespace, options: dict[str, Any]) -> int:
+    """One text, and how each of its tokens was chosen."""
+    import json
+    import shutil
+
+    if len(args.inputs) != 1 or args.inputs[0] == "-" or args.input is not None or args.output or args.jsonl:
+        raise InputError("--explain takes one text, and prints it or --json")
+    pipe = loading.load("text-generation", args)
+    from nanodistil.lessons.choosing import choose
+
+    found = choose(pipe, args.inputs[0], **options)
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(json.dumps(found.as_dict(), indent=1) if args.json else found.told(width))
+    return 0
 
 
 class Ending:

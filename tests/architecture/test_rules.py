@@ -153,12 +153,12 @@ def test_model_does_not_know_its_backend():
     assert not [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in ("numpy", "numba", "cupy")]
 
 
-def test_only_verbs_reach_for_training_and_late():
+def test_only_verbs_and_lessons_reach_for_training_and_late():
     """Who answers does not pay for what trains."""
     for path in files("nanodistil"):
         room = path.relative_to(ROOMS["nanodistil"]).parts[0]
         if room != "training":
-            names = imports(path, top_level_only=room in ("cli", "exercises"))  # whose trials train
+            names = imports(path, top_level_only=room in ("cli", "lessons", "exercises"))  # which train, late
             assert not any(n.startswith("nanodistil.training") for n in names), path
 
 

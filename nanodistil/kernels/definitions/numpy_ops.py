@@ -233,7 +233,7 @@ def sentences(starts: NDArray[np.int64]) -> list[slice]:
 
 
 def attention_scores(q: Array, k: Array, who: Sentences) -> list[Array]:
-    """Scaled dot products of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
+    """q k^T / sqrt(Dh), of every sentence with itself: (M, D), (N, D) -> B x (H, Q, T)."""
     pairs = zip(sentences(who.asking), sentences(who.starts), strict=True)
     return [sentence_scores(q, k, who, a, s) for a, s in pairs]
 
@@ -244,7 +244,7 @@ def attention_probs(scores: Sequence[Array]) -> list[Array]:
 
 
 def attention_context(probs: Sequence[Array], v: Array, starts: NDArray[np.int64]) -> Array:
-    """The values, averaged by the probabilities: B x (H, Q, T), (N, D) -> (M, D)."""
+    """probs v, the values averaged by the probabilities: B x (H, Q, T), (N, D) -> (M, D)."""
     parts = [sentence_context(p, v[s]) for p, s in zip(probs, sentences(starts), strict=True)]
     return np.concatenate([np.empty((0, v.shape[1]), v.dtype), *parts])
 
