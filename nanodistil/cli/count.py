@@ -13,7 +13,7 @@ from nanodistil.cli.parsing import whole
 if TYPE_CHECKING:
     from nanodistil.lessons.counting import Counted
 
-HELP = "parameters, operations and bytes of each op, and the roofline of this machine"
+HELP = "parameters, operations and bytes of each op, and this machine's roofline"
 EXAMPLES = """examples:
   nanodistil count
   nanodistil count --shape 32x128 --dtype int8 --plot roofline.png

@@ -11,7 +11,7 @@ from nanodistil.cli.columns import aligned
 if TYPE_CHECKING:
     from nanodistil.lessons.drifting import Drift
 
-HELP = "the error budget: how far from float64 each layer and op is, and which op brought it"
+HELP = "how far each layer and op is from float64, and which op brought it"
 EXAMPLES = """examples:
   nanodistil drift
   nanodistil drift --with numba:float32 numba:int8 --shape 1x128 --plot drift.png

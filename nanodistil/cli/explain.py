@@ -13,7 +13,7 @@ from nanodistil.cli.columns import aligned
 from nanodistil.cli.parsing import whole
 from nanodistil.weights.errors import InputError
 
-HELP = "narrate a forward pass: formulas, lines of source, shapes, numbers, times; or a training step"
+HELP = "narrate a forward pass or a training step, in the run's own numbers"
 EXAMPLES = """examples:
   nanodistil explain "Paris is the [MASK] of France."
   nanodistil explain --step layer.0.attention "Paris is the [MASK] of France."

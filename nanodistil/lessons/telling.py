@@ -7,13 +7,12 @@ token looked, and what the model would have answered there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nanodistil.lessons.by_hand import Worked, number
+from nanodistil.lessons.trace import Call
 
-if TYPE_CHECKING:
-    from nanodistil.lessons.explaining import Answer, Explanation
-    from nanodistil.lessons.trace import Call
+Explanation = Any  # of explaining.py, which asks for these words
 
 
 def cut(line: str, width: int) -> str:
@@ -35,7 +34,7 @@ def time(seconds: float) -> str:
     return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
 
 
-def answers(found: Iterable[Answer]) -> str:
+def answers(found: Iterable[tuple[str, float]]) -> str:
     return ", ".join(f"{word} {share:.3f}" if word else f"{share:.4f}" for word, share in found)
 
 
