@@ -38,6 +38,7 @@ VERBS = {
     "finetune": "nanodistil.cli.finetune",
     "evaluate": "nanodistil.cli.evaluate",
     "plot": "nanodistil.cli.plot",
+    "page": "nanodistil.cli.page",
     "export": "nanodistil.cli.export",
     "download": "nanodistil.cli.download",
     "models": "nanodistil.cli.models",
