@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         option("--lora-r", "learn a LoRA of this rank and the head, all else stays (default: learn all)", int)
         option("--lora-alpha", "what it is added with, times its rank (default 16)", float)
         option("--frozen-layers", "the lowest so many, and the embeddings, learn nothing (default 0)", int)
+        option("--layer-decay", "each layer learns at this share of the rate of the one above (default 1)", float)
         training.add_step_arguments(option, 1, "5e-5", "1e-8", 1, ("order, masks, dropout and a new head", 42))
         option("--logging-steps", "steps between two lines of the log (default 50)", int)
         option("--save-steps", "steps between two checkpoints (default 500)", int)

@@ -151,6 +151,7 @@ def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
         flags.add_argument(
             "--mlm-probability", type=share, default=0.15, metavar="P", help="share of tokens hidden (default 0.15)"
         )
+        flags.add_argument("--whole-words", action="store_true", help="learn with all pieces of a word hidden together")
     if task in ("masked-lm", "causal-lm"):
         flags.add_argument(
             "--limit", type=whole(1), metavar="N", help="measure N passages, drawn at random (default: all)"

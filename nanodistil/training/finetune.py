@@ -22,6 +22,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Unpack
@@ -48,7 +49,7 @@ from nanodistil.training.optimizer import AdamW
 from nanodistil.training.options import Course, RunOptions, begun
 from nanodistil.training.run import Run, made_with
 from nanodistil.training.sampler import epochs
-from nanodistil.training.schedule import linear
+from nanodistil.training.schedule import layerwise, linear
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
 from nanodistil.training.teacher import check_words, load_whole
@@ -71,7 +72,8 @@ class Options(RunOptions, AnswerShares):
     reach over into the next epoch; else each ends with a step on what is left of it, as in transformers' Trainer.
     ignore_mismatched_sizes: give a head of another number of labels up for a new one. teacher: for question answering,
     with the alphas and the temperature of answer_distillation.py. lora_r, lora_alpha: of lora.py; None for all weights.
-    frozen_layers: how many of the lowest learn nothing, nor do the embeddings then (below.py).
+    frozen_layers: how many of the lowest learn nothing, nor do the embeddings then (below.py). layer_decay:
+    schedule.layerwise.
     """
 
     model: str
@@ -93,6 +95,7 @@ class Options(RunOptions, AnswerShares):
     lora_r: int | None = None
     lora_alpha: float = 16.0
     frozen_layers: int = 0
+    layer_decay: float = 1.0
     seed: int = 42
     logging_steps: int = 50
     save_steps: int = 500
@@ -101,10 +104,12 @@ class Options(RunOptions, AnswerShares):
         "warmup_steps": 0, "alpha_ce": 0, "alpha_squad": 0, "lora_r": 1, "frozen_layers": 0, "logging_steps": 1,
         "save_steps": 1,
     }  # fmt: skip
-    POSITIVE = ("num_train_epochs", "temperature", "lora_alpha")
+    POSITIVE = ("num_train_epochs", "temperature", "lora_alpha", "layer_decay")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.layer_decay > 1:
+            raise InputError(f"--layer-decay is a share of the rate above: at most 1, not {self.layer_decay}")
         if self.load_best_model_at_end and self.dev is None:
             raise InputError("--load-best-model-at-end needs --dev, to measure which is the best")
         if self.teacher is not None and not self.alpha_ce + self.alpha_squad:
@@ -293,11 +298,14 @@ def finetune(
 
     best = save if options.load_best_model_at_end else None
     judge = None if dev is None else development.Development(task, model, tokenizer, dev, run, best)
+    pace = None
+    if options.layer_decay != 1:
+        pace = partial(layerwise, layers=model.config.n_layers, decay=options.layer_decay)
     each = -(-len(rows) // options.batch_size)
     plan = make_plan(options, each)
     train(
         learner,
-        AdamW(learner, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay),
+        AdamW(learner, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay, pace=pace),
         make_step(task, options, rows, trainee, teacher, tokenizer),
         epochs(
             lengths,

@@ -52,7 +52,7 @@ class LowRank:
     >>> tiny = DistilBertConfig(vocab_size=9, max_position_embeddings=4, n_layers=1, n_heads=2, dim=4, hidden_dim=8)
     >>> low = LowRank(Trainee(DistilBertForSequenceClassification(tiny, backend="numpy")), r=2, alpha=4, seed=1)
     >>> low.parts["transformer.layer.0.ffn.lin1.weight"].b.shape, len(low.flat), len(low.trainee.flat)
-    ((8, 2), 142, 286)
+    ((8, 2), 142, 262)
     """
 
     def __init__(self, trainee: Trainee, *, r: int, alpha: float, seed: int) -> None:
@@ -87,6 +87,9 @@ class LowRank:
         self.slopes = {name: Parts(*slopes[i : i + 2]) for name, i in zip(adapted, pairs, strict=True)}
         self.whole = dict(zip(self.head, views[2 * len(adapted) :], strict=True))
         self._whole_slopes = dict(zip(self.head, slopes[2 * len(adapted) :], strict=True))
+        self.places = {name: slice(ends[i], ends[i + 2]) for name, i in zip(adapted, pairs, strict=True)}
+        at = 2 * len(adapted)
+        self.places |= {name: slice(*ends[at + i : at + i + 2]) for i, name in enumerate(self.head)}
         self.base = {name: weights[name].copy() for name in adapted}
         rng = np.random.default_rng(seed)
         for part in self.parts.values():

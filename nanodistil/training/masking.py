@@ -15,6 +15,9 @@ To draw without replacement in proportion to weights w, give token i the key e_i
 smallest keys: the one-by-one draw, in one step (Efraimidis and Spirakis 2006). torch.multinomial(replacement=False),
 which upstream calls, does the same.
 
+With whole words (BERT's later rule) a word's pieces are hidden together: words are drawn in the same way, each by its
+first piece, as long as their pieces are not more than that number.
+
 What differs: a batch without enough tokens that may be chosen (upstream raises an error there) has them all chosen, and
 that may be none; nothing is rounded to multiples of 8. The choice is a function of a key, made of seed, step and
 micro-batch, so that a run can be resumed.
@@ -31,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanodistil.arrays import numbers
-from nanodistil.backend import Ints
+from nanodistil.backend import Array, Ints, Mask
 from nanodistil.losses import IGNORED
 from nanodistil.weights.errors import InputError, excerpt
 
@@ -77,8 +80,8 @@ class Masking:
     """The rule with its numbers; called with a batch and a key it gives a Masked.
 
     counts: (V,), how often each token occurs in the corpus (token_counts.py). special_ids: never chosen. mask_id:
-    [MASK]. words: the ids that random words are drawn from, if not all V rows are words. shares: the numbers, by the
-    names of MaskingShares.
+    [MASK]. words: the ids that random words are drawn from, if not all V rows are words. continuing: the ids that go on
+    with the word before them, if words are chosen whole. shares: the numbers, by the names of MaskingShares.
 
     Raises InputError for counts, ids or probabilities that cannot be.
 
@@ -95,6 +98,7 @@ class Masking:
         special_ids: Iterable[int],
         mask_id: int,
         words: Ints | None = None,
+        continuing: Ints | None = None,
         **shares: float,
     ) -> None:
         counted = numbers(counts, "the token counts")
@@ -111,6 +115,7 @@ class Masking:
         self.word_keep, self.word_rand = float(chosen.word_keep), float(chosen.word_rand)
         self.weights = np.maximum(counted, 1).astype(np.float64) ** -chosen.mlm_smoothing  # (V,)
         self.weights[special] = 0
+        self.continuing = None if continuing is None else np.isin(np.arange(V), continuing)  # (V,)
 
     def __call__(self, ids: Ints, key: int) -> Masked:
         """Mask a packed batch, (N,) ids. key: 64 bits, of the seed, the step and the micro-batch (loop.py, key_of).
@@ -127,8 +132,12 @@ class Masking:
         weights = self.weights[ids]  # (N,)
         eligible = np.flatnonzero(weights)  # (E,)
         M = min(math.ceil(self.mlm_mask_prop * len(ids)), len(eligible))
-        keys = rng.standard_exponential(len(eligible)) / weights[eligible]  # (E,)
-        rows = np.sort(eligible[np.argpartition(keys, M - 1)[:M]]) if M else eligible[:0]  # (M,)
+        if self.continuing is None:
+            keys = rng.standard_exponential(len(eligible)) / weights[eligible]  # (E,)
+            rows = np.sort(eligible[np.argpartition(keys, M - 1)[:M]]) if M else eligible[:0]  # (M,)
+        else:
+            rows = _whole_words(~self.continuing[ids], weights, M, rng)
+            M = len(rows)
         lot = rng.random(M)
         random_words = rng.integers(self.vocab_size if self.words is None else len(self.words), size=M)
         if self.words is not None:
@@ -139,6 +148,26 @@ class Masking:
         real = np.where(lot < self.word_rand + self.word_keep, kept, self.mask_id)  # (M,)
         masked[rows] = np.where(lot < self.word_rand, random_words, real)
         return Masked(masked, labels, rows)
+
+
+def _whole_words(begins: Mask, weights: Array, most: int, rng: np.random.Generator) -> Ints:
+    """The rows of words that are drawn, at most so many, but one word: (N,), (N,) -> (M,) ascending.
+
+    begins: True where a token is the first of its word, if it is none that is never chosen (weight 0) or stands behind
+    one.
+
+    >>> begins, weights = np.array([True, True, False, True, False]), np.array([0.0, 1.0, 1.0, 0.0, 1.0])
+    >>> [_whole_words(begins, weights, most, np.random.default_rng(0)).tolist() for most in (2, 9)]
+    [[1, 2], [1, 2, 4]]
+    """
+    special = weights == 0
+    begins = begins | special | np.concatenate([[True], special[:-1]])[: len(begins)]
+    word, firsts = np.cumsum(begins) - 1, np.flatnonzero(begins)  # (N,), (W,)
+    sizes, eligible = np.bincount(word, minlength=len(firsts)), np.flatnonzero(~special[firsts])
+    keys = rng.standard_exponential(len(eligible)) / weights[firsts[eligible]]
+    order = eligible[np.argsort(keys)]
+    many = max(1, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right"))) if most else 0
+    return np.flatnonzero(np.isin(word, order[:many]))
 
 
 def _is_number(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 A trainee keeps its weights as views into `flat`, in an order that makes two slices of the two groups: flat[:decayed]
 takes weight decay, the rest does not. So a step is two calls of one kernel, whatever the number of layers, and a
-checkpoint is three arrays.
+checkpoint is three arrays. Only if layers learn at rates of their own (schedule.layerwise) are there more slices.
 
 Which weights decay. Decay pulls towards 0, which means "less" for a matrix, but not for a scale whose neutral value is
 1, nor for a bias; so matrices and tables decay and biases and LayerNorms do not. That is what DistilBERT's train.py and
@@ -17,6 +17,7 @@ the division. It is not a pass of its own: its factor goes into the kernel.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,10 @@ class Flat(Protocol):
     ops: Ops  # where its arrays are
     flat: Array  # (n,) all weights
     decayed: int  # flat[:decayed] takes weight decay
+
+    @property
+    def places(self) -> Mapping[str, slice]:
+        """Where in `flat` each weight is, in order."""
 
     @property
     def flat_gradients(self) -> Array:
@@ -59,9 +64,20 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        pace: Callable[[str], float] | None = None,
     ) -> None:
+        """pace: by what the learning rate of a weight is multiplied, by its name; None: all learn alike."""
         self.trainee, self.ops = trainee, ops
-        self.settings, self.weight_decay = {"beta1": betas[0], "beta2": betas[1], "eps": eps}, weight_decay
+        self.settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps}
+        whole, d = len(trainee.flat), trainee.decayed
+        self.groups = [(slice(0, d), weight_decay, 1.0), (slice(d, whole), 0.0, 1.0)]
+        if pace:
+            self.groups = []
+            for name, place in trainee.places.items():
+                decay, factor = weight_decay if place.stop <= d else 0.0, pace(name)
+                if self.groups and self.groups[-1][1:] == (decay, factor):
+                    place = slice(self.groups.pop()[0].start, place.stop)
+                self.groups.append((place, decay, factor))
         self.m, self.v = np.zeros_like(trainee.flat), np.zeros_like(trainee.flat)
 
     def gradient_norm(self) -> float:
@@ -70,12 +86,11 @@ class AdamW:
 
     def step(self, step: int, lr: float, scale: float) -> None:
         """Change the weights; the trainee has to `refresh` then. step: from 1. scale: what the gradients are times."""
-        groups = (slice(None, self.trainee.decayed), self.weight_decay), (slice(self.trainee.decayed, None), 0.0)
-        for rows, weight_decay in groups:
+        for rows, weight_decay, factor in self.groups:
             self.ops.adamw(
                 self.trainee.flat[rows],
                 self.trainee.flat_gradients[rows],
                 self.m[rows],
                 self.v[rows],
-                step_of(step, lr, **self.settings, weight_decay=weight_decay, scale=scale),
+                step_of(step, factor * lr, **self.settings, weight_decay=weight_decay, scale=scale),
             )

@@ -42,3 +42,18 @@ def linear(step: int, warmup: int, total: int) -> float:
     if step < warmup:
         return step / warmup
     return max(0.0, (total - step) / max(1, total - warmup))
+
+
+def layerwise(name: str, layers: int, decay: float) -> float:
+    """By what the learning rate of a weight is multiplied: the less, the lower it is (Clark et al. 2020, ELECTRA).
+
+    A head learns at the whole rate, the last of the layers at `decay` of it, each below at `decay` of the one above,
+    and the embeddings at the least.
+
+    >>> names = ("classifier.bias", "transformer.layer.1.ffn.lin1.weight", "transformer.layer.0.ffn.lin1.weight")
+    >>> [layerwise(name, 2, 0.5) for name in (*names, "embeddings.LayerNorm.bias")]
+    [1.0, 0.5, 0.25, 0.125]
+    """
+    if name.startswith("transformer.layer."):
+        return decay ** (layers - int(name.split(".")[2]))
+    return decay ** (layers + 1) if name.startswith("embeddings.") else 1.0

@@ -138,18 +138,18 @@ class Trainee:
         floats = masters[names[0]].dtype
         n = sum(array.size for array in masters.values())
         flat = aligned(n, floats)
-        places: dict[str, slice] = {}  # in the flat arrays
+        self.places: dict[str, slice] = {}  # in the flat arrays
         end = 0
         for name in names:
-            places[name] = slice(end, end + masters[name].size)
-            flat[places[name]] = masters[name].reshape(-1)
+            self.places[name] = slice(end, end + masters[name].size)
+            flat[self.places[name]] = masters[name].reshape(-1)
             end += masters[name].size
         self.flat, self.flat_gradients = self.ops.send(flat), self.ops.send(aligned(n, floats))  # (n,)
         shapes = {name: masters[name].shape for name in names}
         del masters
-        self.weights = {name: self.flat[place].reshape(shapes[name]) for name, place in places.items()}
-        self.gradients = {name: self.flat_gradients[place].reshape(shapes[name]) for name, place in places.items()}
-        self._d = self._laid_out_gradients(places)
+        self.weights = {name: self.flat[place].reshape(shapes[name]) for name, place in self.places.items()}
+        self.gradients = {name: self.flat_gradients[place].reshape(shapes[name]) for name, place in self.places.items()}
+        self._d = self._laid_out_gradients(self.places)
         self.refresh()
 
     @property

@@ -6,6 +6,7 @@ import lzma
 import math
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from nanodistil.training.masking import Masking
 from nanodistil.training.sampler import Batches, epoch_order
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.shards import read_index, read_shard
+from nanodistil.training.tasks.masked_lm import continuing
 from nanodistil.training.token_counts import read_token_counts, token_counts, write_token_counts
 from nanodistil.weights.errors import CheckpointError, InputError
 
@@ -338,6 +340,28 @@ def test_the_number_is_that_of_the_batch_as_floating_point_has_it():
     masking = Masking(COUNTS, **SPECIAL)
     for n in range(12, 400):
         assert len(masking(np.full(n, 5), key=0).rows) == math.ceil(0.15 * n)
+
+
+def test_whole_words_are_chosen_with_all_their_pieces():
+    masking = Masking(COUNTS, **SPECIAL, continuing=np.array([7, 8]), mlm_smoothing=0.0)
+    ids = np.random.default_rng(0).choice([2, 5, 6, 7, 8], 4001, p=[0.1, 0.3, 0.2, 0.2, 0.2])
+    hidden = np.zeros(len(ids), bool)
+    hidden[masking(ids, key=7).rows] = True
+    inner = np.isin(ids[1:], [7, 8]) & (ids[:-1] != 2)
+    assert (hidden[1:] == hidden[:-1])[inner].all() and not (hidden & (ids == 2)).any()
+    assert 0.14 * 4001 < hidden.sum() <= math.ceil(0.15 * 4001)
+    assert masking(np.array([5, 7, 8]), key=0).rows.tolist() == [0, 1, 2]  # one word at least
+    assert not len(masking(np.array([2, 2]), key=0).rows)
+    alone = Masking(COUNTS, **SPECIAL, continuing=np.array([7, 8]), mlm_smoothing=0.0, mlm_mask_prop=0.5)
+    assert np.isin(alone(np.array([2, 7, 2, 5]), key=1).rows, [1, 3]).all()
+
+
+def test_whole_words_of_a_tokenizer_that_does_not_mark_pieces():
+    names = SimpleNamespace(encoder=SimpleNamespace(names={0: "a", 1: "##"}))
+    with pytest.raises(InputError, match="needs a WordPiece tokenizer"):
+        continuing(names)
+    names.encoder.names |= {7: "##s", 5: "##ed"}
+    assert continuing(names).tolist() == [5, 7]
 
 
 def test_rare_words_come_more_often():

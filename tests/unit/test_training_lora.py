@@ -1,10 +1,11 @@
 """A LoRA that is learned here: its gradients, and the folder that comes of it."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
-from test_training_backward import batch_for, model_for
+from test_training_backward import SMALL, batch_for, model_for
 from tiny_folders import tiny_folder
 
 import nanodistil
@@ -12,6 +13,8 @@ from nanodistil import InputError, heads
 from nanodistil.heads import HEADS
 from nanodistil.training.finetune import Options, finetune
 from nanodistil.training.lora import LowRank
+from nanodistil.training.optimizer import AdamW
+from nanodistil.training.schedule import layerwise
 from nanodistil.training.trainee import Trainee
 
 HEAD = "sequence_classification"
@@ -108,9 +111,39 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bits(begun):
         ({"lora_r": 0}, "--lora-r"),
         ({"lora_alpha": 0.0}, "--lora-alpha"),
         ({"frozen_layers": -1}, "--frozen-layers"),
+        ({"layer_decay": 0.0}, "--layer-decay"),
+        ({"layer_decay": 1.5}, "--layer-decay"),
         ({"frozen_layers": 2}, "cannot be left as they are"),
     ],
 )
 def test_what_cannot_be(begun, options, wrong):
     with pytest.raises(InputError, match=wrong):
         begun[1]("r", **options)
+
+
+@pytest.mark.parametrize("low", [False, True])
+def test_lower_layers_learn_slower(low):
+    """Adam's first step is the learning rate itself, up or down, wherever there is a gradient."""
+    trainee = Trainee(model_for(HEAD))
+    learner = LowRank(trainee, r=2, alpha=3, seed=1) if low else trainee
+    HEADS[HEAD].objective(trainee, batch_for(HEAD))
+    pace = partial(layerwise, layers=SMALL.n_layers, decay=0.5)
+    before, moved = learner.flat.copy(), np.abs(learner.flat_gradients) > 1e-12
+    AdamW(learner, trainee.bops, eps=1e-20, weight_decay=0.0, pace=pace).step(1, 0.01, 1.0)
+    step = np.abs(learner.flat - before)
+    assert sorted(place.start for place in learner.places.values())[0] == 0
+    assert sum(place.stop - place.start for place in learner.places.values()) == len(learner.flat)
+    rates = set()
+    for name, place in learner.places.items():
+        np.testing.assert_allclose(step[place][moved[place]], 0.01 * pace(name), rtol=1e-6, err_msg=name)
+        rates.add(pace(name))
+    assert rates == {1.0, 0.5, 0.25} | (set() if low else {0.125}) and SMALL.n_layers == 2
+
+
+def test_decay_and_rates_at_once():
+    trainee = Trainee(model_for(HEAD))
+    plain = AdamW(trainee, trainee.bops, weight_decay=0.1)
+    slow = AdamW(trainee, trainee.bops, weight_decay=0.1, pace=lambda name: 1.0)
+    assert slow.groups == plain.groups == [
+        (slice(0, trainee.decayed), 0.1, 1.0), (slice(trainee.decayed, len(trainee.flat)), 0.0, 1.0)
+    ]  # fmt: skip

@@ -46,11 +46,12 @@ TOP = 5
 
 @dataclass
 class MaskedLM:
-    """Settings: mlm_probability, the share of tokens that is chosen; limit, how many passages are measured (None: all);
-    seed, of the masks of measuring."""
+    """Settings: mlm_probability, the share of tokens that is chosen; whole_words: all pieces of a word together, in
+    learning; limit, how many passages are measured (None: all); seed, of the masks of measuring."""
 
     max_seq_length: int = 128
     mlm_probability: float = 0.15
+    whole_words: bool = False
     limit: int | None = None
     seed: int = 42
     _masking: Masking | None = field(default=None, init=False, repr=False)  # made with the rows, for batches
@@ -99,6 +100,7 @@ class MaskedLM:
             mlm_mask_prop=self.mlm_probability,
             mlm_smoothing=NO_COUNTS,
             words=words_of(config, tokenizer),
+            continuing=continuing(tokenizer) if self.whole_words else None,
         )
 
     def length(self, row: Ints) -> int:
@@ -164,3 +166,17 @@ def _check(tokenizer: Tokenizer, examples: Any) -> None:
         raise InputError("the tokenizer has no [MASK], so nothing can be hidden")
     if isinstance(examples, Sequences) and examples.index.vocabulary != fingerprint(tokenizer):
         raise InputError("the data was binarized with another tokenizer than the model's; binarize it anew")
+
+
+def continuing(tokenizer: Tokenizer) -> Ints:
+    """The ids that go on with a word. Raises InputError for a tokenizer that does not mark them.
+
+    >>> from nanodistil import DistilBertTokenizer
+    >>> tokenizer = DistilBertTokenizer.from_pretrained("nanodistil-mini")
+    >>> tokenizer.convert_ids_to_tokens(continuing(tokenizer)[:3].tolist())
+    ['##s', '##a', '##e']
+    """
+    found = [number for number, name in tokenizer.encoder.names.items() if name.startswith("##") and name != "##"]
+    if not found:
+        raise InputError("--whole-words needs a WordPiece tokenizer, which marks the inner pieces of a word with ##")
+    return np.array(sorted(found), np.int64)

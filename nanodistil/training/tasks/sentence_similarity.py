@@ -141,7 +141,7 @@ def loss_of(means: Floats, scores: Floats) -> tuple[float, Floats]:
     """The loss of B pairs and its gradient: (2B, D), (B,) -> a number, (2B, D).
 
     >>> loss, slope = loss_of(np.array([[3.0, 0.0], [0.0, 2.0]]), np.array([0.5]))
-    >>> loss, slope.round(3).tolist()
+    >>> loss, (slope.round(3) + 0.0).tolist()
     (0.25, [[0.0, -0.333], [-0.5, 0.0]])
     """
     lengths = np.linalg.norm(means, axis=1, keepdims=True)  # (2B, 1)
