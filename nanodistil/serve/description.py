@@ -151,6 +151,7 @@ def _paths(limits: Limits, names: list[str]) -> dict[str, dict[str, tuple[str, S
     embedding = obj("object index embedding", object=TEXT, index=WHOLE, embedding=number)
     usage = obj("prompt_tokens total_tokens", prompt_tokens=WHOLE, total_tokens=WHOLE)
     ok = answered({"type": "object"})
+    drawn = {"description": "A page.", "content": {"text/html": {"schema": TEXT}}}
     plain = {"description": "Text of Prometheus.", "content": {"text/plain": {"schema": TEXT}}}
     prompt = obj(
         "model",
@@ -243,6 +244,7 @@ def _paths(limits: Limits, names: list[str]) -> dict[str, dict[str, tuple[str, S
         "/": {"post": ("The task of the first model, in the Inference API's form", task, any_answer)},
         "/models/{name}": {"post": ("The task of a model, in the Inference API's form", task, any_answer)},
         "/pipeline/{task}/{name}": {"post": ("A task, in the Inference API's form", task, any_answer)},
+        "/page": {"get": ("A model's inside on ?text=, for a browser", None, drawn)},
         "/info": {"get": ("What is served, and the limits", None, ok)},
         "/health": {"get": ("Whether the server lives", None, ok)},
         "/ready": {"get": ("Whether requests should be sent here", None, ok)},

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from nanodistil.serve import about, completions, inference, openai, tei
+from nanodistil.serve import about, completions, inference, inside, openai, tei
 from nanodistil.serve.problems import Problem
 
 Handler = Callable[..., Awaitable[Response]]
@@ -15,6 +15,7 @@ Handler = Callable[..., Awaitable[Response]]
 TABLE: dict[str, dict[str, Handler]] = {
     "/": {"GET": about.page, "POST": inference.any_task},
     "/docs": {"GET": about.page},
+    "/page": {"GET": inside.inside},
     "/openapi.json": {"GET": about.openapi},
     "/info": {"GET": about.info},
     "/health": {"GET": about.health},

@@ -296,6 +296,15 @@ def test_the_page_loads_nothing_from_elsewhere(server):
         assert b"http://" not in page.body and b"https://" not in page.body and b" src=" not in page.body
 
 
+def test_a_page_of_a_models_inside(server):
+    page = server.get("/page?model=ner&text=%3Cb%3EAnn%20in%20Rome")
+    assert page.status == 200 and page.headers["content-security-policy"] == "sandbox allow-scripts"
+    assert b'"text": "\\u003cb\\u003eAnn in Rome"' in page.body and b"<b>" not in page.body
+    for query, status in (("", 422), ("?model=fill&text=a", 422), ("?model=qa&text=a", 424), ("?model=x&text=a", 404)):
+        assert server.get(f"/page{query}").status == status
+    assert server.get("/page?model=ner&text=" + "a%20" * 70).status == 413
+
+
 def test_the_description_has_every_path_and_no_other(server):
     paths = server.get("/openapi.json").json()["paths"]
     plain = {path.partition("{")[0] for path in paths}
