@@ -9,6 +9,7 @@ This is a guard against accidents. It is none against malice: the code runs as w
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import warnings
@@ -51,6 +52,10 @@ def main(arguments: list[str]) -> None:
         tell(cannot=str(error) if isinstance(error, LookupError) and not error.__traceback__ else said(error, file))
         return
     watch_numba(tell)
+    kernels = logging.getLogger("nanodistil.kernels")
+    kernels.addHandler(OurKernels(tell))
+    kernels.setLevel(logging.INFO)
+    kernels.propagate = False
     verdict = judge(asked, function, announce, file)
     lines = lines_of_code(Path(file).read_text(encoding="utf-8", errors="replace"))
     tell(verdict=asdict(verdict), lines=lines)
@@ -75,6 +80,21 @@ def limited(beyond: int) -> None:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + beyond, hard))
+
+
+class OurKernels(logging.Handler):
+    """What is said of our own kernels: once that they are being compiled, which takes seconds, and warnings."""
+
+    def __init__(self, tell: Any) -> None:
+        super().__init__(logging.INFO)
+        self.tell, self.told = tell, False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self.tell(report=[f"({record.getMessage()})"])
+        elif not self.told:
+            self.told = True
+            self.tell(report=["(our kernels are being compiled, once for this machine, to be timed beside yours)"])
 
 
 def watch_numba(tell: Any) -> None:

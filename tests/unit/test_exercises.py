@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import runpy
 from importlib.util import find_spec
 from itertools import combinations
@@ -81,6 +82,17 @@ def test_wrong_solutions_are_recognised(name):
     for key, (function, slips) in found.items():
         verdict = judge(exercise(name), function)
         assert sorted(verdict.names) == sorted(slips), (key, verdict.failures[:2])
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name != "tile"])
+def test_an_example_gives_what_stands_behind_it(name, capsys):
+    one = exercise(name)
+    exec(one.example, {**vars(solution(name)), "np": np})
+    found, said = (
+        re.findall(r"-?\d+\.?\d*|'[^']*'", text) for text in (capsys.readouterr().out, one.example.split("  # ")[1])
+    )
+    found = [f"{float(one):.2g}" if one[0] != "'" else one for one in found if one not in ("64", "8")]  # of dtypes
+    assert found == [f"{float(one):.2g}" if one[0] != "'" else one for one in said]
 
 
 def test_the_list_in_the_guide_is_the_list():

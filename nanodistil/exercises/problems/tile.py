@@ -128,7 +128,7 @@ c: (R, C) float32 or float64, R up to 6 and C up to 64; it is changed, and nothi
     hints=(
         "Innermost over columns: they lie side by side in b and c, so they become vectors.",
         "A local np.zeros(C) for the sums of one row is written back once, when all of K is done.",
-        '@numba.njit(fastmath={"contract"}) allows a multiplication and an addition to become one instruction.',
+        '@njit(fastmath={"contract"}) allows a multiplication and an addition to become one instruction.',
         "No out-of-range index is checked in compiled code. NUMBA_DISABLE_JIT=1 runs it as Python, which checks.",
     ),
     example="""c = np.ones((1, 2))
