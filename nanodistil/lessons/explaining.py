@@ -16,6 +16,7 @@ import numpy as np
 
 from nanodistil import backend as backends
 from nanodistil.auto import AutoConfig, AutoTokenizer
+from nanodistil.backend import EXACT
 from nanodistil.family import class_of
 from nanodistil.heads import CLASSES, speaking
 from nanodistil.lessons.by_hand import STEPS, Worked, work
@@ -73,6 +74,10 @@ class Explanation:
 
     def _worked(self, call: Call, asked: str) -> Worked:
         among = None
+        if call.op == "linear" and self.model.dtype not in EXACT:
+            return Worked(
+                [f"its weights were rounded to {self.model.dtype} and are not shown; in float32 they are"], [], []
+            )
         if asked in call.names and len(call.names) > 1:  # q, k and v are one map
             wide = call.shape[-1] // len(call.names)
             at = call.names.index(asked) * wide
@@ -138,9 +143,10 @@ def load(model: Any = None, **options: Any) -> tuple[Any, Any]:
     config = AutoConfig.from_pretrained(model)
     family = config.model_type
     named = (config.extra.get("architectures") or [""])[0]
-    ending = next((e for e in CLASSES if e != "Model" and str(named).endswith(e)), speaking(family))
+    endings = sorted(CLASSES, key=len, reverse=True)  # "LMHeadModel" before "Model"
+    ending = next((e for e in endings if str(named).endswith(e)), speaking(family))
     if ending == "ForMultipleChoice":
-        raise InputError(f"{model}: a multiple choice is of several texts; explain one with AutoModelForMaskedLM")
+        raise InputError(f"{model}: a multiple choice is of several texts, and one is explained")
     return class_of(family, ending).from_pretrained(model, **options), AutoTokenizer.from_pretrained(model)
 
 
