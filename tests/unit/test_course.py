@@ -40,6 +40,14 @@ def test_the_exercises_that_chapters_name_exist():
     assert set(named) == set(ORDER)
 
 
+def test_the_verbs_that_chapters_name_exist():
+    from nanodistil.cli import VERBS
+
+    pages = "".join(path.read_text(encoding="utf-8") for path in course.PAGES)
+    named = set(re.findall(r"`nanodistil\s+([\w-]+)[^`]*`", pages))
+    assert named <= VERBS.keys() and {"explain", "page", "count", "drift", "exercise", "tokenize", "bench"} <= named
+
+
 def test_there_are_eight_and_the_contents_say_their_minutes():
     contents = (LESSONS / "index.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d) \| \[(.*?)\]\((.*?)\) \| (\d+) \|", contents, re.MULTILINE)
