@@ -65,7 +65,7 @@ def kind_of(name: str | Path, **source: Any) -> str:
 
 def _home(name: str | Path, **source: Any) -> Path:
     local = Path(name).expanduser()
-    return local if local.is_dir() else resolve(name, need="all", **source)
+    return local if local.is_dir() else resolve(name, need="all", adapters=True, **source)
 
 
 def found(name: str | Path, source: Source, wanted: str) -> tuple[Path, Folder]:
@@ -74,7 +74,7 @@ def found(name: str | Path, source: Source, wanted: str) -> tuple[Path, Folder]:
     Raises ModelNotFoundError, MissingExtraError, CheckpointError, InputError.
     """
     local = isinstance(name, str | Path) and Path(name).expanduser().is_dir()
-    folder = Path(name).expanduser() if local else resolve(name, need="all", **source)
+    folder = Path(name).expanduser() if local else resolve(name, need="all", adapters=True, **source)
     return folder, described(folder, wanted)
 
 

@@ -154,7 +154,7 @@ def download(
 ) -> Path:
     """As `resolve`, but the hub is asked for its newest revision even if an older one is cached."""
     if _local(name) is not None:
-        return resolve(name, need=need)
+        return resolve(name, need=need, adapters=True)
     _validate(name, revision or "main")
     from .download import download as fetch
 

@@ -36,7 +36,7 @@ def test_it_answers_if_no_model_is_named(task):
 def test_each_has_a_card_and_all_together_stay_small():
     assert EMBEDDED_NAME in NAMES and set(INSIDE) <= set(PLACES) == set(ASKED)
     for name in NAMES:
-        assert hub.resolve(name) == HOME / name
+        assert hub.resolve_model(name).folder == HOME / name
         card = (HOME / name / "README.md").read_text(encoding="utf-8")
         assert all(f"\n{said}" in card for said in ("license: ", "# nanodistil-mini")) and "Biases" in card.title()
     files = (file for name in NAMES for file in (HOME / name).iterdir())

@@ -11,11 +11,14 @@ from tiny_folders import tiny_folder
 import nanodistil
 from nanodistil import InputError, heads
 from nanodistil.heads import HEADS
+from nanodistil.sentences.body import has_modules
+from nanodistil.sentences.encoder import SentenceEncoder
 from nanodistil.training.finetune import Options, finetune
 from nanodistil.training.lora import LowRank
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.schedule import layerwise
 from nanodistil.training.trainee import Trainee
+from nanodistil.weights import hub
 
 HEAD = "sequence_classification"
 
@@ -88,6 +91,17 @@ def test_a_folder_that_loads_as_any_adapter_does(begun, recwarn):
     changed = {n for n, array in classify.model.tensors().items() if n in body and not np.array_equal(array, body[n])}
     assert changed and all(name.startswith("transformer.layer.1.") for name in changed)
     assert classify("good model 1")[0]["label"] in ("LABEL_0", "LABEL_1")
+
+
+def test_one_inside_the_package_is_found_by_every_door(begun, monkeypatch):
+    home, run = begun
+    run("inside", max_steps=1)
+    monkeypatch.setattr(hub, "HOME", home)
+    monkeypatch.setattr(hub, "NAMES", ("inside",))
+    assert hub.resolve_model("inside").folder == hub.download("inside") == home / "inside"
+    assert not has_modules("inside")
+    assert SentenceEncoder.from_pretrained("inside", backend="numpy").encode(["good"]).shape == (1, 20)
+    assert nanodistil.pipeline("sentiment-analysis", "inside", backend="numpy")("good")
 
 
 def test_a_run_that_was_ended_goes_on_to_the_same_bits(begun):
