@@ -2,7 +2,8 @@
 
 Every case is run twice: who answers otherwise the second time reads memory that nobody wrote, or keeps something
 between calls. An answer is right if it is as near to the definition in float64 as rounding explains. If one is wrong,
-slips are tried one by one and in pairs until a set of them gives the learner's answers in all cases, errors included.
+slips are tried one by one, in pairs and in threes, until a set of them gives the learner's answers in all cases, errors
+included.
 """
 
 from __future__ import annotations
@@ -73,8 +74,9 @@ def judge(
             runs.append(run)
             why = wrong(run, file)
             if why:
-                yours = "" if isinstance(outcome, BaseException) else shown(outcome, run.exact)
-                verdict.failures.append(Failure(name, why, yours, shown(run.exact, outcome)))
+                both = why.endswith(("numbers", "number", "another"))
+                yours, true = (shown(outcome, exact), shown(exact, outcome)) if both else ("", "")
+                verdict.failures.append(Failure(name, why, yours, true))
                 if isinstance(outcome, NotImplementedError):
                     verdict.cases += 1
                     return verdict
@@ -204,7 +206,7 @@ def _near(got: Any, exact: Any, slack: float, dtype: str) -> bool:
 
 
 def recognised(exercise: Exercise, runs: list[Run]) -> list[str]:
-    """The slips whose answers are the learner's in all cases, at most two; none if none are."""
+    """The slips whose answers are the learner's in all cases, at most three; none if none are."""
     for slips in _sets(exercise):
         if all(_explains(exercise, slips, run) for run in runs):
             return sorted(slips)
@@ -212,7 +214,7 @@ def recognised(exercise: Exercise, runs: list[Run]) -> list[str]:
 
 
 def _sets(exercise: Exercise) -> Iterator[Slips]:
-    for count in (1, 2):
+    for count in (1, 2, 3):
         yield from map(frozenset, combinations(exercise.slips, count))
 
 

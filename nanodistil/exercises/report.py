@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-SHOWN = 3  # cases that failed
+SHOWN = 3  # cases that failed, or ways to fail
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -27,7 +27,7 @@ def of_verdict(verdict: dict[str, Any], name: str) -> list[str]:
     >>> failure = {"case": "by hand", "why": "has other numbers", "yours": "[0]: 1", "right": "[0]: 2"}
     >>> print(*of_verdict({"cases": 9, "failures": [failure], "slips": ["an example"]}, "softmax"), sep="\\n")
     softmax: wrong in 1 of 9 cases
-      by hand: has other numbers
+      has other numbers (by hand)
         yours     [0]: 1
         right     [0]: 2
     recognised: an example
@@ -38,10 +38,16 @@ def of_verdict(verdict: dict[str, Any], name: str) -> list[str]:
     if any(f["why"].startswith("line") and "NotImplementedError" in f["why"] for f in failures):
         return [f"{name}: not written yet ({failures[0]['why']})"]
     lines = [f"{name}: wrong in {len(failures)} of {verdict['cases']} cases"]
-    for failure in failures[:SHOWN]:
-        lines.append(f"  {failure['case']}: {failure['why']}")
-        if failure["yours"] and failure["right"]:
-            lines += [f"    yours     {failure['yours']}", f"    right     {failure['right']}"]
-    if len(failures) > SHOWN:
-        lines.append(f"  and {len(failures) - SHOWN} more")
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for failure in failures:
+        alike.setdefault(failure["why"], []).append(failure)
+    for why, cases in list(alike.items())[:SHOWN]:
+        more = f", and {len(cases) - 1} more" if len(cases) > 1 else ""
+        lines.append(f"  {why} ({cases[0]['case']}{more})")
+        for case in cases[: SHOWN if len(alike) == 1 else 1]:
+            if case["yours"] and case["right"]:
+                lines += [f"    {case['case']}"] * (case is not cases[0])
+                lines += [f"    yours     {case['yours']}", f"    right     {case['right']}"]
+    if len(alike) > SHOWN:
+        lines.append(f"  and {len(alike) - SHOWN} other kinds")
     return lines + [f"recognised: {slip}" for slip in verdict["slips"]]

@@ -42,7 +42,7 @@ def cases(dtype: str) -> list[Case]:
 def slipped(slips: Slips, weight: Array) -> Any:
     axis: Any = 0 if "columns" in slips else None if "one scale" in slips else 1
     size = weight.max(axis=axis) if "signed" in slips else np.abs(weight).max(axis=axis)
-    scale = size / weight.dtype.type(128 if "128" in slips else 255 if "255" in slips else 127)
+    scale = size / weight.dtype.type(128 if {"128", "wraps"} & slips else 255 if "255" in slips else 127)
     if axis is None:
         scale = np.full(len(weight), scale, weight.dtype)
     if "zeros" not in slips:
@@ -59,7 +59,7 @@ def slipped(slips: Slips, weight: Array) -> Any:
         w = np.floor(w)
     else:
         w = np.rint(w)
-    if "128" in slips and "wraps" not in slips:
+    if "128" in slips:
         w = np.clip(w, -128, 127)
     w = np.nan_to_num(w, nan=0.0)
     return w.astype(np.int64).astype(np.int8), 1 / scale if "inverse" in slips else scale
@@ -114,6 +114,7 @@ the dtype of weight.""",
         "cut off": "numbers are cut off, not rounded: astype does not round (np.rint first)",
         "floor": "numbers are rounded down: to the nearest, np.rint",
         "128": "the largest magnitude is divided by 128: by 127, or the largest number has no place",
+        "wraps": "the largest magnitude is divided by 128, so 128 wraps round to -128: divide by 127",
         "255": "the largest magnitude is divided by 255: the numbers go from -127 to 127",
         "one scale": "there is one scale for the whole matrix: every row has its own",
         "columns": "the scale is a column's: it is a row's (axis=1)",
