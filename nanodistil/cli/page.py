@@ -7,7 +7,7 @@ import sys
 
 from nanodistil.cli import loading
 
-HELP = "look inside a model on one text: attention, lens, attribution, heads, in a file for a browser"
+HELP = "look inside a model on one text, in a browser"
 EXAMPLES = """examples:
   nanodistil page "Hello I'm a [MASK] model." --out page.html
   nanodistil page "A film to see twice." --model ./sst2 --out why.html

@@ -9,6 +9,7 @@ from conftest import random_tensors
 from small_pipelines import small
 
 from nanodistil import GPT2Config, GPT2LMHeadModel
+from nanodistil.cli import main
 from nanodistil.page import attributing, erasing, made, question
 from nanodistil.page.ablation import ablation
 from nanodistil.page.compact import unpacked
@@ -188,3 +189,13 @@ def test_nothing_of_a_text_becomes_html(quick, tmp_path):
 def test_labels_show_what_is_not_seen():
     assert visible("a\u202e\u200b") == "a[U+202E][U+200B]"
     assert len(visible("y" * 10_000)) == 64
+
+
+def test_the_verb(tmp_path, capsys):
+    text, out = "A [MASK] model.", str(tmp_path / "page.html")
+    assert main(["page", text, "--out", out, "--backend", "numpy"]) == 0
+    said, gap = capsys.readouterr()
+    assert said.startswith(f"{out}: 6 tokens, 0.1 MB") and "attribution of 'new'" in gap
+    for wrong in (["no mask", "--out", out], [text, "--out", str(tmp_path)]):
+        assert main(["page", *wrong, "--backend", "numpy"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
