@@ -3,6 +3,9 @@
 uvicorn waits for ever for the head of a request, and for a client to take its answer. Here a connection that has begun
 no new request since it was last looked at is closed, and one that again and again has not taken what was sent to it.
 How long an answer may take is no matter of the connection: asking.py sees to that, and a stream may be long.
+
+What reads HTTP is httptools, or without it h11, at several times the cost; h11 has an end to how long a head may be,
+and the other is given one here.
 """
 
 from __future__ import annotations
@@ -10,15 +13,23 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
+except ImportError:
+    from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
 
 MOST_CONNECTIONS = 4096
 HEAD_SECONDS = 15.0  # for the head of a request, twice at most
 LOOKS = 8  # so often an answer may be found waiting to be taken
 
 
-class Patient(H11Protocol):
+MOST_HEAD = 65_536  # bytes of a request's head, give or take what is read at once
+
+
+class Patient(Protocol):
     """A connection, looked at now and then."""
+
+    head: int | None = None  # bytes since a head began that is not whole yet
 
     looking: asyncio.TimerHandle | None = None
     seen: Any = None  # the request that was being answered, or the last one
@@ -35,6 +46,22 @@ class Patient(H11Protocol):
         if self.looking is not None:
             self.looking.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.head is not None:
+            self.head += len(data)
+            if self.head > MOST_HEAD:
+                self.send_400_response("the head is too long")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:  # of httptools
+        self.head = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:  # of httptools
+        self.head = None
+        super().on_headers_complete()
 
     def look(self) -> None:
         unfinished = self.cycle is not None and not self.cycle.response_complete

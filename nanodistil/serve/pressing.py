@@ -114,6 +114,7 @@ class Press:
         self.target, self.session = target, session
         self.bodies = [target.body(text) for text in inputs]
         self.alone: list[bytes] = []
+        self.asked = 0  # by `capacity`
 
     async def begin(self) -> None:
         """Every text's answer, alone. Raises InputError for a server that does not give one."""
@@ -145,19 +146,21 @@ class Press:
     async def capacity(self, seconds: float) -> float:
         """Answers a second, if there are always CONNECTIONS requests. Raises InputError if there are none."""
         turns, done, begun = count(), 0, perf_counter()
+        first, last = WARM * seconds, (1 + WARM) * seconds
 
         async def client() -> None:
             nonlocal done
-            while (now := perf_counter() - begun) < (1 + WARM) * seconds:
+            while perf_counter() - begun < last:
                 status, _ = await self.target.ask(self.session, self.bodies[next(turns) % len(self.bodies)])
-                done += status == 200 and now > WARM * seconds
+                done += status == 200 and first <= perf_counter() - begun < last
+                self.asked += 1
                 if status != 200:
                     await asyncio.sleep(0.01)
 
         await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
         if not done:
-            raise InputError(f"{self.target.path} answers nothing with 200 under load")
-        return done / (perf_counter() - begun - WARM * seconds)
+            raise InputError(f"{self.target.path} answers nothing with 200 under load; give it more --seconds")
+        return done / seconds
 
     async def pressed(self, times: float, capacity: float, seconds: float) -> Level:
         """Requests at so many times the capacity, as a Poisson process has them, and all their answers."""

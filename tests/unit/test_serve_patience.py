@@ -72,9 +72,24 @@ def test_one_that_does_not_take_its_answer_is_closed(connection):
 
 
 def test_there_is_a_most_of_them(monkeypatch):
-    monkeypatch.setattr(patience.H11Protocol, "connection_made", lambda self, transport: None)
+    monkeypatch.setattr(patience.Protocol, "connection_made", lambda self, transport: None)
     closed = []
     made = Patient.__new__(Patient)
     made.loop, made.connections = Loop(), set(range(patience.MOST_CONNECTIONS + 1))
     made.connection_made(SimpleNamespace(abort=lambda: closed.append(True)))
     assert closed and not made.loop.later
+
+
+def test_a_head_has_an_end():
+    pytest.importorskip("httptools")  # h11 has an end of its own
+    said = []
+    made = Patient.__new__(Patient)
+    made.send_400_response = said.append
+    made._unset_keepalive_if_required = lambda: None
+    made.parser = SimpleNamespace(feed_data=lambda data: None)
+    made.head = 0
+    for _ in range(patience.MOST_HEAD // 1024):
+        made.data_received(b"a" * 1024)
+    assert not said
+    made.data_received(b"a")
+    assert said == ["the head is too long"]
