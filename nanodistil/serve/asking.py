@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -41,6 +41,7 @@ PARAMETERS = {  # task -> arguments of its pipeline that a client may give
 MOST = {"top_k": 1000, "beams": 64, "max_answer_len": 512, "max_question_len": 512}
 MOST_OF_A_LIST = 1000  # targets, labels
 SHORT = 4_000  # characters that are tokenized at once, in a fraction of a millisecond or a few
+WORDS = ["mean", "cls", "none", "own", "simple", "sigmoid", "softmax"]  # of options that are remembered
 BRIEF = 20_000  # numbers of an answer that are written at once
 
 
@@ -65,7 +66,7 @@ class Asking:
         call.inputs = len(inputs)
         try:
             with call.stage("prepare"):
-                settings = settings_of(pipe, options)
+                settings = _settings(pipe, options)
                 ready = await self.apart(length > SHORT, self._prepared, pipe, inputs, settings)
             works: list[Any] = []
             for one in ready:
@@ -175,6 +176,18 @@ class Asking:
         if count > self.limits.entries:
             raise too_large(f"{count} fillings are asked for, and at most {self.limits.entries} are given at once")
         return count
+
+
+def _settings(pipe: Any, options: dict[str, Any]) -> Any:
+    """What the pipeline makes of the options, remembered if they are plain: it takes a while."""
+    if all(value is None or isinstance(value, bool | int) or value in WORDS for value in options.values()):
+        return _remembered(pipe, tuple((name, type(value), value) for name, value in options.items()))  # True is not 1
+    return settings_of(pipe, options)
+
+
+@lru_cache(1024)
+def _remembered(pipe: Any, options: tuple[tuple[str, type, Any], ...]) -> Any:
+    return settings_of(pipe, {name: value for name, _, value in options})
 
 
 def characters(value: Any) -> int:

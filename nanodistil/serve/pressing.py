@@ -145,22 +145,23 @@ class Press:
 
     async def capacity(self, seconds: float) -> float:
         """Answers a second, if there are always CONNECTIONS requests. Raises InputError if there are none."""
-        turns, done, begun = count(), 0, perf_counter()
+        turns, done, every, begun = count(), 0, 0, perf_counter()
         first, last = WARM * seconds, (1 + WARM) * seconds
 
         async def client() -> None:
-            nonlocal done
+            nonlocal done, every
             while perf_counter() - begun < last:
                 status, _ = await self.target.ask(self.session, self.bodies[next(turns) % len(self.bodies)])
                 done += status == 200 and first <= perf_counter() - begun < last
+                every += status == 200
                 self.asked += 1
                 if status != 200:
                     await asyncio.sleep(0.01)
 
         await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
-        if not done:
-            raise InputError(f"{self.target.path} answers nothing with 200 under load; give it more --seconds")
-        return done / seconds
+        if not every:
+            raise InputError(f"{self.target.path} answers nothing with 200 under load")
+        return done / seconds if done else every / (perf_counter() - begun)
 
     async def pressed(self, times: float, capacity: float, seconds: float) -> Level:
         """Requests at so many times the capacity, as a Poisson process has them, and all their answers."""
