@@ -41,7 +41,7 @@ def test_it_learns_from_scores_and_from_pairs_in_one_file(tmp_path):
         "sentence-similarity",
         {"max_seq_length": 16},
         Options(model=str(tmp_path / "body"), train=file, dev=file, out=str(tmp_path / "r"), backend="numpy",
-                num_train_epochs=25, batch_size=7, learning_rate=0.003),
+                num_train_epochs=15, batch_size=7, learning_rate=0.003),
         on_step=lambda step: losses.append(step.loss["loss"]),
     )  # fmt: skip
     assert losses[-1] < 0.5 * losses[0]
