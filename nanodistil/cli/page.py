@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> int:
     first = made.found["targets"][0]
     gap, whole = first["gradient"]["gap"], first["gradient"]["score"] - first["gradient"]["baseline"]
     size = Path(args.out).stat().st_size / 1e6
-    print(f"{args.out}: {len(made.found['tokens'])} tokens, {size:.1f} MB, {perf_counter() - began:.1f} s")
+    print(f"{args.out}: {len(made.found['tokens'])} tokens, {size:.2f} MB, {perf_counter() - began:.1f} s")
     print(f"attribution of {first['name']!r}: {whole:+.4f}, gap {gap:+.1e}", file=sys.stderr)
     return 0

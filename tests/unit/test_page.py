@@ -192,10 +192,13 @@ def test_labels_show_what_is_not_seen():
 
 
 def test_the_verb(tmp_path, capsys):
-    text, out = "A [MASK] model.", str(tmp_path / "page.html")
-    assert main(["page", text, "--out", out, "--backend", "numpy"]) == 0
+    out = str(tmp_path / "page.html")
+    for part in small("ForTokenClassification", id2label={0: "O", 1: "B-PER"}):
+        part.save_pretrained(tmp_path / "model")
+    those = ["--model", str(tmp_path / "model"), "--backend", "numpy", "--out"]
+    assert main(["page", "Ann sings", *those, out]) == 0
     said, gap = capsys.readouterr()
-    assert said.startswith(f"{out}: 6 tokens, 0.1 MB") and "attribution of 'new'" in gap
-    for wrong in (["no mask", "--out", out], [text, "--out", str(tmp_path)]):
-        assert main(["page", *wrong, "--backend", "numpy"]) == 2
+    assert said.startswith(f"{out}: 4 tokens, 0.0") and gap.startswith("attribution of ")
+    for wrong in (["", *those, out], ["Ann sings", *those, str(tmp_path)]):
+        assert main(["page", *wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1
