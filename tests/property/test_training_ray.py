@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,18 +64,35 @@ def test_two_workers_make_the_gradients_of_one(tmp_path):
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-12)
 
 
+def dying(options, once, **course):
+    """A distillation in whose middle somebody ends rank 0, once."""
+
+    def on_step(step):
+        if step.done == 2:
+            try:
+                os.close(os.open(once, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return distill(options, on_step=on_step, **course)
+
+
 @pytest.mark.sweep
 def test_ray_train(tmp_path, monkeypatch):
-    """The same in Ray's processes, to the bits of workers that meet in one; and what is wrong reaches the caller."""
+    """The same in Ray's processes, one of them killed, to the bits of workers that meet in one; errors reach us."""
     ray = pytest.importorskip("ray", reason="needs the extra [ray]")
     pytest.importorskip("ray.train", reason="needs the extra [ray]")
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")  # on a busy machine
-    flags = small_distillation(tmp_path) | {"gradient_accumulation_steps": 2, "max_steps": 3}
+    flags = small_distillation(tmp_path) | {"gradient_accumulation_steps": 2, "max_steps": 3, "checkpoint_interval": 1}
     here = Options(**flags | {"dump_path": str(tmp_path / "here")})
     together(2, lambda everyone: distill(here, communicator=everyone))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    paths = [str(path) for path in (Path(__file__).parent, Path(__file__).parents[1])]
+    env = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=env)
     try:
-        run(distill, Options(**flags), workers=2)
+        run(dying, Options(**flags), str(tmp_path / "once"), workers=2, restarts=1)
+        assert (tmp_path / "once").exists()
         models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("here", "run")]
         assert models[0] == models[1]
         with pytest.raises(InputError, match="the run began with max_steps = 3, not 4"):
