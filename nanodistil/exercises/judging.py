@@ -76,6 +76,8 @@ def judge(
             if why:
                 both = why.endswith(("numbers", "number", "another"))
                 yours, true = (shown(outcome, exact), shown(exact, outcome)) if both else ("", "")
+                if both and yours == true:
+                    yours, true = shown(outcome, exact, 17), shown(exact, outcome, 17)
                 verdict.failures.append(Failure(name, why, yours, true))
                 if isinstance(outcome, NotImplementedError):
                     verdict.cases += 1
@@ -245,7 +247,7 @@ def same(one: Any, other: Any, slack: float, dtype: str = "float64") -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def shown(value: Any, other: Any) -> str:
+def shown(value: Any, other: Any, digits: int = 6) -> str:
     """A few of its numbers, from where it differs from the other.
 
     >>> shown(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.5, 4.0]]))
@@ -254,7 +256,7 @@ def shown(value: Any, other: Any) -> str:
     if isinstance(value, (tuple, list)) and value and isinstance(value[0], np.ndarray):
         others = other if isinstance(other, (tuple, list)) and len(other) == len(value) else value
         at = next((i for i, (a, b) in enumerate(zip(value, others, strict=True)) if not same(a, b, 64, "float32")), 0)
-        return f"result {at + 1} {shown(value[at], others[at])}"
+        return f"result {at + 1} {shown(value[at], others[at], digits)}"
     if isinstance(value, np.ndarray) and value.ndim and value.size:
         at = 0
         if isinstance(other, np.ndarray) and other.shape == value.shape:
@@ -266,5 +268,5 @@ def shown(value: Any, other: Any) -> str:
             at = max(at, 0)
         place = ", ".join(map(str, np.unravel_index(at, value.shape)))
         numbers = value.reshape(-1)[at : at + min(SHOWN, value.shape[-1] - at % value.shape[-1])]
-        return f"[{place}]: " + " ".join(f"{x:.6g}" for x in numbers.tolist())
+        return f"[{place}]: " + " ".join(f"{x:.{digits}g}" for x in numbers.tolist())
     return repr(value)[:120]
