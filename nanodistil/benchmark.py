@@ -14,7 +14,7 @@ passed them on untouched: then there is no share to tell, and "in cache" is said
 counted as operations, though they take time, so 100 % is out of reach if they are fused.
 
 Times are medians. A GPU is asked and works on by itself, so it is waited for after every op, and what it takes to ask
-(about 5 us) is in its time. Nothing imports this file but the command.
+(about 5 us) is in its time. Only what measures or explains imports this file.
 """
 
 from __future__ import annotations
