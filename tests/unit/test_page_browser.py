@@ -12,7 +12,7 @@ import chromium
 import pytest
 from small_pipelines import small
 
-from nanodistil.page import page
+from nanodistil.page import attributing, erasing, page
 
 pytestmark = [
     pytest.mark.sweep,
@@ -220,9 +220,11 @@ def test_axe_finds_no_fault(browser, short, dark):
     clean(tab, short)
 
 
-@pytest.mark.parametrize("tokens", [8, 128, 512])
-def test_any_length(browser, tmp_path, tokens):
-    size = {"max_position_embeddings": 512, "n_layers": 6, "n_heads": 12, "dim": 24, "hidden_dim": 24}
+@pytest.mark.parametrize(("tokens", "layers", "heads"), [(8, 6, 12), (128, 6, 12), (512, 2, 4)])
+def test_any_length(browser, tmp_path, tokens, layers, heads, monkeypatch):
+    monkeypatch.setattr(attributing, "STEPS", (2,))  # the browser is what is tried here
+    monkeypatch.setattr(erasing, "MOST_RUNS", 4)
+    size = {"max_position_embeddings": 512, "n_layers": layers, "n_heads": heads, "dim": 24, "hidden_dim": 24}
     words = ["a", "word", "of", "many", "that", "are", "read", "one", "by", "one", "and", "again"]
     path = tmp_path / "long.html"
     labels = {"id2label": {0: "O", 1: "B", 2: "I"}}
