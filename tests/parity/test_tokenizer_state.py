@@ -161,7 +161,7 @@ def change(rng: random.Random, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
     return f"{kind} {mine}", outcome(calls[0]), outcome(calls[1])
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("count", [400, pytest.param(5_000, marks=pytest.mark.sweep)])
 def test_random_histories(tmp_path: Path, count: int) -> None:
     wrong: list[str] = []
     for rng, ours, theirs in drawn(f"histories {count}", count, tmp_path, fresh):
