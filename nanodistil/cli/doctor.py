@@ -63,7 +63,8 @@ def kernels(found: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("", "overridden by " + ", ".join(f"{name}={value}" for name, value in cpu["overridden"].items())))
     vectors = f"vectors of {tile['vector_bits']} bits" if tile["vector_bits"] else "plain loops, no vectors of its own"
     how = vectors if tile["compiled"] else "not compiled: NUMBA_DISABLE_JIT is set"
-    rows.append(("tile", f"{tile['rows']} rows x {tile['columns']} columns, {how}"))
+    matrices = f"; AMX in {', '.join(tile['amx'])}" if tile["amx"] else ""
+    rows.append(("tile", f"{tile['rows']} rows x {tile['columns']} columns, {how}{matrices}"))
     wrong = found["self_test"]["wrong"]
     rows.append(("self-test", f"FAIL: {wrong}. NumPy computes instead; please report this" if wrong else "PASS"))
     reasons = ", ".join(f"{name} {n}" for name, n in threads["limits"].items())

@@ -189,6 +189,7 @@ def same_sums(twin, a, b, s, shape):
 
 EIGHT_BITS = {  # a way to multiply them, and what a processor needs for it
     "VNNI": {"avx512vnni"},
+    "AMX": {"amx-int8"},
     "VNNI_256": {"avx512vnni", "avx512vl"},
     "PAIRS_512": {"avx512bw"},
     "PAIRS_256": {"avx2"},

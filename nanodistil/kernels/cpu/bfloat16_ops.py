@@ -2,9 +2,9 @@
 
 A bfloat16 is the upper half of a float32: the same exponent, 8 bits of fraction instead of 24. Weights are rounded to
 it once, at load, and packed two inputs to a 32-bit word. On machines with the instruction for it (vdpbf16ps) inputs are
-rounded too, and each word adds two products to a float32 sum; elsewhere the weights are widened on the way into the
-float32 tile, which saves the memory and loses no further digit. A machine without vectors computes in float32 from the
-rounded weights.
+rounded too, and each word adds two products to a float32 sum; with AMX 16 words at a time (amx.py). Elsewhere the
+weights are widened on the way into the float32 tile, which saves the memory and loses no further digit. A machine
+without vectors computes in float32 from the rounded weights.
 
 Everything else (softmax, GELU, LayerNorm, the residual stream) stays float32.
 """
@@ -21,7 +21,7 @@ from ..runtime.jit import helper, kernel
 from ..runtime.memory import aligned, empty
 from ..runtime.place import Place
 from ..runtime.pool import run
-from . import numba_ops
+from . import amx, numba_ops
 from .bfloat16_stored import number_of, widening_blocks
 from .linear import GELU, IDENTITY, Panels, blocks_kernel, items, stretch, turn_inputs, whole_panels
 from .precision import other_ops
@@ -33,6 +33,7 @@ globals().update(other_ops(numba_ops))
 Array = NDArray[np.float32]
 
 PAIRS = has_tile(BFLOAT16)  # whether the instruction is there
+DOT = amx.BFLOAT16 if PAIRS and has_tile(amx.BFLOAT16) else BFLOAT16
 # Two numbers share a word: inputs 2 k and 2 k + 1 of a column, or columns j and j + COLUMNS / 2 of an input.
 DEEP, WIDE, UPPER = (2, COLUMNS, COLUMNS) if PAIRS else (1, BFLOAT16_STORED.row_of_b, BFLOAT16_STORED.row_of_b)
 
@@ -110,13 +111,13 @@ def products_of_pairs(rows: int, a: Place, down: int, across: int, b: Place, s: 
             c.numbers[c.at + r * c.step + j] = s.numbers[s.at + r * s.step + j] + sums[j]
 
 
-@in_registers(BFLOAT16)
+@in_registers(DOT)
 def multiply_pairs(rows: int, a: Place, b: Place, s: Place, c: Place, depth: int, ahead: Place | None = None) -> None:
     """`multiply` of words that hold two bfloat16 each: the sum of both products joins a float32 sum."""
     products_of_pairs(rows, a, a.step, 1, b, s, c, depth)
 
 
-bfloat16_blocks = blocks_kernel(multiply_pairs) if PAIRS else widening_blocks
+bfloat16_blocks = blocks_kernel(multiply_pairs, DOT.shape.rows) if PAIRS else widening_blocks
 
 
 @kernel()
@@ -140,7 +141,16 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
     halves = empty(N, I + I % 2, dtype=np.uint16)
     run(round_rows, N, x.view(np.uint32), halves, least=16)
     part = stretch(N)
-    run(bfloat16_blocks, items(N, w, strip=part.panels), halves.view(np.int32), w.panels, w.bias, part, activation, out)
+    run(
+        bfloat16_blocks,
+        items(N, w, DOT.shape.rows, part.panels),
+        halves.view(np.int32),
+        w.panels,
+        w.bias,
+        part,
+        activation,
+        out,
+    )
     return out
 
 

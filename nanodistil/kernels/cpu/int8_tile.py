@@ -4,6 +4,7 @@ Inputs are whole numbers from 0 to 255, weights from -127 to 127, sums whole num
 on every machine, whatever its instruction. A 32-bit word of A and of B holds a few of them:
 
 machine                  a word holds   instruction                    tile
+AMX (amx.py)             4 x 8 bits     tdpbusd, a matrix at a time   32 x 32
 AVX-512 with VNNI        4 x 8 bits     vpdpbusd                       8 x 48
 AVX-VNNI                 4 x 8 bits     vpdpbusd, half as wide         6 x 16
 NEON with dot products   4 x 8 bits     sdot                           6 x 16
@@ -31,6 +32,7 @@ from ..runtime import target
 from ..runtime.jit import helper
 from ..runtime.late import cgutils, intrinsic, overload, types
 from ..runtime.place import Place
+from . import amx
 from .tile import AVX2, FEATURES, NEON, PLAIN, Dot, Shape, in_registers
 
 _f32, _i8, _i16, _i32, _i64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -74,6 +76,7 @@ def _dot(instruction: str, shape: Shape, factor: Any = None, *, sum_first: bool 
 
 
 WIDE, SSE2 = Shape(8, 3, 16), Shape(6, 2, 4)
+AMX = Kind(amx.INT8, 4)
 VNNI = Kind(_dot("llvm.x86.avx512.vpdpbusd.512", WIDE), 4)
 VNNI_256 = Kind(_dot("llvm.x86.avx512.vpdpbusd.256", AVX2), 4)
 NEON_DOT = Kind(_dot("llvm.aarch64.neon.sdot.v4i32.v16i8", NEON, _i8), 4, offset=128)
@@ -86,6 +89,8 @@ LOOPS = Kind(Dot(_i32, _i32, "", None, shape=PLAIN), 2)
 
 def choose_kind(features: set[str], machine: str) -> Kind:
     """How a machine with these features multiplies eight bits; machine: as platform.machine() says."""
+    if {"amx-tile", "amx-int8", "avx512f"} <= features:
+        return AMX
     if "avx512vnni" in features:
         return VNNI
     if "avx512bw" in features:

@@ -38,12 +38,20 @@ from .gelu import gelu_in_place
 from .tile import COLUMNS, PIECE, ROWS, SHAPE, multiply
 from .transpose import LANES, turn
 
-TILES = 16  # of rows pass over a strip together: with I = 768, 0.3 MB, so in the second level
-BLOCK = TILES * ROWS
+TILES, TALL = 16, 8  # so many tiles of at most so many rows pass over a strip together, or as tall a block of others
 STRIP = max(1, 32 // COLUMNS)  # panels that a tile of rows meets while it is in the first level
 FEW = 4 * ROWS  # up to so many rows weights come as fast as memory gives them, if it is asked in one order
 FIRST_LEVEL = first_level()
 IDENTITY, GELU = 0, 1
+
+
+@helper()
+def block(rows: int) -> int:
+    """Rows that pass over a strip together, in tiles of so many: with I = 768, 0.3 MB, so in the second level."""
+    return rows * (TILES if rows <= TALL else TILES * TALL // rows)
+
+
+BLOCK = block.py_func(ROWS)
 
 
 class Panels(NamedTuple):
@@ -129,8 +137,8 @@ def stretch(n: int) -> Stretch:
 
 
 def items(n: int, w: Any, rows: int = ROWS, strip: int = 1) -> int:
-    """How many work items a product of n rows has: blocks of TILES x `rows` of them, times strips of panels."""
-    return int(-(-n // (TILES * rows)) * -(-w.panels.shape[0] // strip))
+    """How many work items a product of n rows has: blocks of tiles of `rows` of them, times strips of panels."""
+    return int(-(-n // block.py_func(rows)) * -(-w.panels.shape[0] // strip))
 
 
 @helper()
@@ -139,7 +147,7 @@ def place(item: int, N: int, P: int, rows: int = ROWS) -> tuple[int, int, int]:
 
     Blocks are of equal height, in whole tiles, but the last.
     """
-    blocks = (N + TILES * rows - 1) // (TILES * rows)
+    blocks = (N + block(rows) - 1) // block(rows)
     height = ((N + blocks - 1) // blocks + rows - 1) // rows * rows
     top = item // P * height
     return min(top, N), min(top + height, N), item % P
@@ -152,8 +160,9 @@ def asked(n: int, rows: int = ROWS, row_of_b: int = COLUMNS) -> int:
     return (row_of_b + tiles - 1) // tiles
 
 
-def blocks_kernel(multiply: Any) -> Any:
-    """`linear_blocks` for a tile: float32 below, bfloat16 in bfloat16_ops."""
+def blocks_kernel(multiply: Any, height: int = ROWS) -> Any:
+    """`linear_blocks` for a tile of so many rows: float32 below, bfloat16 in bfloat16_ops."""
+    size_of_block = block.py_func(height)
 
     @kernel(fastmath={"contract"})
     def linear_blocks(
@@ -167,22 +176,22 @@ def blocks_kernel(multiply: Any) -> Any:
         P, O = panels.shape[0], out.shape[1]
         strip, deep = stretch.panels, stretch.inputs
         a, b, y = x.reshape(-1), panels.reshape(-1), out.reshape(-1)
-        c = room(STRIP * BLOCK * COLUMNS)
+        c = room(STRIP * size_of_block * COLUMNS)
         for item in range(start, stop):
-            top, bottom, number = place(item, N, (P + strip - 1) // strip)
+            top, bottom, number = place(item, N, (P + strip - 1) // strip, height)
             n, begin = bottom - top, number * strip
             end, size = (
                 min(begin + strip, P),
                 n * COLUMNS,
             )  # row r, column j of panel p: c[(p - begin) size + r COLUMNS + j]
-            each = asked(n)
+            each = asked(n, height)
             for first in range(0, I, deep):
                 depth = min(deep, I - first)
-                for row in range(0, n, ROWS):
-                    rows, inputs = min(ROWS, n - row), Place(a, (top + row) * I + first, I)
+                for row in range(0, n, height):
+                    rows, inputs = min(height, n - row), Place(a, (top + row) * I + first, I)
                     for p in range(begin, end):
                         panel = Place(b, (p * I + first) * COLUMNS, COLUMNS)
-                        ahead = Place(b, panel.at + depth * (COLUMNS + row // ROWS * each), each)
+                        ahead = Place(b, panel.at + depth * (COLUMNS + row // height * each), each)
                         sums = Place(c, (p - begin) * size + row * COLUMNS, COLUMNS)
                         if first == 0:
                             multiply(rows, inputs, panel, Place(bias, p * COLUMNS, 0), sums, depth, ahead)

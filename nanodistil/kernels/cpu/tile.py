@@ -115,6 +115,18 @@ class Dot(NamedTuple):
         result = builder.call(called, order)
         return builder.add(total, result) if self.sum_first is None else result
 
+    def multiply(self, builder: Any, turned: bool, rows: Any, arguments: list[Any]) -> None:
+        """Emit the tile of `rows` rows: a switch on their number, each case a tile of exactly so many."""
+        done = builder.append_basic_block("tile.done")
+        switch = builder.switch(rows, done)
+        for n in range(1, self.shape.rows + 1):
+            block = builder.append_basic_block(f"tile.{n}")
+            switch.add_case(_i64(n), block)
+            builder.position_at_end(block)
+            builder.call(_tile_function(builder.module, self, n, turned), arguments)
+            builder.branch(done)
+        builder.position_at_end(done)
+
 
 FLOAT32 = Dot(_f32, _f32, f"llvm.fma.v{SHAPE.vector}f32", sum_first=False)  # one float32 a word
 BFLOAT16 = Dot(_i32, _f32, "llvm.x86.avx512bf16.dpbf16ps.512", sum_first=True, feature="avx512bf16")  # two bfloat16
@@ -217,23 +229,27 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
     the stack in every round. Alone it has enough, and a call costs 20 cycles of 1600: 101 -> 104 GFLOP/s for 6 rows.
     """
     name = f"nanodistil.tile.{dot.instruction}{'.halves' if dot.halves else ''}{'.turned' if turned else ''}.{rows}"
-    if name in module.globals:
-        return module.globals[name]
     word, stored, total = (t.as_pointer() for t in (dot.word, _i32 if dot.halves else dot.word, dot.total))
     takes = [word, _i64, stored, total, _i64, total, _i64, _byte.as_pointer(), _i64, _i64, *[total] * dot.halves]
-    signature = ir.FunctionType(ir.VoidType(), takes)
-    function = ir.Function(module, signature, name)
+    return apart(module, name, takes, lambda builder, arguments: _emit_tile(builder, dot, turned, rows, arguments))
+
+
+def apart(module: Any, name: str, takes: list[Any], emit: Callable[[Any, Any], None]) -> Any:
+    """A function of its own, never inlined, of whatever `emit` emits."""
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), takes), name)
     function.linkage = "linkonce_odr"  # if several parts of a kernel have one, one remains
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
-    _emit_tile(builder, dot, turned, rows, function.args)
+    emit(builder, function.args)
     builder.ret_void()
     return function
 
 
 def _tile(dot: Dot, turned: bool) -> Any:
-    """The tile for `dot` as an intrinsic: a switch on the number of rows, each case a tile of exactly so many."""
+    """The tile for `dot` as an intrinsic."""
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         rows, *places, depth = arguments
@@ -248,15 +264,7 @@ def _tile(dot: Dot, turned: bool) -> Any:
         size = context.get_abi_sizeof(ahead.type.pointee)
         ahead, apart = builder.bitcast(ahead, _byte.as_pointer()), builder.mul(apart, _i64(size))
         takes = [a, lda, b, s, lds, c, ldc, ahead, apart, depth, *[pointer for pointer, _ in kept]]
-        done = builder.append_basic_block("tile.done")
-        switch = builder.switch(rows, done)
-        for n in range(1, dot.shape.rows + 1):
-            block = builder.append_basic_block(f"tile.{n}")
-            switch.add_case(_i64(n), block)
-            builder.position_at_end(block)
-            builder.call(_tile_function(builder.module, dot, n, turned), takes)
-            builder.branch(done)
-        builder.position_at_end(done)
+        dot.multiply(builder, turned, rows, takes)
         return context.get_dummy_value()
 
     @intrinsic

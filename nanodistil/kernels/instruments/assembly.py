@@ -18,7 +18,7 @@ from ..runtime import native
 
 JUMP = re.compile(r"\s+(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)\s*$")
 LABEL = re.compile(r"(\.?L\w+):")
-MULTIPLY_ADD = re.compile(r"\s+(?:vf?n?madd|vfm|vdpbf16ps|vpdpbusd|v?pmaddwd|sdot|fmla|fmadd)")
+MULTIPLY_ADD = re.compile(r"\s+(?:vf?n?madd|vfm|vdpbf16ps|vpdpbusd|tdp|v?pmaddwd|sdot|fmla|fmadd)")
 
 
 class Loop(NamedTuple):

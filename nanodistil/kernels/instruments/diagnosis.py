@@ -58,12 +58,16 @@ def cpu() -> dict[str, Any]:
 
 
 def register_tile() -> dict[str, Any]:
-    """The tile's sizes; vector_bits is 0 if it is plain loops."""
+    """The tile's sizes; vector_bits is 0 if it is plain loops. amx: the dtypes that have a matrix at a time instead."""
+    from ..cpu import amx, bfloat16_ops, int8_tile
+
+    dots = {"bfloat16": bfloat16_ops.DOT, "int8": int8_tile.KIND.dot}
     return {
         "rows": tile.ROWS,
         "columns": tile.COLUMNS,
         "vector_bits": 32 * tile.SHAPE.vector,
         "compiled": not target.INTERPRETED,
+        "amx": [dtype for dtype, dot in dots.items() if isinstance(dot, amx.Tiles)],
     }
 
 

@@ -8,7 +8,7 @@ else:
   result and two units start one each cycle, so fewer than 8 to 12 would measure waiting; 12 and the two others fit the
   16 registers of AVX2 too. No memory is touched. A number is a factor of its next, x = x + x f: were both factors the
   same all along, LLVM would multiply once, before the loop; and a sum that were another's would have to be copied
-  first, by which int8 was beaten by its own kernel.
+  first, by which int8 was beaten by its own kernel. The matrices of AMX are all zeros, in four chains (amx.py).
 - `bandwidth`: bytes a second of reading an array larger than any cache, once, front to back, added up so that the
   reading cannot be left out.
 
@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 
-from ..cpu.bfloat16_ops import PAIRS
+from ..cpu.amx import Tiles
+from ..cpu.bfloat16_ops import DOT, PAIRS
 from ..cpu.int8_tile import KIND
-from ..cpu.tile import BFLOAT16, FLOAT32, SHAPE, Dot, Shape
+from ..cpu.tile import FLOAT32, SHAPE, Dot, Shape
 from ..runtime import pool, target
 from ..runtime.jit import kernel
 from ..runtime.late import cgutils, intrinsic, overload, types
@@ -48,6 +49,12 @@ class Unit(NamedTuple):
     products: int
     factor: int
 
+    @property
+    def a_round(self) -> int:
+        """Products of a round of the chains."""
+        words = self.dot.CHAINED if isinstance(self.dot, Tiles) else CHAINS * self.dot.shape.vector
+        return words * self.products
+
 
 def _bits(number: float) -> int:
     return int(np.float32(number).view(np.int32))
@@ -59,7 +66,7 @@ _SMALL = _bits(2.0**-30)  # numbers neither grow nor vanish
 _FLOATS = Unit(FLOAT32 if SHAPE.vector else _PLAIN, 1, _SMALL)
 UNITS = {
     "float32": _FLOATS,
-    "bfloat16": Unit(BFLOAT16, 2, _SMALL) if PAIRS else _FLOATS,  # widened, they are floats
+    "bfloat16": Unit(DOT, 2, _SMALL) if PAIRS else _FLOATS,  # widened, they are floats
     "int8": Unit(KIND.dot, KIND.inputs, 1) if KIND.dot.instruction else _FLOATS,
 }
 
@@ -87,8 +94,10 @@ def chains_kernel(dtype: str) -> Any:
     def chains(typing_context, rounds, factor):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             vector = ir.VectorType(dot.total, lanes)
-
             rounds, factor = arguments
+            if isinstance(dot, Tiles):
+                dot.chains(builder, rounds)
+                return ir.Constant(ir.DoubleType(), 0)
             words = ir.VectorType(_i32, lanes)
             first = builder.insert_element(ir.Constant(words, ir.Undefined), builder.trunc(factor, _i32), _i32(0))
             factors = builder.shuffle_vector(first, first, ir.Constant(words, [0] * lanes))
@@ -162,7 +171,7 @@ def peak(seconds: float = 0.1, threads: int | None = None, dtype: str = "float32
     unit, items = UNITS[dtype], threads or pool.threads()  # one each: pool.run uses no more threads than items
     call = partial(pool.run, CHAINS_OF[dtype], items, ROUNDS, unit.factor, np.zeros(items))
     shortest = best(call, seconds)
-    return items * ROUNDS * CHAINS * unit.dot.shape.vector * unit.products * 2 / shortest
+    return items * ROUNDS * unit.a_round * 2 / shortest
 
 
 def peaks(seconds: float = 0.1) -> dict[str, float]:

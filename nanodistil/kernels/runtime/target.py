@@ -12,21 +12,29 @@ import re
 
 import llvmlite.binding as llvm
 
+from . import tiles_allowed
+
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")  # kernels stay plain Python
 
 
-def host_features() -> list[str]:
-    """Of this machine, in LLVM's names, in order; none if LLVM does not know the system."""
+def _of_the_processor() -> set[str]:
     try:
-        return sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
+        return {name for name, present in llvm.get_host_cpu_features().items() if present}
     except RuntimeError:
-        return []
+        return set()
+
+
+def host_features() -> list[str]:
+    """Of this machine, in LLVM's names, in order, as far as the system lets us; none if LLVM does not know it."""
+    here = _of_the_processor()
+    return sorted(tiles_allowed.usable(here, here))
 
 
 def features() -> set[str]:
     """What kernels may use. Of a processor that is named without its features nothing is promised."""
     if named := os.environ.get("NUMBA_CPU_FEATURES"):
-        return {feature[1:] for feature in named.split(",") if feature.startswith("+")}
+        wanted = {feature[1:] for feature in named.split(",") if feature.startswith("+")}
+        return tiles_allowed.usable(wanted, _of_the_processor())
     return set() if os.environ.get("NUMBA_CPU_NAME") else set(host_features())
 
 
