@@ -35,7 +35,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..runtime.late import cgutils
-from .tile import Dot, Shape, apart
+from .tile import Dot, Shape, own_function
 
 INSTRUCTIONS = "llvm.x86."  # how LLVM calls them; the tests put functions of their own in their place
 SIDE = 16  # rows of a register, and words of a row
@@ -85,16 +85,18 @@ def _configure(builder: Any, low: Any, high: Any, words: Any, now: Any) -> None:
 class Tiles(Dot):
     """How the tile multiplies with AMX; `instruction` is its name without INSTRUCTIONS."""
 
+    CHAINED = 4 * SIDE**3  # words that a round of `chains` multiplies
+
     def multiply(self, builder: Any, turned: bool, rows: Any, arguments: list[Any]) -> None:
         """Emit the tile of `rows` rows: one of one half, of up to 16 rows, or one of two."""
-        module = builder.module
         takes = [argument.type for argument in (rows, *arguments)]
         two = builder.icmp_signed(">", rows, _i64(SIDE))
         with builder.if_else(two) as sides:
             for halves, side in zip((2, 1), sides, strict=True):
                 with side:
                     name = f"nanodistil.amx.{self.instruction}.{halves}"
-                    builder.call(apart(module, name, takes, partial(self._emit, halves)), [rows, *arguments])
+                    function = own_function(builder.module, name, takes, partial(self._emit, halves))
+                    builder.call(function, [rows, *arguments])
 
     def _emit(self, halves: int, builder: Any, arguments: Any) -> None:
         """Emit C[:rows] = S[:rows] + A[:rows] B, of so many halves of rows; the sum's rest with smaller registers."""
@@ -148,16 +150,13 @@ class Tiles(Dot):
 
     def chains(self, builder: Any, rounds: Any) -> None:
         """Emit `rounds` products into each of the four C, of nothing but zeros: what the unit can do at most."""
-        _configure(
-            builder, *map(_i64, (SIDE, SIDE, SIDE)), cgutils.alloca_once(builder, ir.VectorType(_i32, CONFIGURATION))
-        )
+        now = cgutils.alloca_once(builder, ir.VectorType(_i32, CONFIGURATION))
+        _configure(builder, _i64(SIDE), _i64(SIDE), _i64(SIDE), now)
         for register in range(8):
             _call(builder, "tilezero", _byte(register))
         with cgutils.for_range(builder, rounds):
             for register in range(4):
                 _call(builder, self.instruction, *map(_byte, (C + register, A + register // 2, B + register % 2)))
-
-    CHAINED = 4 * SIDE**3  # words that a round of `chains` multiplies
 
 
 INT8 = Tiles(_i32, _i32, "tdpbusd", True, shape=Shape(2 * SIDE, 2, SIDE), feature="amx-int8")

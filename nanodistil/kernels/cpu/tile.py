@@ -231,10 +231,12 @@ def _tile_function(module: Any, dot: Dot, rows: int, turned: bool = False) -> An
     name = f"nanodistil.tile.{dot.instruction}{'.halves' if dot.halves else ''}{'.turned' if turned else ''}.{rows}"
     word, stored, total = (t.as_pointer() for t in (dot.word, _i32 if dot.halves else dot.word, dot.total))
     takes = [word, _i64, stored, total, _i64, total, _i64, _byte.as_pointer(), _i64, _i64, *[total] * dot.halves]
-    return apart(module, name, takes, lambda builder, arguments: _emit_tile(builder, dot, turned, rows, arguments))
+    return own_function(
+        module, name, takes, lambda builder, arguments: _emit_tile(builder, dot, turned, rows, arguments)
+    )
 
 
-def apart(module: Any, name: str, takes: list[Any], emit: Callable[[Any, Any], None]) -> Any:
+def own_function(module: Any, name: str, takes: list[Any], emit: Callable[[Any, Any], None]) -> Any:
     """A function of its own, never inlined, of whatever `emit` emits."""
     if name in module.globals:
         return module.globals[name]

@@ -19,6 +19,7 @@ from ..runtime import native
 JUMP = re.compile(r"\s+(?:j\w+|b|b\.\w+|cbn?z|tbn?z)\s.*?(\.?L\w+)\s*$")
 LABEL = re.compile(r"(\.?L\w+):")
 MULTIPLY_ADD = re.compile(r"\s+(?:vf?n?madd|vfm|vdpbf16ps|vpdpbusd|tdp|v?pmaddwd|sdot|fmla|fmadd)")
+MATRIX = re.compile(r"\s+tdp")
 
 
 class Loop(NamedTuple):
@@ -67,6 +68,8 @@ def multiply_adds(lines: list[str]) -> int:
 def busiest_loop(lines: list[str]) -> list[str]:
     """Of all loops in an assembly listing that hold no other, the one with the most multiply-adds; [] if none.
 
+    One of AMX (amx.py) is as many as 256 of others.
+
     >>> busiest_loop([".L1:", "  vfmadd231ps a", ".L2:", "  vfmadd231ps b", "  jne .L2", "  jne .L1"])
     ['.L2:', '  vfmadd231ps b', '  jne .L2']
     """
@@ -79,4 +82,4 @@ def busiest_loop(lines: list[str]) -> list[str]:
             loops.append((labels[jump[1]], number))
     inner = [(a, b) for a, b in loops if not any(a < c and d <= b and (a, b) != (c, d) for c, d in loops)]
     bodies = [[line for line in lines[a : b + 1] if not re.match(r"\s*[#.;/@](?!L)", line)] for a, b in inner]
-    return max(bodies, key=multiply_adds, default=[])
+    return max(bodies, key=lambda body: (any(MATRIX.match(line) for line in body), multiply_adds(body)), default=[])
