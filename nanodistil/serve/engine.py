@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from nanodistil.pipelines.base import Pipeline, Row
 from nanodistil.pipelines.batching import computed
 from nanodistil.serve.queue import Queue, Unit
+from nanodistil.serve.standing import Standing
 from nanodistil.serve.writing import Prompt, Writing
 
 SMOOTHING = 0.1  # how much of what was measured before is forgotten with each batch
@@ -65,6 +66,7 @@ class Engine:
         self.watch = watch
         self.pace = (0.0, 0.0)  # tokens and seconds, of late
         self.ahead = 0.0  # seconds that batches have had more than steps, while there were both
+        self.standing = Standing()
         self.changed = Condition()
         self.ending = False
         self.thread = Thread(target=self._run, name="nanodistil-engine", daemon=True)
@@ -97,6 +99,13 @@ class Engine:
     def written(self) -> int:
         """How many answers are being written."""
         return sum(one.together.busy for one in list(self.writings.values()) if one.together is not None)
+
+    def crowded(self, client: str) -> bool:
+        """Whether a client should come back later: the queue stands, and more than a batch is before him."""
+        if not self.standing.long:
+            return False
+        with self.changed:
+            return self.queue.before(client) > self.queue.batch_tokens
 
     def submit(self, client: str, pipe: Pipeline[Any, Any], works: Sequence[Row | Alone | Prompt]) -> Ticket:
         """Queue rows, prompts and calls, of one request."""
@@ -133,6 +142,8 @@ class Engine:
                 if not writing or not self.queue.waiting:
                     self.ahead = 0.0
                 batch = self.queue.pop() if self.ahead <= 0 else []
+                if batch:
+                    self.standing.left(self.queue.tokens, self.queue.batch_tokens, perf_counter())
                 joining = [] if batch else [one.joining() for one in writing]
             if batch:
                 self.ahead += self._compute(batch)

@@ -4,6 +4,7 @@
     pop()            the next batch: rows of one pipeline, in order, up to a number of tokens
     next()           the first unit of that batch, which stays
     forget(ticket)   a request that nobody waits for any more
+    before(client)   the tokens that would be served before what this client asks for now
 
 The order is that of start-time fair queueing (Goyal 1996). Each row has a start: when it came, or when its client's
 row before it ends, whichever is later, in a time that runs by the tokens served. A client that asks for a thousand
@@ -65,6 +66,22 @@ class Queue:
     def next(self) -> Unit | None:
         """The unit that is first in turn; None if none waits."""
         return self.waiting[self._kind()][0][2] if self.waiting else None
+
+    def before(self, client: str) -> int:
+        """Tokens of all units whose turn comes before that of a unit which this client asked for now.
+
+        >>> queue = Queue(batch_tokens=8)
+        >>> queue.push("a", [Unit("m", f"a{i}", 4, "A") for i in range(4)])
+        >>> queue.before("a"), queue.before("b")
+        (16, 4)
+        """
+        start = max(self.now, self.ends.get(client, 0))
+        return sum(unit.tokens for heap in self.waiting.values() for begin, _, unit in heap if begin <= start)
+
+    @property
+    def tokens(self) -> int:
+        """Of all that waits."""
+        return sum(unit.tokens for heap in self.waiting.values() for _, _, unit in heap)
 
     def _kind(self) -> Hashable:
         return min(self.waiting, key=lambda kind: self.waiting[kind][0][:2])

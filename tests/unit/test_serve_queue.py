@@ -10,6 +10,7 @@ import pytest
 from nanodistil.pipelines.base import Row
 from nanodistil.serve.engine import Alone, Engine
 from nanodistil.serve.queue import MOST_CLIENTS, Queue, Unit
+from nanodistil.serve.standing import Standing
 
 
 def units(name, n, tokens=4, kind="m", alone=False):
@@ -191,6 +192,26 @@ def test_calls_run_by_themselves_and_nothing_is_answered_at_once(engine):
     ticket = engine.submit("a", Doubling(), [Alone(lambda: "called", 64), row(2)])
     called, doubled = ticket.future.result(timeout=300)
     assert called == "called" and doubled.tolist() == [4]
+
+
+def test_a_queue_that_stands_lets_in_only_who_has_little_before_him(engine):
+    pipe = Doubling()
+    pipe.gate.clear()
+    tickets = [engine.submit("many", pipe, [row(2, *[0] * 31)]) for _ in range(6)]  # 192 tokens, 64 a batch
+    assert pipe.begun.wait(300) and not engine.crowded("many")  # only just
+    engine.standing.long = True
+    assert engine.crowded("many") and not engine.crowded("another")  # whose first row comes after one of theirs
+    pipe.gate.set()
+    for ticket in tickets:
+        assert results(ticket)[0][0] == 4
+    assert not engine.standing.long and not engine.crowded("many")  # it was short again
+
+
+def test_a_long_queue_stands_after_a_while():
+    standing = Standing()
+    for now, tokens, long in ((0, 65, False), (0.9, 65, False), (1.1, 65, True), (1.2, 64, False), (2.4, 65, False)):
+        standing.left(tokens, 64, now)
+        assert standing.long == long
 
 
 def test_the_watch_is_told_of_every_batch():
