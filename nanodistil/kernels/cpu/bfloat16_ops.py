@@ -141,16 +141,8 @@ def _linear(x: Array, w: Panels, activation: int) -> Array:
     halves = empty(N, I + I % 2, dtype=np.uint16)
     run(round_rows, N, x.view(np.uint32), halves, least=16)
     part = stretch(N)
-    run(
-        bfloat16_blocks,
-        items(N, w, DOT.shape.rows, part.panels),
-        halves.view(np.int32),
-        w.panels,
-        w.bias,
-        part,
-        activation,
-        out,
-    )
+    count = items(N, w, DOT.shape.rows, part.panels)
+    run(bfloat16_blocks, count, halves.view(np.int32), w.panels, w.bias, part, activation, out)
     return out
 
 

@@ -180,10 +180,8 @@ def blocks_kernel(multiply: Any, height: int = ROWS) -> Any:
         for item in range(start, stop):
             top, bottom, number = place(item, N, (P + strip - 1) // strip, height)
             n, begin = bottom - top, number * strip
-            end, size = (
-                min(begin + strip, P),
-                n * COLUMNS,
-            )  # row r, column j of panel p: c[(p - begin) size + r COLUMNS + j]
+            end = min(begin + strip, P)
+            size = n * COLUMNS  # of a panel's sums: row r, column j are at c[(p - begin) size + r COLUMNS + j]
             each = asked(n, height)
             for first in range(0, I, deep):
                 depth = min(deep, I - first)
