@@ -1,7 +1,10 @@
 """What stands in deploy/ and docs/serving.md is what the command takes: flags, paths, variables, limits."""
 
 import argparse
+import base64
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,12 @@ OTHERS = {
     "--target",
     "--json",
     "--serve",
-}  # of podman, pip, COPY, other verbs
+    "--variant",
+    "--include",
+    "--mount",
+    "--userspec",
+    "--no-deps",
+}  # of podman, pip, COPY, debootstrap and chroot, other verbs
 
 
 def flags():
@@ -55,3 +63,21 @@ def test_the_limits_on_the_page_are_those_of_the_code():
         assert figure in PAGE.replace("\n", " "), figure
     assert (limits.body, limits.bodies, limits.numbers) == (2_000_000, 64_000_000, 2_000_000)
     assert limits.tokens == 32 * limits.batch_tokens
+
+
+def test_a_function_answers_what_a_gateway_sends(monkeypatch):
+    monkeypatch.delenv("NANODISTIL_TASK", raising=False)
+    monkeypatch.delenv("NANODISTIL_MODEL", raising=False)
+    function = runpy.run_path(str(ROOT / "deploy" / "serverless.py"))
+    wish = {"inputs": "Hello I'm a [MASK] model.", "parameters": {"top_k": 1}}
+    (found,) = function["handler"](wish)
+    plain = function["handler"]({"body": json.dumps(wish)})
+    packed = {"body": base64.b64encode(json.dumps(wish).encode()).decode(), "isBase64Encoded": True}
+    assert found["token_str"] == "new" and plain == function["handler"](packed)
+    assert plain["statusCode"] == 200 and json.loads(plain["body"]) == [found]
+    for body, status in (
+        ("{", 422), ("[]", 422), ('{"inputs": 5}', 422), ('{"inputs": "no blank"}', 422), (None, 422),
+        ('{"inputs": "a [MASK]", "parameters": {"colour": 1}}', 422), ("x" * 200_000, 413),
+    ):  # fmt: skip
+        refused = function["handler"]({"body": body})
+        assert refused["statusCode"] == status and json.loads(refused["body"])["error"]
