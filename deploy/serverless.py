@@ -2,14 +2,14 @@
 
     {"inputs": "Hello I'm a [MASK] model.", "parameters": {"top_k": 3}}
 
-The model is loaded when the process begins, and stays for the requests that follow. NANODISTIL_MODEL and NANODISTIL_TASK
-say which (default: the one inside the package, fill-mask). As an archive, with NumPy alone:
+The model is loaded when the process begins, and stays for the requests that follow. NANODISTIL_MODEL and
+NANODISTIL_TASK say which (default: the one inside the package, fill-mask). As an archive, with NumPy alone:
 
     pip install --target function --no-deps nanodistil && pip install --target function numpy safetensors regex
     cp serverless.py function/ && (cd function && zip -qr ../function.zip .)          # handler: serverless.handler
 
-That is 112 MB unpacked with the embedded model (51 zipped) of the 250 that are allowed; it begins in 0.3 s and answers in
-0.1. With Numba it is 319 MB, so an image, on the base of Containerfile, with the kernels compiled into it.
+That is 112 MB unpacked with the embedded model (51 zipped) of the 250 that are allowed; it begins in 0.3 s and answers
+in 0.1. With Numba it is 319 MB, so an image, on the base of Containerfile, with the kernels compiled into it.
 """
 
 import base64
@@ -23,7 +23,7 @@ MOST = 100_000  # characters of a request's body
 
 
 def handler(event, context=None):
-    """An event with a `body` (API Gateway, a function's URL) or the request itself -> status and body, or the answer."""
+    """An event with a `body` (API Gateway, a function's URL) or a request itself -> status and body, or answers."""
     if not isinstance(event, dict) or "body" not in event:
         return _answered(event)
     body = event["body"] or ""

@@ -28,6 +28,7 @@ OTHERS = {
     "--variant",
     "--include",
     "--mount",
+    "--bind",
     "--userspec",
     "--no-deps",
 }  # of podman, pip, COPY, debootstrap and chroot, other verbs
