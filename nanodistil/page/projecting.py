@@ -30,7 +30,7 @@ def plane(x: Array) -> tuple[Array, Array]:
     """The rows on their two principal components, and the share of all variance in each: (T, D) -> (T, 2), (2,).
 
     >>> points, shares = plane(np.array([[0.0, 0.0, 1.0], [2.0, 0.0, 1.0], [4.0, 0.0, 1.0]]))
-    >>> points[:, 0].round(3), shares.round(3)
+    >>> points[:, 0].round(3) + 0.0, shares.round(3)
     (array([ 2.,  0., -2.]), array([1., 0.]))
     """
     centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)

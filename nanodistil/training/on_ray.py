@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from nanodistil.backend import Array
-from nanodistil.weights.errors import InputError, MissingExtraError, NanoDistilError
+from nanodistil.weights.errors import InputError, MissingExtraError, NanoDistilError, excerpt
 
 
 class Meeting:
@@ -116,7 +116,7 @@ def run(
         raise MissingExtraError(f'Ray Train is needed ({error}): pip install "nanodistil[ray]"') from None
     for name, value, least in (("workers", workers, 1), ("cpus", cpus, 1), ("restarts", restarts, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
+            raise InputError(f"{name} must be a whole number of at least {least}, not {excerpt(value)}")
     if not ray.is_initialized():
         ray.init()
     resources = {"CPU": cpus, **({"GPU": 1} if gpu else {})}
