@@ -100,12 +100,16 @@ class Engine:
         """How many answers are being written."""
         return sum(one.together.busy for one in list(self.writings.values()) if one.together is not None)
 
-    def crowded(self, client: str) -> bool:
-        """Whether a client should come back later: the queue stands, and more than a batch is before him."""
+    def crowded(self, client: str, tokens: int) -> bool:
+        """Whether a client should come back later: the queue stands, and so much more is not in the next batch."""
         if not self.standing.long:
             return False
         with self.changed:
-            return self.queue.before(client) > self.queue.batch_tokens
+            before = self.queue.before(client)
+            if not before or before + tokens <= self.queue.batch_tokens:
+                return False
+            self.standing.refused = perf_counter()
+            return True
 
     def submit(self, client: str, pipe: Pipeline[Any, Any], works: Sequence[Row | Alone | Prompt]) -> Ticket:
         """Queue rows, prompts and calls, of one request."""

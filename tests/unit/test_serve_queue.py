@@ -198,13 +198,22 @@ def test_a_queue_that_stands_lets_in_only_who_has_little_before_him(engine):
     pipe = Doubling()
     pipe.gate.clear()
     tickets = [engine.submit("many", pipe, [row(2, *[0] * 31)]) for _ in range(6)]  # 192 tokens, 64 a batch
-    assert pipe.begun.wait(300) and not engine.crowded("many")  # only just
+    assert pipe.begun.wait(300) and not engine.crowded("many", 32)  # only just
     engine.standing.long = True
-    assert engine.crowded("many") and not engine.crowded("another")  # whose first row comes after one of theirs
+    crowded = engine.crowded("many", 32), engine.crowded("another", 32)  # whose first row comes before all of theirs
     pipe.gate.set()
+    assert crowded == (True, False)
     for ticket in tickets:
         assert results(ticket)[0][0] == 4
-    assert not engine.standing.long and not engine.crowded("many")  # it was short again
+    assert not engine.crowded("many", 32)  # nobody is before it
+
+
+def test_a_queue_stands_until_nobody_was_refused_for_a_while():
+    standing = Standing()
+    standing.long, standing.refused = True, 5.0
+    for now, long in ((5.5, True), (5.9, True), (6.1, False)):
+        standing.left(0, 64, now)
+        assert standing.long == long
 
 
 def test_a_long_queue_stands_after_a_while():
