@@ -72,8 +72,9 @@ class Asking:
             for one in ready:
                 works += one.rows or [Alone(partial(pipe.finish, one, [], settings), self.limits.batch_tokens)]
             call.tokens = sum(len(work) for work in works if not isinstance(work, Alone))
-            call.held.more_tokens(call.tokens + sum(work.tokens for work in works if isinstance(work, Alone)))
-            if self.engine.crowded(call.client, call.tokens):
+            tokens = call.tokens + sum(work.tokens for work in works if isinstance(work, Alone))
+            call.held.more_tokens(tokens)
+            if self.engine.crowded(call.client, tokens):
                 raise overloaded("more is asked for than can be answered; try again", call.held.load.retry_after())
             size = len(works) + self._entries(pipe, ready, settings) + self._numbers(pipe, ready, settings)
             results = iter(await self.computed(call, pipe, works))
