@@ -64,6 +64,11 @@ def compiled_ops() -> Any:
         return None
 
 
+def against(ops: Any, definition: Run, kernel: Callable[[Any], Any]) -> list[tuple[str, Run]]:
+    """The rivals of most: the definition, and the compiled kernel, which is given `ops`; None: there are none."""
+    return [("definition, NumPy", definition), *([("our kernel", lambda: kernel(ops))] if ops else [])]
+
+
 def limit(race: Race) -> tuple[float, str]:
     """The least seconds that this machine needs, and what for: "peak" or "memory"; (0, "") if it is not known."""
     if compiled_ops() is None or not (race.flops or race.bytes):

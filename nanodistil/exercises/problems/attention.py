@@ -9,7 +9,7 @@ import numpy as np
 from nanodistil.backend import Sentences
 from nanodistil.exercises.definitions import numpy_ops
 from nanodistil.exercises.exercise import Case, Exercise, Slips
-from nanodistil.exercises.race import Race, compiled_ops
+from nanodistil.exercises.race import Race, against, compiled_ops
 from nanodistil.exercises.trial import Array, Function, Within, by_sentence, in_model
 
 
@@ -95,9 +95,7 @@ def race(large: bool) -> Race:
     T, D, heads = (128, 768, 12) if large else (16, 96, 12)
     q, k, v = (np.random.default_rng(n).standard_normal((T, D), np.float32) for n in range(3))
     keep, who = np.ones(T, bool), alone(q, k, heads, None)
-    rivals: list[Any] = [("definition, NumPy", lambda: numpy_ops.attention(q, k, v, who))]
-    if ops := compiled_ops():
-        rivals.append(("our kernel", lambda: ops.attention(q, k, v, who)))
+    rivals = against(compiled_ops(), lambda: numpy_ops.attention(q, k, v, who), lambda ops: ops.attention(q, k, v, who))
     what = f"{T} tokens, {heads} heads of {D // heads}"
     return Race(what, lambda f: f(q, k, v, heads, keep), rivals, flops=4.0 * T * T * D, factor=512)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nanodistil.exercises.definitions import numpy_backward
 from nanodistil.exercises.exercise import Case, Exercise, Slips
-from nanodistil.exercises.race import Race
+from nanodistil.exercises.race import Race, against
 from nanodistil.exercises.trial import Array, Function, Within, learning, sizes
 
 
@@ -78,9 +78,11 @@ def race(large: bool) -> Race:
     M, V = (32, 30522) if large else (32, 477)
     logits = np.random.default_rng(0).standard_normal((M, V), np.float32)
     labels = np.random.default_rng(1).integers(0, V, M)
-    rivals: list[Any] = [("definition, NumPy", lambda: definition(logits, labels))]
-    if ours := kernels():
-        rivals.append(("our kernel", lambda: ours.cross_entropy(logits, labels, 1 / M, np.zeros_like(logits))))
+    rivals = against(
+        kernels(),
+        lambda: definition(logits, labels),
+        lambda ours: ours.cross_entropy(logits, labels, 1 / M, np.zeros_like(logits)),
+    )
     return Race(f"{M} rows of {V}", lambda f: f(logits, labels), rivals, bytes=2 * logits.nbytes)
 
 

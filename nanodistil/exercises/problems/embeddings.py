@@ -8,7 +8,7 @@ import numpy as np
 
 from nanodistil.exercises.definitions import numpy_ops
 from nanodistil.exercises.exercise import Case, Exercise, Slips
-from nanodistil.exercises.race import Race, compiled_ops
+from nanodistil.exercises.race import Race, against, compiled_ops
 from nanodistil.exercises.trial import Array, Function, Within, in_model
 
 
@@ -73,9 +73,11 @@ def race(large: bool) -> Race:
     words, places = (random.standard_normal((n, D), np.float32) for n in (3000, 512))
     ids, starts = random.integers(0, 3000, N), np.array([0, N // 2, N])
     positions = positions_of(starts)
-    rivals: list[Any] = [("definition, NumPy", lambda: numpy_ops.embed(ids, positions, words, places))]
-    if ops := compiled_ops():
-        rivals.append(("our kernel", lambda: ops.embed(ids, positions, words, places)))
+    rivals = against(
+        compiled_ops(),
+        lambda: numpy_ops.embed(ids, positions, words, places),
+        lambda ops: ops.embed(ids, positions, words, places),
+    )
     return Race(f"{N} x {D}", lambda f: f(ids, starts, words, places), rivals, bytes=3 * N * D * 4)
 
 

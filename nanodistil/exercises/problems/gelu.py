@@ -9,7 +9,7 @@ import numpy as np
 
 from nanodistil.exercises.definitions import numpy_ops
 from nanodistil.exercises.exercise import Case, Exercise, Slips
-from nanodistil.exercises.race import Race, compiled_ops
+from nanodistil.exercises.race import Race, against, compiled_ops, normal
 from nanodistil.exercises.trial import Array, Function, Within, in_model, sizes
 
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -51,10 +51,8 @@ def trial(function: Function) -> list[str]:
 
 def race(large: bool) -> Race:
     shape = (128, 3072) if large else (128, 48)
-    x = np.random.default_rng(0).standard_normal(shape, np.float32)
-    rivals: list[Any] = [("definition, NumPy", lambda: gelu(x))]
-    if ops := compiled_ops():
-        rivals.append(("our kernel", lambda: ops.activation(x, "gelu")))
+    (x,) = normal(shape)
+    rivals = against(compiled_ops(), lambda: gelu(x), lambda ops: ops.activation(x, "gelu"))
     return Race(" x ".join(map(str, shape)), lambda f: f(x), rivals, bytes=2 * x.nbytes)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nanodistil.exercises.definitions import numpy_ops
 from nanodistil.exercises.exercise import Case, Exercise, Slips
-from nanodistil.exercises.race import Race, compiled_ops
+from nanodistil.exercises.race import Race, against, compiled_ops, normal
 from nanodistil.exercises.trial import Array, Function, Within, in_model, sizes
 
 
@@ -63,11 +63,12 @@ def trial(function: Function) -> list[str]:
 
 def race(large: bool) -> Race:
     shape = (512, 768) if large else (8, 768)
-    random = np.random.default_rng(0)
-    x, weight, bias = (random.standard_normal(s, np.float32) for s in (shape, shape[1], shape[1]))
-    rivals: list[Any] = [("definition, NumPy", lambda: numpy_ops.layer_norm(x, weight, bias, 1e-12))]
-    if ops := compiled_ops():
-        rivals.append(("our kernel", lambda: ops.layer_norm(x, weight, bias, 1e-12)))
+    x, weight, bias = normal(shape, shape[1:], shape[1:])
+    rivals = against(
+        compiled_ops(),
+        lambda: numpy_ops.layer_norm(x, weight, bias, 1e-12),
+        lambda ops: ops.layer_norm(x, weight, bias, 1e-12),
+    )
     return Race(" x ".join(map(str, shape)), lambda f: f(x, weight, bias, 1e-12), rivals, bytes=2 * x.nbytes)
 
 

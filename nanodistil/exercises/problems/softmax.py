@@ -8,7 +8,7 @@ import numpy as np
 
 from nanodistil.exercises.definitions import numpy_ops
 from nanodistil.exercises.exercise import Case, Exercise, Slips
-from nanodistil.exercises.race import Race, compiled_ops
+from nanodistil.exercises.race import Race, against, compiled_ops, normal
 from nanodistil.exercises.trial import Array, Function, Within, in_model, sizes
 
 
@@ -47,10 +47,8 @@ def trial(function: Function) -> list[str]:
 
 def race(large: bool) -> Race:
     shape = (12, 128, 128) if large else (12, 16, 16)
-    x = np.random.default_rng(0).standard_normal(shape, np.float32)
-    rivals: list[Any] = [("definition, NumPy", lambda: numpy_ops.softmax(x))]
-    if ops := compiled_ops():
-        rivals.append(("our kernel", lambda: ops.attention_probs([x])))
+    (x,) = normal(shape)
+    rivals = against(compiled_ops(), lambda: numpy_ops.softmax(x), lambda ops: ops.attention_probs([x]))
     return Race(" x ".join(map(str, shape)), lambda f: f(x), rivals, bytes=2 * x.nbytes)
 
 
