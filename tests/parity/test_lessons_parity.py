@@ -8,25 +8,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tiny_folders import tiny_folder
-from tiny_gpt2s import tiny_gpt2
-from tiny_robertas import tiny_roberta
+from tiny_families import FAMILIES
 
-from nanodistil import DistilBertForMaskedLM, DistilBertForSequenceClassification, lessons
+from nanodistil import lessons
 from nanodistil.cli import main
-from nanodistil.family.bert import BertForMaskedLM
 from nanodistil.lessons.explaining import load
 from nanodistil.lessons.theirs import theirs
 
 pytestmark = pytest.mark.parity
-
-MADE = {
-    "distilbert": lambda folder: tiny_folder(folder, DistilBertForMaskedLM),
-    "bert": lambda folder: tiny_folder(folder, BertForMaskedLM, type_vocab_size=2),
-    "classifier": lambda folder: tiny_folder(folder, DistilBertForSequenceClassification),
-    "roberta": tiny_roberta,
-    "gpt2": tiny_gpt2,
-}
 
 
 def compared(model, tokenizer, text):
@@ -44,9 +33,9 @@ def compared(model, tokenizer, text):
     return apart, set(lacks)
 
 
-@pytest.mark.parametrize("family", MADE)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_tensors_are_those_of_transformers(tmp_path, family):
-    model, tokenizer = load(str(MADE[family](tmp_path / "m")), backend="numpy", dtype="float64")
+    model, tokenizer = load(str(FAMILIES[family](tmp_path / "m")), backend="numpy", dtype="float64")
     apart, lacks = compared(model, tokenizer, "the film was good")
     assert len(apart) > 20 and max(apart.values()) < 1e-12, max(apart, key=apart.get)
     assert lacks <= {"embeddings.sum", "attention.scores", "attended", "fed", "pre_classifier.activation"}
@@ -59,7 +48,7 @@ def test_the_embedded_model():
 
 
 def test_diff(tmp_path, capsys):
-    argv = ["explain", "the [MASK] film", "--diff", "--model", MADE["distilbert"](tmp_path / "m")]
+    argv = ["explain", "the [MASK] film", "--diff", "--model", FAMILIES["distilbert"](tmp_path / "m")]
     assert main([*argv, "--backend", "numpy", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) > 20 and all(row["ours"] < 2e-6 and row["theirs"] < 2e-6 for row in rows)

@@ -17,6 +17,7 @@ numba = pytest.importorskip("numba")
 import amx_machine  # noqa: E402
 import llvmlite.binding as llvm  # noqa: E402
 from llvmlite import ir  # noqa: E402
+from other_processors import assembly_for  # noqa: E402
 
 from nanodistil.kernels.cpu import amx, bfloat16_ops, int8_ops, int8_tile  # noqa: E402
 from nanodistil.kernels.instruments import assembly  # noqa: E402
@@ -45,16 +46,8 @@ def module(dot):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_inner_loop_holds_nothing_but_tiles(dtype):
     """As for a Sapphire Rapids: four products, four loads, the prefetches; no stack, no configuring."""
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    try:
-        found = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
-    except RuntimeError:
-        pytest.skip("this llvmlite was built without x86")
-    made = module(DOTS[dtype])
-    made.triple = "x86_64-unknown-linux-gnu"
-    machine = found.create_target_machine(cpu="sapphirerapids", features=SAPPHIRE_RAPIDS, opt=3)
-    lines = machine.emit_assembly(optimized(str(made), machine)).splitlines()
+    listing = assembly_for(module(DOTS[dtype]), "x86_64-unknown-linux-gnu", "sapphirerapids", SAPPHIRE_RAPIDS)
+    lines = listing.splitlines()
     loop = assembly.busiest_loop(lines)[1:]
     words = [line.split() for line in loop]
     names = [word[0] for word in words]
@@ -63,14 +56,6 @@ def test_the_inner_loop_holds_nothing_but_tiles(dtype):
     assert set(names) <= {"tileloadd", DOTS[dtype].instruction, "prefetcht1", "leaq", "addq", "cmpq", "jl", "jne"}
     assert not any("rsp" in line or "rbp" in line for line in loop)
     assert {word[-1] for word in words if word[0].startswith("tdp")} == {"%tmm0", "%tmm1", "%tmm2", "%tmm3"}
-
-
-def optimized(source, machine):
-    parsed = llvm.parse_assembly(source)
-    parsed.verify()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
-    builder.getModulePassManager().run(parsed, builder)
-    return parsed
 
 
 class Emulated:

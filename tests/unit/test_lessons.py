@@ -9,15 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import ROOT
+from tiny_families import FAMILIES
 from tiny_folders import tiny_folder
 from tiny_gpt2s import tiny_gpt2
-from tiny_robertas import tiny_roberta
 
 from nanodistil import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    DistilBertForMaskedLM,
-    DistilBertForSequenceClassification,
     DistilBertModel,
     InputError,
     add_backend,
@@ -26,7 +24,6 @@ from nanodistil import (
 )
 from nanodistil.backend import BACKENDS
 from nanodistil.cli import main
-from nanodistil.family.bert import BertForMaskedLM
 from nanodistil.family.gpt2 import GPT2ForSequenceClassification
 from nanodistil.lessons.explaining import load
 from nanodistil.lessons.telling import told, worked
@@ -34,11 +31,7 @@ from nanodistil.weights.names import count as numbers
 from nanodistil.weights.names import expected
 
 MADE = {
-    "distilbert": lambda folder: tiny_folder(folder, DistilBertForMaskedLM),
-    "bert": lambda folder: tiny_folder(folder, BertForMaskedLM, type_vocab_size=2),
-    "classifier": lambda folder: tiny_folder(folder, DistilBertForSequenceClassification),
-    "roberta": tiny_roberta,
-    "gpt2": tiny_gpt2,
+    **FAMILIES,
     "bare": lambda folder: tiny_folder(folder, DistilBertModel),
     "gpt2 classifier": lambda folder: tiny_gpt2(folder, GPT2ForSequenceClassification),
 }

@@ -137,25 +137,12 @@ def test_eight_bits_compile_to_neon(kind, features, wanted):
 
 def for_aarch64(dot, turned=False, features=""):
     """The tile of whole height as assembly."""
-    import llvmlite.binding as llvm
     from llvmlite import ir
+    from other_processors import assembly_for
 
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    try:
-        target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
-    except RuntimeError:
-        pytest.skip("this llvmlite was built without aarch64")
     module = ir.Module()
-    module.triple = "aarch64-unknown-linux-gnu"
     tile._tile_function(module, dot, dot.shape.rows, turned).linkage = ""
-    machine = target.create_target_machine(cpu="cortex-a72", features=features, opt=3)
-    parsed = llvm.parse_assembly(str(module))
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    llvm.create_pass_builder(machine, options).getModulePassManager().run(
-        parsed, llvm.create_pass_builder(machine, options)
-    )
-    return machine.emit_assembly(parsed)
+    return assembly_for(module, "aarch64-unknown-linux-gnu", "cortex-a72", features)
 
 
 def whole(shape, dtype, low, high):

@@ -35,6 +35,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..runtime.late import cgutils
+from .asking import prefetch
 from .tile import Dot, Shape, own_function
 
 INSTRUCTIONS = "llvm.x86."  # how LLVM calls them; the tests put functions of their own in their place
@@ -141,11 +142,9 @@ class Tiles(Dot):
             for register, half, side in registers:
                 _call(builder, self.instruction, _byte(C + register), _byte(A + half), _byte(B + side))
             if asked:  # for what tile.py asks for in as many rounds
-                fetch = ir.FunctionType(_void, [_byte.as_pointer(), _i32, _i32, _i32])
-                fetch = cgutils.get_or_insert_function(builder.module, fetch, "llvm.prefetch.p0")
                 for n in range(SIDE):
                     here = builder.gep(asked[0], [builder.mul(builder.add(k, _i64(n)), asked[1])])
-                    builder.call(fetch, [here, _i32(0), _i32(2), _i32(1)])
+                    prefetch(builder, here, 2)
         move_sums("tilestored64", *end)
 
     def chains(self, builder: Any, rounds: Any) -> None:

@@ -31,6 +31,7 @@ from ..runtime import target
 from ..runtime.jit import helper
 from ..runtime.late import cgutils, intrinsic, overload, types
 from ..runtime.place import Place
+from .asking import prefetch
 
 LINE = 64  # bytes of a cache line
 PIECE = 64  # products summed in a chain before they join the running total; numpy_ops.SUM_PIECE is the same
@@ -148,9 +149,6 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
     a, lda, b, s, lds, c, ldc, ahead, apart, depth, *kept = arguments
     vector = dot.shape.vector
     words, sums_type = ir.VectorType(dot.word, vector), ir.VectorType(dot.total, vector)
-    fetch = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(ir.VoidType(), [_byte.as_pointer(), _i32, _i32, _i32]), "llvm.prefetch.p0"
-    )
     everywhere = ir.Constant(ir.VectorType(_i32, vector), [0] * vector)
     undefined = ir.Constant(words, ir.Undefined)
     add = builder.fadd if dot.total == _f32 else builder.add
@@ -180,10 +178,8 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
     c_rows = [builder.gep(c, [builder.mul(ldc, _i64(r))]) for r in range(rows)]
     zero = ir.Constant(sums_type, [0] * vector)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in columns] for _ in range(rows)]  # LLVM: registers
-    half, requests = (
-        builder.lshr(apart, _i64(1)),
-        2 if dot.row_of_b * 4 > LINE else 1,
-    )  # a narrow tile has no time for 2
+    half = builder.lshr(apart, _i64(1))
+    requests = 2 if dot.row_of_b * 4 > LINE else 1  # a narrow tile has no time for 2
 
     def add_piece(first: Any, last: Any, start: list[Any]) -> None:
         """c_rows = start + the products of first..last, one chain of additions."""
@@ -198,8 +194,8 @@ def _emit_tile(builder: Any, dot: Dot, turned: bool, rows: int, arguments: Any) 
                     there = builder.gep(wide, [builder.mul(k, _i64(dot.shape.columns))])
                     builder.store(value, vector_at(there, j, words)).align = 4
             wanted = builder.gep(ahead, [builder.mul(k, apart)])
-            for here in [wanted, builder.gep(wanted, [half])][:requests]:  # into the second-level cache
-                builder.call(fetch, [here, _i32(0), _i32(2), _i32(1)])
+            for here in [wanted, builder.gep(wanted, [half])][:requests]:
+                prefetch(builder, here, 2)
             along = builder.mul(k, lda) if turned else k
             for r in range(rows):
                 word = builder.load(builder.gep(a_rows[r], [along]))
