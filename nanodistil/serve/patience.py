@@ -16,7 +16,7 @@ from typing import Any
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
 except ImportError:
-    from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
+    from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment, unused-ignore]
 
 MOST_CONNECTIONS = 4096
 HEAD_SECONDS = 15.0  # for the head of a request, twice at most
