@@ -122,17 +122,16 @@ def context_rows(n: int, probs: Place, seen: int, values: Place, nothing: Any, t
     values.step: how many rows each panel has.
     """
     for left in range(0, Dh, COLUMNS):
-        panel, zeros = Place(values.numbers, left * values.step, COLUMNS), Place(nothing, 0, 0)
+        panel, zeros, columns = Place(values.numbers, left * values.step, COLUMNS), Place(nothing, 0, 0), Dh - left
         for row in range(0, n, ROWS):
             rows, here = min(ROWS, n - row), Place(probs.numbers, probs.at + row * probs.step, probs.step)
-            if left + COLUMNS <= Dh:
-                there = Place(out.numbers, out.at + row * out.step + left, out.step)
-                multiply(rows, here, panel, zeros, there, seen)
-            else:  # the tile writes whole panels
-                multiply(rows, here, panel, zeros, Place(tile, 0, COLUMNS), seen)
+            there = Place(out.numbers, out.at + row * out.step + left, out.step)
+            # the tile writes whole panels, so a last one that is narrower goes elsewhere first
+            multiply(rows, here, panel, zeros, there if columns >= COLUMNS else Place(tile, 0, COLUMNS), seen)
+            if columns < COLUMNS:
                 for r in range(rows):
-                    for j in range(Dh - left):
-                        out.numbers[out.at + (row + r) * out.step + left + j] = tile[r * COLUMNS + j]
+                    for j in range(columns):
+                        out.numbers[there.at + r * there.step + j] = tile[r * COLUMNS + j]
 
 
 @helper()

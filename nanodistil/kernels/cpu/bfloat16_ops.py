@@ -62,7 +62,7 @@ def half(bits: Any) -> Any:
     return np.uint32(0x7FC0) if nan else np.uint32((bits + up) >> np.uint32(16))
 
 
-@kernel()
+@kernel(first=True)
 def turn_words(start: int, stop: int, weight: Any, panels: Any) -> None:
     """Panels start..stop of a weight, rounded: (O, I) -> (P, ceil(I / DEEP), WIDE) words.
 

@@ -79,7 +79,7 @@ def ordered(bits: Any) -> Any:
     return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
-@kernel()
+@kernel(first=True)
 def quantize_rows(start: int, stop: int, x: Any, bits: Any, out: Any, lows: Any, scales: Any) -> None:
     """Rows of float32 (N, I) -> whole numbers (N, words * WORD), from 0 to STEPS less OFFSET; low and scale (N,).
 

@@ -88,7 +88,7 @@ def turn_inputs(weight: Any, p: int, first: int, depth: int, I: int, out: Any, a
             out[at + i * COLUMNS + j] = np.float32(0)
 
 
-@kernel()
+@kernel(first=True)
 def turn_panels(start: int, stop: int, weight: Any, panels: Any) -> None:
     """Panels start..stop of a weight, block by block: (O, I) -> (P, I, COLUMNS)."""
     I = weight.shape[1]

@@ -110,7 +110,7 @@ def cache() -> dict[str, Any]:
     folder, why_not_readable, why_not_writable = store.state()
     sizes: list[int] = []
     with contextlib.suppress(OSError):
-        sizes = store.listed()
+        sizes = list(store.listed().values())
     return {
         "folder": folder and str(folder),
         "files": len(sizes),

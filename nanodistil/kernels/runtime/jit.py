@@ -27,7 +27,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from . import linking, store, target
+from . import beside, linking, store, target
 from .late import Late, numba
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -70,11 +70,15 @@ def address_of(function: Callable[..., Any], variant: str, compiled: Callable[[]
         return kept
     foretell()
     log.info(COMPILING, name)
-    made = compiled()
+    with beside.claimed(file) as waited:
+        address = _read(file) if waited else None
+        if address is None:
+            made = compiled()
+            _compiled.append(made)
+            _write(file, made)
+            address = int(made.address)
     log.info(COMPILED, name)
-    _compiled.append(made)
-    _write(file, made)
-    return int(made.address)
+    return address
 
 
 def _made_for(function: Callable[..., Any]) -> str:
@@ -114,14 +118,14 @@ class Kernel(Late):
     NUMBA_DISABLE_JIT=1 the function stays plain Python, for a debugger and for bounds checks.
     """
 
-    def __init__(self, function: Callable[..., Any], fastmath: set[str]) -> None:
-        self.options = {**OPTIONS, "fastmath": fastmath}
+    def __init__(self, function: Callable[..., Any], fastmath: set[str], first: bool) -> None:
+        self.options, self.first = {**OPTIONS, "fastmath": fastmath}, first
         super().__init__(function, lambda f, **inside: numba.njit(**self.options, **inside)(f), inline="always")
 
 
-def kernel(*, fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
-    """What Python calls, by pool.run."""
-    return lambda function: Kernel(function, fastmath or set())
+def kernel(*, fastmath: set[str] | None = None, first: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """What Python calls, by pool.run. first: before all others of a model, so that they will be needed (beside.py)."""
+    return lambda function: Kernel(function, fastmath or set(), first)
 
 
 def helper(*, fastmath: set[str] | None = None, forced: bool = False) -> Callable[[Callable[..., Any]], Any]:

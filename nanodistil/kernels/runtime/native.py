@@ -24,6 +24,7 @@ import numpy as np
 from llvmlite import ir
 from numpy.lib.stride_tricks import as_strided
 
+from . import beside
 from .jit import OPTIONS, Kernel, address_of
 from .late import intrinsic, tell_numba, types
 from .place import Place
@@ -213,6 +214,8 @@ def _made(kernel: Kernel, kinds: tuple[Kind, ...]) -> Entry:
 
 def code_of(kernel: Kernel, kinds: tuple[Kind, ...]) -> Any:
     """The kernel's entry, compiled."""
+    if kernel.first:
+        beside.begin()
     unpacked, count = _unpacked(kinds)
     scope = {"unpacked": unpacked, "kernel": kernel.inside}
     given = "".join(f", given[{i}]" for i in range(count))  # written out: with *given Numba puts no kernel inside

@@ -171,10 +171,35 @@ def write(name: str, raw: bytes) -> None:
             raise
 
 
+def lock(name: str) -> int:
+    """A descriptor of the file by which `name` is claimed (beside.py). Raises OSError if nothing can be kept."""
+    place = folder()
+    if place is None:
+        raise FileNotFoundError("the user has no home folder")
+    _made(place)
+    with _opened(place) as inside:
+        extra = os.O_NOFOLLOW | os.O_CLOEXEC if OWNED else 0
+        return os.open(_lock_of(place, inside, name), os.O_RDWR | os.O_CREAT | extra, 0o600, dir_fd=inside)
+
+
+def unlock(name: str, descriptor: int) -> None:
+    """Remove the file, and close it, which ends the claim."""
+    with contextlib.suppress(OSError):
+        place = folder()
+        assert place is not None  # it was when the file was made
+        with _opened(place) as inside:
+            os.unlink(_lock_of(place, inside, name), dir_fd=inside)
+    os.close(descriptor)
+
+
+def _lock_of(place: Path, inside: int | None, name: str) -> str | Path:
+    return f"{name}.lock" if inside is not None else place / f"{name}.lock"
+
+
 def _tidy(place: Path, inside: int | None) -> None:
     """Remove what processes that were killed have begun to write."""
     for name in os.listdir(place if inside is None else inside):
-        if name.endswith((".tmp", ".trial")):
+        if name.endswith((".tmp", ".trial", ".lock")):
             path = name if inside is not None else place / name
             with contextlib.suppress(OSError):  # another process is quicker
                 if os.stat(path, dir_fd=inside, follow_symlinks=False).st_mtime < time.time() - OLD:
@@ -202,16 +227,16 @@ def state() -> State:
     return State(place, _why_not(listed) if why_not_writable else "", why_not_writable)
 
 
-def listed() -> list[int]:
-    """The sizes of the kernels that are kept. Raises OSError if there is no folder, or none to be believed."""
-    place, sizes = folder(), []
+def listed() -> dict[str, int]:
+    """Names and sizes of the files that are kept. Raises OSError if there is no folder, or none to be believed."""
+    place, sizes = folder(), {}
     if place is None:
         raise FileNotFoundError("the user has no home folder")
     with _opened(place) as inside:
         for name in os.listdir(place if inside is None else inside):
             if name.endswith(".bin"):
                 with contextlib.suppress(OSError):  # another process has just replaced or removed it
-                    sizes.append(os.stat(name if OWNED else place / name, dir_fd=inside).st_size)
+                    sizes[name] = os.stat(name if OWNED else place / name, dir_fd=inside).st_size
     return sizes
 
 
