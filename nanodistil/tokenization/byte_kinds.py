@@ -17,7 +17,7 @@ from typing import Any
 from nanodistil.tokenization.added_tokens import AddedToken, AddedTokens
 from nanodistil.tokenization.bpe_files import description_of, vocabulary_texts
 from nanodistil.tokenization.bpe_sections import read_sections, write_sections
-from nanodistil.tokenization.conventions import TWO, Classes, Conventions
+from nanodistil.tokenization.conventions import GENERIC, TWO, Classes, Conventions
 from nanodistil.tokenization.description import Description
 from nanodistil.tokenization.kind import Kind, able
 from nanodistil.tokenization.template import Template
@@ -28,7 +28,7 @@ PLAIN = Template.of("A", "A B:1")
 WITH_BOS = Template.of("bos_token A", "bos_token A B:1")
 FRAMED = Template.of("cls_token A sep_token", "cls_token A sep_token sep_token B sep_token")
 GENERAL = Conventions("PreTrainedTokenizerFast", ("input_ids", "token_type_ids", "attention_mask"), roles=False)
-GENERIC = dict.fromkeys(("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"), GENERAL)
+GENERICS = dict.fromkeys(GENERIC, GENERAL)
 
 
 def settle(
@@ -52,7 +52,7 @@ def compiled(pieces: Any, added: AddedTokens) -> Any:
 GPT2 = Kind(
     model="GPT-2",
     classes=Classes(
-        Conventions("GPT2Tokenizer", TWO), GENERIC, said="GPT2Tokenizer, RobertaTokenizer and PreTrainedTokenizerFast"
+        Conventions("GPT2Tokenizer", TWO), GENERICS, said="GPT2Tokenizer, RobertaTokenizer and PreTrainedTokenizerFast"
     ),
     framing=PLAIN,
     roles={"unk_token": END, "bos_token": END, "eos_token": END, "pad_token": None},
@@ -75,7 +75,7 @@ ROBERTA = replace(
     model="RoBERTa",
     classes=Classes(
         Conventions("RobertaTokenizer", TWO),
-        GENERIC,
+        GENERICS,
         said="RobertaTokenizer, GPT2Tokenizer and PreTrainedTokenizerFast",
     ),
     framing=FRAMED,

@@ -19,6 +19,7 @@ from nanodistil.weights.small_files import FOR_CONFIG, read_json
 
 TWO = ("input_ids", "attention_mask")
 THREE = ("input_ids", "token_type_ids", "attention_mask")
+GENERIC = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")  # no kind's own; files say all
 ALONE = Template.of("A", "A B")
 
 

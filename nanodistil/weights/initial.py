@@ -46,7 +46,7 @@ def fresh(
     >>> round(float(arrays["classifier.weight"].std()), 1)
     0.5
     """
-    random = np.random.default_rng(seed)
+    random = None  # to import numpy.random takes 8 ms, and most models have nothing to draw
     deviation = np.float32(getattr(config, "initializer_range", 0.02))
     arrays: dict[str, NDArray[Any]] = {}
     for name, shape in shapes.items():
@@ -59,6 +59,7 @@ def fresh(
         elif is_norm(name):
             arrays[name] = np.ones(shape, dtype)
         else:
+            random = random or np.random.default_rng(seed)
             drawn = random.standard_normal(shape, np.float32)
             drawn *= deviation
             if name.endswith(RESIDUAL):

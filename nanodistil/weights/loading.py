@@ -12,6 +12,7 @@ missing piece of the body has no such excuse and is an error, where transformers
 
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 QUANTIZED = ("quantization_config", "quantization")  # what other programs' configs say of their integers
 MOST_SHARDS = 500
 MOST_ARRAYS = 20_000  # in all shards; a DistilBERT's have 105
+THREADS = 2  # read arrays: more would wait for the memory
 LISTED = 150  # names of one kind in a message: a DistilBERT's 105 and a broken file's first ones
 
 WeightsFile: TypeAlias = "SafetensorsFile | TorchFile | H5File | MsgpackFile"  # alike: entries, array(name, dtype)
@@ -90,21 +92,23 @@ def load(
         notes = [f"{folder}: {vectors}", *notes]
     drawn, dropped, told = _check(folder, wanted, found, head, config, ignore_mismatched_sizes, table, draw)
     new = fresh({name: wanted[name] for name in drawn}, config, dtype)
-    tensors = {}
-    for name, shape in wanted.items():
+
+    def read(name: str) -> NDArray[Any]:
         if name in new:
-            tensors[name] = new[name]
-            continue
+            return new[name]
         file, stored = found[name]
-        if is_ours(file, stored):
-            tensors[name] = read_quantized(file, stored, dtype)
-        else:
-            tensors[name] = file.array(stored, dtype)
+        array = read_quantized(file, stored, dtype) if is_ours(file, stored) else file.array(stored, dtype)
         if adapter and name not in adapter.whole:
-            tensors[name] = adapter.applied(name, tensors[name], dtype)
-        if not finite(tensors[name]):
-            raise CheckpointError(f"{file.path}: {stored} {shape} has numbers that are NaN or infinite in {dtype}")
-        release(tensors[name])
+            array = adapter.applied(name, array, dtype)
+        if not finite(array):
+            raise CheckpointError(
+                f"{file.path}: {stored} {wanted[name]} has numbers that are NaN or infinite in {dtype}"
+            )
+        release(array)
+        return array
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        tensors = dict(zip(wanted, pool.map(read, wanted), strict=True))
     for note in (*notes, *told):  # when nothing worse can follow
         warnings.warn(note, stacklevel=3)
     return Loaded(tensors, [table.filed(name, head) for name in drawn if name != POSITIONS], dropped)

@@ -73,7 +73,7 @@ def started(folder, monkeypatch):
     monkeypatch.setattr(beside, "_started", [])
     monkeypatch.setattr(beside.target, "INTERPRETED", False)
     monkeypatch.setattr(beside.granted, "thread_limits", lambda: {"cpus": 8, "cgroup": 2})
-    monkeypatch.setattr(beside.subprocess, "Popen", lambda line, **options: lines.append((line, options)))
+    monkeypatch.setattr("subprocess.Popen", lambda line, **options: lines.append((line, options)))
     return lines
 
 
@@ -101,7 +101,7 @@ def test_none_is_started_in_vain(started, folder, monkeypatch, why):
         itself = SimpleNamespace(__spec__=SimpleNamespace(name=dearest.__name__))
         monkeypatch.setitem(beside.sys.modules, "__main__", itself)
     else:
-        monkeypatch.setattr(beside.subprocess, "Popen", refuse)
+        monkeypatch.setattr("subprocess.Popen", refuse)
     beside.begin()
     assert not started
 

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from . import granted, store, target
 
 DEAREST = "nanodistil.kernels.cpu.dearest"  # run as a program
 KEPT_AS = "attention.attention_heads-"  # its kernel's files begin so
 PATIENCE, LOOK = 60.0, 0.01  # seconds for another's kernel, and between two looks
-_started: list[subprocess.Popen[bytes]] = []
+_started: list[Any] = []  # subprocess.Popen
 
 
 def begin() -> None:
@@ -37,6 +37,8 @@ def begin() -> None:
     with contextlib.suppress(OSError):
         if store.state().why_not_writable or any(name.startswith(KEPT_AS) for name in store.listed()):
             return
+        import subprocess  # 4 ms
+
         paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
         nothing = subprocess.DEVNULL
         _started.append(
