@@ -71,7 +71,7 @@ STEPS = (
         "figures",
         0,
         script=("bench/gpu.py",),
-        rehearsal=("--layers", "1", "--shapes", "1x8", "ragged4", "--dtypes", "float32", "--seconds", "0"),
+        rehearsal=("--layers", "1", "--shapes", "1x8", "ragged2x9", "--dtypes", "float32", "--steps", "--seconds", "0"),
         to="figures.txt",
     ),
 )  # fmt: skip
