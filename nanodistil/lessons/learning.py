@@ -33,6 +33,8 @@ from nanodistil.weights.errors import InputError, excerpt
 MOVED = 1e-5  # how far a number is moved
 TOGETHER = 1e-8  # each of many
 LEAST = 1e-4  # what a difference can tell from nothing
+ROWS = 64  # of logits at once, in float64 26 MB of a large vocabulary's
+PIECE = 1 << 20  # weights that are moved at once
 
 
 @dataclass
@@ -136,14 +138,15 @@ def learn(text: str, model: Any = None, tokenizer: Any = None, *, layer: int | N
     >>> found.target, max(one.error for one in found.every()) < 1e-5, abs(found.after - found.expected) < 1e-3
     ('capital at token 4', True, True)
     """
-    if tokenizer is None:
+    ours = tokenizer is None
+    if ours:
         model, tokenizer = load(model, backend="numpy", dtype="float64")
     if not isinstance(text, str):
         raise InputError(f"a text is needed, not {type(text).__name__}")
     ids = list(tokenizer(text)["input_ids"])
     if not ids:
         raise InputError("the text has no token, so there is nothing to learn from it")
-    exact = exactly(model)
+    exact = model if ours else exactly(model)
     given, labels, target = _task(exact, tokenizer, ids)
     L = exact.config.n_layers
     told = L - 1 if layer is None else layer
@@ -194,9 +197,11 @@ def _step(model: Any, tokenizer: Any, ids: list[int], labels: Any, target: str, 
             continue
         steps.append(Step(call, check.of(call, current)))
     others = [check.together(i) for i in reversed(range(model.config.n_layers)) if i != told]
-    length = float(sum((g * g).sum() for g in check.gradients.values()))
+    check.settle()
+    length = float(trainee.flat_gradients @ trainee.flat_gradients)
     rate = 0.01 * loss / length if length else 0.0
-    trainee.flat -= rate * trainee.flat_gradients
+    for start in range(0, trainee.flat.size, PIECE):
+        trainee.flat[start : start + PIECE] -= rate * trainee.flat_gradients[start : start + PIECE]
     trainee.refresh()
     after = check.loss()  # of the new weights
     names_of = tokenizer.convert_ids_to_tokens(ids)
@@ -232,13 +237,17 @@ class _Whole:
 
 
 class _Checks:
-    """Finite differences of one loss. What lies before the layer that is moved is computed once."""
+    """Finite differences of one loss.
+
+    What lies before the layer that is moved is computed once. What the layers give then waits for the head: it reads
+    the table of all words, so it is asked about many rows at once (`settle`).
+    """
 
     def __init__(self, trainee: Any, ids: list[int], truth: dict[int, int]) -> None:
         """truth: which row should say what."""
-        self.model, self.live = trainee.model, trainee.gradients
-        self.gradients = {name: np.array(gradient) for name, gradient in self.live.items()}
+        self.model, self.gradients = trainee.model, trainee.gradients
         self.seen: set[str] = set()
+        self.waiting: list[tuple[Checked, float, Array]] = []  # how far it was moved, both ways together; (2 M, D)
         self.rows, self.truth = (np.array(list(part), np.int64) for part in (truth.keys(), truth.values()))
         self.ops: Any = _Whole(self.model.ops)
         self.batch = Packing.of(np.array([ids]), None, self.model.config).batch
@@ -247,6 +256,10 @@ class _Checks:
 
     def loss(self, tap: Any = None, first: int = -1) -> float:
         """Mean -log of the probability of what is true. first: the first layer that is computed; -1: from the words."""
+        return float(self.losses(self.hidden(tap, first), tap)[0])
+
+    def hidden(self, tap: Any = None, first: int = -1) -> Array:
+        """What the head is given: (M, D)."""
         w, config, tap = self.model.weights, self.model.config, as_tap(tap, self.ops)
         who = attending(self.batch, config, self.ops)
         x = self.inputs[first] if first >= 0 else embeddings(self.batch, w, self.ops, tap)  # (N, D)
@@ -255,11 +268,34 @@ class _Checks:
             x = block(x, w.layers[i], who, config, self.ops, tap, f"layer.{i}", None)
             passed.append(x)
         self.inputs = self.inputs or passed
-        x = last_norm(x, w, self.ops, tap)[self.rows]  # (M, D)
-        logits = self.model.head.forward(x, w, self.ops, tap)  # (M, V or C)
+        return last_norm(x, w, self.ops, tap)[self.rows]
+
+    def losses(self, x: Array, tap: Any = None) -> Array:
+        """n times what the head is given, (n M, D) -> the losses, (n,)."""
+        logits = self.model.head.forward(x, self.model.weights, self.ops, as_tap(tap, self.ops))  # (n M, V or C)
         largest = logits.max(-1, keepdims=True)
-        totals = largest[:, 0] + np.log(np.exp(logits - largest).sum(-1))
-        return float((totals - logits[np.arange(len(logits)), self.truth]).mean())
+        logits -= largest
+        right = logits.reshape(-1, len(self.truth), logits.shape[-1])[:, np.arange(len(self.truth)), self.truth]
+        totals = np.log(np.exp(logits, out=logits).sum(-1)).reshape(right.shape)
+        return np.asarray((totals - right).mean(-1))
+
+    def differ(self, one: Checked, by: float, moved: Any, first: int) -> Checked:
+        """Move something by so much, forward and back: moved(by, f) is f() then."""
+        if 0 <= first < self.model.config.n_layers:  # the head is as it was
+            self.waiting.append((one, 2 * by, np.concatenate([moved(b, self.hidden) for b in (by, -by)])))
+        else:
+            one.difference = (moved(by, self.loss) - moved(-by, self.loss)) / (2 * by)
+        return one
+
+    def settle(self) -> None:
+        """Ask the head about all that waits."""
+        step = max(1, ROWS // (2 * len(self.rows)))
+        for start in range(0, len(self.waiting), step):
+            some = self.waiting[start : start + step]
+            losses = self.losses(np.concatenate([x for _, _, x in some])).reshape(-1, 2)
+            for (one, by, _), (ahead, behind) in zip(some, losses.tolist(), strict=True):
+                one.difference = (ahead - behind) / by
+        self.waiting.clear()
 
     def _first(self, name: str) -> int:
         """The first layer that a weight or an intermediate touches."""
@@ -282,7 +318,7 @@ class _Checks:
         targets = [name for name, value in call.arguments.items() if name in ("dW", "db", "dweight", "dbias",
                                                                             "dwords", "dplaces")]  # fmt: skip
         found = []
-        for name, gradient in self.live.items():
+        for name, gradient in self.gradients.items():
             if any(np.shares_memory(gradient, call.arguments[target]) for target in targets):
                 found.append(name)
         if "embed" in call.op:
@@ -314,10 +350,10 @@ class _Checks:
 
     def value(self, name: str, gradient: Array) -> Checked:
         """An intermediate's gradient: its largest number is moved by a tap."""
-        row, column = np.unravel_index(int(np.abs(gradient).argmax()), gradient.shape)
-        there = int(self.rows[0]) if len(gradient) == 1 else int(row)
+        row, column = np.unravel_index(_largest(gradient), gradient.shape)
+        there, first = int(self.rows[0]) if len(gradient) == 1 else int(row), self._first(name)
 
-        def moved(by: float) -> float:
+        def moved(by: float, then: Any) -> Any:
             def tap(one: str, value: Any) -> Any:
                 if one == name:
                     value = np.array(value)
@@ -325,45 +361,51 @@ class _Checks:
                 return value
 
             tap.wants = lambda *names: name in names  # type: ignore[attr-defined]
-            return self.loss(tap, self._first(name))
+            return then(tap, first)
 
-        difference = (moved(MOVED) - moved(-MOVED)) / (2 * MOVED)
-        return _checked(name, gradient, (there, int(column)), float(gradient[row, column]), difference)
+        found = _checked(name, gradient, (there, int(column)), float(gradient[row, column]))
+        return self.differ(found, MOVED, moved, first)
 
     def weight(self, name: str) -> Checked:
         """A weight's gradient: its largest number is moved."""
         gradient = self.gradients[name]
-        at = tuple(int(i) for i in np.unravel_index(int(np.abs(gradient).argmax()), gradient.shape))
-        places = spots(self.model.weights, name, at)
+        at = tuple(int(i) for i in np.unravel_index(_largest(gradient), gradient.shape))
+        places, first = spots(self.model.weights, name, at), self._first(name)
 
-        def moved(by: float) -> float:
+        def moved(by: float, then: Any) -> Any:
             for array, index in places:
                 array[index] += by
             try:
-                return self.loss(None, self._first(name))
+                return then(None, first)
             finally:
                 for array, index in places:
                     array[index] -= by
 
-        difference = (moved(MOVED) - moved(-MOVED)) / (2 * MOVED)
-        return _checked(name, gradient, at, float(gradient[at]), difference)
+        return self.differ(_checked(name, gradient, at, float(gradient[at])), MOVED, moved, first)
 
     def together(self, layer: int) -> Checked:
         """All weights of a layer, each moved by as much, up or down at random."""
         rng, inner = np.random.default_rng(layer), f"transformer.layer.{layer}."
         names = [name for name in self.gradients if name.startswith(inner)]
-        moves = {name: rng.choice((-1.0, 1.0), self.gradients[name].shape) for name in names}
-        along = float(sum((self.gradients[name] * moves[name]).sum() for name in names))
-        losses = []
-        for by in (TOGETHER, -TOGETHER):
-            for name in names:
-                self.all_of(name)[...] += by * moves[name]
-            losses.append(self.loss(None, layer))
-            for name in names:
-                self.all_of(name)[...] -= by * moves[name]
+        moves = {name: rng.choice((-TOGETHER, TOGETHER), self.gradients[name].shape) for name in names}
+        along = float(sum(np.vdot(self.gradients[name], moves[name]) for name in names)) / TOGETHER
         total = sum(self.gradients[name].size for name in names)
-        length = float(np.sqrt(sum((self.gradients[name] ** 2).sum() for name in names)))
-        return Checked(f"layer.{layer}", (total,), length, (), along, (losses[0] - losses[1]) / (2 * TOGETHER))
+        length = float(np.sqrt(sum(_square(self.gradients[name]) for name in names)))
+
+        def moved(by: float, then: Any) -> Any:
+            ahead, back = (np.add, np.subtract) if by > 0 else (np.subtract, np.add)
+            for name in names:
+                weight = self.all_of(name)
+                ahead(weight, moves[name], out=weight)
+            try:
+                return then(None, layer)
+            finally:
+                for name in names:
+                    weight = self.all_of(name)
+                    back(weight, moves[name], out=weight)
+
+        found = Checked(f"layer.{layer}", (total,), length, (), along, float("nan"))
+        return self.differ(found, TOGETHER, moved, layer)
 
     def all_of(self, name: str) -> Array:
         """A weight of a layer as the forward pass has it."""
@@ -372,8 +414,23 @@ class _Checks:
         return found
 
 
-def _checked(name: str, gradient: Array, at: tuple[int, ...], value: float, difference: float) -> Checked:
-    return Checked(name, gradient.shape, float(np.sqrt((gradient**2).sum())), at, value, difference)
+def _checked(name: str, gradient: Array, at: tuple[int, ...], value: float) -> Checked:
+    return Checked(name, gradient.shape, float(np.sqrt(_square(gradient))), at, value, float("nan"))
+
+
+def _square(gradient: Array) -> float:
+    """Its length, squared; without another array of its size."""
+    return float(np.vdot(gradient, gradient))
+
+
+def _largest(gradient: Array) -> int:
+    """Where its largest number is, up or down, in the flat array; without another array of its size.
+
+    >>> _largest(np.array([[1.0, -3.0], [2.0, 0.0]]))
+    1
+    """
+    up, down = int(gradient.argmax()), int(gradient.argmin())
+    return up if gradient.flat[up] >= -gradient.flat[down] else down
 
 
 def spots(weights: Any, name: str, at: tuple[int, ...] | None) -> list[tuple[Array, Any]]:

@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from types import CodeType
@@ -32,6 +33,8 @@ from nanodistil.weights.errors import MissingExtraError
 
 HOUSE = Path(__file__).resolve().parents[1]
 MOVED = ("send", "fetch", "wait", "remember")  # moving is not computing
+SHORT = 0.02  # seconds a limit of the machine is measured for
+ITEMS = 24  # 96 MB, twice a large cache: to be given the 256 MB of `bench` takes half a second, far more than reading
 
 
 @dataclass
@@ -85,6 +88,7 @@ def _at(code: CodeType | None) -> str:
     return f"{_file(code.co_filename)}:{code.co_firstlineno}" if code else ""
 
 
+@cache
 def _file(name: str) -> str:
     path = Path(name)
     return str(Path("nanodistil", path.relative_to(HOUSE))) if path.is_relative_to(HOUSE) else path.name
@@ -109,14 +113,20 @@ def formula_of(function: Any) -> str:
     return re.split(r": (?=[\d(]|B x|any|\.\.\.)|, the |, each |\. ", said)[0].strip().rstrip(".")
 
 
+@cache
+def _asks(name: str) -> bool:
+    """Whether a file is one that ops are asked from: model.py, a head, training/."""
+    path = Path(name)
+    return path == HOUSE / "model.py" or path.parent in (HOUSE / "heads", HOUSE / "training")
+
+
 def _asked_at() -> tuple[str, str]:
     """The line of model.py, or of a head, from which an op is asked for."""
     frame = sys._getframe(2)
     while frame.f_back is not None:
-        path = Path(frame.f_code.co_filename)
-        if path == HOUSE / "model.py" or path.parent in (HOUSE / "heads", HOUSE / "training"):
-            line = linecache.getline(str(path), frame.f_lineno).strip()
-            return f"{_file(str(path))}:{frame.f_lineno}", line
+        name = frame.f_code.co_filename
+        if _asks(name):
+            return f"{_file(name)}:{frame.f_lineno}", linecache.getline(name, frame.f_lineno).strip()
         frame = frame.f_back
     return "", ""
 
@@ -243,7 +253,11 @@ def limits_now(model: Any) -> Any:
     except MissingExtraError:
         return None
     dtype = model.dtype if model.dtype in measuring.UNITS else "float32"
-    return measuring.limits(dtype, 0.02) if measuring.compiled() else None
+    if not measuring.compiled():
+        return None
+    others = measuring.peak(SHORT)
+    flops = others if dtype == "float32" else measuring.peak(SHORT, dtype=dtype)
+    return measuring.Limits(measuring.pool.threads(), flops, measuring.bandwidth(SHORT, ITEMS), others)
 
 
 def trace(model: Any, call: Callable[..., Any], repeats: int = 3, keep: bool = True) -> Trace:
