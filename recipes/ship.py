@@ -1,8 +1,13 @@
-"""From the folder of a run to a model inside the package: `python recipes/ship.py RUN NAME`.
+"""From the folder of a run to a model inside the package: `python recipes/ship.py RUN NAME [RANK]`.
 
 RUN holds a LoRA, as `nanodistil finetune --lora-r` leaves it. Its arrays are rounded to float16, which costs less than
-the figures on the cards can show, and are half as large; config and adapter_config go along, with the body's name. Or a
-whole model, which becomes int8 (weights/quantization.py), with its tokenizer.
+the figures on the cards can show, and are half as large; config and adapter_config go along, with the body's name.
+
+Or it holds all the weights of what began as the body. With a RANK the difference to the body becomes a LoRA of it: the
+nearest matrix of that rank to each difference (the largest of its singular values, Eckart and Young 1936), and what is
+small whole: biases, norms, the head. To learn all weights and to keep so much is better than to learn so much, and the
+rank can be chosen afterwards (log.md). Without a RANK the whole model becomes int8 (weights/quantization.py), with its
+tokenizer.
 
 From then on the model is a task's default (weights/embedded.py). Ship what reaches its aim (README.md), commit the
 bytes once, and write the card: `python recipes/card.py NAME` measures and asks it, and puts that under cards/NAME.md.
@@ -15,13 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
+import nanodistil
 from nanodistil.weights import quantization
 from nanodistil.weights.embedded import EMBEDDED_NAME, HOME
-from nanodistil.weights.files import CONFIG, TOKENIZER_EXTRAS, VOCABULARIES
+from nanodistil.weights.files import ADAPTER_CONFIG, CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHTS
 from nanodistil.weights.safetensors_reader import SafetensorsFile
 from nanodistil.weights.safetensors_writer import write_safetensors
 
-FILE = "adapter_model.safetensors"
+FILE, PREFIX = "adapter_model.safetensors", "base_model.model."
+MAPS = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
+NORMS = ["LayerNorm", "sa_layer_norm", "output_layer_norm"]
 
 
 def ship_whole(run: Path, out: Path) -> None:
@@ -31,6 +39,39 @@ def ship_whole(run: Path, out: Path) -> None:
             shutil.copy(run / name, out)
 
 
+def ship_difference(run: Path, out: Path, rank: int) -> None:
+    body = nanodistil.DistilBertModel.from_pretrained(EMBEDDED_NAME).state_dict()
+    learned = SafetensorsFile(run / WEIGHTS)
+    arrays, kept, of = {}, 0.0, 0.0
+    for stored in learned.entries:
+        new, old = learned.array(stored, np.float32), body.get(stored.removeprefix("distilbert."))
+        name = PREFIX + stored
+        if "word_embeddings" in stored or "position_embeddings" in stored:
+            continue  # what they learned is worth less than its size
+        if old is None or new.ndim == 1:
+            arrays[name] = new
+            continue
+        left, sizes, right = np.linalg.svd(new - old, full_matrices=False)  # (O, r), (r,), (r, I)
+        kept, of = kept + float((sizes[:rank] ** 2).sum()), of + float((sizes**2).sum())
+        root = np.sqrt(sizes[:rank])
+        arrays[name.replace(".weight", ".lora_A.weight")] = root[:, None] * right[:rank]
+        arrays[name.replace(".weight", ".lora_B.weight")] = left[:, :rank] * root
+    print(f"rank {rank} keeps {kept / of:.0%} of the squared difference")
+    write_safetensors(out / FILE, {name: one.astype(np.float16) for name, one in arrays.items()}, {"format": "pt"})
+    head = sorted({name.split(".")[2] for name in arrays} - {"distilbert"})
+    adapter = {
+        "peft_type": "LORA", "r": rank, "lora_alpha": rank, "bias": "all", "inference_mode": True,
+        "target_modules": MAPS, "modules_to_save": [*NORMS, *head], "base_model_name_or_path": EMBEDDED_NAME,
+    }  # fmt: skip
+    write_configs(run, out, adapter)
+
+
+def write_configs(run: Path, out: Path, adapter: dict[str, object]) -> None:
+    config = json.loads((run / CONFIG).read_text(encoding="utf-8")) | {"dtype": "float16"}
+    for name, said in ((ADAPTER_CONFIG, adapter), (CONFIG, config)):
+        (out / name).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def ship_adapter(run: Path, out: Path) -> None:
     file = SafetensorsFile(run / FILE)
     write_safetensors(
@@ -38,20 +79,19 @@ def ship_adapter(run: Path, out: Path) -> None:
         {stored: file.array(stored, np.float32).astype(np.float16) for stored in file.entries},
         {"format": "pt"},
     )
-    for config, own in (
-        ("adapter_config.json", {"base_model_name_or_path": EMBEDDED_NAME}),
-        ("config.json", {"dtype": "float16"}),
-    ):
-        said = json.loads((run / config).read_text(encoding="utf-8")) | own
-        (out / config).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    adapter = json.loads((run / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    write_configs(run, out, adapter | {"base_model_name_or_path": EMBEDDED_NAME})
 
 
-def main(run: Path, name: str) -> None:
+def main(run: Path, name: str, rank: int | None) -> None:
     out = HOME / name
     out.mkdir(exist_ok=True)
-    (ship_adapter if (run / FILE).is_file() else ship_whole)(run, out)
+    if rank:
+        ship_difference(run, out, rank)
+    else:
+        (ship_adapter if (run / FILE).is_file() else ship_whole)(run, out)
     print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -231,7 +231,8 @@ def test_every_verb_shows_an_example_and_names_a_bad_line(call, file, capsys, ve
 
 
 def test_without_a_model(capsys, monkeypatch, tmp_path):
-    """One line, where there is no default, or it cannot be had."""
+    """One line, where there is no default, or it cannot be had, and none is in the package."""
+    monkeypatch.setattr("nanodistil.pipelines.INSIDE", {})
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     for argv, message in (

@@ -140,7 +140,8 @@ def test_warnings_come_where_no_error_does(tmp_path):
 
 
 @pytest.mark.parametrize("task", KNOWN)
-def test_who_names_no_model_is_told_of_one(task):
+def test_who_names_no_model_is_told_of_one(task, monkeypatch):
+    monkeypatch.setattr("nanodistil.pipelines.INSIDE", {})
     with pytest.raises(InputError, match="no default model") as error:
         nanodistil.pipeline(task)
     assert str(error.value).endswith(KNOWN[task])
