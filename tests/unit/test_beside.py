@@ -81,7 +81,7 @@ def test_one_process_is_started_once(started):
     beside.begin()
     beside.begin()
     [(line, options)] = started
-    assert line[1:] == ["-m", dearest.__name__]
+    assert line[1:] == ["-P", "-m", dearest.__name__]  # -P: whatever modules lie in the working folder
     assert os.path.isdir(os.path.join(options["env"]["PYTHONPATH"].split(os.pathsep)[0], "nanodistil"))
 
 

@@ -43,7 +43,7 @@ def begin() -> None:
         nothing = subprocess.DEVNULL
         _started.append(
             subprocess.Popen(
-                [sys.executable, "-m", DEAREST],
+                [sys.executable, "-P", "-m", DEAREST],
                 stdin=nothing, stdout=nothing, stderr=nothing,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             )
