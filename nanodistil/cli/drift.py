@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from nanodistil.cli.columns import aligned
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from nanodistil.benchmark import shape_of
     from nanodistil.cli import loading
     from nanodistil.cli.explain import usual_model
+    from nanodistil.cli.progress import shown
     from nanodistil.lessons.drawing import check, draw_drift
     from nanodistil.lessons.drifting import drift
 
@@ -52,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
             choose(backend, dtype)
     yours = loading.yours(args.ops, None)
     name = args.model if args.model is not None else usual_model()
-    found = drift(name, args.shape, others, yours=[("yours", "float32")] if yours else [])
+    with shown(sys.stderr) as told:
+        found = drift(name, args.shape, others, yours=[("yours", "float32")] if yours else [], told=told)
     if args.plot:
         draw_drift(found, args.plot)
     print(json.dumps(found.as_dict(), indent=1) if args.json else tables(found))

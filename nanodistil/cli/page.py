@@ -26,10 +26,12 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
     from time import perf_counter
 
+    from nanodistil.cli.progress import shown
     from nanodistil.page.made import DEFAULT, page
 
     began = perf_counter()
-    made = page(args.text, args.model or DEFAULT, **options)
+    with shown(sys.stderr) as told:
+        made = page(args.text, args.model or DEFAULT, told=told, **options)
     made.save(args.out)
     first = made.found["targets"][0]
     gap, whole = first["gradient"]["gap"], first["gradient"]["score"] - first["gradient"]["baseline"]

@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from nanodistil.waiting import Told
 
 FIRST, EVERY = 1.0, 0.2  # seconds before it is shown first, and between two times
 PLAIN, SHARE = 10.0, 0.1  # between two lines of a log: at least so many seconds, and so much of those gone by
@@ -54,6 +57,16 @@ class Line:
             with suppress(OSError):  # the terminal may have gone
                 self.out.write(text)
                 self.out.flush()
+
+
+@contextmanager
+def shown(out: TextIO | None) -> Iterator[Told]:
+    """A line for work that says itself what it does (waiting.py); erased at the end, whatever the end is."""
+    line = Line(out)
+    try:
+        yield lambda what, share: line.show(lambda: f"{what}, {share:.0%}".replace("%", " %"))
+    finally:
+        line.erase()
 
 
 class Progress:

@@ -27,6 +27,7 @@ from nanodistil.benchmark import shape_of
 from nanodistil.lessons.exact import exactly
 from nanodistil.lessons.theirs import theirs
 from nanodistil.lessons.trace import MOVED, apart, values_of, weight_names
+from nanodistil.waiting import Told, silent
 from nanodistil.weights.errors import InputError, MissingExtraError
 
 TRANSFORMERS = "transformers float32"
@@ -85,11 +86,15 @@ def _last_of(names: list[str], start: str) -> str:
 
 
 class Swapped:
-    """The ops of one backend, of which one kind is computed by another, in its dtype, and comes back in the first's."""
+    """The ops of one backend, of which one kind is computed by another, in its dtype, and comes back in the first's.
 
-    def __init__(self, ops: Any, other: Any, kind: str, kinds: dict[int, str], twins: dict[int, Any]) -> None:
-        """kinds: id of a weight -> what its ops are called. twins: id -> the same weight of the other's model."""
-        self.ops, self.other, self.kind, self.kinds, self.twins = ops, other, kind, kinds, twins
+    What comes before the first of that kind is as it was, and is not computed again.
+    """
+
+    def __init__(self, ops: Side, other: Side, kind: str, noted: _Noting, twins: dict[int, Any]) -> None:
+        """noted: a pass with `ops` alone. twins: id of a weight -> the same weight of the other's model."""
+        self.ops, self.other, self.kind, self.kinds, self.twins = ops, other, kind, noted.kinds, twins
+        self.before = iter(noted.results[: noted.found[kind]])
         self.definitions = backends.load("numpy")
 
     def __getattr__(self, op: str) -> Any:
@@ -98,6 +103,8 @@ class Swapped:
             return function
 
         def called(*given: Any) -> Any:
+            for result in self.before:
+                return result
             if kind_of(op, given, self.kinds) != self.kind:
                 return function(*given)
             return _cast(getattr(self.other.ops, op)(*(self._given(value) for value in given)), self.other, self.ops)
@@ -137,21 +144,22 @@ def _kinds(weights: Any) -> dict[int, str]:
     return {at: name.removesuffix(".weight").rpartition(".")[2] for at, name in named if not name.endswith(".bias")}
 
 
-class _Kinds:
-    """Ops that note which kinds there are."""
+class _Noting:
+    """Ops that note which kinds there are, how many ops came before the first of each, and what each op gave."""
 
     def __init__(self, ops: Any, kinds: dict[int, str]) -> None:
-        self.ops, self.kinds, self.found, self.exact = ops, kinds, dict[str, int](), backends.load("numpy")
+        self.ops, self.kinds, self.definitions = ops, kinds, backends.load("numpy")
+        self.found, self.results = dict[str, int](), list[Any]()
 
     def __getattr__(self, op: str) -> Any:
         function = getattr(self.ops, op)
-        if op in MOVED or not hasattr(self.exact, op):
+        if op in MOVED or not hasattr(self.definitions, op):
             return function
 
         def called(*given: Any) -> Any:
-            kind = kind_of(op, given, self.kinds)
-            self.found[kind] = self.found.get(kind, 0) + 1
-            return function(*given)
+            self.found.setdefault(kind_of(op, given, self.kinds), len(self.results))
+            self.results.append(function(*given))
+            return self.results[-1]
 
         return called
 
@@ -179,15 +187,19 @@ def drift(
     *,
     yours: Sequence[tuple[str, str]] = (),
     ids: Any = None,
+    told: Told = silent,
 ) -> Drift:
     """The error budget of a model.
 
     model: loaded in float32 or float64, or a folder or hub id (None: the command line's own). shape: of a batch of
     random ids, sentences x tokens; ids: (B, T), instead. others: (backend, dtype) pairs; default: numpy float32 and
-    what numba has, if it is installed, and transformers likewise. yours: more, behind these. Raises
-    InputError for a shape, a dtype or rounded weights, and as from_pretrained.
+    what numba has, if it is installed, and transformers likewise. yours: more, behind these. told: called with what is
+    being computed and the share of that which is done. Raises InputError for a shape, a dtype or rounded weights, and
+    as from_pretrained.
 
-    >>> found = drift("nanodistil-mini", "1x4", [("numpy", "float32")])
+    >>> from nanodistil import DistilBertConfig, DistilBertForMaskedLM
+    >>> tiny = DistilBertConfig(vocab_size=99, n_layers=2, n_heads=2, dim=8, hidden_dim=16)
+    >>> found = drift(DistilBertForMaskedLM(tiny, backend="numpy"), "1x4", [("numpy", "float32")])
     >>> found.candidates[0].name, 0 < found.candidates[0].final < 1e-5
     ('numpy float32', True)
     """
@@ -205,9 +217,10 @@ def drift(
     def call(model: Any, tap: Any) -> Any:
         return model(ids, tap=tap, **more)
 
-    truth = values_of(exact, call)
+    told("float64", 0)
+    truth, noted = values_of(exact, call), _noted(exact, call)
     pairs = [*(others if others is not None else usual()), *yours]
-    found = [_candidate(exact, *pair, call, truth) for pair in pairs]
+    found = [_candidate(exact, noted, *pair, call, truth, told) for pair in pairs]
     if others is None and B == 1:
         try:
             their = theirs(model, ids[0].tolist())
@@ -239,21 +252,30 @@ def _compared(name: str, values: dict[str, Any], truth: dict[str, Any]) -> Candi
     return Candidate(name, errors, errors[list(errors)[-1]])
 
 
-def _candidate(exact: Any, backend: str, dtype: str, call: Any, truth: dict[str, Any]) -> Candidate:
+def _noted(model: Any, call: Any) -> _Noting:
+    """A pass of a model as it runs."""
+    noting = _Noting(model.ops, _kinds(model.weights))
+    call(apart(model, noting), None)
+    noting.results.pop()  # the largest; nothing comes behind it
+    return noting
+
+
+def _candidate(
+    exact: Any, right: _Noting, backend: str, dtype: str, call: Any, truth: dict[str, Any], told: Told
+) -> Candidate:
     floats = np.dtype("float64" if dtype == "float64" else "float32")
     tensors = {name: array.astype(floats) for name, array in exact.tensors().items()}
     model = type(exact)(exact.config, tensors, backend=backend, dtype=dtype)
     found = _compared(f"{backend} {dtype}", values_of(model, call), truth)
     last = list(truth)[-1]
-    kinds, right = _kinds(model.weights), _kinds(exact.weights)
-    noting, theirs = _Kinds(model.ops, kinds), Side(model.ops, floats)
-    call(apart(model, noting), None)
+    noted, theirs = _noted(model, call), Side(model.ops, floats)
     found.final = far(_final(model, model.ops, call, last), truth[last])  # as it runs, not step by step
     to, back, true = _twins(model.weights, exact.weights), _twins(exact.weights, model.weights), Side(exact.ops, WIDE)
-    for kind in noting.found if found.final else ():
+    for n, kind in enumerate(noted.found if found.final else ()):
+        told(f"{found.name}: {kind}", n / len(noted.found))
         alone = Swapped(true, theirs, kind, right, back)
         found.alone[kind] = far(_final(exact, alone, call, last), truth[last])
-        mended = Swapped(theirs, true, kind, kinds, to)
+        mended = Swapped(theirs, true, kind, noted, to)
         found.mended[kind] = far(_final(model, mended, call, last), truth[last])
     return found
 

@@ -54,7 +54,10 @@ class Explanation:
     def step(self, name: str) -> list[tuple[Call, Worked]]:
         """One step worked by hand, or all of a part, such as "layer.0.attention". Raises InputError if there is none.
 
-        >>> found = explain("Paris is the [MASK] of France.", "nanodistil-mini", backend="numpy")
+        >>> from nanodistil import DistilBertConfig, DistilBertForMaskedLM
+        >>> tiny = DistilBertConfig(n_layers=1, n_heads=2, dim=8, hidden_dim=16)
+        >>> tokenizer = AutoTokenizer.from_pretrained("nanodistil-mini")
+        >>> found = explain("A [MASK].", DistilBertForMaskedLM(tiny, backend="numpy"), tokenizer)
         >>> call, worked = found.step("layer.0.attention.probs")[0]
         >>> call.op, worked.error < 1e-6
         ('attention_probs', True)

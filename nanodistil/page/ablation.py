@@ -20,6 +20,7 @@ from nanodistil.page.question import Question
 from nanodistil.page.running import logits_of, look_at, packed, pieces
 from nanodistil.pretrained import Pretrained
 from nanodistil.taps import NoTap, Value
+from nanodistil.waiting import Told, silent
 
 
 class Ablation(NamedTuple):
@@ -44,7 +45,7 @@ class _Silent(NoTap):
         return value
 
 
-def ablation(model: Pretrained, question: Question, k: int = 5) -> list[Ablation]:
+def ablation(model: Pretrained, question: Question, told: Told = silent, k: int = 5) -> list[Ablation]:
     """What is lost with each head, layer by layer."""
     ids, rows, config, ops, w = question.ids, question.asked, model.config, model.ops, model.weights
     T, L, width = len(ids), config.n_layers, config.dim // config.n_heads
@@ -55,10 +56,11 @@ def ablation(model: Pretrained, question: Question, k: int = 5) -> list[Ablation
     for i in range(L):
         name = f"layer.{i}.attention.context"
         A = (config.n_heads - len(config.pruned_heads.get(i, ()))) * width
-        silent = [slice(h * width, (h + 1) * width) for h in range(A // width)] + [slice(None)]
+        columns_of = [slice(h * width, (h + 1) * width) for h in range(A // width)] + [slice(None)]
         logits = []
-        for these in pieces(model, len(silent), T):
-            columns = silent[these]
+        for these in pieces(model, len(columns_of), T):
+            told("the model without each head", (i + these.start / len(columns_of)) / L)
+            columns = columns_of[these]
             B = len(columns)
             batch = packed(model, np.repeat(ids[None], B, axis=0))
             look, all_of_them = look_at(model, B, T, rows), attending(batch, config, ops)
@@ -68,7 +70,7 @@ def ablation(model: Pretrained, question: Question, k: int = 5) -> list[Ablation
                 y = block(y, w.layers[j], all_of_them, config, ops, tap, f"layer.{j}", look if j == L - 1 else None)
             logits.append(logits_of(model, last_norm(y, w, ops, NoTap())))
         x = block(x, w.layers[i], who, config, ops, NoTap(), f"layer.{i}", None)
-        found.append(np.concatenate(logits).reshape(len(silent), len(rows), -1))
+        found.append(np.concatenate(logits).reshape(len(columns_of), len(rows), -1))
     whole = of_targets(logits_of(model, last_norm(x, w, ops, NoTap()))[rows][None], question)  # (1, targets)
     out = []
     for one_layer in found:

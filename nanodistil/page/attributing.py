@@ -21,6 +21,7 @@ from nanodistil.backend import Array
 from nanodistil.page.question import Question, Target, log_scores, slope
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.arguments import whole_number
+from nanodistil.waiting import Told, silent
 from nanodistil.weights.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,16 +52,18 @@ class Attribution(NamedTuple):
         return abs(self.gap) < max(GAP * abs(self.score - self.baseline), LEAST_GAP)
 
 
-def integrated_gradients(model: Pretrained, question: Question, steps: int | None = None) -> list[Attribution]:
+def integrated_gradients(
+    model: Pretrained, question: Question, steps: int | None = None, told: Told = silent
+) -> list[Attribution]:
     """An attribution for each of the question's targets. steps: 2 to 1000 points of the sum; None: as above.
 
     Raises InputError for a model without gradients: in int8, or with rounded weights.
 
-    >>> from nanodistil import DistilBertForMaskedLM, DistilBertTokenizer
+    >>> from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
+    >>> tiny = DistilBertConfig(n_layers=2, n_heads=2, dim=8, hidden_dim=16)
     >>> from nanodistil.page.question import ask
-    >>> name = "nanodistil-mini"
-    >>> model = DistilBertForMaskedLM.from_pretrained(name, backend="numpy")
-    >>> question = ask(model, DistilBertTokenizer.from_pretrained(name), "A [MASK] model.")
+    >>> model = DistilBertForMaskedLM(tiny, backend="numpy")
+    >>> question = ask(model, DistilBertTokenizer.from_pretrained("nanodistil-mini"), "A [MASK] model.")
     >>> first = integrated_gradients(model, question)[0]
     >>> abs(first.gap) < 1e-3 * abs(first.score - first.baseline)
     True
@@ -71,13 +74,13 @@ def integrated_gradients(model: Pretrained, question: Question, steps: int | Non
         raise InputError(f"steps must be at most 1000, not {steps}")
     slopes, found = Slopes(model), list[Attribution]()
     for points in STEPS if steps is None else (steps,):
-        found = summed(slopes, model, question, points)
+        found = summed(slopes, model, question, points, told)
         if all(one.settled for one in found):
             break
     return found
 
 
-def summed(slopes: Slopes, model: Pretrained, question: Question, steps: int) -> list[Attribution]:
+def summed(slopes: Slopes, model: Pretrained, question: Question, steps: int, told: Told = silent) -> list[Attribution]:
     """The attributions, by a sum of so many points."""
     ids, rows = question.ids, question.asked
     table = model.ops.fetch(model.weights.word_embeddings)
@@ -91,6 +94,7 @@ def summed(slopes: Slopes, model: Pretrained, question: Question, steps: int) ->
     step = max(1, TOKENS // len(ids))
     for i in range(0, steps, step):
         at, by = points[i : i + step, None, None], weights[i : i + step]
+        told(f"gradients at {steps} points", i / steps)
         passed = slopes.forward(start + at * way, positions, rows)
         for n, (row, index) in enumerate(places):
             d = np.zeros(passed.logits.shape)

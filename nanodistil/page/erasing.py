@@ -14,11 +14,12 @@ from nanodistil.page.attributing import of_targets
 from nanodistil.page.question import Question
 from nanodistil.page.running import scores
 from nanodistil.pretrained import Pretrained
+from nanodistil.waiting import Told, silent
 
 MOST_RUNS = 128
 
 
-def erasure(model: Pretrained, question: Question) -> tuple[Array, int]:
+def erasure(model: Pretrained, question: Question, told: Told = silent) -> tuple[Array, int]:
     """How much lower each target's score is without a token, (targets, T), and how many tokens went together."""
     ids, rows = question.ids, question.asked
     there = np.flatnonzero(~question.inserted & (ids != question.baseline))
@@ -27,7 +28,8 @@ def erasure(model: Pretrained, question: Question) -> tuple[Array, int]:
     texts = np.repeat(ids[None], len(groups) + 1, axis=0)
     for n, group in enumerate(groups):
         texts[n + 1, group] = question.baseline
-    found = of_targets(scores(model, texts, rows), question)  # (1 + groups, targets)
+    logits = scores(model, texts, rows, told, "the text without each word")  # (1 + groups, R', C)
+    found = of_targets(logits, question)  # (1 + groups, targets)
     lost = np.zeros((len(question.targets), len(ids)))
     for n, group in enumerate(groups):
         lost[:, group] = ((found[0] - found[n + 1]) / len(group))[:, None]

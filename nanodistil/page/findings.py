@@ -24,6 +24,7 @@ from nanodistil.page.rollout import rollout
 from nanodistil.page.running import attentions, hidden_states
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.facade import Tokenizer
+from nanodistil.waiting import Told, silent
 
 
 class Names:
@@ -43,22 +44,25 @@ class Names:
         return places[back].reshape(np.shape(indices))
 
 
-def findings(model: Pretrained, tokenizer: Tokenizer, text: str, called: str) -> tuple[dict[str, Any], list[Any]]:
-    """What is found in a text, and the attention of each layer. called: the model's name, to be shown.
+def findings(
+    model: Pretrained, tokenizer: Tokenizer, text: str, called: str, told: Told = silent
+) -> tuple[dict[str, Any], list[Any]]:
+    """What is found in a text, and the attention of each layer. called: the model's name, to be shown; told: as `page`.
 
     Raises as question.ask and attributing.integrated_gradients do.
     """
     q = ask(model, tokenizer, text)
-    attributions = integrated_gradients(model, q)
-    lost, together = erasure(model, q)
+    attributions = integrated_gradients(model, q, told=told)
+    lost, together = erasure(model, q, told)
     hidden = hidden_states(model, q.ids)
     squares = attentions(model, q.ids)
     rolled = rollout(squares)
+    told("what every layer would say", 0)
     seen = lens(model, hidden, None if q.everywhere else q.rows, q.kind)
     vectors = [model.ops.fetch(x) for x in hidden]
     near, cosines = zip(*map(nearest, vectors), strict=True)
     points, shares = zip(*map(plane, vectors), strict=True)
-    without = ablation(model, q)
+    without = ablation(model, q, told)
     names, config = Names(q), model.config
     gone = config.pruned_heads
     found: dict[str, Any] = {

@@ -10,6 +10,7 @@ from nanodistil.page.drawing import drawn
 from nanodistil.page.findings import findings
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.facade import Tokenizer
+from nanodistil.waiting import Told, silent
 from nanodistil.weights.errors import InputError
 
 DEFAULT = "nanodistil-mini"
@@ -46,24 +47,34 @@ class Page:
 
 
 def page(
-    text: str, model: str | Path | Pretrained = DEFAULT, tokenizer: Tokenizer | None = None, **loading: Any
+    text: str,
+    model: str | Path | Pretrained = DEFAULT,
+    tokenizer: Tokenizer | None = None,
+    *,
+    told: Told = silent,
+    **loading: Any,
 ) -> Page:
     """Look at a text through a model: a folder, a hub id, or an instance with its tokenizer.
 
-    The model may be one that fills masks, sorts texts or tokens, or writes (GPT-2), of any family. loading: backend,
-    dtype, threads, revision, ... of from_pretrained. Raises InputError for other models, for a text without [MASK] or
-    longer than the model, and without gradients (int8); ModelNotFoundError, CheckpointError.
+    The model may be one that fills masks, sorts texts or tokens, or writes (GPT-2), of any family. told: called with
+    what is being computed and the share of that which is done: 100 tokens take seconds, and 500 minutes. loading:
+    backend, dtype, threads, revision, ... of from_pretrained. Raises InputError for other models, for a text without
+    [MASK] or longer than the model, and without gradients (int8); ModelNotFoundError, CheckpointError.
 
-    >>> made = page("A [MASK] model.", backend="numpy")
-    >>> made.found["targets"][0]["name"], made.html()[:15]
-    ('new', '<!DOCTYPE html>')
+    >>> from nanodistil import DistilBertConfig, DistilBertForMaskedLM, DistilBertTokenizer
+    >>> tiny = DistilBertConfig(n_layers=2, n_heads=2, dim=8, hidden_dim=16)
+    >>> model = DistilBertForMaskedLM(tiny, backend="numpy")  # page("A [MASK] model.") asks the embedded one
+    >>> made = page("A [MASK] model.", model, DistilBertTokenizer.from_pretrained("nanodistil-mini"))
+    >>> made.found["tokens"][made.found["targets"][0]["token"]], made.html()[:15]
+    ('[MASK]', '<!DOCTYPE html>')
     """
     if isinstance(model, Pretrained):
         if tokenizer is None:
             raise InputError("a model instance needs its tokenizer too: pass tokenizer=...")
         if loading:
             raise InputError(f"{next(iter(loading))} belongs to the loading of a model; this one is loaded already")
-        return Page(*findings(model, tokenizer, text, model.config.extra.get("_name_or_path") or type(model).__name__))
+        name = model.config.extra.get("_name_or_path") or type(model).__name__
+        return Page(*findings(model, tokenizer, text, name, told))
     from nanodistil.auto import AutoTokenizer
     from nanodistil.exporting import class_in
     from nanodistil.weights.hub import resolve_model
@@ -71,4 +82,4 @@ def page(
     where = {key: loading[key] for key in ("revision", "cache_dir", "local_files_only", "token") if key in loading}
     loaded = class_in(resolve_model(model, **where)).from_pretrained(model, **loading)
     tokenizer = tokenizer or AutoTokenizer.from_pretrained(model, **where)
-    return Page(*findings(loaded, tokenizer, text, str(model)))
+    return Page(*findings(loaded, tokenizer, text, str(model), told))

@@ -22,6 +22,7 @@ from nanodistil.packing import Packing, sent
 from nanodistil.pipelines.batching import pace_of
 from nanodistil.pretrained import Pretrained
 from nanodistil.taps import NoTap, Recorder
+from nanodistil.waiting import Told, silent
 
 
 def packed(model: Pretrained, ids: Ints) -> Packed:
@@ -42,11 +43,12 @@ def pieces(model: Pretrained, sentences: int, length: int) -> Iterator[slice]:
         yield slice(start, min(start + step, sentences))
 
 
-def scores(model: Pretrained, ids: Ints, rows: Ints) -> Array:
-    """What the head says at tokens (R,) of each sentence: (B, T) -> logits (B, R, C)."""
+def scores(model: Pretrained, ids: Ints, rows: Ints, told: Told = silent, what: str = "") -> Array:
+    """What the head says at tokens (R,) of each sentence: (B, T) -> logits (B, R, C). told: is told of `what`."""
     B, T = ids.shape
     found = []
     for these in pieces(model, B, T):
+        told(what, these.start / B)
         batch = packed(model, ids[these])
         look = look_at(model, these.stop - these.start, T, rows)
         x = encoder(batch, model.weights, model.config, model.ops, NoTap(), look)

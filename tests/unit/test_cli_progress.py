@@ -73,6 +73,18 @@ def test_a_line_that_cannot_be_written_ends_nothing(clock, kind):
     line.erase()
 
 
+def test_work_that_is_interrupted_leaves_an_empty_line(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    with pytest.raises(KeyboardInterrupt), progress.shown(out) as told:
+        told("gradients", 0.0)
+        assert out.getvalue() == ""
+        clock.now += 2
+        told("gradients", 0.5)
+        raise KeyboardInterrupt
+    assert out.getvalue() == f"{progress.ERASE}nanodistil: gradients, 50 %{progress.ERASE}"
+
+
 def test_a_run_says_how_far_it_is_and_what_came_of_it(clock, capsys):
     with training.TrainingProgress() as run:
         for step in range(1, 31):

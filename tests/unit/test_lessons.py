@@ -209,6 +209,23 @@ def test_drift_names_the_op_that_brought_it(folder):
     assert exact.final == 0 and not exact.alone
 
 
+def test_what_comes_before_an_op_is_not_computed_again(folder, monkeypatch):
+    """And that changes no bit."""
+    from nanodistil.lessons import drifting
+
+    said, noted = [], drifting._noted
+    quick = lessons.drift(folder, "2x3", [("numpy", "float32")], told=lambda what, share: said.append((what, share)))
+    assert said[:2] == [("float64", 0), ("numpy float32: word_embeddings embed_layer_norm", 0)] and said[-1][1] < 1
+
+    def from_the_start(model, call):
+        found = noted(model, call)
+        found.found = dict.fromkeys(found.found, 0)
+        return found
+
+    monkeypatch.setattr(drifting, "_noted", from_the_start)
+    assert lessons.drift(folder, "2x3", [("numpy", "float32")]).as_dict() == quick.as_dict()
+
+
 def test_count_counts(folder):
     model, _ = load(folder, backend="numpy")
     found = lessons.count(model, "2x5")

@@ -119,7 +119,13 @@ def test_every_number_is_the_models(quick):
 
 def test_attention_of_a_page(quick):
     model, tokenizer = small("ForMaskedLM", backend="numpy")
-    page = made.page(TEXT, model, tokenizer)
+    said = []
+    page = made.page(TEXT, model, tokenizer, told=lambda what, share: said.append((what, share)))
+    assert [*dict(said)] == [
+        "gradients at 4 points", "the text without each word", "what every layer would say",
+        "the model without each head",
+    ]  # fmt: skip
+    assert said == sorted(said, key=lambda one: ([*dict(said)].index(one[0]), one[1])) and max(dict(said).values()) < 1
     ids = np.array(tokenizer(TEXT)["input_ids"])
     for found, layer in zip(page.layers, attentions(model, ids), strict=True):
         np.testing.assert_allclose((unpacked(found) / 255) ** 2, layer, atol=0.004)
