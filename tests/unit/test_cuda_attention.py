@@ -64,7 +64,7 @@ def table_of_keys(asked, lengths):
 class Batch:
     """q (M, D), and k and v as slices of one matrix (N, 2D), in the stored type."""
 
-    def __init__(self, stored, head, heads=2, asked=ALL, lengths=LENGTHS, masked=False, rate=0.0, seed=0):
+    def __init__(self, stored, head, heads=2, asked=ALL, lengths=LENGTHS, masked=False, rate=0.0, seed=0, causal=False):
         rng = np.random.default_rng(seed)
         self.stored, self.head, self.heads, self.rate = stored, head, heads, rate
         self.asked, self.lengths, self.key = asked, lengths, 2**63 + 12345
@@ -73,7 +73,11 @@ class Batch:
         self.q = (1.5 * rng.standard_normal((M, self.D))).astype(self.dtype)
         self.kv = (1.5 * rng.standard_normal((N, 2 * self.D))).astype(self.dtype)
         self.dcontext = rng.standard_normal((M, self.D)).astype(self.dtype)
-        self.keep = None
+        self.keep = self.reach = None
+        if causal:  # the last queries of each sentence, that of 130 among them with one that sees less than a tile
+            seen = [np.arange(n - m, n) + 1 for m, n in zip(asked, lengths, strict=True)]
+            self.reach = np.concatenate(seen).astype(np.int64)
+            self.reach[-3] = 5
         if masked:  # the sentence of 16 wholly, that of 130 in its whole first tile
             self.keep = rng.random(N) < 0.7
             self.keep[16:32] = False
@@ -85,6 +89,8 @@ class Batch:
             defines["QUERIES"] = queries
         if self.rate:
             defines["DROPOUT"] = 1
+        if self.reach is not None:
+            defines["CAUSAL"] = 1
         tiles, places = table(self.asked, self.lengths, queries or 64)
         q, kv = cupy.asarray(self.q), cupy.asarray(self.kv)
         k, v = kv[:, : self.D], kv[:, self.D :]
@@ -94,13 +100,14 @@ class Batch:
         dropout = np.uint64(self.key), np.uint64(round(self.rate * 2**32)), np.float32(1 - self.rate)
         args = (q, k, v, *strides, cupy.asarray(tiles), keep, np.int32(self.heads), np.float32(self.head**-0.5))
         kernel = compiled(file, **defines).get_function("attention")
-        kernel((len(tiles), self.heads), (128,), (*args, cupy.asarray(places), *dropout, out, strides[0]))
+        reach = np.uint64(0) if self.reach is None else cupy.asarray(self.reach)
+        kernel((len(tiles), self.heads), (128,), (*args, cupy.asarray(places), *dropout, out, strides[0], reach))
         return out.get()
 
     def truth(self, dtype=np.float64, size=False):
         """What it should be; size: the average of |v|."""
         q, k, v = (a.astype(dtype) for a in (self.q, self.kv[:, : self.D], self.kv[:, self.D :]))
-        who = Sentences(begins(self.asked), begins(self.lengths), self.heads, self.keep)
+        who = Sentences(begins(self.asked), begins(self.lengths), self.heads, self.keep, self.reach)
         if size:
             v = np.abs(v)
         if self.rate:
@@ -161,6 +168,17 @@ def test_attention(cupy, compiled, stored, head):
 def test_heads_of_other_sizes(cupy, compiled, head):
     batch = Batch("float16", head, heads=1, asked=SOME, masked=True)
     assert batch.within_rounding(batch.run(cupy, compiled, "attention.cu"))
+
+
+@pytest.mark.parametrize("file, stored, queries", [
+    ("attention.cu", "float16", 64), ("attention.cu", "bfloat16", 128), ("attention_float32.cu", "float", 64),
+])  # fmt: skip
+@pytest.mark.parametrize("asked", [ALL, SOME])
+def test_causal(cupy, compiled, file, stored, queries, asked):
+    """A query sees itself and those before it, also where only some ask, and where what it sees is masked."""
+    for masked in (False, True):
+        batch = Batch(stored, 32, asked=asked, masked=masked, causal=True)
+        assert batch.within_rounding(batch.run(cupy, compiled, file, queries if file == "attention.cu" else None))
 
 
 @pytest.mark.parametrize("stored", HALVES)

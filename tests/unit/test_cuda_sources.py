@@ -21,9 +21,11 @@ HALF_TYPES = ({"STORED": "float16"}, {"STORED": "bfloat16"})
 TYPES = ({"STORED": "float"}, *HALF_TYPES)
 VARIANTS = {  # what each file is compiled for where it matters most; those not named, as they stand
     "attention.cu": tuple(
-        {**t, "HEAD": 64, **more} for t in HALF_TYPES for more in ({}, {"DROPOUT": 1}, {"QUERIES": 128})
+        {**t, "HEAD": 64, **more} for t in HALF_TYPES for more in ({}, {"DROPOUT": 1}, {"QUERIES": 128}, {"CAUSAL": 1})
     ),
-    "attention_float32.cu": ({"STORED": "float", "HEAD": 64}, {"STORED": "float", "HEAD": 64, "DROPOUT": 1}),
+    "attention_float32.cu": tuple(
+        {"STORED": "float", "HEAD": 64, **more} for more in ({}, {"DROPOUT": 1}, {"CAUSAL": 1})
+    ),
     "attention_backward.cu": ({"STORED": "bfloat16", "HEAD": 64}, {"STORED": "float16", "HEAD": 64, "DROPOUT": 1}),
     "attention_backward_float32.cu": ({"STORED": "float", "HEAD": 64}, {"STORED": "float", "HEAD": 64, "DROPOUT": 1}),
     "layer_norm_backward.cu": ({"INPUT": "float"}, {"STORED": "bfloat16"}, {"INPUT": "float", "PIECES": 5}),
@@ -160,7 +162,10 @@ def numbers(dtype):
     return np.append(plain, [largest, -largest, np.inf]).astype(dtype)
 
 
-@pytest.mark.parametrize("function, name", [("gelu", "gelu"), ("relu", "relu"), ("hyperbolic_tangent", "tanh")])
+@pytest.mark.parametrize(
+    "function, name",
+    [("gelu", "gelu"), ("gelu_tanh", "gelu_new"), ("relu", "relu"), ("hyperbolic_tangent", "tanh")],
+)
 def test_activation(cupy, compiled, stored, function, name):
     type_name, dtype = stored
     x = numbers(dtype)

@@ -32,12 +32,14 @@ from ..definitions.step import Step
 from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
-from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, CupyOps, MadeOnce, columns, cut, pieces, rows
+from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, WITH_TANH, CupyOps, MadeOnce, columns, cut, pieces, rows
 
 Array = Any  # a cupy.ndarray
 Ints = NDArray[np.int64]
 
-SLOPES = {"gelu": "gelu_slope", "relu": "relu_slope", "tanh": "tanh_slope"}  # in activation_backward.cu
+SLOPES = {  # name -> function in activation_backward.cu
+    "gelu": "gelu_slope", "relu": "relu_slope", "tanh": "tanh_slope", **dict.fromkeys(WITH_TANH, "gelu_tanh_slope"),
+}  # fmt: skip
 ROWS_A_WARP = 8  # of layer_norm_backward.cu
 SUMMED_ROWS, SUMMED_COLUMNS = 256, 32  # a block of column_sums.cu
 SUM_THREADS = 256

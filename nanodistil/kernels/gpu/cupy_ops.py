@@ -13,7 +13,7 @@ and it is the host that divides the work.
     bfloat16    the same in bfloat16
 
 The rarer things are done on the host, with numpy_ops: scores and probabilities that a tap asks for, activations other
-than gelu, relu and tanh, the probabilities of the whole vocabulary.
+than gelu, its form with tanh, relu and tanh, the probabilities of the whole vocabulary.
 
 Unlike the numba backend's, a row's last bits may depend on its batch: cuBLAS chooses a way of summing by shape.
 """
@@ -49,7 +49,10 @@ TOURNAMENT = 512  # threads of a block of most_probable.cu
 MOST_RANKED = 128  # words that a tournament is expected to find sooner than the host can sort
 LARGEST_HEAD = 128  # of a size that attention's kernels have registers for
 STAGED = 1 << 20, 1 << 27  # bytes of arrays that are fetched by pinned memory: what a batch gives, not a whole model
-ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "tanh": "hyperbolic_tangent"}  # name -> function in gelu.cu
+WITH_TANH = "gelu_new", "gelu_accurate", "gelu_fast", "gelu_python_tanh", "gelu_pytorch_tanh"  # names of one function
+ACTIVATIONS = {  # name -> function in gelu.cu
+    "gelu": "gelu", "relu": "relu", "tanh": "hyperbolic_tangent", **dict.fromkeys(WITH_TANH, "gelu_tanh"),
+}  # fmt: skip
 TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
 
 
@@ -297,13 +300,18 @@ class CupyOps:
 
     def attention_with(self, dropping: tuple[float, int] | None, q: Array, k: Array, v: Array, who: Sentences) -> Array:
         """The same with dropout on the probabilities, for training. dropping: rate and key."""
-        size = q.shape[1] // who.heads
-        if (size > LARGEST_HEAD or who.reach is not None) and dropping is None:  # no kernel here is causal yet
+        if q.shape[1] // who.heads > LARGEST_HEAD and dropping is None:
             return self.on_host(numpy_ops.attention, q, k, v, who)[0]
         q, k, v = (self.operand(x) for x in (q, k, v))
         if k.strides[0] != v.strides[0]:
             k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
-        table, out = self.table(who.asking, who.starts), cp.empty(q.shape, self.stored)
+        return self.attention_by(self.table(who.asking, who.starts), dropping, q, k, v, who)
+
+    def attention_by(
+        self, table: Table, dropping: tuple[float, int] | None, q: Array, k: Array, v: Array, who: Sentences
+    ) -> Array:
+        """The same of rounded matrices, k and v alike in strides, whose sentences the table has found."""
+        size, out = q.shape[1] // who.heads, cp.empty(q.shape, self.stored)
         if not table.tiles.shape[0]:
             return out
         strides = [np.int32(x.strides[0] // x.itemsize) for x in (q, k, out)]
@@ -313,12 +321,14 @@ class CupyOps:
             STORED=TYPES[self.stored.name],
             HEAD=size,
             **({} if dropping is None else {"DROPOUT": 1}),
+            **({} if who.reach is None else {"CAUSAL": 1}),
         ).get_function("attention")
         none = np.uint64(0)  # a null pointer
         mask = none if who.keep is None else who.keep.view(np.uint8)
         arguments = q, k, v, *strides[:2], table.tiles, mask, np.int32(who.heads), np.float32(1 / np.sqrt(size))
         drop = table.places, np.uint64(key), np.uint64(round(rate * 2**32)), np.float32(1 - rate)
-        kernel((table.tiles.shape[0], who.heads), (ATTENTION_THREADS,), (*arguments, *drop, out, strides[2]))
+        to = out, strides[2], none if who.reach is None else cp.ascontiguousarray(who.reach)
+        kernel((table.tiles.shape[0], who.heads), (ATTENTION_THREADS,), (*arguments, *drop, *to))
         return out
 
     def on_tensor_cores(self, size: int, *arrays: Array) -> bool:

@@ -24,6 +24,7 @@
 
 #include "attention_tiles.cuh"
 #include "dropout.cuh"
+#include "reach.cuh"
 
 constexpr int STRIPS = QUERIES / (16 * WARPS);  // of 16 queries, a warp
 #ifdef DROPOUT
@@ -41,17 +42,24 @@ static_assert(STRIPS == 1 || (STRIPS == 2 && HEAD <= 64), "64 queries a block, o
 // (N,): 0 at masked keys, or null where there are none. scale: 1 / sqrt(HEAD). With -DDROPOUT the probabilities are
 // dropped out; places (tiles, 4): number of the sentence in the batch, and in it that of the tile's first query and
 // that of its first key, 0; its number of keys; key, limit: dropout.cuh; share: 1 - rate. Without, these are not
+// looked at. With -DCAUSAL query m sees the first reach[m] keys of its sentence, reach (M,); without, reach is not
 // looked at.
 extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     const STORED* __restrict__ q, const STORED* __restrict__ k, const STORED* __restrict__ v, int q_stride,
     int kv_stride, const int* __restrict__ tiles, const unsigned char* __restrict__ keep, int heads,
     float scale, const int* __restrict__ places, unsigned long long key, unsigned long long limit, float share,
-    STORED* __restrict__ out, int out_stride) {
+    STORED* __restrict__ out, int out_stride, const long long* __restrict__ reach) {
     __shared__ __align__(16) STORED key_tiles[2][KEYS * STEP];
     __shared__ __align__(16) STORED value_tiles[2][KEYS * STEP];
     const int first_query = tiles[4 * blockIdx.x], queries = tiles[4 * blockIdx.x + 1];
     const int first_key = tiles[4 * blockIdx.x + 2], keys = tiles[4 * blockIdx.x + 3];
     if (queries == 0) return;
+#ifdef CAUSAL
+    reach += first_query;
+    const int seen = min(keys, furthest(reach, queries));
+#else
+    const int seen = keys;
+#endif
 
     const int lane = threadIdx.x % 32, row = lane / 4, column = lane % 4 * 2;  // of an accumulator
     const int top = threadIdx.x / 32 * (16 * STRIPS);                          // the warp's first query
@@ -79,12 +87,22 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
         total[s][0] = total[s][1] = 0.0f;
     }
     clear(context);
+#ifdef CAUSAL
+    int reaches[STRIPS][2];  // of the same rows
+#pragma unroll
+    for (int s = 0; s < STRIPS; ++s) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            reaches[s][half] = static_cast<int>(reach[min(top + 16 * s + 8 * half + row, queries - 1)]);
+        }
+    }
+#endif
 
-    for (int left = 0; left < keys; left += KEYS) {
+    for (int left = 0; left < seen; left += KEYS) {
         const int buffer = left / KEYS % 2;
         copy_async_wait<0>();
         __syncthreads();
-        if (left + KEYS < keys) {
+        if (left + KEYS < seen) {
             const long long ahead = static_cast<long long>(left + KEYS) * kv_stride;
             begin_copy<KEYS>(key_tiles[1 - buffer], k + ahead, kv_stride, keys - left - KEYS);
             begin_copy<KEYS>(value_tiles[1 - buffer], v + ahead, kv_stride, keys - left - KEYS);
@@ -109,6 +127,19 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
                 }
             }
         }
+#ifdef CAUSAL
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; ++n) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const int number = left + 8 * n + column + i % 2;
+#pragma unroll
+                for (int s = 0; s < STRIPS; ++s) {
+                    if (number >= reaches[s][i / 2]) scores[s][n][i] = BEYOND;
+                }
+            }
+        }
+#endif
 
 #pragma unroll
         for (int s = 0; s < STRIPS; ++s) {

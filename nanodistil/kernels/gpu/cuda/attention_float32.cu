@@ -20,6 +20,7 @@
 
 #include "device.cuh"
 #include "dropout.cuh"
+#include "reach.cuh"
 #include "attention_rows.cuh"
 
 constexpr int QUERIES = 64, THREADS = 128;
@@ -36,7 +37,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     const STORED* __restrict__ q, const STORED* __restrict__ k, const STORED* __restrict__ v, int q_stride,
     int kv_stride, const int* __restrict__ tiles, const unsigned char* __restrict__ keep, int heads,
     float scale, const int* __restrict__ places, unsigned long long key, unsigned long long limit, float share,
-    STORED* __restrict__ out, int out_stride) {
+    STORED* __restrict__ out, int out_stride, const long long* __restrict__ reach) {
     __shared__ __align__(16) float query_rows[QUERIES * STEP];
     __shared__ __align__(16) float key_rows[KEYS * STEP];
     __shared__ __align__(16) float value_rows[KEYS * STEP];
@@ -44,6 +45,12 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     const int first_query = tiles[4 * blockIdx.x], queries = tiles[4 * blockIdx.x + 1];
     const int first_key = tiles[4 * blockIdx.x + 2], keys = tiles[4 * blockIdx.x + 3];
     if (queries == 0) return;
+#ifdef CAUSAL
+    reach += first_query;
+    const int seen = min(keys, furthest(reach, queries));
+#else
+    const int seen = keys;
+#endif
 
     const int lane = threadIdx.x % 32, top = threadIdx.x / 32 * 16;  // the warp's first query
     const int row = top + lane / 8, column = lane % 8;               // the lane's first row and first key of a tile
@@ -61,8 +68,17 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
 #pragma unroll
     for (int i = 0; i < 4; ++i) largest[i] = MASKED, total[i] = 0.0f;
     clear(context);
+    int reaches[4];  // of this lane's rows
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#ifdef CAUSAL
+        reaches[i] = static_cast<int>(reach[min(row + 4 * i, queries - 1)]);
+#else
+        reaches[i] = keys;
+#endif
+    }
 
-    for (int left = 0; left < keys; left += KEYS) {
+    for (int left = 0; left < seen; left += KEYS) {
         __syncthreads();  // all have finished with the tile before
         load_rows<KEYS, THREADS>(key_rows, k + static_cast<long long>(left) * kv_stride, kv_stride, keys - left);
         load_rows<KEYS, THREADS>(value_rows, v + static_cast<long long>(left) * kv_stride, kv_stride, keys - left);
@@ -80,7 +96,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
                 const int number = left + column + 8 * j;
                 float score = scores[i][j] * scale;
                 if (keep != nullptr && number < keys && keep[first_key + number] == 0) score = MASKED;
-                scores[i][j] = number < keys ? score : beyond();
+                scores[i][j] = number < reaches[i] ? score : beyond();
                 most = fmaxf(most, scores[i][j]);
             }
             most = largest_of_row(most);

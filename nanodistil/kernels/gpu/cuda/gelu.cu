@@ -20,6 +20,11 @@ __device__ __forceinline__ float gelu(float x) {
     return (x > 0.0f ? x : 0.0f) - z * (bell(z) * scaled_tail(z));
 }
 
+// x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): GPT-2's, with tanh in the place of the normal distribution.
+__device__ __forceinline__ float gelu_tanh(float x) {
+    return x / (1.0f + expf(-1.5957691216057308f * x * (1.0f + 0.044715f * x * x)));
+}
+
 __device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
 __device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
