@@ -121,7 +121,7 @@ def test_layer_norm_backward_undoes_shift_and_stretch(cupy, bops):
 
 
 @pytest.mark.parametrize("stored", STORED)
-@pytest.mark.parametrize("which", ["gelu", "relu", "tanh"])
+@pytest.mark.parametrize("which", ["gelu", "gelu_new", "relu", "tanh"])
 def test_activation_backward(cupy, bops, repeated, stored, which):
     rng = np.random.default_rng(1)
     x = np.concatenate([rng.standard_normal(400), 5 * rng.standard_normal(300), [0, -0.0, 40, -40, 100, -100, 7]])

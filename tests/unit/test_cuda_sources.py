@@ -169,7 +169,9 @@ def numbers(dtype):
 def test_activation(cupy, compiled, stored, function, name):
     type_name, dtype = stored
     x = numbers(dtype)
-    truth = numpy_ops.activation(x.astype(np.float64), name)
+    with np.errstate(invalid="ignore"):
+        truth = numpy_ops.activation(x.astype(np.float64), name)
+    x, truth = x[~np.isnan(truth)], truth[~np.isnan(truth)]  # the definition's gelu_new of -infinity is none
     kernel = compiled("gelu.cu", ACTIVATION=function, STORED=type_name).get_function("activation")
     given, out = cupy.asarray(x), cupy.empty(x.shape, dtype)
     launch = (-(-x.size // (8 * 64)),), (64,)

@@ -23,11 +23,11 @@ __device__ __forceinline__ float gelu_slope(float x) {
     return x < 0.0f ? bump : 1.0f - bump;
 }
 
-// Of x s, s = sigmoid(2 u): s + x s (1 - s) 2 u', u as in gelu.cu. Beyond 40 it is 0 or 1, and x^3 no number in the end.
+// Likewise, with the tail t of tanh: t - z t (1 - t) 2 u' for negative x, and 1 - that for positive.
 __device__ __forceinline__ float gelu_tanh_slope(float x) {
-    const float z = x > FAR ? FAR : x < -FAR ? -FAR : x;
-    const float s = 1.0f / (1.0f + expf(-1.5957691216057308f * z * (1.0f + 0.044715f * z * z)));
-    return s + z * s * (1.0f - s) * 1.5957691216057308f * (1.0f + 0.134145f * z * z);
+    const float z = fabsf(x) > FAR ? FAR : fabsf(x), t = tanh_tail(z);
+    const float bump = t - z * t * (1.0f - t) * 1.5957691216057308f * fmaf(0.134145f * z, z, 1.0f);
+    return x < 0.0f ? bump : 1.0f - bump;
 }
 
 __device__ __forceinline__ float relu_slope(float x) { return x > 0.0f ? 1.0f : 0.0f; }

@@ -20,9 +20,10 @@ __device__ __forceinline__ float gelu(float x) {
     return (x > 0.0f ? x : 0.0f) - z * (bell(z) * scaled_tail(z));
 }
 
-// x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): GPT-2's, with tanh in the place of the normal distribution.
+// GPT-2's: x sigmoid(2 u).
 __device__ __forceinline__ float gelu_tanh(float x) {
-    return x / (1.0f + expf(-1.5957691216057308f * x * (1.0f + 0.044715f * x * x)));
+    const float z = fabsf(x) > FAR ? FAR : fabsf(x);
+    return (x > 0.0f ? x : 0.0f) - z * tanh_tail(z);
 }
 
 __device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
