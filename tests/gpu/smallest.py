@@ -2,7 +2,7 @@
 
     compute-sanitizer --tool memcheck python tests/gpu/smallest.py
 
-Two models, answering and learning, in float32 and in bfloat16. memcheck knows what was allocated, and nothing of what
+A model that answers and learns, and one that writes, in float32 and in bfloat16. memcheck knows what was allocated, and nothing of what
 CuPy's pool cuts from it: so here the pool is left out, and an array's neighbour is forbidden ground. A checker names a
 line of the source if the compiler says where it was (-lineinfo).
 """
@@ -71,6 +71,22 @@ def answer_and_learn(dtype: str) -> None:
     cupy.cuda.runtime.deviceSynchronize()
 
 
+def write_on(dtype: str) -> None:
+    """A causal model, two texts of it by one token more at a time."""
+    from nanodistil import GPT2Config, GPT2LMHeadModel
+    from nanodistil.decoder import Decoder
+
+    config = GPT2Config(vocab_size=50, n_positions=24, n_embd=32, n_layer=1, n_head=2)
+    model = GPT2LMHeadModel(config, backend="cupy", dtype=dtype)
+    ids, mask = batch()
+    decoder = Decoder(model)
+    texts = decoder.join(2)
+    decoder.feed(texts, [row[kept] for row, kept in zip(ids, mask, strict=True)])
+    for _ in range(2):
+        decoder.feed(texts, [np.array([7]), np.array([8])])
+    cupy.cuda.runtime.deviceSynchronize()
+
+
 def compare(bops) -> None:
     """The losses that a student has and a lone model has not."""
     rng = np.random.default_rng(1)
@@ -92,6 +108,8 @@ def main() -> int:
     for dtype in ("float32", "bfloat16"):
         print(f"{dtype}: a model answers and learns", flush=True)
         answer_and_learn(dtype)
+        print(f"{dtype}: another writes", flush=True)
+        write_on(dtype)
     missed = sorted(SOURCES - seen)
     print(
         f"{len(seen & SOURCES)} of {len(SOURCES)} files of kernels ran{'; not: ' if missed else ''}{', '.join(missed)}"

@@ -58,7 +58,6 @@ def test_attention_back(rate):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_a_past_changes_nothing(backend):
     model = GPT2LMHeadModel(TINY, backend=backend)
     ids = rng.integers(0, 70, (2, 90))

@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cuda_source import cupy as cp
-from .cupy_ops import CupyOps, Table, blocks_of_queries, pinned
+from .cupy_ops import CupyOps, pinned
+from .tables import Table, blocks_of_queries
 
 Array = Any  # a cupy.ndarray
 Batch = Any  # what the encoder takes: ids, positions, starts, keep

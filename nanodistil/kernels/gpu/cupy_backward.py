@@ -32,7 +32,8 @@ from ..definitions.step import Step
 from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
-from .cupy_ops import LARGEST_HEAD, QUERIES, TYPES, WITH_TANH, CupyOps, MadeOnce, columns, cut, pieces, rows
+from .cupy_ops import LARGEST_HEAD, TYPES, WITH_TANH, CupyOps, pieces, rows
+from .tables import QUERIES, MadeOnce, columns, cut
 
 Array = Any  # a cupy.ndarray
 Ints = NDArray[np.int64]

@@ -21,8 +21,7 @@ Unlike the numba backend's, a row's last bits may depend on its batch: cuBLAS ch
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,17 +29,18 @@ from numpy.typing import NDArray
 
 from ..definitions import numpy_ops
 from ..definitions.numpy_ops import Activation
-from ..definitions.remembered import Rows
+from ..definitions.remembered import Remembered, Rows
 from ..definitions.sentences import Sentences
 from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
+from .cupy_remembered import Slots
+from .tables import MadeOnce, Table, blocks_of_queries
 
 Array = Any  # a cupy.ndarray
 Ints = NDArray[np.int64]
 
 LEAST_CAPABILITY = 8, 0  # bfloat16 and asynchronous copies came with Ampere
-QUERIES = 64  # of one sentence and head, that a block of attention's threads works on
 ATTENTION_THREADS = 128
 ROW_THREADS = 128  # a block of the kernels that give a row to each warp: 4 rows
 PIECE_THREADS = 256  # a block of those that give a thread 8 numbers
@@ -107,27 +107,6 @@ def pinned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     n = math.prod(shape)
     memory = cp.cuda.alloc_pinned_memory(1 << (n * np.dtype(dtype).itemsize - 1).bit_length())
     return np.frombuffer(memory, dtype, n).reshape(shape)
-
-
-class Table(NamedTuple):
-    """`blocks_of_queries` on the GPU."""
-
-    tiles: Array  # (tiles, 4) int32
-    places: Array  # (tiles, 4) int32
-
-
-class MadeOnce(threading.local):
-    """A Table made once a batch: all its layers are handed the same two arrays, and each thread's last is kept."""
-
-    def __init__(self, blocks: Callable[[Ints, Ints], tuple[NDArray[np.int32], NDArray[np.int32]]]) -> None:
-        self.blocks = blocks
-        self.made: tuple[Ints, Ints, Table] | None = None
-
-    def __call__(self, asking: Ints, starts: Ints) -> Table:
-        """The table of this batch, on the GPU in use."""
-        if self.made is None or self.made[0] is not asking or self.made[1] is not starts:
-            self.made = asking, starts, Table(*map(cp.asarray, self.blocks(asking, starts)))
-        return self.made[2]
 
 
 class CupyOps:
@@ -347,9 +326,11 @@ class CupyOps:
             return argument._replace(keep=keep, reach=reach)
         return self.fetch(argument) if isinstance(argument, cp.ndarray) else argument
 
-    def remember(self, widths: Sequence[int], head: int) -> Rows:
-        """Room for the keys and values of texts that are written on. On the host."""
-        return Rows(self.attention, len(widths), self.send, self.fetch)
+    def remember(self, widths: Sequence[int], head: int) -> Remembered:
+        """Room for the keys and values of texts that are written on; on the host for heads too large for a kernel."""
+        if head > LARGEST_HEAD:
+            return Rows(self.attention, len(widths), self.send, self.fetch)
+        return Slots(self, widths)
 
     def attention_scores(self, q: Array, k: Array, who: Sentences) -> list[Array]:
         """Scaled dot products of every sentence with itself: (M, A), (N, A) -> B x (H, Q, T). On the host."""
@@ -393,34 +374,3 @@ def pieces(module: Any, kernel: str, n: int, *arguments: Any) -> None:
     if n:
         blocks = -(-n // (PIECE_THREADS * PIECE))
         module.get_function(kernel)((blocks,), (PIECE_THREADS,), (*arguments, np.int64(n)))
-
-
-def cut(lengths: Ints, work: Ints) -> tuple[Ints, Ints]:
-    """Sentences of these lengths (B,) in pieces of QUERIES rows: of each piece its sentence, and its first row in that.
-
-    Those with most work (B,) come first: what is still running when the others are done should be short.
-    """
-    pieces = -(-lengths // QUERIES)  # (B,)
-    sentence = np.repeat(np.arange(len(pieces)), pieces)  # (tiles,)
-    first = QUERIES * (np.arange(len(sentence)) - (np.cumsum(pieces) - pieces)[sentence])  # (tiles,)
-    order = np.argsort(-work[sentence], kind="stable")
-    return sentence[order], first[order]
-
-
-def columns(*of: Ints) -> NDArray[np.int32]:
-    """4 x (tiles,) -> (tiles, 4), as the kernels read them."""
-    return np.stack(of, axis=1).astype(np.int32)
-
-
-def blocks_of_queries(asking: Ints, starts: Ints) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """What each block of attention's threads works on, (tiles, 4) each:
-
-    tiles   first query row, number of queries, first key row, number of keys
-    places  number of the sentence; in it, number of the first query and of the first key, 0; number of keys
-
-    No loop over sentences: the GPU waits for this, and Python's took 0.9 ms for 256 of 128 tokens, NumPy's 0.05.
-    """
-    queries, keys = np.diff(asking), np.diff(starts)  # (B,)
-    b, first = cut(queries, keys)
-    tiles = columns(asking[b] + first, np.minimum(queries[b] - first, QUERIES), starts[b], keys[b])
-    return tiles, columns(b, first, np.zeros_like(b), keys[b])
