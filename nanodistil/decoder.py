@@ -108,11 +108,11 @@ class Decoder:
         if not every and len(tokens) > len(who):
             look = Look(model.ops.send(starts[1:] - 1), np.arange(len(starts)))
 
-        def compute(ids: Ints, positions: Ints) -> Array:  # (N,) both -> (N or B, V)
-            ops = cast(Ops, _Remembering(model.ops, self.kept, who))
-            batch = sent(Packed(ids, positions, starts, None), model.ops.send)
-            x = encoder(batch, model.weights, model.config, ops, NoTap(), look)  # (N or B, D)
-            return model.head.forward(x, model.weights, model.ops, NoTap())
+        def compute(ids: Ints, positions: Ints, ops: Ops = model.ops) -> Array:  # (N,) both -> (N or B, V)
+            batch = sent(Packed(ids, positions, starts, None), ops.send)
+            remembering = cast(Ops, _Remembering(ops, self.kept, who))
+            x = encoder(batch, model.weights, model.config, remembering, NoTap(), look)  # (N or B, D)
+            return model.head.forward(x, model.weights, ops, NoTap())
 
         self.kept.reserve(who, counts)
         scores = None

@@ -2,9 +2,9 @@
 
     compute-sanitizer --tool memcheck python tests/gpu/smallest.py
 
-A model that answers and learns, and one that writes, in float32 and in bfloat16. memcheck knows what was allocated, and nothing of what
-CuPy's pool cuts from it: so here the pool is left out, and an array's neighbour is forbidden ground. A checker names a
-line of the source if the compiler says where it was (-lineinfo).
+A model that answers and learns, and one that writes, in float32 and in bfloat16. memcheck knows what was allocated, and
+nothing of what CuPy's pool cuts from it: so here the pool is left out, and an array's neighbour is forbidden ground. A
+checker names a line of the source if the compiler says where it was (-lineinfo).
 """
 
 import os

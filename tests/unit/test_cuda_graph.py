@@ -224,12 +224,12 @@ def test_a_full_gpu(cupy, monkeypatch, when):
 
 def test_recordings_keep_their_memory(cupy):
     """Also when a pool is short and gives up what lies idle."""
-    from nanodistil.kernels.gpu.cuda_graph import _lane
+    from nanodistil.kernels.gpu.lane import lane_of
 
     run, case = model(), batch(3)
     expected = run(*case).logits
     cupy.get_default_memory_pool().free_all_blocks()
-    _lane(0).pool.free_all_blocks()
+    lane_of(0).pool.free_all_blocks()
     same(cupy, run(*case).logits, expected)
 
 

@@ -92,6 +92,31 @@ def test_remembered_on_a_gpu(cupy, dtype):
 
 
 @pytest.mark.sweep
+@pytest.mark.parametrize("activation", ["gelu_new", "silu"])
+def test_short_steps_on_a_gpu_come_from_a_recording(cupy, activation):
+    """For so many texts as are fed, until their slots are outgrown; not if the host has a part in it."""
+    config = GPT2Config(
+        vocab_size=V, n_positions=300, n_embd=16, n_layer=1, n_head=1, initializer_range=0.1,
+        activation_function=activation,
+    )  # fmt: skip
+    model, rng = GPT2LMHeadModel(config, backend="cupy"), np.random.default_rng(2)
+    decoder = Decoder(model)
+    texts = decoder.join(2)
+    written = [rng.integers(0, V, n) for n in (62, 5)]
+    decoder.feed(texts, written)
+    seen = []
+    for some in ([0, 1], [0, 1], [1], [0, 1]):  # the third token of text 0 is beyond its 64 rows
+        new = rng.integers(0, V, (len(some), 1))
+        scores = decoder.feed(texts[some], list(new))
+        for row, i in enumerate(some):
+            written[i] = np.concatenate([written[i], new[row]])
+            whole = model(written[i][None], use_cache=False).logits[0, -1]
+            np.testing.assert_allclose(scores[row], whole, rtol=1e-3, atol=1e-5)
+        seen.append(sorted(decoder.kept.recorded))
+    assert seen == ([[2], [2], [1, 2], [2]] if activation == "gelu_new" else [[]] * 4)
+
+
+@pytest.mark.sweep
 @pytest.mark.parametrize("head", [8, 64, 80])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_remembered_is_computed_anew_at_every_width(head, dtype):

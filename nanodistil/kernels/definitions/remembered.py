@@ -57,7 +57,8 @@ class Remembered(Protocol):
     def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
         """compute(*inputs) for one new token of each text that was reserved, from a recording; None if there is none.
 
-        inputs: ids and positions. compute: asks the backend, and `attend`, for everything.
+        inputs: ids and positions. compute: asks the backend, and `attend`, for everything; a third argument is who
+        answers instead of the backend.
         """
 
     def clear(self) -> bool:

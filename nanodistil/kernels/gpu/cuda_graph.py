@@ -5,7 +5,8 @@ that a short sentence asks of the GPU is to read 85 MB of float16 weights, and a
 the GPU waits for its next order most of the time. CUDA's answer is a graph: launches are written down while a stream
 captures them, with every address and number they were given, and replayed by one call.
 
-What is written down does not change. So everything that a batch changes must lie in memory, at addresses that stay:
+What is written down does not change. So everything that a batch changes must lie in memory, at addresses that stay
+(`_Recording`; lane.py has what all recordings share).
 
 The price: a size that was not seen before is recorded first, which takes the time of two passes and of cuBLASLt's
 search for four shapes. Sizes are few: 14 numbers of rows, and powers of two of entries. Whether a batch is answered
@@ -22,7 +23,6 @@ which CUDA forbids during a capture.
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cuda_source import cupy as cp
-from .cupy_ops import CupyOps, pinned
+from .cupy_ops import CupyOps
+from .lane import Lane, attempted, captured, lane_of, pinned, refuse
 from .tables import Table, blocks_of_queries
 
 Array = Any  # a cupy.ndarray
@@ -39,44 +40,6 @@ Batch = Any  # what the encoder takes: ids, positions, starts, keep
 Encode = Callable[[Batch, CupyOps], Array]  # a batch on the GPU -> (N, D)
 
 MOST_ROWS = 512  # beyond them the GPU works longer than the host takes to launch
-DISTURBED = 900, 901  # cudaErrorStreamCaptureUnsupported and ...Invalidated: somebody waited for the device
-
-
-class _AskedForTheHost(Exception):
-    """The pass wants numbers on the host before it can go on."""
-
-
-class _Lane:
-    """What all recordings of a GPU share: where they are made, their memory, and that one runs at a time.
-
-    A recording is made on a stream of its own, for the default one cannot capture. It is replayed on the caller's; an
-    event makes each wait for the one before it, wherever that ran.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.stream = cp.cuda.Stream(non_blocking=True)
-        self.kept: list[Any] = []
-        self.pool = cp.cuda.MemoryPool(self.keep)
-        self.last = cp.cuda.Event(disable_timing=True)  # after what was last asked of the shared memory
-
-    def keep(self, size: int) -> Any:
-        """More memory for the pool, for good: a pool that is short gives back what lies idle, and what lies idle here
-        is written by the next replay. The pool below, whose idle memory is nobody's, may give that up instead."""
-        self.kept.append(cp.get_default_memory_pool().malloc(size))
-        return self.kept[-1]
-
-
-_lanes: dict[int, _Lane] = {}
-_making = threading.Lock()
-
-
-def _lane(device: int) -> _Lane:
-    """Of the GPU in use, `device`."""
-    with _making:
-        if device not in _lanes:
-            _lanes[device] = _Lane()
-        return _lanes[device]
 
 
 def room(rows: int, entries: int) -> tuple[int, int]:
@@ -103,29 +66,19 @@ class Graphs:
         entries = blocks_of_queries(batch.starts, batch.starts)[0]
         size = room(N, len(entries))
         ops.device.use()
-        lane = _lane(ops.device.id)
+        lane = lane_of(ops.device.id)
         with lane.lock:
             recording = self.recorded.get(size) or self._record(encode, batch, ops, lane, size)
             return recording and recording.replay(batch.ids, batch.positions, entries)
 
     def _record(
-        self, encode: Encode, batch: Batch, ops: CupyOps, lane: _Lane, size: tuple[int, int]
+        self, encode: Encode, batch: Batch, ops: CupyOps, lane: Lane, size: tuple[int, int]
     ) -> _Recording | None:
         """A new recording of this size, None if there cannot be one, now or ever."""
-        callers = cp.cuda.get_current_stream()
-        try:
-            self.recorded[size] = _Recording(encode, batch, ops, lane, *size)
-        except _AskedForTheHost:
-            self.possible = False
-        except MemoryError:
-            pass
-        except cp.cuda.runtime.CUDARuntimeError as error:
-            if error.status not in DISTURBED:
-                raise
-        finally:
-            if cp.cuda.get_current_stream() != callers:
-                callers.use()  # `with` forgets a stream that was chosen so
-        return self.recorded.get(size)
+        made, self.possible = attempted(lambda: _Recording(encode, batch, ops, lane, *size))
+        if made is not None:
+            self.recorded[size] = made
+        return made
 
 
 class _Recording:
@@ -144,7 +97,7 @@ class _Recording:
                read and give.
     """
 
-    def __init__(self, encode: Encode, like: Batch, ops: CupyOps, lane: _Lane, S: int, E: int) -> None:
+    def __init__(self, encode: Encode, like: Batch, ops: CupyOps, lane: Lane, S: int, E: int) -> None:
         size = 16 * (S + E)  # bytes
         self.lane, self.copied = lane, cp.cuda.Event(disable_timing=True)
         self.pinned, self.with_copy = pinned((size,), np.uint8), ops.with_copy
@@ -155,17 +108,10 @@ class _Recording:
             ids, positions, entries = _parts(self.inputs, S)
             still = copy.copy(ops)
             still.table = lambda asking, starts: Table(entries, entries)  # type: ignore[assignment]
-            still.fetch = _refuse  # type: ignore[method-assign]
+            still.fetch = refuse  # type: ignore[method-assign]
             batch = like._replace(ids=ids, positions=positions)
             encode(batch, still)  # kernels are compiled, products planned: nothing of that may happen while capturing
-            lane.stream.begin_capture()
-            try:
-                self.x = encode(batch, still)  # (S, D)
-            except BaseException:
-                with suppress(Exception):  # the error above is the one to be seen
-                    lane.stream.end_capture()
-                raise
-            self.graph = lane.stream.end_capture()
+            self.graph, self.x = captured(lane.stream, lambda: encode(batch, still))  # x (S, D)
             lane.last.record(lane.stream)
 
     def __del__(self) -> None:
@@ -194,7 +140,3 @@ def _parts(inputs: Any, S: int) -> tuple[Any, Any, Any]:
     """One piece of bytes as ids (S,), positions (S,) and the table (E, 4)."""
     ids, positions, entries = inputs[: 8 * S], inputs[8 * S : 16 * S], inputs[16 * S :]
     return ids.view(np.int64), positions.view(np.int64), entries.view(np.int32).reshape(-1, 4)
-
-
-def _refuse(x: Array) -> NDArray[Any]:
-    raise _AskedForTheHost

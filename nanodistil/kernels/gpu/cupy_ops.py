@@ -20,7 +20,6 @@ Unlike the numba backend's, a row's last bits may depend on its batch: cuBLAS ch
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ from . import cublas_lt
 from .cuda_source import compiled
 from .cuda_source import cupy as cp
 from .cupy_remembered import Slots
+from .lane import pinned
 from .tables import MadeOnce, Table, blocks_of_queries
 
 Array = Any  # a cupy.ndarray
@@ -97,16 +97,6 @@ def free_memory() -> None:
     """Give back what CuPy keeps for the next arrays: on the GPU, and of the host's memory that it reads directly."""
     cp.get_default_memory_pool().free_all_blocks()
     cp.get_default_pinned_memory_pool().free_all_blocks()
-
-
-def pinned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """An array of the host that the GPU reads and writes without its help, its numbers any.
-
-    Its memory is a power of two of bytes: CuPy keeps what is given back for others of that very size.
-    """
-    n = math.prod(shape)
-    memory = cp.cuda.alloc_pinned_memory(1 << (n * np.dtype(dtype).itemsize - 1).bit_length())
-    return np.frombuffer(memory, dtype, n).reshape(shape)
 
 
 class CupyOps:
