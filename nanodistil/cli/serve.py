@@ -36,10 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=whole(0), default=8080, metavar="P", help="default 8080")
     parser.add_argument("--uds", metavar="PATH", help="a Unix socket instead of a port")
     parser.add_argument(
-        "--max-batch-tokens", type=whole(1), metavar="N", help="computed at once (default: the backend's)"
+        "--max-batch-tokens", type=whole(1), metavar="N", help="computed at once (default: 512 on a CPU)"
     )
     parser.add_argument(
-        "--max-queue-tokens", type=whole(1), metavar="N", help="of all requests at once; then 429 (default: 32 batches)"
+        "--max-queue-tokens",
+        type=whole(1),
+        metavar="N",
+        help="of all requests; then 429 (default: 128 batches)",
     )
     parser.add_argument("--max-requests", type=whole(1), metavar="N", help="at once; then 429 (default 512)")
     parser.add_argument("--max-inputs", type=whole(1), metavar="N", help="of a request; then 413 (default 2048)")

@@ -72,10 +72,7 @@ class Asking:
             for one in ready:
                 works += one.rows or [Alone(partial(pipe.finish, one, [], settings), self.limits.batch_tokens)]
             call.tokens = sum(len(work) for work in works if not isinstance(work, Alone))
-            tokens = call.tokens + sum(work.tokens for work in works if isinstance(work, Alone))
-            call.held.more_tokens(tokens)
-            if self.engine.crowded(call.client, tokens):
-                raise overloaded("more is asked for than can be answered; try again", call.held.load.retry_after())
+            call.held.more_tokens(call.tokens + sum(work.tokens for work in works if isinstance(work, Alone)))
             size = len(works) + self._entries(pipe, ready, settings) + self._numbers(pipe, ready, settings)
             results = iter(await self.computed(call, pipe, works))
             with call.stage("finish"):
@@ -127,7 +124,12 @@ class Asking:
     def _waiting(
         self, call: Call, pipe: Any, works: list[Any]
     ) -> Iterator[tuple[Ticket, asyncio.Future[list[Any]], asyncio.Future[None]]]:
-        """A ticket, its results, and the client's going away; whatever ends it, nothing is left in the queue."""
+        """A ticket, its results, and the client's going away; whatever ends it, nothing is left in the queue.
+
+        Raises Problem (429) if the queue stands, before anything is in it.
+        """
+        if self.engine.refuses(call.client, pipe, works):
+            raise overloaded("more is asked for than can be answered; try again", call.held.load.retry_after())
         ticket = self.engine.submit(call.client, pipe, works)
         results: asyncio.Future[list[Any]] = asyncio.wrap_future(ticket.future)
         watching = asyncio.ensure_future(call.gone())

@@ -1,6 +1,7 @@
 """The one thread that computes: takes a batch from the queue, has the pipeline compute it, hands results to requests.
 
     submit(client, works) -> Ticket, whose future has the results in order, or the error
+    refuses(client, works) -> whether they should be asked again later, for a queue stands
 
 One thread is enough, since the kernels use all others, and it makes order simple. It never waits for more rows to
 come: while a batch is computed the next one gathers. An error of one row is no other's: a batch that fails is computed
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 from nanodistil.pipelines.base import Pipeline, Row
 from nanodistil.pipelines.batching import computed
 from nanodistil.serve.queue import Queue, Unit
-from nanodistil.serve.standing import Standing
+from nanodistil.serve.standing import BATCHES, Standing
 from nanodistil.serve.writing import Prompt, Writing
 
 SMOOTHING = 0.1  # how much of what was measured before is forgotten with each batch
@@ -66,7 +67,7 @@ class Engine:
         self.watch = watch
         self.pace = (0.0, 0.0)  # tokens and seconds, of late
         self.ahead = 0.0  # seconds that batches have had more than steps, while there were both
-        self.standing = Standing()
+        self.standing = Standing(self.queue, BATCHES * batch_tokens)
         self.changed = Condition()
         self.ending = False
         self.thread = Thread(target=self._run, name="nanodistil-engine", daemon=True)
@@ -100,16 +101,13 @@ class Engine:
         """How many answers are being written."""
         return sum(one.together.busy for one in list(self.writings.values()) if one.together is not None)
 
-    def crowded(self, client: str, tokens: int) -> bool:
-        """Whether a client should come back later: the queue stands, and so much more is not in the next batch."""
-        if not self.standing.long:
-            return False
+    def refuses(self, client: str, pipe: Pipeline[Any, Any], works: Sequence[Row | Alone | Prompt]) -> bool:
+        """Whether a client should come back later with these, for the queue that they would wait in stands."""
+        writes = any(isinstance(work, Prompt) for work in works)
         with self.changed:
-            before = self.queue.before(client)
-            if not before or before + tokens <= self.queue.batch_tokens:
-                return False
-            self.standing.refused = perf_counter()
-            return True
+            if writes:
+                return pipe in self.writings and self.writings[pipe].refuses(client, perf_counter())
+            return self.standing.refuses(client, perf_counter())
 
     def submit(self, client: str, pipe: Pipeline[Any, Any], works: Sequence[Row | Alone | Prompt]) -> Ticket:
         """Queue rows, prompts and calls, of one request."""
@@ -147,8 +145,8 @@ class Engine:
                     self.ahead = 0.0
                 batch = self.queue.pop() if self.ahead <= 0 else []
                 if batch:
-                    self.standing.left(self.queue.tokens, self.queue.batch_tokens, perf_counter())
-                joining = [] if batch else [one.joining() for one in writing]
+                    self.standing.look(perf_counter())
+                joining = [] if batch else [one.joining(perf_counter()) for one in writing]
             if batch:
                 self.ahead += self._compute(batch)
             for one, fresh in zip(writing, joining, strict=False):

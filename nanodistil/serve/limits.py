@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Limits:
     """Every figure that bounds memory or time."""
 
-    batch_tokens: int = 2048  # computed at once
+    batch_tokens: int = 512  # computed at once
     tokens: int = 65_536  # of all requests from when they are queued until they are answered
     requests: int = 512  # at once
     inputs: int = 2048  # of a request; or pairs of a text and a label

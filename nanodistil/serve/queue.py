@@ -4,12 +4,13 @@
     pop()            the next batch: rows of one pipeline, in order, up to a number of tokens
     next()           the first unit of that batch, which stays
     forget(ticket)   a request that nobody waits for any more
-    before(client)   the tokens that would be served before what this client asks for now
+    before(client)   the tokens that may be served before what this client asks for now
 
 The order is that of start-time fair queueing (Goyal 1996). Each row has a start: when it came, or when its client's
 row before it ends, whichever is later, in a time that runs by the tokens served. A client that asks for a thousand
 texts has starts far into the future, and one that then asks for a single text starts now. Clients that do not overlap
-are served as they came. Nothing here knows of threads or of clocks.
+are served as they came. That time goes on even while all who are served are new, or others would wait as long as there
+are new ones. Nothing here knows of threads or of clocks.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Unit:
     ticket: Any  # the request it is part of
     place: int = 0  # in the request
     alone: bool = False  # no batch, whatever there is
+    client: str = ""  # whose it is, once it waits
 
 
 class Queue:
@@ -46,7 +48,9 @@ class Queue:
 
     def __init__(self, batch_tokens: int) -> None:
         self.batch_tokens = batch_tokens
-        self.now = 0  # the start of what was served last
+        self.tokens = 0  # of all that waits
+        self.now = 0  # the start of what was served last, or what each had of all before it, whichever is later
+        self.due = 0  # what each has had, if all who wait had the same
         self.ends: dict[str, int] = {}  # client -> the end of its last unit
         self.waiting: dict[Hashable, list[tuple[int, int, Unit]]] = {}  # kind -> heap of (start, order of coming, unit)
         self.count = 0  # of all that ever came
@@ -59,6 +63,8 @@ class Queue:
             start = max(self.now, self.ends.get(client, 0))
             self.ends[client] = start + unit.tokens
             self.count += 1
+            unit.client = client
+            self.tokens += unit.tokens
             heapq.heappush(self.waiting.setdefault(unit.kind, []), (start, self.count, unit))
         if len(self.ends) > MOST_CLIENTS:
             self.ends = {client: end for client, end in self.ends.items() if end > self.now}
@@ -70,18 +76,20 @@ class Queue:
     def before(self, client: str) -> int:
         """Tokens of all units whose turn comes before that of a unit which this client asked for now.
 
+        If the client has had more than others of late, also what others may ask for until its turn, and have first.
+
         >>> queue = Queue(batch_tokens=8)
         >>> queue.push("a", [Unit("m", f"a{i}", 4, "A") for i in range(4)])
         >>> queue.before("a"), queue.before("b")
         (16, 4)
+        >>> queue.push("b", [Unit("m", "b0", 4, "B")])  # of a turn at 16, "b" may have what is left of its own 16
+        >>> queue.before("a")
+        32
         """
         start = max(self.now, self.ends.get(client, 0))
-        return sum(unit.tokens for heap in self.waiting.values() for begin, _, unit in heap if begin <= start)
-
-    @property
-    def tokens(self) -> int:
-        """Of all that waits."""
-        return sum(unit.tokens for heap in self.waiting.values() for _, _, unit in heap)
+        waiting = sum(unit.tokens for heap in self.waiting.values() for begin, _, unit in heap if begin <= start)
+        others = (end for name, end in self.ends.items() if name != client and end < start)
+        return waiting + sum(start - max(self.now, end) for end in others)
 
     def _kind(self) -> Hashable:
         return min(self.waiting, key=lambda kind: self.waiting[kind][0][:2])
@@ -93,14 +101,19 @@ class Queue:
         kind = self._kind()
         heap, tokens = self.waiting[kind], 0
         batch: list[Unit] = []
+        was = self.now
         while heap and (not batch or self._fits(batch[0], heap[0][2], tokens)):
             self.now, _, unit = heapq.heappop(heap)
             batch.append(unit)
             tokens += unit.tokens
+        self.tokens -= tokens
+        clients = {unit.client for heap in self.waiting.values() for _, _, unit in heap} | {one.client for one in batch}
+        self.now = max(self.now, self.due)
+        self.due = max(self.due, was) + tokens // len(clients)
         if not heap:
             del self.waiting[kind]
         if not self.waiting:  # nobody has a claim on anything
-            self.now, self.ends = 0, {}
+            self.now, self.due, self.ends = 0, 0, {}
         return batch
 
     def _fits(self, first: Unit, unit: Unit, tokens: int) -> bool:
@@ -111,6 +124,7 @@ class Queue:
         before = len(self)
         for kind, heap in list(self.waiting.items()):
             kept = [entry for entry in heap if entry[2].ticket is not ticket]
+            self.tokens -= sum(unit.tokens for _, _, unit in heap) - sum(unit.tokens for _, _, unit in kept)
             heapq.heapify(kept)
             if kept:
                 self.waiting[kind] = kept

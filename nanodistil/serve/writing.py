@@ -16,6 +16,7 @@ from nanodistil.backend import Ints
 from nanodistil.generation.joining import AT_ONCE, Looks, Member, Together
 from nanodistil.pipelines.text_generation import Wanted
 from nanodistil.serve.queue import Queue, Unit
+from nanodistil.serve.standing import Standing
 
 
 class News(NamedTuple):
@@ -59,6 +60,7 @@ class Writing:
     def __init__(self, pipe: Any, read_at_once: int) -> None:
         self.pipe, self.read_at_once = pipe, read_at_once
         self.queue = Queue(1)  # gives one at a time
+        self.standing = Standing(self.queue, 0)
         self.together: Together | None = None  # while there is somebody
         self.open: dict[Unit, list[Member]] = {}
 
@@ -67,7 +69,18 @@ class Writing:
         """Whether nobody waits and nothing is written."""
         return not self.queue.waiting and not self.open
 
-    def joining(self) -> list[Unit]:
+    def refuses(self, client: str, now: float) -> bool:
+        """Whether a client should come back later: as many answers as are written at once wait before it."""
+        self.standing.most = self._full()
+        return self.standing.refuses(client, now)
+
+    def _full(self) -> int:
+        """Tokens of as many answers as are written at once, if they are like those that there are."""
+        units = [unit for heap in self.queue.waiting.values() for _, _, unit in heap] + list(self.open)
+        answers: int = sum(unit.work.answers for unit in units)
+        return AT_ONCE * sum(unit.tokens for unit in units) // max(1, answers)
+
+    def joining(self, now: float) -> list[Unit]:
         """The prompts there is room for now, which leave the queue."""
         busy = 0 if self.together is None else self.together.busy
         found: list[Unit] = []
@@ -80,6 +93,8 @@ class Writing:
             found += self.queue.pop()
             busy += unit.work.answers
             read += unit.work.length
+        self.standing.most = self._full()
+        self.standing.look(now)
         return found
 
     def step(self, fresh: list[Unit], deliver: Deliver) -> tuple[int, int]:

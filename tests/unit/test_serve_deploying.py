@@ -60,10 +60,10 @@ def test_the_limits_on_the_page_are_those_of_the_code():
     limits = Limits()
     for figure in (limits.batch_tokens, limits.requests, limits.inputs, limits.texts, limits.entries, MOST_CONNECTIONS):
         assert f"{figure:,}" in PAGE, figure
-    for figure in (f"{limits.body_seconds:g} seconds", "2 MB", "64 MB", "2 million numbers", "32 batches"):
+    for figure in (f"{limits.body_seconds:g} seconds", "2 MB", "64 MB", "2 million numbers", "128 batches"):
         assert figure in PAGE.replace("\n", " "), figure
     assert (limits.body, limits.bodies, limits.numbers) == (2_000_000, 64_000_000, 2_000_000)
-    assert limits.tokens == 32 * limits.batch_tokens
+    assert limits.tokens == 128 * limits.batch_tokens
 
 
 def test_a_function_answers_what_a_gateway_sends(monkeypatch):

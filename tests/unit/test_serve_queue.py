@@ -10,7 +10,6 @@ import pytest
 from nanodistil.pipelines.base import Row
 from nanodistil.serve.engine import Alone, Engine
 from nanodistil.serve.queue import MOST_CLIENTS, Queue, Unit
-from nanodistil.serve.standing import Standing
 
 
 def units(name, n, tokens=4, kind="m", alone=False):
@@ -197,30 +196,41 @@ def test_calls_run_by_themselves_and_nothing_is_answered_at_once(engine):
 def test_a_queue_that_stands_lets_in_only_who_has_little_before_him(engine):
     pipe = Doubling()
     pipe.gate.clear()
-    tickets = [engine.submit("many", pipe, [row(2, *[0] * 31)]) for _ in range(6)]  # 192 tokens, 64 a batch
-    assert pipe.begun.wait(300) and not engine.crowded("many", 32)  # only just
+    rows = [row(2, *[0] * 31)]
+    tickets = [engine.submit("many", pipe, rows) for _ in range(10)]  # 320 tokens, 64 a batch
+    assert pipe.begun.wait(300) and not engine.refuses("many", pipe, rows)  # only just
     engine.standing.long = True
-    crowded = engine.crowded("many", 32), engine.crowded("another", 32)  # whose first row comes before all of theirs
+    refused = (
+        engine.refuses("many", pipe, rows),
+        engine.refuses("another", pipe, rows),
+    )  # who is first
     pipe.gate.set()
-    assert crowded == (True, False)
+    assert refused == (True, False)
     for ticket in tickets:
         assert results(ticket)[0][0] == 4
-    assert not engine.crowded("many", 32)  # nobody is before it
+    assert not engine.refuses("many", pipe, rows)  # nobody is before it
 
 
-def test_a_queue_stands_until_nobody_was_refused_for_a_while():
-    standing = Standing()
-    standing.long, standing.refused = True, 5.0
-    for now, long in ((5.5, True), (5.9, True), (6.1, False)):
-        standing.left(0, 64, now)
-        assert standing.long == long
+def test_who_has_had_much_is_not_overtaken_for_ever_by_ever_new_clients():
+    queue = Queue(8)
+    queue.push("greedy", units("g", 8))
+    for n in range(100):
+        queue.push(f"new {n}", units("n", 2))
+        if "g7" in [unit.work for unit in queue.pop()]:
+            break
+    assert 8 < n < 40
 
 
-def test_a_long_queue_stands_after_a_while():
-    standing = Standing()
-    for now, tokens, long in ((0, 65, False), (0.9, 65, False), (1.1, 65, True), (1.2, 64, False), (2.4, 65, False)):
-        standing.left(tokens, 64, now)
-        assert standing.long == long
+def test_a_queue_knows_what_waits_in_it():
+    random, queue = Random(0), Queue(10)
+    for i in range(200):
+        if random.random() < 0.6:
+            queue.push(random.choice("abc"), units(str(i), random.randrange(4), random.randrange(1, 9)))
+        elif random.random() < 0.5:
+            queue.pop()
+        else:
+            queue.forget(str(random.randrange(i + 1)))
+        assert queue.tokens == sum(unit.tokens for heap in queue.waiting.values() for _, _, unit in heap)
 
 
 def test_the_watch_is_told_of_every_batch():

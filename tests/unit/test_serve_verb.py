@@ -82,9 +82,9 @@ def test_two_models_of_one_name():
 
 def test_limits_follow_the_backend_unless_said_otherwise(tmp_path):
     models = {"a": loaded(spec(tiny_folder(tmp_path, DistilBertModel)), backend="numpy")}
-    assert (limits_for(models, None).batch_tokens, limits_for(models, None).tokens) == (2048, 65536)
+    assert (limits_for(models, None).batch_tokens, limits_for(models, None).tokens) == (512, 65536)
     some = limits_for(models, 100, requests=7, inputs=None)
-    assert (some.batch_tokens, some.tokens, some.requests, some.inputs) == (100, 3200, 7, 2048)
+    assert (some.batch_tokens, some.tokens, some.requests, some.inputs) == (100, 12800, 7, 2048)
 
 
 def test_a_key_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):

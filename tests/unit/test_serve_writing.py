@@ -257,6 +257,12 @@ def test_refused_by_the_inference_api(server, body, words):
     assert answer.status == 422 and words in answer.json()["error"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_queue_that_stands_refuses_prompts_too(server, monkeypatch, stream):
+    monkeypatch.setattr(server.site.engine, "refuses", lambda *_: True)
+    assert completed(server, 429, prompt="so", stream=stream)["error"]["code"] == "overloaded"
+
+
 def test_a_stream_that_stands_still_is_given_up(served, monkeypatch):
     feed, site = type(served.model.decoding()).feed, Site({"w": served}, LIMITS)
     calls, gate = [], threading.Event()
