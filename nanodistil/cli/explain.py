@@ -14,6 +14,7 @@ from nanodistil.cli.parsing import whole
 from nanodistil.weights.errors import InputError
 
 HELP = "narrate a forward pass or a training step, in the run's own numbers"
+ROOM = 100_000  # characters of a line in a file: nothing is cut there
 EXAMPLES = """examples:
   nanodistil explain "Paris is the [MASK] of France."
   nanodistil explain --step layer.0.attention "Paris is the [MASK] of France."
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     if any("\ud800" <= c <= "\udfff" for c in args.text):
         raise InputError("the text is not UTF-8, which texts must be")
-    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else ROOM
     name = args.model if args.model is not None else usual_model()
     if args.step == "tokens":
         return _tokens(args, name)

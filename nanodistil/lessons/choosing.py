@@ -41,7 +41,7 @@ class Chosen:
     stages: list[Stage] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class Written:
     """A text and how each of its new tokens was chosen."""
 
@@ -68,7 +68,7 @@ class Written:
                 lines.append(f"      {answers([(repr(word), share) for word, share in stage.best])}")
         return "\n".join(cut(line, width) for line in lines)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.told()
 
 

@@ -36,9 +36,9 @@ class Looked:
     tokens: list[Answer]  # and how much, most first
 
 
-@dataclass
+@dataclass(repr=False)
 class Explanation:
-    """One text through one model."""
+    """One text through one model. At Python's prompt, as with print(): the narration."""
 
     model: Any
     text: str
@@ -128,7 +128,7 @@ class Explanation:
                 return [float(x) for x in value[min(self.at, len(value) - 1), :most]]
         return []
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         from nanodistil.lessons.telling import told
 
         return told(self, 100)
@@ -192,8 +192,7 @@ def explain(text: str, model: Any = None, tokenizer: Any = None, **options: Any)
         raise InputError(f"a text is needed, not {type(text).__name__}")
     if tokenizer is None:
         model, tokenizer = load(model, **options)
-    encoding = tokenizer(text)
-    ids = list(encoding["input_ids"])
+    ids = list(tokenizer(text, verbose=False)["input_ids"])
     if not ids:
         raise InputError("the text has no token, so nothing happens to it")
     at = place(model, tokenizer, ids)

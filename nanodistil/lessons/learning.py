@@ -62,9 +62,9 @@ class Step:
     checked: list[Checked] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class Learning:
-    """One training step."""
+    """One training step. At Python's prompt, as with print(): the narration."""
 
     tokens: list[str]
     target: str  # what should have been said, and where
@@ -108,13 +108,13 @@ class Learning:
             lines += [f"{count}. {call.op}", f"   {call.formula}", f"   {call.source}: {call.line}"]
             lines += [f"   defined at {call.definition}", *(f"   {_said(one)}" for one in step.checked), ""]
         lines += [*(_said(one) for one in layers), *([""] if layers else [])]
-        lines.append(
-            f"the step, every weight less {number(self.rate)} times its gradient: the loss should be "
-            f"{number(self.expected)} and is {number(self.after)}"
-        )
+        lines += [
+            f"the step, every weight less {number(self.rate)} times its gradient:",
+            f"the loss should be {number(self.expected)} and is {number(self.after)}",
+        ]
         return "\n".join(cut(line, width) for line in lines)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.told()
 
 
@@ -146,7 +146,7 @@ def learn(text: str, model: Any = None, tokenizer: Any = None, *, layer: int | N
         model, tokenizer = load(model, backend="numpy", dtype="float64")
     if not isinstance(text, str):
         raise InputError(f"a text is needed, not {type(text).__name__}")
-    ids = list(tokenizer(text)["input_ids"])
+    ids = list(tokenizer(text, verbose=False)["input_ids"])
     if not ids:
         raise InputError("the text has no token, so there is nothing to learn from it")
     exact = model if ours else exactly(model)

@@ -81,6 +81,7 @@ def test_everything_told_is_what_was_computed(folders, family):
     np.testing.assert_allclose(whole.hidden_states[-1][0][: len(last)], last, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(whole.attentions[0][0], found.trace.values["layer.0.attention.probs"][0])
     json.dumps(found.as_dict(), allow_nan=False)
+    assert repr(found) == str(found) == told(found, 100)  # at Python's prompt too, and not all arrays
     for width in (40, 100):
         assert all(len(line) <= width for line in told(found, width).splitlines())
     if family == "bare":
@@ -123,7 +124,7 @@ def test_q_k_and_v_are_worked_each_by_itself(folder):
     assert places == [0, 1, 2]
 
 
-def test_what_cannot_be_explained_is_said(folder, tmp_path):
+def test_what_cannot_be_explained_is_said(folder, tmp_path, capsys):
     found = lessons.explain("good film", folder, backend="numpy")
     with pytest.raises(InputError, match=r"there is no step 'layer.0.atention'; did you mean layer.0.attention"):
         found.step("layer.0.atention")
@@ -133,6 +134,9 @@ def test_what_cannot_be_explained_is_said(folder, tmp_path):
         lessons.explain("", tiny_gpt2(tmp_path / "gpt2"), backend="numpy")
     with pytest.raises(InputError):
         lessons.explain("a " * 40, folder, backend="numpy")
+    capsys.readouterr()
+    assert main(["explain", "a " * 40, "--model", folder, "--backend", "numpy"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 OFTEN = ("distilbert", "gpt2")  # in the default run; the others in the sweeps
@@ -246,7 +250,7 @@ def test_count_counts(folder):
         (["explain", "good film"], "layer.0.attention.context"),
         (["explain", "good film", "--step", "layer.1.ffn"], "by hand"),
         (["explain", "good film", "--step", "tokens"], "in the vocabulary"),
-        (["explain", "good film", "--backward"], "by difference"),
+        (["explain", "good film", "--backward"], "\nthe loss should be "),
         (["count", "--shape", "1x4"], "waits for"),
         (["drift", "--shape", "1x4", "--with", "numpy:float32"], "alone, gone"),
     ],
