@@ -12,24 +12,28 @@ from typing import Any
 LARGEST = 1 << 20  # bytes of a file
 
 
+class Unfit(Exception):
+    """Why a file is no answer to an exercise, in words of ours."""
+
+
 def function_in(path: Path, name: str) -> Callable[..., Any]:
-    """Run the file, and give what it calls `name`. Raises what the file raises, LookupError if there is no such name.
+    """Run the file, and give what it calls `name`. Raises what the file raises, Unfit if there is no such function.
 
     The file's folder comes last among those that are searched for modules, so a softmax.py beside it is no danger.
     """
     source = path.read_bytes()
     if len(source) > LARGEST:
-        raise LookupError(f"it has {len(source):,} bytes, too many for an exercise")
+        raise Unfit(f"it has {len(source):,} bytes, too many for an exercise")
     module = ModuleType(path.stem)
     module.__file__ = str(path)
     sys.modules[path.stem] = module  # where Numba and pickle look for it
     sys.path.append(str(path.parent))
     exec(compile(source, str(path), "exec"), vars(module))
     if name not in vars(module):
-        raise LookupError(f"there is no {name} in it")
+        raise Unfit(f"there is no function {name} in it")
     found = vars(module)[name]
     if not callable(found):
-        raise LookupError(f"{name} in it is no function")
+        raise Unfit(f"{name} in it is no function")
     return found  # type: ignore[no-any-return]
 
 

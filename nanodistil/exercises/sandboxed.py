@@ -20,7 +20,7 @@ from typing import Any
 
 from nanodistil.exercises import exercise
 from nanodistil.exercises.judging import OURS, judge, said
-from nanodistil.exercises.learner import function_in, lines_of_code
+from nanodistil.exercises.learner import Unfit, function_in, lines_of_code
 from nanodistil.exercises.race import run_race
 
 COMPILING = 60.0  # seconds that Numba may take for a function
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     try:
         function = function_in(Path(file), asked.function)
     except (Exception, SystemExit) as error:
-        tell(cannot=str(error) if isinstance(error, LookupError) and not error.__traceback__ else said(error, file))
+        tell(cannot=str(error) if isinstance(error, Unfit) else said(error, file))
         return
     watch_numba(tell)
     kernels = logging.getLogger("nanodistil.kernels")

@@ -200,7 +200,7 @@ WORST = {
     "no python": ("def softmax(s)\n    return s", "line 4: SyntaxError"),
     "fails": ("1 / 0", "line 4: ZeroDivisionError"),
     "leaves at once": ("sys.exit(3)", "line 4: SystemExit"),
-    "is not there": ("def hardmax(s):\n    return s", "there is no softmax in it"),
+    "is not there": ("def hardmax(s):\n    return s", "softmax: there is no function softmax in it"),
     "out of range": (
         "@njit\ndef go(x, n):\n    x[n] = 1\n    return x\ndef softmax(s):\n    return go(s.ravel(), 1 << 40)",
         "line 6: IndexError",
