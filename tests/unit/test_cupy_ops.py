@@ -7,7 +7,16 @@ import pytest
 from conftest import TINY, random_tensors
 from small_pipelines import small
 
-from nanodistil import DeviceError, DistilBertForMaskedLM, InputError, MissingExtraError, backend, pipeline
+from nanodistil import (
+    DeviceError,
+    DistilBertForMaskedLM,
+    InputError,
+    MissingExtraError,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    backend,
+    pipeline,
+)
 from nanodistil.cli.doctor import gpu as doctor_lines
 from nanodistil.kernels.definitions import numpy_ops
 from nanodistil.warmup import warm_up_gpu
@@ -33,6 +42,21 @@ def test_logits_are_off_by_a_few_roundings(cupy, dtype):
     assert logits.dtype == np.float32 and not logits[~MASK].any()
     error = np.sqrt(((logits - truth)[MASK] ** 2).mean() / (truth[MASK] ** 2).mean())
     assert UNIT[dtype] / 8 < error < 8 * UNIT[dtype]
+
+
+@pytest.mark.sweep
+def test_a_relative_answers_as_the_definitions(cupy):
+    """RoBERTa, whose positions begin behind the padding's; from a recording and launch by launch."""
+    config = RobertaConfig(
+        vocab_size=50, max_position_embeddings=30, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=2,
+    )  # fmt: skip
+    models = [RobertaForMaskedLM(config, backend=backend, seed=1) for backend in ("numpy", "cupy")]
+    ids, mask = np.where(MASK, 3 + IDS % 47, 1), MASK.astype(int)
+    for options in ({}, {"output_hidden_states": True}):
+        truth, found = (model(ids, mask, **options).logits for model in models)
+        np.testing.assert_allclose(found[MASK], truth[MASK], rtol=1e-4, atol=1e-5)
+    assert models[1].graphs.recorded
 
 
 def test_some_positions_only(cupy):

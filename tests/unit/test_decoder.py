@@ -92,6 +92,16 @@ def test_remembered_on_a_gpu(cupy, dtype):
 
 
 @pytest.mark.sweep
+def test_beams_on_a_gpu_are_those_of_the_definitions(cupy):
+    """They copy texts and cut them, in one batch with another's."""
+    config = GPT2Config(vocab_size=V, n_positions=40, n_embd=16, n_layer=1, n_head=1, initializer_range=0.3)
+    models = [GPT2LMHeadModel(config, backend=backend, seed=4) for backend in ("numpy", "cupy")]
+    ids = np.random.default_rng(3).integers(0, V, (2, 6))
+    found = [model.generate(ids, max_new_tokens=4, num_beams=2, pad_token_id=0) for model in models]
+    np.testing.assert_array_equal(*map(np.asarray, found))
+
+
+@pytest.mark.sweep
 @pytest.mark.parametrize("activation", ["gelu_new", "silu"])
 def test_short_steps_on_a_gpu_come_from_a_recording(cupy, activation):
     """For so many texts as are fed, until their slots are outgrown; not if the host has a part in it."""

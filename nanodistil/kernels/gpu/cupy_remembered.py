@@ -85,7 +85,7 @@ class Slots:
         if lengths.any():
             self._grow(len(self._lengths), self.room)
             to, of = self.ops.send(children), self.ops.send(np.asarray(parents, np.int64))
-            for kept in self.kept:
+            for kept in map(as_bits, self.kept):
                 kept[to] = kept[of]
         self.cut(children, lengths)
         return children
@@ -148,7 +148,7 @@ class Slots:
             before = self.kept[layer]
             self.kept[layer] = cp.empty((self.slots, self.room, 2 * A), self.ops.stored)
             if before is not None:
-                self.kept[layer][: old[0], : old[1]] = before
+                as_bits(self.kept[layer])[: old[0], : old[1]] = as_bits(before)
 
     def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
         """See Remembered. A recording is for so many texts, as long as slots lie where they do."""
@@ -165,9 +165,15 @@ class Slots:
             if step is None:
                 step, self.possible = attempted(lambda: _Step(self, lane, compute, *given))
             if step is None:
+                cp.cuda.get_current_stream().wait_event(lane.last)  # the attempt has written where the pass will
                 return None
             self.recorded[B] = step
             return cast(Array, self.ops.fetch(step.replay(*given)))
+
+
+def as_bits(x: Array) -> Array:
+    """The same memory as whole numbers: a copy need not know what they mean."""
+    return x.view(f"uint{8 * x.itemsize}")
 
 
 class _Step:
@@ -183,7 +189,10 @@ class _Step:
         size = sum(x.nbytes for x in (*numbers, tiles))
         self.lane, self.copied = lane, cp.cuda.Event(disable_timing=True)
         self.pinned = pinned((size,), np.uint8)
-        lane.stream.wait_event(lane.last)
+        asked = cp.cuda.Event(disable_timing=True)  # what was asked before, such as the prompts' keys and values
+        asked.record()
+        for event in (asked, lane.last):
+            lane.stream.wait_event(event)
         with lane.stream, cp.cuda.using_allocator(lane.pool.malloc):
             self.inputs = cp.empty(size, np.uint8)
             self.bring(numbers, tiles, lane.stream)
@@ -200,7 +209,7 @@ class _Step:
                 self.graph, self.scores = captured(lane.stream, lambda: compute(ids, positions, still))  # (B, V)
             finally:
                 slots.there, slots.told = before
-            lane.last.record(lane.stream)
+                lane.last.record(lane.stream)
 
     def __del__(self) -> None:
         with suppress(Exception):  # at the end of the process there is nobody to ask
