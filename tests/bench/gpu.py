@@ -231,6 +231,8 @@ def main() -> None:
         torch.set_float32_matmul_precision("highest")
         rivals = {d: Rival(tensors, config.n_heads, args.layers).eval().to(DEVICE) for d in ("float32", *args.dtypes)}
     print(f"beside torch {torch.__version__}" if torch is not None else "no torch here: ours alone", flush=True)
+    if not ON_GPU:
+        print("in the emulator: none of this is a GPU's", flush=True)
     for text in exactness(config, tensors, ours, rivals.get("float32")):
         print(text, flush=True)
     for dtype in args.dtypes:
