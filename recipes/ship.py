@@ -28,7 +28,7 @@ from nanodistil.weights.safetensors_reader import SafetensorsFile
 from nanodistil.weights.safetensors_writer import write_safetensors
 
 FILE, PREFIX = "adapter_model.safetensors", "base_model.model."
-MAPS = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
+MAPS = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2", "word_embeddings", "position_embeddings"]
 NORMS = ["LayerNorm", "sa_layer_norm", "output_layer_norm"]
 
 
@@ -46,18 +46,22 @@ def ship_difference(run: Path, out: Path, rank: int) -> None:
     for stored in learned.entries:
         new, old = learned.array(stored, np.float32), body.get(stored.removeprefix("distilbert."))
         name = PREFIX + stored
-        if "word_embeddings" in stored or "position_embeddings" in stored:
-            continue  # what they learned is worth less than its size
         if old is None or new.ndim == 1:
             arrays[name] = new
             continue
-        left, sizes, right = np.linalg.svd(new - old, full_matrices=False)  # (O, r), (r,), (r, I)
+        left, sizes, right = np.linalg.svd(new - old, full_matrices=False)  # (O, R), (R,), (R, I)
         kept, of = kept + float((sizes[:rank] ** 2).sum()), of + float((sizes**2).sum())
         root = np.sqrt(sizes[:rank])
-        arrays[name.replace(".weight", ".lora_A.weight")] = root[:, None] * right[:rank]
-        arrays[name.replace(".weight", ".lora_B.weight")] = left[:, :rank] * root
+        b, a = left[:, :rank] * root, root[:, None] * right[:rank]
+        if "embeddings" in stored:  # a table: turned, and under a name of its own
+            arrays[name.replace("weight", "lora_embedding_A")] = b.T
+            arrays[name.replace("weight", "lora_embedding_B")] = a.T
+        else:
+            arrays[name.replace("weight", "lora_A.weight")] = a
+            arrays[name.replace("weight", "lora_B.weight")] = b
     print(f"rank {rank} keeps {kept / of:.0%} of the squared difference")
-    write_safetensors(out / FILE, {name: one.astype(np.float16) for name, one in arrays.items()}, {"format": "pt"})
+    rounded = {name: np.ascontiguousarray(one, np.float16) for name, one in arrays.items()}
+    write_safetensors(out / FILE, rounded, {"format": "pt"})
     head = sorted({name.split(".")[2] for name in arrays} - {"distilbert"})
     adapter = {
         "peft_type": "LORA", "r": rank, "lora_alpha": rank, "bias": "all", "inference_mode": True,

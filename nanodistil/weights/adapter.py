@@ -43,6 +43,7 @@ STRANGE = (
 )  # fmt: skip
 MOST_PATTERNS = 1000
 LONGEST_PATTERN = 300
+ROWS = 256  # that are added to at a time
 
 
 class Base(NamedTuple):
@@ -180,13 +181,18 @@ class Adapter:
             return array
         parts = self.parts[name]
         if "lora_embedding_A" in parts:
-            added = (self._part(name, "lora_embedding_B") @ self._part(name, "lora_embedding_A")).T
+            down, up = self._part(name, "lora_embedding_B").T, self._part(name, "lora_embedding_A").T
         else:
-            added = self._part(name, "lora_B") @ self._part(name, "lora_A")
-        sum_: NDArray[Any] = array + self._scale(name) * added
-        if "lora_magnitude_vector" in parts:  # DoRA
-            sum_ *= (self._part(name, "lora_magnitude_vector") / np.linalg.norm(sum_, axis=1))[:, None]
-        return sum_.astype(dtype)
+            down, up = self._part(name, "lora_A"), self._part(name, "lora_B")  # (r, I), (O, r)
+        scale, sum_ = self._scale(name), np.empty(array.shape, dtype)
+        length = self._part(name, "lora_magnitude_vector") if "lora_magnitude_vector" in parts else None
+        for first in range(0, len(array), ROWS):  # in float64 all of a table of words would be 94 MB and more
+            rows = slice(first, first + ROWS)
+            new = array[rows] + scale * (up[rows] @ down)
+            if length is not None:  # DoRA
+                new *= (length[rows] / np.linalg.norm(new, axis=1))[:, None]
+            sum_[rows] = new
+        return sum_
 
     def _part(self, name: str, part: str) -> NDArray[Any]:
         """A part for a weight: if that is one of several maps side by side, its own rows."""
