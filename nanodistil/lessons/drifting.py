@@ -175,7 +175,7 @@ def far(found: Any, truth: Any) -> float:
     if found.dtype != np.float64:
         found = found.astype(np.float64)
     finite = np.isfinite(truth) & np.isfinite(found)  # scores beyond a causal model's reach are -inf
-    found, truth = found[finite], truth[finite]
+    found, truth = (found.ravel(), truth.ravel()) if finite.all() else (found[finite], truth[finite])
     size = float(np.sqrt((truth**2).sum())) or 1.0
     return float(np.sqrt(((found - truth) ** 2).sum())) / size
 
