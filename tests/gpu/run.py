@@ -56,6 +56,7 @@ class Run:
         self.test_seconds = test_seconds
         self.tests = out / "tests.jsonl"
         self.came: list[Came] = []
+        self.begun: list[subprocess.Popen[bytes]] = []  # and perhaps still running
 
     def environment(self, step: Step, part: str = "0/1") -> dict[str, str]:
         paths = [str(HERE), str(ROOT), *([str(HERE.parent / "emulation")] if self.rehearse else [])]
@@ -72,10 +73,12 @@ class Run:
             file.write(f"\n== {step.name}: {' '.join(command)}\n".encode())
             file.flush()
             errors = subprocess.STDOUT if to != "figures.txt" else open(self.out / "logs.txt", "ab")  # noqa: SIM115
-            return subprocess.Popen(
+            begun = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=errors, cwd=ROOT,
                 env=self.environment(step, part), start_new_session=True,
             )  # fmt: skip
+        self.begun = [process for process in self.begun if process.poll() is None] + [begun]
+        return begun
 
     def step(self, step: Step) -> Came:
         began = time.monotonic()
@@ -228,7 +231,13 @@ def main() -> int:
     passed = time.time() - args.started if args.started else 0.0
     seconds = args.seconds or SECONDS * (PATIENCE if args.rehearse else 1)
     run = Run(args.out, time.monotonic() + seconds - passed, args.rehearse, args.breaking, args.test_seconds)
-    well = run.all([step for step in STEPS if not names or step.name in names])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        well = run.all([step for step in STEPS if not names or step.name in names])
+    finally:
+        for process in run.begun:  # a run that is ended leaves nothing on the GPU
+            if process.poll() is None:
+                stop(process)
     print((args.out / "report.md").read_text(encoding="utf-8"))
     return not well
 
