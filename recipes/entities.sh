@@ -2,7 +2,7 @@
 # Which words are names of people, places, organisations? WikiANN, WNUT-17, and text without names.
 set -e
 : "${DATA:=../shared/data}" "${RUNS:=runs}" "${THREADS:=2}"
-EPOCHS=3 BATCH=32 RATE=3e-4 SEED=42 RANK=16
+EPOCHS=3 BATCH=32 RATE=3e-4 SEED=42 RANK=64
 export OPENBLAS_NUM_THREADS=1
 
 [ -f "$RUNS/names/wnut.conll" ] || python recipes/names.py "$DATA" "$RUNS/names"

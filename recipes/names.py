@@ -26,7 +26,8 @@ def sentences(file: Path) -> Iterator[Sentence]:
             word, _, tag = line.rstrip("\r").rpartition("\t")
             mark, _, kind = tag.partition("-")
             kind = KINDS.get(kind, kind)
-            words.append((word.removeprefix("en:"), f"{mark}-{kind}" if kind else "O"))
+            if word.strip():  # WNUT's dev ends with none
+                words.append((word.removeprefix("en:"), f"{mark}-{kind}" if kind else "O"))
         elif words:
             yield words
             words = []

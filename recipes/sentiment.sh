@@ -2,7 +2,7 @@
 # Is a text positive or negative? SST-2, all weights; what they learned becomes a LoRA. Licence of the data: see the card.
 set -e
 : "${DATA:=../shared/data}" "${RUNS:=runs}" "${THREADS:=2}"
-EPOCHS=2 BATCH=32 RATE=5e-5 SEED=42 RANK=16
+EPOCHS=2 BATCH=32 RATE=5e-5 SEED=42 RANK=64
 export OPENBLAS_NUM_THREADS=1
 
 nanodistil finetune classification --task-name sst2 --labels NEGATIVE,POSITIVE --model nanodistil-mini \

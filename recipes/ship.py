@@ -28,7 +28,8 @@ from nanodistil.weights.safetensors_reader import SafetensorsFile
 from nanodistil.weights.safetensors_writer import write_safetensors
 
 FILE, PREFIX = "adapter_model.safetensors", "base_model.model."
-MAPS = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2", "word_embeddings", "position_embeddings"]
+MAPS = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
+TABLES = ["word_embeddings", "position_embeddings"]  # at half the rank: they are long, and few rows have moved
 NORMS = ["LayerNorm", "sa_layer_norm", "output_layer_norm"]
 
 
@@ -49,11 +50,13 @@ def ship_difference(run: Path, out: Path, rank: int) -> None:
         if old is None or new.ndim == 1:
             arrays[name] = new
             continue
+        table = "embeddings" in stored
+        r = rank // 2 if table else rank
         left, sizes, right = np.linalg.svd(new - old, full_matrices=False)  # (O, R), (R,), (R, I)
-        kept, of = kept + float((sizes[:rank] ** 2).sum()), of + float((sizes**2).sum())
-        root = np.sqrt(sizes[:rank])
-        b, a = left[:, :rank] * root, root[:, None] * right[:rank]
-        if "embeddings" in stored:  # a table: turned, and under a name of its own
+        kept, of = kept + float((sizes[:r] ** 2).sum()), of + float((sizes**2).sum())
+        root = np.sqrt(sizes[:r])
+        b, a = left[:, :r] * root, root[:, None] * right[:r]
+        if table:  # turned, and under a name of its own
             arrays[name.replace("weight", "lora_embedding_A")] = b.T
             arrays[name.replace("weight", "lora_embedding_B")] = a.T
         else:
@@ -65,7 +68,9 @@ def ship_difference(run: Path, out: Path, rank: int) -> None:
     head = sorted({name.split(".")[2] for name in arrays} - {"distilbert"})
     adapter = {
         "peft_type": "LORA", "r": rank, "lora_alpha": rank, "bias": "all", "inference_mode": True,
-        "target_modules": MAPS, "modules_to_save": [*NORMS, *head], "base_model_name_or_path": EMBEDDED_NAME,
+        "target_modules": [*MAPS, *TABLES],
+        "rank_pattern": dict.fromkeys(TABLES, rank // 2), "alpha_pattern": dict.fromkeys(TABLES, rank // 2),
+        "modules_to_save": [*NORMS, *head], "base_model_name_or_path": EMBEDDED_NAME,
     }  # fmt: skip
     write_configs(run, out, adapter)
 
