@@ -13,6 +13,7 @@ import numpy as np
 
 from nanodistil.pipelines.preset import settings_of
 from nanodistil.serve.served import RANKING, Served
+from nanodistil.tokenization.encoder import ENOUGH
 from nanodistil.weights.errors import CheckpointError
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
@@ -25,6 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def probe(served: Served, batch_tokens: int) -> None:
     """Have every pipeline of a model answer. Raises CheckpointError if alone and together are not the same."""
     for task, pipe in served.pipes.items():
+        pipe.tokenizer([SENTENCE] * (1 + ENOUGH // len(SENTENCE)))  # so much that its scan is compiled, and not later
         options = OPTIONS.get(task, {})
         settings = settings_of(pipe, options)
         ready = [pipe.prepare(one, settings) for one in inputs(task, pipe)]
