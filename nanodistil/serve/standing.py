@@ -16,9 +16,7 @@ from __future__ import annotations
 from nanodistil.serve.queue import Queue
 
 PATIENCE = 0.25  # seconds a queue may be long
-BATCHES = (
-    2  # that may wait, so that whoever is let in waits up to 3 times as long as on a busy server (measurements.md)
-)
+BATCHES = 2  # that may wait, so that who is let in waits 3 times as long as on a busy server (measurements.md)
 
 
 class Standing:

@@ -86,7 +86,7 @@ def alone(models, name, task, one, **options):
 
 
 def test_nothing_is_left_to_be_compiled_once_it_is_ready(server, models):
-    """The scan of a tokenizer, which is loaded after much text, would otherwise stop everybody in the middle of work."""
+    """The scan of a tokenizer, loaded after much text, would otherwise stop everybody in the middle of work."""
     assert server.site.ready
     for served in models.values():
         assert all(pipe.tokenizer.encoder.seen is None for pipe in served.pipes.values())
