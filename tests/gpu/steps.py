@@ -65,7 +65,7 @@ STEPS = (
     ),
     Step("graphs", 20, tests=(f"{UNIT}cuda_graph.py",), rehearsal=(f"{UNIT}cuda_graph.py::test_sizes_take_turns",)),
     Step("bits", 15, tests=("tests/gpu/test_bits.py",), rehearsal=("tests/gpu/test_bits.py",)),
-    Step("memory", 15, tests=("tests/gpu/test_memory.py",), rehearsal=("tests/gpu/test_memory.py",), alone=True),
+    Step("memory", 15, tests=("tests/gpu/test_device_memory.py",), rehearsal=("tests/gpu/test_device_memory.py",), alone=True),
     Step("memcheck", 35, script=("gpu/smallest.py",), checker="memcheck", to="sanitizer.txt"),
     Step("racecheck", 35, script=("gpu/smallest.py",), checker="racecheck", to="sanitizer.txt"),
     Step(

@@ -73,7 +73,12 @@ def started(folder, monkeypatch):
     monkeypatch.setattr(beside, "_started", [])
     monkeypatch.setattr(beside.target, "INTERPRETED", False)
     monkeypatch.setattr(beside.granted, "thread_limits", lambda: {"cpus": 8, "cgroup": 2})
-    monkeypatch.setattr("subprocess.Popen", lambda line, **options: lines.append((line, options)))
+
+    def popen(line, **options):
+        lines.append((line, options))
+        return SimpleNamespace(wait=lambda: 0)
+
+    monkeypatch.setattr("subprocess.Popen", popen)
     return lines
 
 

@@ -37,7 +37,7 @@ def test_names_that_are_near(here, tmp_path):
     assert said(here / "ft1").endswith(f"(near: {here}/ft-1, {here}/ft_2)")
     assert said("runs/bst").startswith("no folder 'runs/bst' here (near: runs/best); ")
     assert said("rums/best").startswith("no folder 'rums/best' here (near: runs); ")
-    assert said("nanodistil-mimi").startswith("no folder 'nanodistil-mimi' here (near: nanodistil-mini); ")
+    assert said("nanodistil-mimi").startswith("no folder 'nanodistil-mimi' here (near: nanodistil-mini")
     assert "(near: me/sentiment)" in said("me/sentimnt")
     assert said("nothing-like-it").startswith("no folder 'nothing-like-it' here; ")
     assert said("a b").startswith("no folder 'a b' here; 'a b' is neither a folder nor a possible id")

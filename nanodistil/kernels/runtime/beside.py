@@ -12,20 +12,20 @@ system has no such locks: a kernel that is compiled twice is no harm.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from . import granted, store, target
 
 DEAREST = "nanodistil.kernels.cpu.dearest"  # run as a program
 KEPT_AS = "attention.attention_heads-"  # its kernel's files begin so
 PATIENCE, LOOK = 60.0, 0.01  # seconds for another's kernel, and between two looks
-_started: list[Any] = []  # subprocess.Popen
+_started: list[bool] = []
 
 
 def begin() -> None:
@@ -34,20 +34,20 @@ def begin() -> None:
         return
     if getattr(sys.modules["__main__"].__spec__, "name", "") == DEAREST or target.INTERPRETED:
         return  # this is the one; nothing is compiled
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # not allowed; no thread more
         if store.state().why_not_writable or any(name.startswith(KEPT_AS) for name in store.listed()):
             return
         import subprocess  # 4 ms
 
         paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
         nothing = subprocess.DEVNULL
-        _started.append(
-            subprocess.Popen(
-                [sys.executable, "-P", "-m", DEAREST],
-                stdin=nothing, stdout=nothing, stderr=nothing,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            )
+        _started.append(True)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", DEAREST],
+            stdin=nothing, stdout=nothing, stderr=nothing,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
+        _thread.start_new_thread(process.wait, ())  # so that the system may forget it once it has ended
 
 
 @contextlib.contextmanager
