@@ -26,6 +26,7 @@ class Step(NamedTuple):
     to: str = "logs.txt"  # where the script's output goes
 
 
+MEMORY = "tests/gpu/test_device_memory.py"
 UNIT = "tests/unit/test_"
 
 STEPS = (
@@ -65,7 +66,7 @@ STEPS = (
     ),
     Step("graphs", 20, tests=(f"{UNIT}cuda_graph.py",), rehearsal=(f"{UNIT}cuda_graph.py::test_sizes_take_turns",)),
     Step("bits", 15, tests=("tests/gpu/test_bits.py",), rehearsal=("tests/gpu/test_bits.py",)),
-    Step("memory", 15, tests=("tests/gpu/test_device_memory.py",), rehearsal=("tests/gpu/test_device_memory.py",), alone=True),
+    Step("memory", 15, tests=(MEMORY,), rehearsal=(MEMORY,), alone=True),
     Step("memcheck", 35, script=("gpu/smallest.py",), checker="memcheck", to="sanitizer.txt"),
     Step("racecheck", 35, script=("gpu/smallest.py",), checker="racecheck", to="sanitizer.txt"),
     Step(

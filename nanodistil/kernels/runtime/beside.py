@@ -32,7 +32,8 @@ def begin() -> None:
     """Start the second process, if it can be of use. It says nothing, and nobody waits for its end."""
     if _started or min(granted.thread_limits().values()) < 2 or getattr(sys, "frozen", False) or not sys.executable:
         return
-    if getattr(sys.modules["__main__"].__spec__, "name", "") == DEAREST or target.INTERPRETED:
+    program = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if getattr(program, "name", "") == DEAREST or target.INTERPRETED:
         return  # this is the one; nothing is compiled
     with contextlib.suppress(OSError, RuntimeError):  # not allowed; no thread more
         if store.state().why_not_writable or any(name.startswith(KEPT_AS) for name in store.listed()):
