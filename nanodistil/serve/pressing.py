@@ -27,6 +27,7 @@ from nanodistil.weights.errors import InputError, MissingExtraError
 
 RATES = (0.5, 0.8, 1.0, 2.0)
 CONNECTIONS = 64
+RETRY = 1.0  # seconds before who was refused asks again, as he is told: at once, refusing was half of a server's work
 WARM = 0.2  # of the time of a measurement, before it
 WORDS = "the a film was not so good bad strange and of in it that all who made this city will never know why"
 ALIKE = 0.999  # cosine of a vector and itself, in whatever precision
@@ -156,7 +157,7 @@ class Press:
                 every += status == 200
                 self.asked += 1
                 if status != 200:
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(min(RETRY, seconds / 10))
 
         await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
         if not every:
