@@ -43,7 +43,7 @@ STRANGE = (
 )  # fmt: skip
 MOST_PATTERNS = 1000
 LONGEST_PATTERN = 300
-ROWS = 256  # that are added to at a time
+SMALL = 2**18  # multiplications that OpenBLAS does on one thread; its others spin on where two of ours read weights
 
 
 class Base(NamedTuple):
@@ -186,8 +186,9 @@ class Adapter:
             down, up = self._part(name, "lora_A"), self._part(name, "lora_B")  # (r, I), (O, r)
         scale, sum_ = self._scale(name), np.empty(array.shape, dtype)
         length = self._part(name, "lora_magnitude_vector") if "lora_magnitude_vector" in parts else None
-        for first in range(0, len(array), ROWS):  # in float64 all of a table of words would be 94 MB and more
-            rows = slice(first, first + ROWS)
+        many = max(1, SMALL // max(1, down.size))
+        for first in range(0, len(array), many):  # in float64 all of a table of words would be 94 MB and more
+            rows = slice(first, first + many)
             new = array[rows] + scale * (up[rows] @ down)
             if length is not None:  # DoRA
                 new *= (length[rows] / np.linalg.norm(new, axis=1))[:, None]
