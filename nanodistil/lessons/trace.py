@@ -253,11 +253,7 @@ def limits_now(model: Any) -> Any:
     except MissingExtraError:
         return None
     dtype = model.dtype if model.dtype in measuring.UNITS else "float32"
-    if not measuring.compiled():
-        return None
-    others = measuring.peak(SHORT)
-    flops = others if dtype == "float32" else measuring.peak(SHORT, dtype=dtype)
-    return measuring.Limits(measuring.pool.threads(), flops, measuring.bandwidth(SHORT, ITEMS), others)
+    return measuring.limits(dtype, SHORT, ITEMS) if measuring.compiled() else None
 
 
 def trace(model: Any, call: Callable[..., Any], repeats: int = 3, keep: bool = True) -> Trace:

@@ -49,7 +49,7 @@ def test_a_peak_counts_the_products_of_its_unit(monkeypatch):
 def test_what_is_multiplied_in_float32_has_its_peak(monkeypatch):
     asked = []
     monkeypatch.setattr(peak, "peak", lambda seconds, dtype="float32": asked.append(dtype) or 7.0 + len(asked))
-    monkeypatch.setattr(peak, "bandwidth", lambda seconds: 1.0)
+    monkeypatch.setattr(peak, "bandwidth", lambda *given: 1.0)
     monkeypatch.setitem(peak.UNITS, "bfloat16", peak.UNITS["float32"])
     monkeypatch.setitem(peak.UNITS, "int8", peak.UNITS["float32"]._replace(products=4))
     assert peak.peaks() == {"float32": 8.0, "bfloat16": 8.0, "int8": 9.0} and asked == ["float32", "int8"]

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..definitions.remembered import Numbered
 from ..definitions.sentences import Sentences
 from ..runtime.jit import helper, kernel
 from ..runtime.memory import KEPT, aligned, empty, room
@@ -163,37 +164,23 @@ def attention_pages(start: int, stop: int, x: QKV, who: Sentences, kept: Kept, o
             context_pages(n, Place(scores, 0, width), values, Dh, seen, zeros, tile, averaged)
 
 
-class Pages:
+class Pages(Numbered):
     """What a model remembers of texts: see Remembered in remembered.py. `attend` is for the texts reserved last."""
 
     def __init__(self, widths: Sequence[int], head: int) -> None:
         """widths: A of every layer; head: Dh, of all."""
+        super().__init__()
         self.keys = [aligned(0, width * PAGE) for width in widths]  # of each layer: (pages, A PAGE)
         self.values = [aligned(0, width // head * wide(head) * PAGE) for width in widths]
         self.users: list[int] = []  # how many texts each page belongs to
         self.free: list[int] = []
         self.pages: list[list[int]] = []  # of each text
-        self._lengths: list[int] = []
         self.table, self.before = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)  # of what was reserved last
-        self.gone: list[int] = []  # numbers of texts that left
         self.recordings = Recordings()
-
-    @property
-    def lengths(self) -> Ints:
-        return np.array(self._lengths, np.int64)
-
-    def join(self, count: int) -> Ints:
-        numbers = [self.gone.pop() if self.gone else self._another() for _ in range(count)]
-        return np.array(numbers, np.int64)
 
     def _another(self) -> int:
         self.pages.append([])
-        self._lengths.append(0)
-        return len(self.pages) - 1
-
-    def leave(self, who: Ints) -> None:
-        self.cut(who, np.zeros(len(who), np.int64))
-        self.gone += [int(text) for text in who]
+        return super()._another()
 
     def copy(self, parents: Ints) -> Ints:
         children = self.join(len(parents))
@@ -214,8 +201,8 @@ class Pages:
         return sum(array.nbytes for array in (*self.keys, *self.values)) <= KEPT
 
     def cut(self, who: Ints, lengths: Ints) -> None:
-        for text, length in zip(who.tolist(), np.asarray(lengths).tolist(), strict=True):
-            self._lengths[text] = length
+        super().cut(who, lengths)
+        for text, length in zip(who.tolist(), lengths.tolist(), strict=True):
             needed = -(-length // PAGE)
             for page in self.pages[text][needed:]:
                 self._let_go(page)
@@ -234,10 +221,6 @@ class Pages:
         for b, pages in enumerate(rows):
             self.table[b, : len(pages)] = pages
         self.before = self.lengths[who]
-
-    def fed(self, who: Ints, counts: Ints) -> None:
-        for text, count in zip(who.tolist(), counts.tolist(), strict=True):
-            self._lengths[text] += count
 
     def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
         """See Remembered. A recording is for so many texts, while pages lie where they do."""

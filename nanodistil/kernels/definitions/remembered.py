@@ -65,7 +65,39 @@ class Remembered(Protocol):
         """Forget all texts. Whether it is small enough to be kept for others."""
 
 
-class Rows:
+class Numbered:
+    """Texts by number, and how long each is: what all stores have in common. Who left gives his number to another."""
+
+    def __init__(self) -> None:
+        self._lengths: list[int] = []
+        self.gone: list[int] = []  # numbers of texts that left
+
+    @property
+    def lengths(self) -> Ints:
+        return np.array(self._lengths, np.int64)
+
+    def join(self, count: int) -> Ints:
+        return np.array([self.gone.pop() if self.gone else self._another() for _ in range(count)], np.int64)
+
+    def _another(self) -> int:
+        """A number that no text has had."""
+        self._lengths.append(0)
+        return len(self._lengths) - 1
+
+    def leave(self, who: Ints) -> None:
+        self.cut(who, np.zeros(len(who), np.int64))
+        self.gone += who.tolist()
+
+    def cut(self, who: Ints, lengths: Ints) -> None:
+        for text, length in zip(who.tolist(), lengths.tolist(), strict=True):
+            self._lengths[text] = length
+
+    def fed(self, who: Ints, counts: Ints) -> None:
+        for text, count in zip(who.tolist(), counts.tolist(), strict=True):
+            self._lengths[text] += count
+
+
+class Rows(Numbered):
     """The definition, for any backend: attention is its own.
 
     >>> from nanodistil.kernels.definitions import numpy_ops
@@ -89,22 +121,18 @@ class Rows:
         fetch: Callable[[Any], Any] = np.asarray,
     ) -> None:
         """send, fetch: between here and where the backend computes; rows are kept here."""
+        super().__init__()
         self.attention, self.layers, self.send, self.fetch = attention, layers, send, fetch
-        self._lengths: list[int] = []
         self.kept: list[list[list[Array]]] = []  # of each text, of each layer: keys (T, A) and values
 
-    @property
-    def lengths(self) -> Ints:
-        return np.array(self._lengths, np.int64)
-
-    def join(self, count: int) -> Ints:
-        self._lengths += [0] * count
-        self.kept += [[[] for _ in range(self.layers)] for _ in range(count)]
-        return np.arange(len(self.kept) - count, len(self.kept))
+    def _another(self) -> int:
+        self.kept.append([[] for _ in range(self.layers)])
+        return super()._another()
 
     def leave(self, who: Ints) -> None:
+        super().leave(who)
         for text in who:
-            self._lengths[text], self.kept[text] = 0, [[] for _ in range(self.layers)]
+            self.kept[text] = [[] for _ in range(self.layers)]
 
     def copy(self, parents: Ints) -> Ints:
         children = self.join(len(parents))
@@ -112,10 +140,6 @@ class Rows:
             self._lengths[child] = self._lengths[parent]
             self.kept[child] = [list(layer) for layer in self.kept[parent]]
         return children
-
-    def cut(self, who: Ints, lengths: Ints) -> None:
-        for text, length in zip(who, lengths, strict=True):
-            self._lengths[text] = int(length)
 
     def reserve(self, who: Ints, counts: Ints) -> None:
         pass
@@ -131,10 +155,6 @@ class Rows:
         starts = who.starts + np.concatenate([[0], np.cumsum(before)])
         reach = self.fetch(who.reach) + np.repeat(before, np.diff(who.asking))
         return self.attention(q, *whole, who._replace(starts=starts, reach=self.send(reach)))
-
-    def fed(self, who: Ints, counts: Ints) -> None:
-        for text, count in zip(who, counts, strict=True):
-            self._lengths[text] += int(count)
 
     def short(self, inputs: list[Ints], compute: Callable[..., Array]) -> Array | None:
         return None

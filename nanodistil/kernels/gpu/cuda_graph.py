@@ -91,10 +91,7 @@ class _Recording:
                recording has room for some number of entries, and those without queries end at once.
     inputs     Ids, positions and the table lie in one piece, and come from the host in one copy, from memory that the
                GPU can read without the host's help ("pinned").
-    arrays     What is made on the way is allocated while recording, so at the same address in every replay, and must
-               not be given to anybody else, ever. It comes from a pool that only recordings use, and that never gives
-               anything back. Replays run one after another, so recordings may lie over each other, but for what they
-               read and give.
+    arrays     What is made on the way lies in the memory that all recordings share (lane.py).
     """
 
     def __init__(self, encode: Encode, like: Batch, ops: CupyOps, lane: Lane, S: int, E: int) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCES = Path(__file__).parent / "cuda"
+TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
 INCLUDE = re.compile(r'^#include "([\w.]+)"$', re.MULTILINE)
 
 

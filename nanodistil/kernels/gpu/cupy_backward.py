@@ -30,9 +30,9 @@ from ..definitions.numpy_ops import Activation
 from ..definitions.sentences import Sentences
 from ..definitions.step import Step
 from . import cublas_lt
-from .cuda_source import compiled
+from .cuda_source import TYPES, compiled
 from .cuda_source import cupy as cp
-from .cupy_ops import LARGEST_HEAD, TYPES, WITH_TANH, CupyOps, pieces, rows
+from .cupy_ops import LARGEST_HEAD, WITH_TANH, CupyOps, pieces, rows
 from .tables import QUERIES, MadeOnce, columns, cut
 
 Array = Any  # a cupy.ndarray

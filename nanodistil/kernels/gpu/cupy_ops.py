@@ -31,7 +31,7 @@ from ..definitions.numpy_ops import Activation
 from ..definitions.remembered import Remembered, Rows
 from ..definitions.sentences import Sentences
 from . import cublas_lt
-from .cuda_source import compiled
+from .cuda_source import TYPES, compiled
 from .cuda_source import cupy as cp
 from .cupy_remembered import Slots
 from .lane import pinned
@@ -53,7 +53,6 @@ WITH_TANH = "gelu_new", "gelu_accurate", "gelu_fast", "gelu_python_tanh", "gelu_
 ACTIVATIONS = {  # name -> function in gelu.cu
     "gelu": "gelu", "relu": "relu", "tanh": "hyperbolic_tangent", **dict.fromkeys(WITH_TANH, "gelu_tanh"),
 }  # fmt: skip
-TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
 
 
 class Stream(cp.ndarray):  # type: ignore[misc]
@@ -271,15 +270,19 @@ class CupyOps:
         """The same with dropout on the probabilities, for training. dropping: rate and key."""
         if q.shape[1] // who.heads > LARGEST_HEAD and dropping is None:
             return self.on_host(numpy_ops.attention, q, k, v, who)[0]
+        return self.attention_by(self.table(who.asking, who.starts), dropping, *self.asked_and_kept(q, k, v), who)
+
+    def asked_and_kept(self, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
+        """Queries, keys and values, rounded; k and v alike in strides, as the kernels want them."""
         q, k, v = (self.operand(x) for x in (q, k, v))
         if k.strides[0] != v.strides[0]:
             k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
-        return self.attention_by(self.table(who.asking, who.starts), dropping, q, k, v, who)
+        return q, k, v
 
     def attention_by(
         self, table: Table, dropping: tuple[float, int] | None, q: Array, k: Array, v: Array, who: Sentences
     ) -> Array:
-        """The same of rounded matrices, k and v alike in strides, whose sentences the table has found."""
+        """The same of what `asked_and_kept` gives, whose sentences the table has found."""
         size, out = q.shape[1] // who.heads, cp.empty(q.shape, self.stored)
         if not table.tiles.shape[0]:
             return out

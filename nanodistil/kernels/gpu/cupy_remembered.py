@@ -22,8 +22,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..definitions.remembered import Numbered
 from ..definitions.sentences import Sentences
-from .cuda_source import compiled
+from .cuda_source import TYPES, compiled
 from .cuda_source import cupy as cp
 from .lane import Lane, attempted, captured, lane_of, pinned, refuse
 from .tables import QUERIES, Table, columns, cut
@@ -35,7 +36,6 @@ LEAST_ROOM = 64  # rows of a slot
 KEPT = 1 << 28  # bytes that are worth keeping for the next texts
 KEEP_THREADS = 128
 MOST_TEXTS = 64  # beyond them the GPU works longer than the host takes to launch
-TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}  # dtype -> type in the sources
 
 
 class Told(NamedTuple):
@@ -46,38 +46,21 @@ class Told(NamedTuple):
     reach: Array  # (M,)
 
 
-class Slots:
+class Slots(Numbered):
     """What a model remembers of texts: see Remembered in remembered.py. `attend` is for the texts reserved last."""
 
     def __init__(self, ops: Any, widths: Sequence[int]) -> None:
         """ops: a CupyOps. widths: A of every layer."""
+        super().__init__()
         self.ops, self.widths = ops, widths
         self.slots, self.room = 0, 0
         self.kept: list[Array] = [None] * len(widths)  # of each layer: (slots, room, 2 A)
-        self._lengths: list[int] = []
-        self.gone: list[int] = []  # numbers of texts that left
         self.who, self.before = np.zeros(0, np.int64), np.zeros(0, np.int64)  # of what was reserved last
         self.rows = np.zeros(0, np.int64)  # (N,) where its tokens go
         self.there: Array = None  # the same on the GPU
         self.told: list[Told] = []  # all that ask and, of a last layer, some
         self.recorded: dict[int, _Step] = {}  # by number of texts
         self.possible = True  # to record
-
-    @property
-    def lengths(self) -> Ints:
-        return np.array(self._lengths, np.int64)
-
-    def join(self, count: int) -> Ints:
-        numbers = [self.gone.pop() if self.gone else self._another() for _ in range(count)]
-        return np.array(numbers, np.int64)
-
-    def _another(self) -> int:
-        self._lengths.append(0)
-        return len(self._lengths) - 1
-
-    def leave(self, who: Ints) -> None:
-        self.cut(who, np.zeros(len(who), np.int64))
-        self.gone += [int(text) for text in who]
 
     def copy(self, parents: Ints) -> Ints:
         children = self.join(len(parents))
@@ -90,10 +73,6 @@ class Slots:
         self.cut(children, lengths)
         return children
 
-    def cut(self, who: Ints, lengths: Ints) -> None:
-        for text, length in zip(who, lengths, strict=True):
-            self._lengths[int(text)] = int(length)
-
     def reserve(self, who: Ints, counts: Ints) -> None:
         self.who, self.before = np.asarray(who), self.lengths[who]
         self._grow(len(self._lengths), int((self.before + counts).max(initial=0)))
@@ -102,18 +81,13 @@ class Slots:
         self.rows = first + np.arange(len(first)) - begins
         self.there, self.told = None, []
 
-    def fed(self, who: Ints, counts: Ints) -> None:
-        self.cut(who, self.lengths[who] + counts)
-
     def clear(self) -> bool:
         self._lengths, self.gone = [], []
         return sum(kept.nbytes for kept in self.kept if kept is not None) <= KEPT
 
     def attend(self, layer: int, texts: Ints, q: Array, k: Array, v: Array, who: Sentences) -> Array:
         """See Remembered."""
-        q, k, v = (self.ops.operand(x) for x in (q, k, v))
-        if k.strides[0] != v.strides[0]:
-            k, v = cp.ascontiguousarray(k), cp.ascontiguousarray(v)
+        q, k, v = self.ops.asked_and_kept(q, k, v)
         (N, A), kept = k.shape, self.kept[layer]
         if self.there is None:
             self.there = self.ops.send(self.rows)

@@ -188,8 +188,8 @@ def bandwidth(seconds: float = 0.1, items: int = ARRAY) -> float:
     return x.nbytes / best(lambda: pool.run(read_items, items, x, out), seconds)
 
 
-def limits(dtype: str = "float32", seconds: float = 0.1) -> Limits:
-    """Both, with the threads that kernels use now; dtype: of linear maps."""
+def limits(dtype: str = "float32", seconds: float = 0.1, items: int = ARRAY) -> Limits:
+    """Both, with the threads that kernels use now; dtype: of linear maps; items: as `bandwidth`."""
     others = peak(seconds)
     flops = others if UNITS[dtype] is _FLOATS else peak(seconds, dtype=dtype)
-    return Limits(pool.threads(), flops, bandwidth(seconds), others)
+    return Limits(pool.threads(), flops, bandwidth(seconds, items), others)

@@ -54,12 +54,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     const int first_query = tiles[4 * blockIdx.x], queries = tiles[4 * blockIdx.x + 1];
     const int first_key = tiles[4 * blockIdx.x + 2], keys = tiles[4 * blockIdx.x + 3];
     if (queries == 0) return;
-#ifdef CAUSAL
-    reach += first_query;
-    const int seen = min(keys, furthest(reach, queries));
-#else
-    const int seen = keys;
-#endif
+    const int seen = seen_by_any(reach, first_query, queries, keys);
 
     const int lane = threadIdx.x % 32, row = lane / 4, column = lane % 4 * 2;  // of an accumulator
     const int top = threadIdx.x / 32 * (16 * STRIPS);                          // the warp's first query
@@ -93,7 +88,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     for (int s = 0; s < STRIPS; ++s) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            reaches[s][half] = static_cast<int>(reach[min(top + 16 * s + 8 * half + row, queries - 1)]);
+            reaches[s][half] = static_cast<int>(reach[first_query + min(top + 16 * s + 8 * half + row, queries - 1)]);
         }
     }
 #endif

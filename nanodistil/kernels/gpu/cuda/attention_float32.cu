@@ -45,12 +45,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
     const int first_query = tiles[4 * blockIdx.x], queries = tiles[4 * blockIdx.x + 1];
     const int first_key = tiles[4 * blockIdx.x + 2], keys = tiles[4 * blockIdx.x + 3];
     if (queries == 0) return;
-#ifdef CAUSAL
-    reach += first_query;
-    const int seen = min(keys, furthest(reach, queries));
-#else
-    const int seen = keys;
-#endif
+    const int seen = seen_by_any(reach, first_query, queries, keys);
 
     const int lane = threadIdx.x % 32, top = threadIdx.x / 32 * 16;  // the warp's first query
     const int row = top + lane / 8, column = lane % 8;               // the lane's first row and first key of a tile
@@ -72,7 +67,7 @@ extern "C" __global__ __launch_bounds__(THREADS, AT_ONCE) void attention(
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
 #ifdef CAUSAL
-        reaches[i] = static_cast<int>(reach[min(row + 4 * i, queries - 1)]);
+        reaches[i] = static_cast<int>(reach[first_query + min(row + 4 * i, queries - 1)]);
 #else
         reaches[i] = keys;
 #endif

@@ -15,3 +15,12 @@ __device__ __forceinline__ int furthest(const long long* reach, int queries) {
 }
 
 #endif
+
+// How many of a block's keys any of its queries sees. Warp.
+__device__ __forceinline__ int seen_by_any(const long long* reach, int first_query, int queries, int keys) {
+#ifdef CAUSAL
+    return min(keys, furthest(reach + first_query, queries));
+#else
+    return keys;
+#endif
+}
