@@ -1,5 +1,6 @@
 """The README shows what the program prints."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,19 @@ def test_the_output_under_the_first_command(capsys):
     shown = README.split("<!-- output -->")[1].split("```")[1].strip("\n")
     assert main(["fill-mask", "Hello I'm a [MASK] model.", "--model", "nanodistil-mini"]) == 0
     assert capsys.readouterr().out.strip("\n") == shown
+
+
+def test_what_other_commands_say(capsys, monkeypatch, tmp_path):
+    """As on a machine that has the models inside the package and no others."""
+    pytest.importorskip("numba")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    _, *shown = README.split("<!-- shown -->")[1].split("```")[1].split("$ .venv/bin/nanodistil ")
+    assert len(shown) == 2
+    for one in shown:
+        line, output = one.split("\n", 1)
+        assert main(shlex.split(line)) == 0
+        assert capsys.readouterr().out.strip("\n") == output.strip("\n")
 
 
 def test_the_example_runs(capsys):
