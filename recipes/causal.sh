@@ -1,8 +1,8 @@
 #!/bin/sh
-# A small model that writes on: its vocabulary, 14 M weights from scratch, then half its layers by distillation.
+# A small model that writes on: its vocabulary, 10 M weights from scratch, then half its layers by distillation.
 set -e
 : "${DATA:=../shared/data}" "${RUNS:=runs}" "${THREADS:=2}"
-VOCABULARY=8192 STEPS=12000 BATCH=64 LENGTH=128 RATE=1e-3 HALF_STEPS=4000 SEED=42
+VOCABULARY=8192 STEPS=4000 BATCH=32 LENGTH=128 RATE=1.5e-3 HALF_STEPS=1200 SEED=42
 export OPENBLAS_NUM_THREADS=1
 HERE=$(dirname "$0")
 TEXTS="$DATA/corpus/wiki.train.00.txt.xz $DATA/corpus/books.train.txt.xz"

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from nanodistil.cli.forms import VECTORS, form_of
     from nanodistil.cli.rows import Rows
 
-    loading.set_threads(args.threads)
+    loading.set_threads(loading.threads_of_blas(args.threads, args.backend, args.dtype))
     from nanodistil.sentences.body import has_modules
     from nanodistil.sentences.encoder import SentenceEncoder
 

@@ -3,7 +3,7 @@
     door.py        every request comes in here: key, limits, request id; errors as clients of each kind read them
     routes.py      which path is answered by whom: tei.py, openai.py, inference.py (huggingface_hub's), about.py
     asking.py      inputs -> prepare -> rows -> the engine -> finish -> answers
-    engine.py      one thread, which computes; queue.py: which rows it takes next, whoever asked for them
+    engine.py      who computes, one thread or two; queue.py: which rows it takes next, whoever asked for them
     served.py      a model under its name, and the pipelines its head allows; probing.py, whether it can be trusted
     admission.py   what is held for all requests together, and when that is enough; limits.py, the figures
     body.py, fields.py, problems.py   a request's JSON, its fields, what is wrong with it

@@ -1,11 +1,17 @@
-"""The one thread that computes: takes a batch from the queue, has the pipeline compute it, hands results to requests.
+"""The thread that computes: takes a batch from the queue, has the pipeline compute it, hands results to requests.
 
     submit(client, works) -> Ticket, whose future has the results in order, or the error
     refuses(client, works) -> whether they should be asked again later, for a queue stands
 
-One thread is enough, since the kernels use all others, and it makes order simple. It never waits for more rows to
-come: while a batch is computed the next one gathers. An error of one row is no other's: a batch that fails is computed
-again row by row. A ticket whose future was cancelled leaves the queue; what is being computed is finished and dropped.
+It never waits for more rows to come: while a batch is computed the next one gathers. An error of one row is no other's:
+a batch that fails is computed again row by row. A ticket whose future was cancelled leaves the queue; what is being
+computed is finished and dropped.
+
+Kernels use all processors, so one thread would be enough, if those were its own. But requests are read and answered on
+them too, and whenever a kernel's thread is put aside for that, all others wait for its share of the op. So while a
+whole batch waits, a second thread computes it beside the first, on half of the processors each: who is put aside then
+holds up half. Over HTTP that was 0.82 -> 0.97 of what a process reaches by itself (measurements.md). With less to do
+there is one, and a text has all processors.
 
 Texts that are written (writing.py) take many steps, with all that is written by one model in each. Where there are
 both, batches and steps take turns, so that either has half of the time.
@@ -15,8 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from threading import Condition, Thread
+from threading import Condition, RLock, Thread
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -61,29 +68,54 @@ class Ticket:
 class Engine:
     """Computes. `watch` is told of every batch and step, on the engine's thread."""
 
-    def __init__(self, batch_tokens: int, watch: Callable[[Batch], None] = lambda batch: None) -> None:
+    def __init__(
+        self,
+        batch_tokens: int,
+        watch: Callable[[Batch], None] = lambda batch: None,
+        divided: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        """divided: what two threads that compute beside each other are in (kernels/runtime/pool.py); None: just one."""
         self.queue = Queue(batch_tokens)
+        self.may_divide, self.divided = divided is not None, divided or nullcontext
         self.writings: dict[Any, Writing] = {}  # of each pipeline that was asked to write
         self.watch = watch
         self.pace = (0.0, 0.0)  # tokens and seconds, of late
         self.ahead = 0.0  # seconds that batches have had more than steps, while there were both
         self.standing = Standing(self.queue, BATCHES * batch_tokens)
-        self.changed = Condition()
+        self.computing = 0  # batches, at this moment
+        lock = RLock()
+        self.changed, self.full = Condition(lock), Condition(lock)  # something waits; a whole batch does
         self.ending = False
-        self.thread = Thread(target=self._run, name="nanodistil-engine", daemon=True)
+        self.threads: list[Thread] = []
 
     def start(self) -> None:
-        self.thread.start()
+        self._begin(self._run)
+
+    def divide(self) -> None:
+        """Have a second thread from now on, if it may be."""
+        if self.may_divide and not self.ending:
+            self._begin(self._help)
+
+    def _begin(self, run: Callable[[], None]) -> None:
+        self.threads.append(Thread(target=run, name="nanodistil-engine", daemon=True))
+        self.threads[-1].start()
 
     def stop(self) -> None:
         """Let it end after the batch it is at."""
         with self.changed:
             self.ending = True
             self.changed.notify()
+            self.full.notify()
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end, so long at most."""
+        until = perf_counter() + seconds
+        for thread in self.threads:
+            thread.join(until - perf_counter())
 
     @property
     def alive(self) -> bool:
-        return self.thread.is_alive()
+        return all(thread.is_alive() for thread in self.threads)
 
     @property
     def speed(self) -> float:
@@ -125,6 +157,8 @@ class Engine:
             if prompts:
                 self.writings.setdefault(pipe, Writing(pipe, self.queue.batch_tokens)).queue.push(client, prompts)
             self.changed.notify()
+            if self._whole:
+                self.full.notify()
         return ticket
 
     def _forget(self, ticket: Ticket) -> None:
@@ -132,6 +166,12 @@ class Engine:
             self.queue.forget(ticket)
             for one in self.writings.values():
                 one.queue.forget(ticket)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether a whole batch waits, and its turn is now: calls are left to the first thread."""
+        first = self.queue.next() if self.queue.tokens >= self.queue.batch_tokens else None
+        return first is not None and not first.alone
 
     def _run(self) -> None:
         while True:
@@ -143,33 +183,56 @@ class Engine:
                 writing = [one for one in self.writings.values() if not one.idle]
                 if not writing or not self.queue.waiting:
                     self.ahead = 0.0
-                batch = self.queue.pop() if self.ahead <= 0 else []
-                if batch:
-                    self.standing.look(perf_counter())
+                batch = self._taken() if self.ahead <= 0 else []
                 joining = [] if batch else [one.joining(perf_counter()) for one in writing]
-            if batch:
-                self.ahead += self._compute(batch)
-            for one, fresh in zip(writing, joining, strict=False):
-                self.ahead -= self._write(one, fresh)
+            with self.divided():
+                if batch:
+                    self._compute(batch)
+                for one, fresh in zip(writing, joining, strict=False):
+                    self._write(one, fresh)
 
-    def _compute(self, batch: list[Unit]) -> float:
-        """Compute a batch; how long it took."""
-        began = _begun(batch)
+    def _help(self) -> None:
+        """The second thread: batches alone."""
+        while True:
+            with self.full:
+                while not self.ending and not self._whole:
+                    self.full.wait()
+                if self.ending:
+                    return
+                batch = self._taken()
+            with self.divided():
+                self._compute(batch)
+
+    def _taken(self) -> list[Unit]:
+        """The next batch, out of the queue; under the lock."""
+        batch = self.queue.pop()
+        if batch:
+            self.standing.look(perf_counter())
+            self.computing += 1
+        if self._whole:
+            self.full.notify()
+        return batch
+
+    def _compute(self, batch: list[Unit]) -> None:
+        """Compute a batch."""
+        began, beside = _begun(batch), self.computing
         try:
             results: list[Any] = _results(batch)
         except Exception as error:
             results = [error] if len(batch) == 1 else [_result_or_error(unit) for unit in batch]
         ended = perf_counter()
         tokens, seconds = sum(unit.tokens for unit in batch), ended - began
-        if not batch[0].alone:
-            self._paced(tokens, seconds)
         self.watch(Batch(len(batch), tokens, seconds))  # first, so that what was answered has been counted
-        for unit, result in zip(batch, results, strict=True):
-            _deliver(unit, result, ended)
-        return seconds
+        with self.changed:
+            self.computing -= 1
+            self.ahead += seconds
+            if not batch[0].alone:
+                self._paced(tokens, seconds / beside)
+            for unit, result in zip(batch, results, strict=True):
+                _deliver(unit, result, ended)
 
-    def _write(self, writing: Writing, fresh: list[Unit]) -> float:
-        """A step of the texts that are written, and of those that join; how long it took."""
+    def _write(self, writing: Writing, fresh: list[Unit]) -> None:
+        """A step of the texts that are written, and of those that join."""
         began, answered = _begun(fresh), []
         try:
             texts, tokens = writing.step(fresh, lambda unit, result: answered.append((unit, result)))
@@ -180,11 +243,13 @@ class Engine:
         for unit in writing.open:
             unit.ticket.moved = ended
         if texts:
-            self._paced(tokens, ended - began)
             self.watch(Batch(texts, tokens, ended - began, step=True))
-        for unit, result in answered:
-            _deliver(unit, result, ended)
-        return ended - began
+        with self.changed:
+            self.ahead -= ended - began
+            if texts:
+                self._paced(tokens, ended - began)
+            for unit, result in answered:
+                _deliver(unit, result, ended)
 
     def _paced(self, tokens: int, seconds: float) -> None:
         self.pace = tokens + (1 - SMOOTHING) * self.pace[0], max(seconds, 1e-9) + (1 - SMOOTHING) * self.pace[1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -40,7 +42,7 @@ class Site:
         self.models, self.limits = models, limits
         self.api_key = api_key
         self.journal = journal or Journal(None)
-        self.engine = Engine(limits.batch_tokens, self._watch)
+        self.engine = Engine(limits.batch_tokens, self._watch, dividing(models))
         self.load = Load(limits, lambda: self.engine.speed)
         self.metrics = Metrics(self.load, limits.batch_tokens, lambda: self.engine.waiting, lambda: self.engine.written)
         self.asking = Asking(self.engine, limits)
@@ -63,6 +65,7 @@ class Site:
             return
         error = results.exception()
         if error is None:
+            self.engine.divide()
             self.ready = True
             self.journal.write("ready", models=list(self.models))
         else:  # it lives, and says that it is not ready
@@ -95,6 +98,14 @@ class Site:
         found = self.model(call.query.get("model", [None])[0], *tasks)
         call.model = found.name
         return found
+
+
+def dividing(models: dict[str, Served]) -> Callable[[], AbstractContextManager[None]] | None:
+    """What threads that compute beside each other are in; None if these models' backend has no more than one."""
+    every: list[Any] = [one.model.ops for one in models.values()]
+    if every and all(hasattr(ops, "divided") and ops.threads() > 1 for ops in every):
+        return every[0].divided  # type: ignore[no-any-return]
+    return None
 
 
 def limits_for(models: dict[str, Served], batch_tokens: int | None, **others: Any) -> Limits:

@@ -109,6 +109,26 @@ def test_processes_of_other_kinds_compute_too(threads, start):
 
 
 @compiled_only
+def test_who_divides_the_threads_has_his_part_of_them(threads):
+    threads(7)
+    callers = [(concurrent.futures.ThreadPoolExecutor(1), pool.divided()) for _ in range(3)]
+
+    def parts():
+        return sorted(thread.submit(pool.threads).result(60) for thread, _ in callers)
+
+    found = []
+    for thread, division in callers:
+        thread.submit(division.__enter__).result(60)
+        found.append(parts())
+    for thread, division in callers:
+        thread.submit(division.__exit__, None, None, None).result(60)
+        found.append(parts())
+        thread.shutdown()
+        callers = callers[1:]
+        assert pool.threads() == 7  # who is outside has them all
+    assert found[:3] == [[7, 7, 7], [3, 4, 7], [2, 2, 3]] and found[3:] == [[3, 4, 7], [7, 7], [7]]
+
+
 def test_one_pool_serves_every_op(threads):
     threads(4)
     an_attention_and_a_product()

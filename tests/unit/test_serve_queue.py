@@ -1,8 +1,9 @@
 """Who is served when, and what the thread that computes makes of errors and of clients that have gone."""
 
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from random import Random
-from threading import Event
+from threading import Barrier, Event, current_thread
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def engine():
     made.start()
     yield made
     made.stop()
-    made.thread.join(300)
+    made.join(300)
     assert not made.alive
 
 
@@ -233,13 +234,83 @@ def test_a_queue_knows_what_waits_in_it():
         assert queue.tokens == sum(unit.tokens for heap in queue.waiting.values() for _, _, unit in heap)
 
 
+@pytest.fixture
+def divided():
+    """An engine of two threads, and who is in what they divide: (engine, the list of it)."""
+    inside = []
+
+    @contextmanager
+    def division():
+        inside.append(1)
+        yield
+        inside.pop()
+
+    made = Engine(4, divided=division)
+    made.start()
+    made.divide()
+    yield made, inside
+    made.stop()
+    made.join(300)
+    assert not made.alive and not inside
+
+
+def test_a_whole_batch_is_computed_beside_another(divided):
+    engine, inside = divided
+    together, seen = Barrier(2), []
+
+    class Both(Doubling):
+        def together(self, rows):
+            if not self.batches:  # breaks, and so fails, if nobody comes
+                together.wait(30)
+            seen.append(len(inside))
+            return super().together(rows)
+
+    ticket = engine.submit("a", Both(), [row(i, i, i) for i in (2, 4, 6)])  # when the first is taken a batch is left
+    assert results(ticket) == [[4, 4, 4], [8, 8, 8], [12, 12, 12]] and 2 in seen
+    assert not engine.computing and engine.speed > 0
+
+
+def test_less_than_a_batch_waits_for_the_first_thread(divided):
+    engine, _ = divided
+    pipe, names = Doubling(), []
+    pipe.gate.clear()
+    first = engine.submit("a", pipe, [row(2)])
+    assert pipe.begun.wait(300)
+    engine.submit("a", pipe, [Alone(lambda: names.append(current_thread()), 9)])
+    rest = engine.submit("b", pipe, [row(2, 2, 2)])
+    assert engine.waiting == 2 and engine.computing == 1  # the call is first, and long enough, but no batch
+    pipe.gate.set()
+    assert results(first) == [[4]] and results(rest) == [[4, 4, 4]]
+    engine.submit("a", pipe, [Alone(lambda: None, 9)]).future.result(300)
+    assert names == engine.threads[:1]
+
+
+def test_two_threads_answer_as_one_does(divided):
+    """Rows that fail, requests over several batches, some that leave: each has its own answers, and one error."""
+    engine, _ = divided
+    random, pipe, asked = Random(3), Doubling(), []
+    for i in range(300):
+        works = [row(*[random.randrange(0, 40) * 2 + (random.random() < 0.01)] * random.randrange(1, 4))
+                 for _ in range(random.randrange(1, 12))]  # fmt: skip
+        ticket = engine.submit(random.choice("abc"), pipe, works)
+        asked.append((works, ticket, i % 7 == 0 and ticket.future.cancel()))
+    for works, ticket, gone in asked:
+        if gone:
+            assert ticket.future.cancelled()
+        elif any(work.ids[0] % 2 for work in works):
+            assert isinstance(ticket.future.exception(300), ValueError)
+        else:
+            assert results(ticket) == [(2 * work.ids).tolist() for work in works]
+    assert not engine.waiting
+
+
 def test_the_watch_is_told_of_every_batch():
     told = []
     engine = Engine(64, told.append)
     engine.start()
     results(engine.submit("a", Doubling(), [row(2, 2, 2), row(4)]))
     engine.stop()
-    engine.thread.join(300)
+    engine.join(300)
     ((rows, tokens, seconds, step),) = told
     assert not step
     assert (rows, tokens) == (2, 4) and seconds > 0 and engine.speed > 0

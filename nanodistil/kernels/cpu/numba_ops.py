@@ -18,7 +18,7 @@ from ..definitions.numpy_ops import Activation, fetch, send, sentences, vocabula
 from ..definitions.sentences import Sentences
 from ..runtime.memory import empty
 from ..runtime.native import Rows
-from ..runtime.pool import run, set_threads
+from ..runtime.pool import divided, run, set_threads, threads
 from . import gelu
 from .attention import QKV, attention_heads, context_heads, score_heads, softmax_rows
 from .dropout import Dropping
@@ -29,8 +29,9 @@ from .vocabulary import most_probable_rows
 
 __all__ = [
     "activation", "add", "add_layer_norm", "attention", "attention_context", "attention_probs", "attention_scores",
-    "embed", "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable", "prepare_head",
-    "prepare_linear", "remember", "restore_linear", "send", "set_threads", "vocabulary_softmax",
+    "divided", "embed", "embed_layer_norm", "fetch", "layer_norm", "linear", "linear_activation", "most_probable",
+    "prepare_head", "prepare_linear", "remember", "restore_linear", "send", "set_threads", "threads",
+    "vocabulary_softmax",
 ]  # fmt: skip
 
 Array = NDArray[np.float32]

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from ..runtime.atomics import claimed, given_back
 from ..runtime.borrowed import borrowed
 from ..runtime.jit import helper, kernel
-from ..runtime.pool import run, threads
+from ..runtime.pool import all_threads, run
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -428,10 +428,10 @@ def workspace_of(workspaces: list[Workspace], lines: int, longest_word: int) -> 
     """One of `workspaces`, taken out of them, that has room for all threads; or a new one."""
     workspace = None
     with contextlib.suppress(IndexError):  # none, or another thread was quicker
-        while workspace is None or len(workspace.taken) < threads():
+        while workspace is None or len(workspace.taken) < all_threads():
             workspace = workspaces.pop()
-    if workspace is None or len(workspace.taken) < threads():
-        workspace = new_workspace(threads(), lines, longest_word)
+    if workspace is None or len(workspace.taken) < all_threads():
+        workspace = new_workspace(all_threads(), lines, longest_word)
     return workspace
 
 

@@ -10,6 +10,8 @@ number of threads nor who takes which share can change a bit of the result.
    keeps looking for the next job for about 0.1 ms and only then goes to sleep. While the cores are free, an op on
    two threads costs 2 to 3 us more than on one; through a ThreadPoolExecutor it was 64 us more.
 3. Callers do not wait for one another: each takes the workers that are free at the moment and does the rest itself.
+   Who has several batches computes two beside each other, on half the threads each (`divided`): a thread that is put
+   aside with a share in its hands then holds up half of them and not all.
 4. A signal handler may raise between any two instructions of Python, in a `finally` too, and whatever was half done
    stays so. So there are none: a job is one call of machine code, which takes workers, wakes them, works, waits and
    frees them (`perform`); and a worker lives in one call, to the end of the process (`serve`).
@@ -27,7 +29,7 @@ import ctypes
 import os
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -204,9 +206,11 @@ class Pool:
 
 
 _pool = Pool()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.begin)
 _threads: int | None = None
+_callers: dict[int, None] = {}  # Python threads that divide them; its methods need no lock
+if hasattr(os, "register_at_fork"):
+    for forget in (_pool.begin, _callers.clear):
+        os.register_at_fork(after_in_child=forget)
 
 
 def available_threads() -> int:
@@ -220,7 +224,7 @@ def available_threads() -> int:
     return max(1, min(limits.values()))
 
 
-def threads() -> int:
+def all_threads() -> int:
     """How many threads kernels use: what set_threads said, else what the environment granted when first asked.
 
     Asking anew each time would cost 20 us, for the cgroup's file, before every op.
@@ -229,6 +233,30 @@ def threads() -> int:
     if _threads is None:
         _threads = available_threads()
     return _threads
+
+
+def threads() -> int:
+    """How many of them the kernels of this Python thread use now: all, or its part if it divides them with others."""
+    n, callers = all_threads(), list(_callers)
+    if len(callers) < 2 or (me := _thread.get_ident()) not in callers:
+        return n
+    return max(1, (n + len(callers) - 1 - callers.index(me)) // len(callers))
+
+
+@contextlib.contextmanager
+def divided() -> Iterator[None]:
+    """Divide the threads with whoever else is in here: each has its part of them from its next op on, at least one.
+
+    >>> with divided():  # nobody else is
+    ...     threads() == all_threads()
+    True
+    """
+    me = _thread.get_ident()
+    _callers[me] = None
+    try:
+        yield
+    finally:
+        _callers.pop(me, None)
 
 
 def set_threads(n: int) -> None:
