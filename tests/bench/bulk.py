@@ -74,9 +74,9 @@ def ray(table, out, predict):
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
     told = {"model": predict.model, "task": predict.task}
-    rows = ray.data.read_parquet(table, override_num_blocks=64).map_batches(
+    rows = ray.data.read_parquet(table).repartition(target_num_rows_per_block=8 * BATCH).map_batches(
         type(predict), fn_constructor_kwargs=told, compute=ray.data.ActorPoolStrategy(size=2),
-        num_cpus=1, batch_size=BATCH,
+        num_cpus=1, batch_size=None,
     )  # fmt: skip
     rows.drop_columns(["text"]).write_parquet(out)
     ray.shutdown()

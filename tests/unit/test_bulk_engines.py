@@ -76,7 +76,7 @@ def test_ray_data(ray, wanted, tmp_path):
     table = ray.data.from_items([{"id": i, "text": text} for i, text in enumerate(TEXTS)], override_num_blocks=6)
     told = {"model": MINI, "task": "feature-extraction", "once": str(tmp_path / "once")}
     pool = ray.data.ActorPoolStrategy(size=1)
-    rows = table.map_batches(Dying, fn_constructor_kwargs=told, batch_size=16, num_cpus=2, compute=pool).take_all()
+    rows = table.map_batches(Dying, fn_constructor_kwargs=told, batch_size=None, num_cpus=2, compute=pool).take_all()
     check(rows, wanted)
     assert (tmp_path / "once").exists() and {int(row["threads"]) for row in rows} == {2}
 
