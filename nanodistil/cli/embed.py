@@ -33,11 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    loading.set_threads(loading.threads_of_blas(args.threads, args.backend, args.dtype))
     from nanodistil.cli.answering import answer, asking, named
     from nanodistil.cli.forms import VECTORS, form_of
     from nanodistil.cli.rows import Rows
-
-    loading.set_threads(loading.threads_of_blas(args.threads, args.backend, args.dtype))
     from nanodistil.sentences.body import has_modules
     from nanodistil.sentences.encoder import SentenceEncoder
 

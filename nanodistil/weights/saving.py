@@ -17,6 +17,8 @@ which the system lets go with the process. If there are no such locks (Windows) 
 The metadata {"format": "pt"} is what transformers asks for: 4.x refuses a file that says "np".
 """
 
+from __future__ import annotations
+
 import os
 import re
 import tempfile
@@ -24,13 +26,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .files import CONFIG, WEIGHTS
-from .safetensors_writer import write_safetensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 try:
     import fcntl
@@ -42,6 +44,8 @@ SAME_UP_TO = 1 << 20  # bytes; a larger file is not compared with the one it rep
 
 def save(folder: Path, config: str, arrays: dict[str, NDArray[Any]]) -> None:
     """Write config.json and model.safetensors. Raises InputError if the folder cannot be made or written."""
+    from .safetensors_writer import write_safetensors  # NumPy comes with it, which a verb tells things first
+
     written_together(
         {
             folder / WEIGHTS: lambda path: write_safetensors(path, arrays, {"format": "pt"}),

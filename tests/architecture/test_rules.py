@@ -257,6 +257,22 @@ heavy = [m for m in ("numba", "cupy", "huggingface_hub", "torch") if m in sys.mo
 assert not heavy, heavy
 """
 
+BLAS_IS_TOLD_FIRST = """
+import sys
+from importlib import import_module
+from nanodistil.cli import VERBS, loading, main
+for home in VERBS.values():
+    import_module(home)
+told = []
+def tell(count):
+    told.append((count, "numpy" in sys.modules))
+    raise KeyboardInterrupt
+loading.set_threads = tell
+for line in "classify a", "fill-mask a", "embed a", "classify a --backend numpy --threads 3":
+    assert main([*line.split(), "--quiet"]) == 130
+assert told == [(1, False), (1, False), (1, False), (3, False)], told
+"""
+
 NO_NUMBA = """
 import sys
 sys.modules["numba"] = sys.modules["llvmlite"] = None  # importing either now fails
@@ -286,7 +302,7 @@ def test_importing_kernels_imports_no_numba():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("probe", [IMPORT_PROBE, NO_NUMBA])
+@pytest.mark.parametrize("probe", [IMPORT_PROBE, BLAS_IS_TOLD_FIRST, NO_NUMBA])
 def test_imports_are_lazy_and_numba_is_optional(probe):
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert result.returncode == 0, result.stderr
