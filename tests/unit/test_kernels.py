@@ -108,7 +108,6 @@ def test_processes_of_other_kinds_compute_too(threads, start):
         np.testing.assert_array_equal(a, b)
 
 
-@compiled_only
 def test_who_divides_the_threads_has_his_part_of_them(threads):
     threads(7)
     callers = [(concurrent.futures.ThreadPoolExecutor(1), pool.divided()) for _ in range(3)]
@@ -129,6 +128,7 @@ def test_who_divides_the_threads_has_his_part_of_them(threads):
     assert found[:3] == [[7, 7, 7], [3, 4, 7], [2, 2, 3]] and found[3:] == [[3, 4, 7], [7, 7], [7]]
 
 
+@compiled_only
 def test_one_pool_serves_every_op(threads):
     threads(4)
     an_attention_and_a_product()
