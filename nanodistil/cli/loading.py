@@ -54,7 +54,7 @@ def threads_of_blas(count: int | None, backend: str | None, dtype: str | None) -
     """How many NumPy's BLAS should have, if `count` are asked for; None: as it likes.
 
     One, if compiled kernels compute. BLAS then only adds a LoRA to its weights, beside threads of ours, which its own
-    would disturb as they wait for something to do: `classify` took 0.77 s with two and 0.60 with one.
+    would disturb as they wait for something to do: of a `classify` two take 0.70 s of processor time and one 0.58.
 
     >>> threads_of_blas(None, "numpy", None), threads_of_blas(4, None, "float64")
     (None, 4)
