@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    loading.set_threads(loading.threads_of_blas(args.threads, args.backend, args.dtype))
+    chosen = loading.options(args)  # first, since what follows imports NumPy
     from nanodistil.cli.answering import answer, asking, named
     from nanodistil.cli.forms import VECTORS, form_of
     from nanodistil.cli.rows import Rows
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("texts have different numbers of tokens, so their vectors are no array: write .jsonl")
     dtype = "float64" if args.dtype == "float64" else "float32"
     if args.pooling is None and args.model is not None and has_modules(args.model):
-        encoder = SentenceEncoder.from_pretrained(args.model, **loading.options(args))
+        encoder = SentenceEncoder.from_pretrained(args.model, **chosen)
         embed, width, options = encoder.pipe, encoder.get_sentence_embedding_dimension(), encoder.usual(args.normalize)
     else:
         embed = loading.load("feature-extraction", args)

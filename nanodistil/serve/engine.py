@@ -10,8 +10,8 @@ computed is finished and dropped.
 Kernels use all processors, so one thread would be enough, if those were its own. But requests are read and answered on
 them too, and whenever a kernel's thread is put aside for that, all others wait for its share of the op. So while a
 whole batch waits, a second thread computes it beside the first, on half of the processors each: who is put aside then
-holds up half. Over HTTP that was 0.82 -> 0.97 of what a process reaches by itself (measurements.md). With less to do
-there is one, and a text has all processors.
+holds up half. Over HTTP two gave 1.18 to 1.29 times what one gave (measurements.md). With less to do there is one, and a
+text has all processors.
 
 Texts that are written (writing.py) take many steps, with all that is written by one model in each. Where there are
 both, batches and steps take turns, so that either has half of the time.
@@ -68,15 +68,9 @@ class Ticket:
 class Engine:
     """Computes. `watch` is told of every batch and step, on the engine's thread."""
 
-    def __init__(
-        self,
-        batch_tokens: int,
-        watch: Callable[[Batch], None] = lambda batch: None,
-        divided: Callable[[], AbstractContextManager[None]] | None = None,
-    ) -> None:
-        """divided: what two threads that compute beside each other are in (kernels/runtime/pool.py); None: just one."""
+    def __init__(self, batch_tokens: int, watch: Callable[[Batch], None] = lambda batch: None) -> None:
         self.queue = Queue(batch_tokens)
-        self.may_divide, self.divided = divided is not None, divided or nullcontext
+        self.divided: Callable[[], AbstractContextManager[None]] = nullcontext
         self.writings: dict[Any, Writing] = {}  # of each pipeline that was asked to write
         self.watch = watch
         self.pace = (0.0, 0.0)  # tokens and seconds, of late
@@ -91,10 +85,10 @@ class Engine:
     def start(self) -> None:
         self._begin(self._run)
 
-    def divide(self) -> None:
-        """Have a second thread from now on, if it may be."""
-        if self.may_divide and not self.ending:
-            self._begin(self._help)
+    def divide(self, divided: Callable[[], AbstractContextManager[None]]) -> None:
+        """Have a second thread from now on. divided: what both are in while they compute (kernels/runtime/pool.py)."""
+        self.divided = divided
+        self._begin(self._help)
 
     def _begin(self, run: Callable[[], None]) -> None:
         self.threads.append(Thread(target=run, name="nanodistil-engine", daemon=True))

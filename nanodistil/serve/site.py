@@ -42,7 +42,7 @@ class Site:
         self.models, self.limits = models, limits
         self.api_key = api_key
         self.journal = journal or Journal(None)
-        self.engine = Engine(limits.batch_tokens, self._watch, dividing(models))
+        self.engine = Engine(limits.batch_tokens, self._watch)
         self.load = Load(limits, lambda: self.engine.speed)
         self.metrics = Metrics(self.load, limits.batch_tokens, lambda: self.engine.waiting, lambda: self.engine.written)
         self.asking = Asking(self.engine, limits)
@@ -65,7 +65,8 @@ class Site:
             return
         error = results.exception()
         if error is None:
-            self.engine.divide()
+            if (divided := dividing(self.models)) is not None:
+                self.engine.divide(divided)
             self.ready = True
             self.journal.write("ready", models=list(self.models))
         else:  # it lives, and says that it is not ready

@@ -245,9 +245,9 @@ def divided():
         yield
         inside.pop()
 
-    made = Engine(4, divided=division)
+    made = Engine(4)
     made.start()
-    made.divide()
+    made.divide(division)
     yield made, inside
     made.stop()
     made.join(300)
