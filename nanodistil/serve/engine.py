@@ -10,8 +10,8 @@ computed is finished and dropped.
 Kernels use all processors, so one thread would be enough, if those were its own. But requests are read and answered on
 them too, and whenever a kernel's thread is put aside for that, all others wait for its share of the op. So while a
 whole batch waits, a second thread computes it beside the first, on half of the processors each: who is put aside then
-holds up half. Over HTTP two gave 1.18 to 1.29 times what one gave (measurements.md). With less to do there is one, and a
-text has all processors.
+holds up half. Over HTTP two gave 1.18 to 1.29 times what one gave (measurements.md). With less to do there is one, and
+a text has all processors.
 
 Texts that are written (writing.py) take many steps, with all that is written by one model in each. Where there are
 both, batches and steps take turns, so that either has half of the time.
