@@ -1,8 +1,9 @@
 """The card of a model inside the package: `python recipes/card.py NAME MODEL EVALUATION...`.
 
 cards/NAME.md says what no script can: what it is for, the data and their licences, biases. Under it go the figures of
-`nanodistil evaluate`, one EVALUATION "what it is measured on: its arguments" each, and the ten sentences of sceptic.py
-with what MODEL says of them, right or wrong. All of it becomes the README.md of the model's folder.
+`nanodistil evaluate`, or of a script here, one EVALUATION "what it is measured on: its arguments" each, and the ten
+sentences of sceptic.py with what MODEL says of them, right or wrong. All of it becomes the README.md of the model's
+folder.
 """
 
 import shlex
@@ -20,11 +21,15 @@ def output(*command: str) -> str:
 
 
 def figures(model: str, evaluations: list[str]) -> str:
-    """A section for each: the table that `nanodistil evaluate` prints."""
+    """A section for each: what `nanodistil evaluate` prints, or the script that is named."""
     parts = []
     for told in evaluations:
         name, _, arguments = told.partition(": ")
-        table = output("-m", "nanodistil", "evaluate", *shlex.split(arguments), "--model", model)
+        first, *rest = shlex.split(arguments)
+        if first.endswith(".py"):
+            table = output(str(HERE / first), model, *rest)
+        else:
+            table = output("-m", "nanodistil", "evaluate", first, *rest, "--model", model)
         parts.append(f"{name}:\n\n```\n{table.rstrip()}\n```\n")
     return "\n".join(parts)
 

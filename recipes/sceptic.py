@@ -2,12 +2,14 @@
 
 Chosen before any model was asked, and none left out afterwards. Each has what a careful reader would answer behind it;
 the last line counts how many the model has right. Sentences are compared in threes: the first is to be nearer to the
-second than to the third.
+second than to the third. What is written on has no right answer, so of two words that might follow one must be the
+likelier; and what the model writes itself, drawn with seed 1, stands beside it.
 """
 
 import sys
 
 import nanodistil
+from nanodistil.pipelines.scoring import ScoringPipeline
 
 SENTIMENT = (
     ("A joy from start to end.", "POSITIVE"),
@@ -66,6 +68,20 @@ ANSWERS = (
 )
 
 
+CAUSAL = (
+    ("The keys to the old cabinet", " were", " was"),
+    ("She had never been to France, so she could not speak", " French", " German"),
+    ("He opened the door and", " went", " goes"),
+    ("The capital of England is", " London", " Paris"),
+    ("Water freezes when it gets", " cold", " hot"),
+    ("Two and two make", " four", " five"),
+    ("The boy hurt himself, and the girl hurt", " herself", " himself"),
+    ("Nobody came to the meeting, so the room was", " empty", " full"),
+    ("def add(a, b): return a", " + b", " the"),
+    ("my laptop is broken and i need a new", " computer", " horse"),
+)
+
+
 def answers(model: str) -> int:
     ask, right = nanodistil.pipeline("question-answering", model), 0
     for question, truth in ANSWERS:
@@ -106,7 +122,19 @@ def sentences(model: str) -> int:
     return right
 
 
-ASKED = {"sentiment": sentiment, "entities": entities, "sentences": sentences, "answers": answers}
+def causal(model: str) -> int:
+    write, right = nanodistil.pipeline("text-generation", model, return_full_text=False), 0
+    likely = ScoringPipeline(write.model, write.tokenizer)
+    for text, good, bad in CAUSAL:
+        better, worse = (one["log_prob"] for one in likely([text + good, text + bad]))
+        right += better > worse
+        (said,) = write(text, do_sample=True, top_p=0.9, max_new_tokens=30, seed=1)
+        told = " ".join(said["generated_text"].split())
+        print(f"{'  ' if better > worse else 'NO'}  {text} [{good.strip()}, not {bad.strip()}]  ->  {told}")
+    return right
+
+
+ASKED = {"sentiment": sentiment, "entities": entities, "sentences": sentences, "answers": answers, "causal": causal}
 
 if __name__ == "__main__":
     task = sys.argv[1]

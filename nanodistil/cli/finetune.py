@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import shlex
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nanodistil.cli import task_flags, training
 from nanodistil.cli.columns import aligned
 from nanodistil.cli.evaluate import table
-from nanodistil.cli.parsing import whole
+from nanodistil.cli.parsing import Parser, whole
+from nanodistil.weights.errors import InputError, excerpt
+
+if TYPE_CHECKING:
+    from nanodistil.training.together import Also
 
 HELP = "train a model for a task on a file of examples"
 
@@ -44,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         option("--logging-steps", "steps between two lines of the log (default 50)", int)
         option("--save-steps", "steps between two checkpoints (default 500)", int)
         sub.add_argument(
+            "--also",
+            action="append",
+            default=[],
+            metavar="'TASK ...'",
+            help="learn this too: a task, --train FILE, --dev FILE, --batch-size N and its own flags (again for more)",
+        )
+        sub.add_argument(
             "--search",
             type=whole(1),
             metavar="TRIALS",
@@ -52,16 +63,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         training.add_arguments(sub)
 
 
+def also(text: str) -> Also:
+    """A task that is learned along, from its words. Raises InputError.
+
+    >>> one = also("masked-lm --train letters.txt --whole-words")
+    >>> one.task, one.train, one.settings["whole_words"]
+    ('masked-lm', 'letters.txt', True)
+    """
+    from nanodistil.training.together import Also
+
+    try:
+        task, *words = shlex.split(text) or [""]
+    except ValueError as error:
+        raise InputError(f"--also {excerpt(text)}: {error}") from None
+    if task not in task_flags.HELP:
+        raise InputError(f"--also begins with a task ({', '.join(task_flags.HELP)}), not {excerpt(task)}")
+    parser = Parser(f"nanodistil finetune ... --also {task}")
+    parser.add_argument("--train", required=True, metavar="FILE", help="the examples to learn from")
+    parser.add_argument("--dev", metavar="FILE", help="examples to measure it on")
+    parser.add_argument("--batch-size", type=whole(1), metavar="N", help="rows in a micro-batch (default: the first's)")
+    task_flags.add_flags(task, parser)
+    args = parser.parse_args(words)
+    args.task = task
+    return Also(
+        task=task, settings=task_flags.settings_of(args), train=args.train, dev=args.dev, batch_size=args.batch_size
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Train, with a line on the terminal; then say how well the model does and where it is."""
     training.threads(getattr(args, "threads", None))
-    from dataclasses import fields
-
     from nanodistil.training.finetune import Options, finetune
 
     options = training.settings_of(args, Options)
-    task = task_flags.task_of(args)
-    settings = {field.name: getattr(task, field.name) for field in fields(type(task)) if field.init}  # type: ignore[arg-type]
+    settings = task_flags.settings_of(args)
 
     def end(found: dict[str, Any]) -> str:
         if found:
@@ -70,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         return f"{task_flags.EXAMPLES[args.task].use} --model {shlex.quote(options.out)}"
 
     if args.search is not None:
+        if args.also:
+            raise InputError("--search looks for the settings of one task: not with --also")
         from nanodistil.training.search import SOUGHT, search
 
         def searched(found: tuple[list[dict[str, Any]], str]) -> str:
@@ -80,7 +117,9 @@ def run(args: argparse.Namespace) -> int:
 
         given = {name for name in SOUGHT if name in vars(args)}
         return training.train(args, partial(search, args.task, settings, options, args.search, given), searched)
-    return training.train(args, partial(finetune, args.task, settings, options), end)
+    return training.train(
+        args, partial(finetune, args.task, settings, options, also=[also(text) for text in args.also]), end
+    )
 
 
 def trials(lines: list[dict[str, Any]], metric: str) -> str:

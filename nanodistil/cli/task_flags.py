@@ -85,11 +85,12 @@ def subparsers(parser: argparse.ArgumentParser, verb: str) -> dict[str, argparse
         example = getattr(EXAMPLES[task], verb)
         made[task] = tasks.add_parser(task, help=text, description=text, epilog=f"example:\n  {example}\n")
         made[task].set_defaults(parser=made[task])
-        _add_flags(task, made[task])
+        add_flags(task, made[task])
     return made
 
 
-def _add_flags(task: str, parser: argparse.ArgumentParser) -> None:
+def add_flags(task: str, parser: argparse.ArgumentParser) -> None:
+    """A task's own."""
     flags = parser.add_argument_group("the task")
     longest = {"question-answering": 384, "causal-lm": 1024}.get(task, 128)
     flags.add_argument(
@@ -170,6 +171,14 @@ def task_of(args: argparse.Namespace) -> Task:
             value = getattr(args, field.name)
             settings[field.name] = tuple(value) if isinstance(value, list) else value
     return made(args.task, **settings)
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the task, those not given as they are preset. Raises InputError for what cannot be."""
+    from dataclasses import fields
+
+    task = task_of(args)
+    return {field.name: getattr(task, field.name) for field in fields(type(task)) if field.init}  # type: ignore[arg-type]
 
 
 def names(text: str) -> tuple[str, ...]:

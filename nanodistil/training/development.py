@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.facade import Tokenizer
@@ -39,10 +39,21 @@ def check(task: Task, model: Pretrained, tokenizer: Tokenizer, examples: Any) ->
             task.evaluate(model, tokenizer, examples[:2])
 
 
+class Judged(NamedTuple):
+    """A task that is learned along with the first (together.py), and the examples that judge its model."""
+
+    name: str
+    task: Task
+    model: Pretrained
+    tokenizer: Tokenizer
+    examples: Any
+
+
 class Development:
     """The examples of a run, and the model they judge.
 
     save: writes the model as it is into a folder, where the best one is to be kept; None if the last will do.
+    others: are measured too, their figures named after them, and decide nothing.
     """
 
     def __init__(
@@ -53,16 +64,21 @@ class Development:
         examples: Any,
         run: Run,
         save: Callable[[Path], None] | None = None,
+        others: Sequence[Judged] = (),
     ) -> None:
         self.task, self.model, self.tokenizer, self.examples = task, model, tokenizer, examples
-        self.run, self.save = run, save
+        self.run, self.save, self.others = run, save, others
         metric, self.more = task.best(model.config)
         self.metric = DEV + metric
 
     def measure(self) -> dict[str, float]:
         """The figures, for a line of the log; a model that is better than those before it is kept."""
-        found = self.task.evaluate(self.model, self.tokenizer, self.examples).metrics
-        figures = {DEV + name: value for name, value in found.items() if not isinstance(value, dict)}
+        first = Judged("", self.task, self.model, self.tokenizer, self.examples)
+        figures: dict[str, Any] = {}
+        for name, task, model, tokenizer, examples in (first, *self.others):
+            found = task.evaluate(model, tokenizer, examples).metrics
+            begins = DEV + (f"{name}_" if name else "")
+            figures |= {begins + metric: value for metric, value in found.items() if not isinstance(value, dict)}
         if self.save is not None:
             now, before = figures[self.metric], [line[self.metric] for line in self._told()]
             if not before or (now > max(before) if self.more else now < min(before)):

@@ -20,12 +20,12 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 from zlib import crc32
 
 import numpy as np
@@ -53,6 +53,7 @@ from nanodistil.training.schedule import layerwise, linear
 from nanodistil.training.sequences import Sequences
 from nanodistil.training.tasks import Task
 from nanodistil.training.teacher import check_words, load_whole
+from nanodistil.training.together import Also, Together, folders, woven
 from nanodistil.training.trainee import Trainee, how_to_load
 from nanodistil.weights import files
 from nanodistil.weights.errors import InputError
@@ -222,64 +223,127 @@ def numbers_of(row: Any) -> Iterator[Any]:
         yield row
 
 
-def finetune(
-    name: str,
-    settings: dict[str, Any],
-    options: Options,
-    *,
-    examples: tuple[Any, Any] | None = None,
-    on_figures: Callable[[Mapping[str, Any]], None] | None = None,
-    **course: Unpack[Course],
-) -> dict[str, Any]:
-    """Train a model into options.out, from where its run stands; its figures on `dev`, {} where there is none.
+class Part(NamedTuple):
+    """A task as it is learned: what of, and the model whose head it is."""
 
-    name, settings: of the task, a key of tasks.TASKS and the fields of its class. examples: of `train` and `dev`, as
-    the task reads them, where they are in memory (in_memory.py). on_figures: called with the figures of an epoch.
-    course: see options.py.
+    task: Task
+    tokenizer: Tokenizer
+    rows: Any
+    lengths: Ints  # (n,) tokens of each row
+    dev: Any  # examples, or None
+    trainee: Trainee
+    options: Options  # of its files and batches
 
-    Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
-    """
-    everyone = course.get("communicator") or Single()
-    placed = replace(options, backend=everyone.placed(options.backend))
+    @property
+    def model(self) -> Pretrained:
+        return self.trainee.model
+
+    def data(self) -> list[int]:
+        """What says that its rows are those of before."""
+        return [len(self.rows), int(self.lengths.sum()), checksum(self.rows)]
+
+    def epochs(self) -> Callable[[int], Sequence[Any]]:
+        """The batches of an epoch, by its number."""
+        longest, by_size = self.task.max_seq_length, self.options.group_by_length
+        return epochs(
+            self.lengths, self.options.batch_size, self.options.seed, group_by_size=by_size, max_length=longest
+        )
+
+
+def part_of(
+    name: str, settings: dict[str, Any], options: Options, examples: tuple[Any, Any] | None, first: bool
+) -> Part:
+    """A task's examples read and checked, and its model loaded. first: whether this process measures it."""
     task = task_of(name, **settings)
-    if options.teacher is not None and name != "question-answering":
-        raise InputError("--teacher is for question answering; nanodistil distill teaches masked words")
     if examples is None:
         examples = task.read(options.train), None if options.dev is None else task.read(options.dev)
     learned, dev = examples
-    model = load_model(task, placed, learned)
+    model = load_model(task, options, learned)
     tokenizer = tokenizer_for(task, options.model)
     check_pair(model, tokenizer)
     check_length(task, model, tokenizer)
     rows = task.rows(learned, tokenizer, model.config)
     if not len(rows):
         raise InputError(f"{options.train} has nothing to learn from")
-    if dev is not None and everyone.rank == 0:
+    if dev is not None and first:
         development.check(task, model, tokenizer, dev)
+    trainee = Trainee(
+        model, checkpointing=options.gradient_checkpointing, dtype=options.dtype, below=options.frozen_layers
+    )
+    return Part(task, tokenizer, rows, lengths_of(rows, task), dev, trainee, options)
+
+
+def check_together(options: Options, also: Sequence[Also]) -> None:
+    """Raises InputError for what several tasks cannot have."""
+    for flag, given in (
+        ("--teacher", options.teacher), ("--lora-r", options.lora_r), ("--frozen-layers", options.frozen_layers),
+        ("--load-best-model-at-end", options.load_best_model_at_end),
+    ):  # fmt: skip
+        if given:
+            raise InputError(f"{flag} is for one task, not for several with --also")
+    if options.dev is None and any(one.dev for one in also):
+        raise InputError("a task of --also is measured when the first is: --dev is needed for that too")
+
+
+def finetune(
+    name: str,
+    settings: dict[str, Any],
+    options: Options,
+    *,
+    examples: tuple[Any, Any] | None = None,
+    also: Sequence[Also] = (),
+    on_figures: Callable[[Mapping[str, Any]], None] | None = None,
+    **course: Unpack[Course],
+) -> dict[str, Any]:
+    """Train a model into options.out, from where its run stands; its figures on `dev`, {} where there is none.
+
+    name, settings: of the task, a key of tasks.TASKS and the fields of its class. examples: of `train` and `dev`, as
+    the task reads them, where they are in memory (in_memory.py). also: tasks that the same body learns together with
+    it, whose models are in folders in options.out, called after the task (together.py). on_figures: called with the
+    figures of an epoch. course: see options.py.
+
+    Raises InputError, CheckpointError or ModelNotFoundError for what does not exist, does not fit or cannot be.
+    """
+    everyone = course.get("communicator") or Single()
+    first = everyone.rank == 0
+    placed = replace(options, backend=everyone.placed(options.backend))
+    if options.teacher is not None and name != "question-answering":
+        raise InputError("--teacher is for question answering; nanodistil distill teaches masked words")
+    if also:
+        check_together(options, also)
+    names = folders([name, *(one.task for one in also)])
+    part = part_of(name, settings, placed, examples, first)
+    parts = [part]
+    for one in also:
+        own = replace(placed, train=one.train, dev=one.dev, batch_size=one.batch_size or options.batch_size)
+        parts.append(part_of(one.task, one.settings, own, one.examples, first))
+    model, trainee = part.model, part.trainee
     teacher = taught_by = None
     if options.teacher is not None:
         folder = resolve(options.teacher, need="model")
         teacher, taught_by = load_teacher(placed, folder), files.checksum(folder)
-        check_words(options.teacher, tokenizer)
-        check_pair(teacher, tokenizer)  # how many rows it has to spare is its own affair: they answer with places
-    trainee = Trainee(
-        model, checkpointing=options.gradient_checkpointing, dtype=options.dtype, below=options.frozen_layers
-    )
-    lengths = lengths_of(rows, task)  # (n,)
+        check_words(options.teacher, part.tokenizer)
+        check_pair(teacher, part.tokenizer)  # how many rows it has to spare is its own affair: they answer with places
     described = asdict(options) | {
         "task": name,
         "settings": settings,
         "backend": options.backend or model.backend,
-        "dtype": trainee.model.dtype,
+        "dtype": model.dtype,
         "processes": everyone.size,
-        "data": [len(rows), int(lengths.sum()), checksum(rows)],
+        "data": part.data(),
         "config": model.config.to_dict(),
         "teacher_checksum": taught_by,
         "made_with": made_with(model.backend),
     }
-    run = Run(options.out, described, free=FREE, writes=everyone.rank == 0, **begun(course))
+    if also:
+        described["also"] = [
+            {**asdict(replace(one, examples=None)), "data": other.data(), "config": other.model.config.to_dict()}
+            for one, other in zip(also, parts[1:], strict=True)
+        ]
+    run = Run(options.out, described, free=FREE, writes=first, **begun(course))
 
-    learner = trainee if options.lora_r is None else LowRank(
+    together = Together([one.trainee for one in parts]) if also else None
+    learner = together or trainee if options.lora_r is None else LowRank(
         trainee, r=options.lora_r, alpha=options.lora_alpha, seed=options.seed
     )  # fmt: skip
 
@@ -288,32 +352,43 @@ def finetune(
             learner.save(folder, options.model)
         else:
             model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        part.tokenizer.save_pretrained(folder)
+        for other, one in zip(names[1:], parts[1:], strict=True):
+            one.model.save_pretrained(folder / other)
+            one.tokenizer.save_pretrained(folder / other)
 
     def measure(judge: development.Development) -> dict[str, float]:
+        if together:
+            together.refresh_members()
         figures = judge.measure()
         if on_figures:
             on_figures(figures)
         return figures
 
     best = save if options.load_best_model_at_end else None
-    judge = None if dev is None else development.Development(task, model, tokenizer, dev, run, best)
+    others = [
+        development.Judged(other, one.task, one.model, one.tokenizer, one.dev)
+        for other, one in zip(names[1:], parts[1:], strict=True)
+        if one.dev is not None
+    ]
+    judge = None
+    if part.dev is not None:
+        judge = development.Development(part.task, model, part.tokenizer, part.dev, run, best, others)
     pace = None
     if options.layer_decay != 1:
         pace = partial(layerwise, layers=model.config.n_layers, decay=options.layer_decay)
-    each = -(-len(rows) // options.batch_size)
+    steps = [make_step(one.task, options, one.rows, one.trainee, teacher, one.tokenizer) for one in parts]
+    step, epoch = steps[0], part.epochs()
+    each = sum(-(-len(one.rows) // one.options.batch_size) for one in parts)
     plan = make_plan(options, each)
+    if together:
+        step, epoch = in_turn(together, steps), woven([one.epochs() for one in parts], options.seed)
+        plan = replace(plan, terms=("loss", *(f"loss_{other}" for other in names)))
     train(
         learner,
         AdamW(learner, trainee.bops, eps=options.adam_epsilon, weight_decay=options.weight_decay, pace=pace),
-        make_step(task, options, rows, trainee, teacher, tokenizer),
-        epochs(
-            lengths,
-            options.batch_size,
-            options.seed,
-            group_by_size=options.group_by_length,
-            max_length=task.max_seq_length,
-        ),
+        step,
+        epoch,
         plan,
         run,
         dtype=model.dtype,
@@ -322,10 +397,26 @@ def finetune(
         on_log=watch(trainee, run) if (watch := course.get("watch")) else None,
         on_epoch=None if judge is None else lambda _: measure(judge),
     )
-    if everyone.rank != 0:
+    if not first:
         return {}
+    if together:
+        together.refresh_members()
     save(run.folder)
     return {} if judge is None else judge.end(plan.steps, plan.batches / each)
+
+
+def in_turn(together: Together, steps: Sequence[Step]) -> Step:
+    """A step for batches that say which task they are of; the loss's terms are what each of them brings to it."""
+
+    def step(batch: tuple[int, Ints], key: int, scale: float) -> Worked:
+        number, items = batch
+        together.goes_back(number)
+        worked = steps[number](items, key, scale)
+        parts = [0.0] * len(steps)
+        parts[number] = worked.terms[0]
+        return Worked((worked.terms[0], *parts), worked.tokens)
+
+    return step
 
 
 class _Callable(ModuleType):

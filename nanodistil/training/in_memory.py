@@ -15,7 +15,7 @@ features. What is learned is what the command line learns from the same examples
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from typing import Any
 from nanodistil.pipelines.inputs import by_number
 from nanodistil.training.evaluate import task_of
 from nanodistil.training.tasks import TASKS, Task
+from nanodistil.training.together import Also
 from nanodistil.weights.errors import InputError, excerpt, meant
 
 Examples = Any  # a path; or dicts, however they come
@@ -122,6 +123,50 @@ def _article(one: dict[str, Any], number: int, what: str) -> dict[str, Any]:
         ) from None
 
 
+def asked(
+    task: Any, train: Examples, dev: Examples, settings: dict[str, Any], besides: Set[str], batch_size: Any = None
+) -> Also:
+    """A task with its settings and its examples read. besides: what else might have been meant by a setting.
+
+    Raises InputError for a task or a setting that there is not, and for examples that cannot be used.
+    """
+    if not isinstance(task, str) or task not in TASKS:
+        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(TASKS)}")
+    of_task = {field.name for field in fields(type(task_of(task))) if field.init}  # type: ignore[arg-type]
+    if unknown := [name for name in settings if name not in of_task]:
+        raise InputError(f"{excerpt(unknown[0])} is no option of {task}{meant(unknown[0], of_task | besides)}")
+    if isinstance(settings.get("columns"), Mapping):
+        settings["columns"] = [f"{field}={name}" for field, name in settings["columns"].items()]
+    settings |= {name: tuple(settings[name]) for name in ("columns", "labels") if name in settings}
+    if "labels" in of_task and not settings.get("labels") and not settings.get("task_name"):
+        settings |= {"labels": names} if (names := class_names(train)) else {}
+    judge = task_of(task, **settings)
+    return Also(
+        task=task,
+        train=_told_of(train),
+        settings=settings,
+        dev=None if dev is None else _told_of(dev),
+        batch_size=batch_size,
+        examples=(read(judge, task, train, "train"), None if dev is None else read(judge, task, dev, "dev")),
+    )
+
+
+def _told_of(examples: Examples) -> str:
+    return str(examples) if isinstance(examples, str | Path) else "examples in memory"
+
+
+def also_asked(one: Any) -> Also:
+    """A task that is learned along, from its dict. Raises InputError."""
+    if not isinstance(one, Mapping) or not {"task", "train"} <= one.keys():
+        raise InputError('also is a list of dicts with "task", "train" and what else that task is told')
+    settings = dict(one)
+    task, train, dev = settings.pop("task"), settings.pop("train"), settings.pop("dev", None)
+    batch_size = settings.pop("batch_size", None)
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+        raise InputError(f"batch_size must be a whole number of at least 1, not {excerpt(batch_size)}")
+    return asked(task, train, dev, settings, {"task", "train", "dev", "batch_size"}, batch_size)
+
+
 def finetune(
     task: str,
     model: str | Path,
@@ -129,6 +174,7 @@ def finetune(
     out: str | Path,
     *,
     dev: Examples = None,
+    also: Iterable[Mapping[str, Any]] = (),
     callbacks: Iterable[Callable[[Mapping[str, Any]], object]] = (),
     resume: bool = False,
     force: bool = False,
@@ -138,6 +184,8 @@ def finetune(
 
     task: "classification", "token-classification", "question-answering", "multiple-choice", "masked-lm" or
     "causal-lm". model: a folder, a hub id, or "nanodistil-mini". train, dev: examples, see above, or files.
+    also: tasks that the same body learns together with it (together.py), each a dict of "task", "train" and, if it has
+    them, "dev", "batch_size" and options of that task; their models are in folders in `out`.
     resume, force: go on with the run in `out`, or start it anew. options: of the run (finetune.Options:
     num_train_epochs, batch_size, learning_rate, dtype, seed, load_best_model_at_end, ...) and of the task (labels,
     columns, max_seq_length, task_name, ...).
@@ -152,22 +200,11 @@ def finetune(
     from nanodistil.training.finetune import Options
     from nanodistil.training.finetune import finetune as trained
 
-    if not isinstance(task, str) or task not in TASKS:
-        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(TASKS)}")
     if not isinstance(model, str | Path):
         raise InputError(f"a model is named by its folder or hub id, not given as {type(model).__name__}")
     of_run = {field.name for field in fields(Options)}
-    of_task = {field.name for field in fields(type(task_of(task))) if field.init}  # type: ignore[arg-type]
-    if unknown := [name for name in options if name not in of_run | of_task]:
-        raise InputError(f"{excerpt(unknown[0])} is no option of {task}{meant(unknown[0], of_run | of_task)}")
-    settings = {name: value for name, value in options.items() if name in of_task}
-    if isinstance(settings.get("columns"), Mapping):
-        settings["columns"] = [f"{field}={name}" for field, name in settings["columns"].items()]
-    settings |= {name: tuple(settings[name]) for name in ("columns", "labels") if name in settings}
-    if "labels" in of_task and not settings.get("labels") and not settings.get("task_name"):
-        settings |= {"labels": names} if (names := class_names(train)) else {}
-    judge = task_of(task, **settings)
-    examples = read(judge, task, train, "train"), None if dev is None else read(judge, task, dev, "dev")
+    first = asked(task, train, dev, {name: value for name, value in options.items() if name not in of_run}, of_run)
+    others = [also_asked(one) for one in also]
     said: dict[str, Any] = {}
     told = list(callbacks)
     if wrong := [one for one in told if not callable(one)]:
@@ -180,17 +217,18 @@ def finetune(
 
     return trained(
         task,
-        settings,
+        first.settings,
         Options(
             model=str(model),
-            train=str(train) if isinstance(train, str | Path) else "examples in memory",
+            train=first.train,
             out=str(out),
-            dev=None if dev is None else str(dev) if isinstance(dev, str | Path) else "examples in memory",
+            dev=first.dev,
             **{name: value for name, value in options.items() if name in of_run},
         ),
         resume=resume,
         force=force,
-        examples=examples,
+        examples=first.examples,
+        also=others,
         on_figures=tell,
         watch=lambda trainee, run: tell,
     )

@@ -25,9 +25,10 @@ from tiny_folders import TEXTS, tiny_folder
 from nanodistil import DistilBertConfig, DistilBertTokenizer, heads
 from nanodistil.training import metrics, squad
 from nanodistil.training.evaluate import task_of
-from nanodistil.training.finetune import Options, finetune
+from nanodistil.training.finetune import Options, finetune, load_model
 from nanodistil.training.loop import key_of
-from nanodistil.training.sampler import epoch_order
+from nanodistil.training.sampler import epoch_order, epochs
+from nanodistil.training.together import Also, Woven
 
 pytestmark = pytest.mark.parity
 
@@ -136,6 +137,78 @@ def test_twenty_steps(case, backend, dtype, tolerance, tmp_path):
         dtype == "float64"
     ):  # in float32 a gradient that is 0 but for rounding, as that of k_lin.bias, moves it by the rate
         ours = getattr(heads, "DistilBert" + task.HEAD).from_pretrained(out, backend="numpy", dtype=dtype).state_dict()
+        end = model.state_dict()
+        assert max(np.abs(ours[key] - end[key].numpy()).max() for key in ours) < 1e-8
+
+
+def test_two_tasks_with_one_body(tmp_path):
+    """Forty micro-batches of classes and of masked words, two to a step, on one body with two heads."""
+    folder = tiny_folder(tmp_path / "m", heads.DistilBertForMaskedLM, initializer_range=0.2, **SURE)
+    (tmp_path / "x.jsonl").write_text(jsonl(SINGLE), "utf-8")
+    (tmp_path / "x.txt").write_text("\n".join(TEXTS), "utf-8")
+    tasks = {"classification": {}, "masked-lm": {"mlm_probability": 0.3}}
+    tasks = {name: {"max_seq_length": 16, **more} for name, more in tasks.items()}
+    out = tmp_path / "run"
+    options = Options(
+        model=folder, train=str(tmp_path / "x.jsonl"), out=str(out), max_steps=STEPS, batch_size=BATCH,
+        gradient_accumulation_steps=2, accumulate_across_epochs=True, learning_rate=RATE, warmup_steps=WARMUP,
+        weight_decay=DECAY, logging_steps=1, backend="numpy", dtype="float64", seed=3,
+    )  # fmt: skip
+    also = Also(task="masked-lm", train=str(tmp_path / "x.txt"), settings=tasks["masked-lm"], batch_size=2)
+    finetune("classification", tasks["classification"], options, also=[also])
+    mine = [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+
+    # ---- the same with torch: the second model's body is the first's
+    tokenizer = DistilBertTokenizer.from_pretrained(folder)
+    made, rows, models, orders = [], [], [], []
+    for (name, settings), data, size, home in zip(
+        tasks.items(), ("x.jsonl", "x.txt"), (BATCH, 2), (out, out / "masked-lm"), strict=True
+    ):
+        task = task_of(name, **settings)
+        examples, config = task.read(tmp_path / data), DistilBertConfig.from_pretrained(home)
+        made.append(task)
+        rows.append(task.rows(examples, tokenizer, config))
+        told = {"num_labels": 3} if name == "classification" else {}
+        kind = getattr(transformers, "DistilBert" + task.HEAD)
+        models.append(kind.from_pretrained(folder, dtype=torch.float64, **told).to(torch.float64).train())
+        lengths = np.array([task.length(row) for row in rows[-1]])
+        orders.append(epochs(lengths, size, 3, group_by_size=False, max_length=16))
+    models[1].distilbert = models[0].distilbert
+    models[1].vocab_projector.weight = models[0].distilbert.embeddings.word_embeddings.weight
+    # a new head is drawn from the seed: torch is given ours
+    begun = load_model(made[0], options, made[0].read(tmp_path / "x.jsonl")).state_dict()
+    models[0].load_state_dict({name: torch.tensor(array) for name, array in begun.items()})
+    named = dict(models[1].named_parameters()) | dict(models[0].named_parameters())
+    plain = [p for n, p in named.items() if n.endswith("bias") or "norm" in n.lower()]
+    matrices = [p for n, p in named.items() if not (n.endswith("bias") or "norm" in n.lower())]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}], lr=RATE, eps=1e-8
+    )
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
+    each, theirs, seen = sum(len(order(0)) for order in orders), [], set()
+    for step in range(STEPS):
+        losses = []
+        for micro in range(2):
+            epoch, at = divmod(2 * step + micro, each)
+            which, items = Woven([order(epoch) for order in orders], 3, epoch)[at]
+            batch = made[which].batch([rows[which][i] for i in items], key_of(3, step, micro))
+            loss = models[which](**{key: torch.tensor(np.asarray(value)) for key, value in batch.items()}).loss / 2
+            loss.backward()
+            losses.append(float(loss.detach()))
+            seen.add((step, which))
+        torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
+        optimizer.step()
+        schedule.step()
+        for parameter in named.values():  # as ours: a head that was not asked has no gradient, which is not none
+            parameter.grad = torch.zeros_like(parameter)
+        theirs.append(sum(losses))
+    assert len(seen) > STEPS  # some steps are of both
+    assert np.abs(np.array(mine) - theirs).max() < 1e-10
+    ends = [
+        getattr(heads, "DistilBert" + task.HEAD).from_pretrained(home, backend="numpy", dtype="float64").state_dict()
+        for task, home in zip(made, (out, out / "masked-lm"), strict=True)
+    ]
+    for ours, model in zip(ends, models, strict=True):
         end = model.state_dict()
         assert max(np.abs(ours[key] - end[key].numpy()).max() for key in ours) < 1e-8
 
