@@ -14,6 +14,7 @@ from pathlib import Path
 from nanodistil.weights.embedded import HOME
 
 HERE = Path(__file__).parent
+MORE = {"sentences": ("topics", "Ten texts, sorted by `zero-shot`")}  # what else a model is asked
 
 
 def output(*command: str) -> str:
@@ -37,8 +38,9 @@ def figures(model: str, evaluations: list[str]) -> str:
 def main(name: str, model: str, evaluations: list[str]) -> None:
     task = name.rpartition("-")[2]
     text = (HERE / "cards" / f"{task}.md").read_text(encoding="utf-8")
-    asked = output(str(HERE / "sceptic.py"), task, model)
-    text += f"\n## Figures\n\n{figures(model, evaluations)}\n## Ten sentences\n\n```\n{asked.rstrip()}\n```\n"
+    text += f"\n## Figures\n\n{figures(model, evaluations)}"
+    for kind, title in [(task, "Ten sentences"), *([MORE[task]] if task in MORE else [])]:
+        text += f"\n## {title}\n\n```\n{output(str(HERE / 'sceptic.py'), kind, model).rstrip()}\n```\n"
     (HOME / name / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -68,6 +68,18 @@ ANSWERS = (
 )
 
 
+TOPICS = (  # the first label is right
+    ("The orchestra played Mahler to a full house.", "music, farming, medicine"),
+    ("my flight got cancelled and the airline won't answer", "travel, cooking, astronomy"),
+    ("The court of appeal upheld the verdict.", "law, fashion, gardening"),
+    ("Wheat prices rose after a dry spring.", "agriculture, cinema, religion"),
+    ("She pruned the roses before the first frost.", "gardening, banking, war"),
+    ("The vaccine was tested on four thousand people.", "medicine, football, architecture"),
+    ("This is not about politics; it is about my garden.", "gardening, politics, chemistry"),
+    ("the app crashes whenever i open a photo", "software, weather, history"),
+    ("The new museum leans over the harbour like a ship.", "architecture, sailing, biology"),
+    ("The vote was a disaster for the president.", "defeat, victory"),
+)
 CAUSAL = (
     ("The keys to the old cabinet", " were", " was"),
     ("She had never been to France, so she could not speak", " French", " German"),
@@ -122,6 +134,17 @@ def sentences(model: str) -> int:
     return right
 
 
+def topics(model: str) -> int:
+    ask, right = nanodistil.pipeline("zero-shot-classification", model), 0
+    for text, labels in TOPICS:
+        said = ask(text, labels)
+        found = said["labels"][0] == labels.split(",")[0]
+        right += found
+        scores = ", ".join(f"{label} {score:.2f}" for label, score in zip(said["labels"], said["scores"], strict=True))
+        print(f"{'  ' if found else 'NO'}  {text}  ->  {scores}")
+    return right
+
+
 def causal(model: str) -> int:
     write, right = nanodistil.pipeline("text-generation", model, return_full_text=False), 0
     likely = ScoringPipeline(write.model, write.tokenizer)
@@ -134,7 +157,14 @@ def causal(model: str) -> int:
     return right
 
 
-ASKED = {"sentiment": sentiment, "entities": entities, "sentences": sentences, "answers": answers, "causal": causal}
+ASKED = {
+    "sentiment": sentiment,
+    "entities": entities,
+    "sentences": sentences,
+    "topics": topics,
+    "answers": answers,
+    "causal": causal,
+}
 
 if __name__ == "__main__":
     task = sys.argv[1]

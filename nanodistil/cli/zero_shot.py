@@ -9,9 +9,9 @@ from nanodistil.cli import loading, records, results
 from nanodistil.reading.records import Record
 from nanodistil.weights.embedded import INSIDE
 
-HELP = "sort texts into classes you name, with a model trained for entailment"
+HELP = "sort texts into classes you name, by entailment or by likeness of meaning"
 EXAMPLES = """examples:
-  nanodistil zero-shot --model ./mnli --labels travel cooking dancing -- "One day I will see the world."
+  nanodistil zero-shot --labels travel cooking dancing -- "One day I will see the world."
   nanodistil zero-shot --model ./mnli --labels politics sport --multi-label --input news.csv --column title --jsonl
 """
 

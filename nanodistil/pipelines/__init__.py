@@ -54,6 +54,9 @@ TASKS = {
     "question-answering": ("question_answering", "QuestionAnsweringPipeline", "ForQuestionAnswering"),
     "text-generation": ("text_generation", "TextGenerationPipeline", "LMHeadModel"),
 }
+OF_A_BODY = {  # the same of what answers a task if a checkpoint is a body and has no head at all
+    "zero-shot-classification": ("zero_shot_by_likeness", "ZeroShotByLikenessPipeline", "Model"),
+}
 DEFAULTS = {  # transformers' defaults, if those are DistilBERTs; for the first two the official one
     "fill-mask": OFFICIAL,
     "feature-extraction": OFFICIAL,
@@ -168,6 +171,10 @@ def pipeline(
     }
     if model is None:
         model = default_model(task, source)
+
+    def ending(config: dict[str, Any]) -> str:
+        return "Model" if task in OF_A_BODY and is_bare(config) else head
+
     loaded = None
     if isinstance(model, str | Path):
         if device is not None:  # before anything is fetched
@@ -180,7 +187,9 @@ def pipeline(
             if head == "Model":
                 warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
             loaded = load_pretrained(
-                lambda config: class_of(family_of(config, model), head),
+                lambda config: class_of(
+                    family_of(config, model), "Model" if task in OF_A_BODY and is_bare(config) else head
+                ),
                 model,
                 **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading},
             )
@@ -198,6 +207,8 @@ def pipeline(
         model = loaded
     elif backend is not None or threads is not None:
         raise InputError("backend and threads belong to the loading of a model; this one is loaded already")
+    if task in OF_A_BODY and is_for(model, "Model"):
+        kind, head = named(*OF_A_BODY[task])
     if not is_for(model, head):
         family = "GPT2" if task == "text-generation" else "DistilBert"
         raise InputError(f"{task} needs a folder, a hub id or a {family}{head}, not a {type(model).__name__}")
@@ -223,12 +234,32 @@ def checked_task(task: str, options: dict[str, Any]) -> tuple[Any, str]:
     if not isinstance(task, str) or task not in TASKS:
         names = [*TASKS, *ALIASES]
         raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(names)}{meant(task, names, 0.75)}")
-    module, name, head = TASKS[task]
-    kind = getattr(import_module(f"nanodistil.pipelines.{module}"), name)
+    kind, head = named(*TASKS[task])
     ours = signature(pipeline).parameters
     beside = {*ours, *OF_MODELS, *COUNTED, "config", "use_fast"} - {"options"}
     check_options(kind, [name for name in options if name not in beside], ours)
     return kind, head
+
+
+def named(module: str, name: str, head: str) -> tuple[Any, str]:
+    """A line of the tables, with the class itself."""
+    return getattr(import_module(f"nanodistil.pipelines.{module}"), name), head
+
+
+def is_bare(config: dict[str, Any]) -> bool:
+    """Whether a config.json is of a body without a head.
+
+    >>> [is_bare({"architectures": [name]}) for name in ("BertModel", "BertForMaskedLM", "GPT2LMHeadModel")]
+    [True, False, False]
+    """
+    names = config.get("architectures")
+    return (
+        isinstance(names, list)
+        and bool(names)
+        and all(
+            isinstance(one, str) and one.endswith("Model") and "For" not in one and "LMHead" not in one for one in names
+        )
+    )
 
 
 def default_model(task: str, source: dict[str, Any]) -> str:

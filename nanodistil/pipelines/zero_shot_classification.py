@@ -106,10 +106,14 @@ class ZeroShotClassificationPipeline(Pipeline[ForSequenceClassification, Setting
             scores = softmax(logits[:, [contradiction, entailment]])[:, 1]  # (labels,)
         else:
             scores = softmax(logits[:, entailment])
+        return self.ranked(prepared.rest, settings.labels, scores)
+
+    def ranked(self, text: str, labels: list[str], scores: Array) -> dict[str, Any]:
+        """An answer of (labels,) scores, best first."""
         order = np.argsort(scores, kind="stable")[::-1]  # of equal ones the last comes first, as upstream has it
         return {
-            "sequence": prepared.rest,
-            "labels": [settings.labels[i] for i in order.tolist()],
+            "sequence": text,
+            "labels": [labels[i] for i in order.tolist()],
             "scores": scores[order].tolist(),
         }
 

@@ -19,7 +19,7 @@ PLACES = {  # task of a pipeline -> which answers if no other can be had
     "token-classification": "nanodistil-mini-entities",
     "feature-extraction": "nanodistil-mini-sentences",
     "question-answering": "nanodistil-mini-answers",
-    "zero-shot-classification": "nanodistil-mini-entailment",
+    "zero-shot-classification": "nanodistil-mini-sentences",
     "text-generation": "nanodistil-mini-causal",
 }
 INSIDE = {task: name for task, name in PLACES.items() if (HOME / name).is_dir()}

@@ -29,6 +29,7 @@ from nanodistil.config import Config
 from nanodistil.head import Batch, Learner
 from nanodistil.packing import Packing
 from nanodistil.pipelines.batching import Row, by_length, inputs_of, pace_of
+from nanodistil.pipelines.zero_shot_by_likeness import TEMPERATURE
 from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import metrics
@@ -38,7 +39,6 @@ from nanodistil.training.tasks.tables import names_in, rows_of
 from nanodistil.weights.errors import InputError, excerpt
 
 Floats = NDArray[np.float64]
-TEMPERATURE = 0.05
 
 
 class Pair(NamedTuple):

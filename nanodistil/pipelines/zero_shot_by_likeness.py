@@ -1,0 +1,88 @@
+"""zero-shot-classification by a model of sentences: which label's sentence is nearest in meaning to the text?
+
+    text, labels -> the text, and "This example is {label}." for each label -> a vector each -> the nearest
+
+A model of entailment reads a text and a hypothesis together and can tell what follows from what; a model of sentences
+has seen neither beside the other, and only compares two means of tokens. So it finds topics and not judgements: whether
+a text is about sport, not whether it is for or against it. What it needs in return is a body without any head, and the
+one inside the package (nanodistil-mini-sentences) does.
+
+    score(label) = softmax over labels of cos(text, label's sentence) / 0.05
+
+0.05 is the temperature at which such vectors are learned (training/tasks/sentence_similarity.py), where that softmax is
+the probability that a sentence belongs to another and not to those beside it. It says nothing of a label by itself, so
+there have to be two at least, and multi_label is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nanodistil.backend import Array
+from nanodistil.pipelines.base import Prepared, Row
+from nanodistil.pipelines.feature_extraction import pooled
+from nanodistil.pipelines.inputs import a_text
+from nanodistil.pipelines.scores import finite, softmax
+from nanodistil.pipelines.tokens import check_length, encoded
+from nanodistil.pipelines.zero_shot_classification import TEMPLATE, Settings, ZeroShotClassificationPipeline
+from nanodistil.weights.errors import InputError
+
+TEMPERATURE = 0.05
+
+
+class ZeroShotByLikenessPipeline(ZeroShotClassificationPipeline):
+    """Sorts texts into classes named on the spot, by vectors that are means of tokens.
+
+    Made by nanodistil.pipeline("zero-shot-classification", ...) of a model that is a body alone. A call's arguments and
+    results are those of the class above.
+
+    >>> from nanodistil import DistilBertModel, DistilBertTokenizer
+    >>> body = DistilBertModel.from_pretrained("nanodistil-mini-sentences", backend="numpy")
+    >>> sort = ZeroShotByLikenessPipeline(body, DistilBertTokenizer.from_pretrained("nanodistil-mini-sentences"))
+    >>> sort("The striker scored twice in the final minutes.", "politics, sport, cooking")["labels"][0]
+    'sport'
+    """
+
+    def made(self) -> None:
+        pass  # there are no labels of its own to look through
+
+    def settings(
+        self,
+        candidate_labels: str | Iterable[str],
+        hypothesis_template: str = TEMPLATE,
+        multi_label: bool = False,
+        multi_class: bool | None = None,
+    ) -> Settings:
+        found = super().settings(candidate_labels, hypothesis_template, multi_label, multi_class)
+        if found.each_by_itself:
+            raise InputError(
+                "a model of sentences says which of several labels is nearest, not whether one holds: name two or more "
+                "without multi_label, or choose a model of entailment, such as typeform/distilbert-base-uncased-mnli"
+            )
+        return found
+
+    def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
+        text = a_text(one, name)
+        if not text:
+            raise InputError(f"{name} is empty: there is nothing to classify")
+        rows = [self._alone(text, name, {"truncation": True})]
+        return Prepared([*rows, *(self._alone(said, name, {}) for said in settings.hypotheses)], text)
+
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:  # type: ignore[override]
+        body: Any = self.model
+        hidden = finite(body(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
+        for x, length in zip(hidden, inputs["attention_mask"].sum(axis=1).tolist(), strict=True):
+            yield pooled(x[:length], "mean", True)  # (D,)
+
+    def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
+        vectors = np.stack(results)  # (1 + labels, D)
+        scores = softmax(vectors[1:] @ vectors[0] / TEMPERATURE)  # (labels,)
+        return self.ranked(prepared.rest, settings.labels, scores)
+
+    def _alone(self, text: str, name: str, options: dict[str, Any]) -> Row:
+        row, _ = encoded(self.model, self.tokenizer, (text,), name, options)
+        check_length(len(row), self.model, name, options)
+        return row

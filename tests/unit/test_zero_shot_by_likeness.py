@@ -1,0 +1,60 @@
+"""zero-shot-classification by a model of sentences: its scores by hand, and what it refuses."""
+
+import numpy as np
+import pytest
+from tiny_folders import tiny_folder
+
+import nanodistil
+from nanodistil import DistilBertForMaskedLM, DistilBertModel, InputError
+from nanodistil.weights.errors import CheckpointError
+
+TEXTS = ["the film was good", "who was bad ?"]
+LABELS = ["film", "bad example", "a"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_folder(tmp_path_factory.mktemp("body"), DistilBertModel, initializer_range=0.5)
+
+
+@pytest.mark.parametrize("template", ["{}", "this is {} ."])
+def test_scores_are_the_softmax_of_cosines(folder, template):
+    sort = nanodistil.pipeline("zero-shot-classification", folder, backend="numpy")
+    embed = nanodistil.pipeline("feature-extraction", folder, backend="numpy")
+    found = sort(TEXTS, LABELS, hypothesis_template=template)
+    said = [template.format(label) for label in LABELS]
+    labels = np.stack([embed(one, pooling="mean", normalize=True, return_tensors=True) for one in said])
+    for text, answer in zip(TEXTS, found, strict=True):
+        cosines = labels @ embed(text, pooling="mean", normalize=True, return_tensors=True)
+        wanted = np.exp(cosines / 0.05) / np.exp(cosines / 0.05).sum()
+        assert answer["sequence"] == text and sum(answer["scores"]) == pytest.approx(1)
+        assert answer["labels"] == [LABELS[i] for i in np.argsort(-wanted)]
+        np.testing.assert_allclose(answer["scores"], np.sort(wanted)[::-1], rtol=1e-4)
+    assert sort(TEXTS[0], ",".join(LABELS), hypothesis_template=template) == found[0]
+    model, tokenizer = sort.model, sort.tokenizer
+    again = nanodistil.pipeline("zero-shot-classification", model, tokenizer)
+    assert again(TEXTS, LABELS, hypothesis_template=template) == found
+
+
+def test_what_it_cannot_say(folder, tmp_path):
+    sort = nanodistil.pipeline("zero-shot-classification", folder, backend="numpy")
+    for options in ({"multi_label": True}, {"candidate_labels": ["film"]}):
+        with pytest.raises(InputError, match="which of several labels is nearest"):
+            sort(TEXTS[0], **{"candidate_labels": LABELS, **options})
+    with pytest.raises(InputError, match="is empty"):
+        sort("", LABELS)
+    with pytest.raises(InputError, match="is no option of a ZeroShot"):
+        nanodistil.pipeline("zero-shot-classification", folder, top_k=3)
+    limit = sort.model.config.max_position_embeddings
+    assert sort("good " * 2 * limit, LABELS)["scores"] == sort("good " * limit, LABELS)["scores"]  # a text is cut
+    with pytest.raises(InputError, match="tokens"):  # what is asked of a label is not
+        sort("good", ["good " * limit, "bad"])
+    with pytest.raises(CheckpointError, match="has no head for zero-shot"):  # a head that is of another kind
+        masked = tiny_folder(tmp_path / "masked", DistilBertForMaskedLM)
+        nanodistil.pipeline("zero-shot-classification", masked, backend="numpy")
+
+
+def test_the_one_inside_the_package_finds_topics():
+    sort = nanodistil.pipeline("zero-shot-classification", "nanodistil-mini-sentences", backend="numpy")
+    found = sort(["Add two eggs and whisk.", "Shares fell after the bank's report."], ["cooking", "business"])
+    assert [one["labels"][0] for one in found] == ["cooking", "business"]
