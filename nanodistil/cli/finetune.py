@@ -20,7 +20,7 @@ HELP = "train a model for a task on a file of examples"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of a run that are not given are not in the namespace: their defaults stand in training/finetune.py."""
+    """Flags of a run that are not given are not in the namespace: their defaults stand in training/part.py."""
     for task, sub in task_flags.subparsers(parser, "finetune").items():
         option = partial(training.option, sub)
         option("--model", "folder or hub id to begin from", required=True, metavar="M")

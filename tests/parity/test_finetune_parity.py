@@ -25,8 +25,9 @@ from tiny_folders import TEXTS, tiny_folder
 from nanodistil import DistilBertConfig, DistilBertTokenizer, heads
 from nanodistil.training import metrics, squad
 from nanodistil.training.evaluate import task_of
-from nanodistil.training.finetune import Options, finetune, load_model
+from nanodistil.training.finetune import Options, finetune
 from nanodistil.training.loop import key_of
+from nanodistil.training.part import load_model
 from nanodistil.training.sampler import epoch_order, epochs
 from nanodistil.training.together import Also, Woven
 

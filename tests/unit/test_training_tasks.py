@@ -28,7 +28,8 @@ from nanodistil.training import metrics, squad
 from nanodistil.training.answer_distillation import AnswerDistillation, said
 from nanodistil.training.binarize import binarize
 from nanodistil.training.evaluate import evaluate, task_of
-from nanodistil.training.finetune import Options, finetune, load_model
+from nanodistil.training.finetune import Options, finetune
+from nanodistil.training.part import load_model
 from nanodistil.training.tasks import Evaluation
 from nanodistil.training.trainee import Trainee
 
