@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         training.add_arguments(sub)
 
 
-def also(text: str) -> Also:
-    """A task that is learned along, from its words. Raises InputError.
+def also(text: str, seed: int | None = None) -> Also:
+    """A task that is learned along, from its words. seed: the run's, if one was given. Raises InputError.
 
     >>> one = also("masked-lm --train letters.txt --whole-words")
     >>> one.task, one.train, one.settings["whole_words"]
@@ -85,6 +85,8 @@ def also(text: str) -> Also:
     task_flags.add_flags(task, parser)
     args = parser.parse_args(words)
     args.task = task
+    if seed is not None:
+        args.seed = seed
     return Also(
         task=task, settings=task_flags.settings_of(args), train=args.train, dev=args.dev, batch_size=args.batch_size
     )
@@ -97,6 +99,11 @@ def run(args: argparse.Namespace) -> int:
 
     options = training.settings_of(args, Options)
     settings = task_flags.settings_of(args)
+    others = [also(text, getattr(args, "seed", None)) for text in args.also]
+    if others and args.tensorboard:
+        raise InputError(
+            "--tensorboard draws the curves of one model: not with --also; nanodistil plot draws the losses"
+        )
 
     def end(found: dict[str, Any]) -> str:
         if found:
@@ -105,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         return f"{task_flags.EXAMPLES[args.task].use} --model {shlex.quote(options.out)}"
 
     if args.search is not None:
-        if args.also:
+        if others:
             raise InputError("--search looks for the settings of one task: not with --also")
         from nanodistil.training.search import SOUGHT, search
 
@@ -117,9 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
         given = {name for name in SOUGHT if name in vars(args)}
         return training.train(args, partial(search, args.task, settings, options, args.search, given), searched)
-    return training.train(
-        args, partial(finetune, args.task, settings, options, also=[also(text) for text in args.also]), end
-    )
+    return training.train(args, partial(finetune, args.task, settings, options, also=others), end)
 
 
 def trials(lines: list[dict[str, Any]], metric: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -172,9 +173,6 @@ def pipeline(
     if model is None:
         model = default_model(task, source)
 
-    def ending(config: dict[str, Any]) -> str:
-        return "Model" if task in OF_A_BODY and is_bare(config) else head
-
     loaded = None
     if isinstance(model, str | Path):
         if device is not None:  # before anything is fetched
@@ -186,13 +184,17 @@ def pipeline(
             warnings.filterwarnings("ignore", ".*newly initialised.*")  # an error follows
             if head == "Model":
                 warnings.filterwarnings("ignore", ".*no use for.*")  # nothing is missed: the task wants no head
-            loaded = load_pretrained(
-                lambda config: class_of(
-                    family_of(config, model), "Model" if task in OF_A_BODY and is_bare(config) else head
-                ),
-                model,
-                **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading},
-            )
+
+            def load(ending: Callable[[dict[str, Any]], str], name: str | Path = model) -> Any:
+                return load_pretrained(
+                    lambda config: class_of(family_of(config, name), ending(config)),
+                    name,
+                    **{"backend": backend, "dtype": dtype, "threads": threads, **source, **loading},
+                )
+
+            loaded = load(lambda config: "Model" if task in OF_A_BODY and is_bare(config) else head)
+            if task in OF_A_BODY and loaded.dropped and not (whole := load(lambda _: head)).initialised:
+                loaded = whole  # it has a head, of which its config does not know
         if head == "ForTokenClassification" and "pre_classifier.weight" in loaded.dropped:
             raise CheckpointError(
                 f"{model}: sorts whole texts, not words; choose a model that was trained for {task}{KNOWN[task]}"
@@ -252,14 +254,11 @@ def is_bare(config: dict[str, Any]) -> bool:
     >>> [is_bare({"architectures": [name]}) for name in ("BertModel", "BertForMaskedLM", "GPT2LMHeadModel")]
     [True, False, False]
     """
+    from nanodistil.family import FAMILIES
+
+    bodies = [f"{beginning}Model" for _, beginning in FAMILIES.values()]
     names = config.get("architectures")
-    return (
-        isinstance(names, list)
-        and bool(names)
-        and all(
-            isinstance(one, str) and one.endswith("Model") and "For" not in one and "LMHead" not in one for one in names
-        )
-    )
+    return isinstance(names, list) and bool(names) and all(one in bodies for one in names)
 
 
 def default_model(task: str, source: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ one inside the package (nanodistil-mini-sentences) does.
 
 0.05 is the temperature at which such vectors are learned (training/tasks/sentence_similarity.py), where that softmax is
 the probability that a sentence belongs to another and not to those beside it. It says nothing of a label by itself, so
-there have to be two at least, and multi_label is refused.
+there have to be two at least, and multi_label is refused. Vectors are the means of all tokens, whatever a folder of
+sentence-transformers says of its own. Labels are computed with every text anew: L + 1 short rows a text.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from nanodistil.pipelines.base import Prepared, Row
 from nanodistil.pipelines.feature_extraction import pooled
 from nanodistil.pipelines.inputs import a_text
 from nanodistil.pipelines.scores import finite, softmax
-from nanodistil.pipelines.tokens import check_length, encoded
+from nanodistil.pipelines.tokens import row_of, said_if_nothing
 from nanodistil.pipelines.zero_shot_classification import TEMPLATE, Settings, ZeroShotClassificationPipeline
-from nanodistil.weights.errors import InputError
+from nanodistil.weights.errors import InputError, excerpt
 
 TEMPERATURE = 0.05
 
@@ -68,8 +69,8 @@ class ZeroShotByLikenessPipeline(ZeroShotClassificationPipeline):
         text = a_text(one, name)
         if not text:
             raise InputError(f"{name} is empty: there is nothing to classify")
-        rows = [self._alone(text, name, {"truncation": True})]
-        return Prepared([*rows, *(self._alone(said, name, {}) for said in settings.hypotheses)], text)
+        row = said_if_nothing(row_of(self.model, self.tokenizer, (text,), name, {"truncation": True}), self.tokenizer)
+        return Prepared([row, *(self._asked(hypothesis, name) for hypothesis in settings.hypotheses)], text)
 
     def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:  # type: ignore[override]
         body: Any = self.model
@@ -82,7 +83,8 @@ class ZeroShotByLikenessPipeline(ZeroShotClassificationPipeline):
         scores = softmax(vectors[1:] @ vectors[0] / TEMPERATURE)  # (labels,)
         return self.ranked(prepared.rest, settings.labels, scores)
 
-    def _alone(self, text: str, name: str, options: dict[str, Any]) -> Row:
-        row, _ = encoded(self.model, self.tokenizer, (text,), name, options)
-        check_length(len(row), self.model, name, options)
-        return row
+    def _asked(self, hypothesis: str, name: str) -> Row:
+        try:
+            return row_of(self.model, self.tokenizer, (hypothesis,), name, {})
+        except InputError:
+            raise InputError(f"{name}: the hypothesis {excerpt(hypothesis)} is too long; shorten it") from None

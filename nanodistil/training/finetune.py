@@ -151,9 +151,12 @@ def finetune(
     names = folders([name, *(one.task for one in also)])
     part = part_of(name, settings, placed, examples, first)
     parts = [part]
-    for one in also:
+    for other, one in zip(names[1:], also, strict=True):
         own = replace(placed, train=one.train, dev=one.dev, batch_size=one.batch_size or options.batch_size)
-        parts.append(part_of(one.task, one.settings, own, one.examples, first))
+        try:
+            parts.append(part_of(one.task, one.settings, own, one.examples, first))
+        except InputError as error:
+            raise InputError(f"{other} (--also): {error}") from None
     model, trainee = part.model, part.trainee
     teacher = taught_by = None
     if options.teacher is not None:
@@ -174,8 +177,13 @@ def finetune(
     }
     if also:
         described["also"] = [
-            {**asdict(replace(one, examples=None)), "data": other.data(), "config": other.model.config.to_dict()}
-            for one, other in zip(also, parts[1:], strict=True)
+            {
+                **asdict(replace(one, examples=None)),
+                "folder": other,
+                "data": learned.data(),
+                "config": learned.model.config.to_dict(),
+            }
+            for one, other, learned in zip(also, names[1:], parts[1:], strict=True)
         ]
     run = Run(options.out, described, free=FREE, writes=first, **begun(course))
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from nanodistil.pipelines.inputs import by_number
 from nanodistil.training.evaluate import task_of
-from nanodistil.training.tasks import TASKS, Task
+from nanodistil.training.tasks import Task
 from nanodistil.training.together import Also
 from nanodistil.weights.errors import InputError, excerpt, meant
 
@@ -123,18 +123,24 @@ def _article(one: dict[str, Any], number: int, what: str) -> dict[str, Any]:
         ) from None
 
 
+def fields_of(task: Any) -> set[str]:
+    """The settings of a task. Raises InputError for one that there is not."""
+    if not isinstance(task, str):
+        raise InputError(f"a task is named by a string, not by {type(task).__name__}")
+    return {field.name for field in fields(type(task_of(task))) if field.init}  # type: ignore[arg-type]
+
+
 def asked(
     task: Any, train: Examples, dev: Examples, settings: dict[str, Any], besides: Set[str], batch_size: Any = None
 ) -> Also:
-    """A task with its settings and its examples read. besides: what else might have been meant by a setting.
+    """A task with its settings and its examples read. besides: options of the run, which are left to it.
 
     Raises InputError for a task or a setting that there is not, and for examples that cannot be used.
     """
-    if not isinstance(task, str) or task not in TASKS:
-        raise InputError(f"unknown task {excerpt(task)}: choose one of {', '.join(TASKS)}")
-    of_task = {field.name for field in fields(type(task_of(task))) if field.init}  # type: ignore[arg-type]
-    if unknown := [name for name in settings if name not in of_task]:
+    of_task = fields_of(task)
+    if unknown := [name for name in settings if name not in of_task | besides]:
         raise InputError(f"{excerpt(unknown[0])} is no option of {task}{meant(unknown[0], of_task | besides)}")
+    settings = {name: value for name, value in settings.items() if name in of_task}
     if isinstance(settings.get("columns"), Mapping):
         settings["columns"] = [f"{field}={name}" for field, name in settings["columns"].items()]
     settings |= {name: tuple(settings[name]) for name in ("columns", "labels") if name in settings}
@@ -155,8 +161,8 @@ def _told_of(examples: Examples) -> str:
     return str(examples) if isinstance(examples, str | Path) else "examples in memory"
 
 
-def also_asked(one: Any) -> Also:
-    """A task that is learned along, from its dict. Raises InputError."""
+def also_asked(one: Any, seed: Any) -> Also:
+    """A task that is learned along, from its dict. seed: the run's, if one was given. Raises InputError."""
     if not isinstance(one, Mapping) or not {"task", "train"} <= one.keys():
         raise InputError('also is a list of dicts with "task", "train" and what else that task is told')
     settings = dict(one)
@@ -164,7 +170,12 @@ def also_asked(one: Any) -> Also:
     batch_size = settings.pop("batch_size", None)
     if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
         raise InputError(f"batch_size must be a whole number of at least 1, not {excerpt(batch_size)}")
-    return asked(task, train, dev, settings, {"task", "train", "dev", "batch_size"}, batch_size)
+    if seed is not None and "seed" in fields_of(task):
+        settings.setdefault("seed", seed)
+    try:
+        return asked(task, train, dev, settings, set(), batch_size)
+    except InputError as error:
+        raise InputError(f"also {excerpt(task)}: {error}") from None
 
 
 def finetune(
@@ -203,8 +214,8 @@ def finetune(
     if not isinstance(model, str | Path):
         raise InputError(f"a model is named by its folder or hub id, not given as {type(model).__name__}")
     of_run = {field.name for field in fields(Options)}
-    first = asked(task, train, dev, {name: value for name, value in options.items() if name not in of_run}, of_run)
-    others = [also_asked(one) for one in also]
+    first = asked(task, train, dev, options, of_run)
+    others = [also_asked(one, options.get("seed")) for one in also or ()]
     said: dict[str, Any] = {}
     told = list(callbacks)
     if wrong := [one for one in told if not callable(one)]:

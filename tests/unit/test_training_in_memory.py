@@ -135,3 +135,10 @@ def test_data_frames_and_data_sets():
     several = datasets.DatasetDict({"train": data})
     with pytest.raises(InputError, match="several data sets"):
         records(several, "train")
+
+
+def test_the_seed_is_that_of_the_masks_too(folder, tmp_path):
+    nanodistil.training.finetune(
+        "masked-lm", folder, ["a good film", "the bad film ."], tmp_path / "m", seed=7, max_steps=1, **QUICK
+    )
+    assert json.loads((tmp_path / "m" / "settings.json").read_text())["settings"]["seed"] == 7

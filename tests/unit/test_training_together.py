@@ -92,12 +92,13 @@ def begun(tmp_path):
              dev=str(tmp_path / "n.jsonl")),
     ]  # fmt: skip
 
-    def run(name, resume=False, on_step=None, also=also, **options):
+    def run(name, resume=False, force=False, on_step=None, also=also, **options):
         file = str(tmp_path / "t.jsonl")
         given = {"dev": file, "learning_rate": 0.01, "batch_size": 4, "num_train_epochs": 2, "backend": "numpy"}
         out = str(tmp_path / name)
         made = Options(model=str(tmp_path / "body"), train=file, out=out, **{**given, **options})
-        return finetune("classification", {"max_seq_length": 16}, made, also=also, resume=resume, on_step=on_step)
+        course = {"resume": resume, "force": force, "on_step": on_step}
+        return finetune("classification", {"max_seq_length": 16}, made, also=also, **course)
 
     return tmp_path, run
 
@@ -142,6 +143,10 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bits(begun):
         assert (home / "halves" / name).read_bytes() == (home / "whole" / name).read_bytes()
     with pytest.raises(InputError, match="the run began with also"):
         run("halves", resume=True, also=[])
+    (home / "halves" / "mine").mkdir()
+    run("halves", force=True, also=[])
+    left = {path.name for path in (home / "halves").iterdir() if path.is_dir()}
+    assert left == {"checkpoints", "mine"}  # models of the run before would stand beside another's
 
 
 @pytest.mark.parametrize(
@@ -162,13 +167,15 @@ def test_the_command_line_and_python_learn_the_same(begun, capsys):
     home, _ = begun
     file, also = str(home / "t.jsonl"), f"masked-lm --train '{home / 't.txt'}' --max-seq-length 16 --batch-size 1"
     line = ["finetune", "classification", "--model", str(home / "body"), "--train", file, "--backend", "numpy"]
-    line += ["--batch-size", "4", "--max-seq-length", "16", "--max-steps", "3"]
+    line += ["--batch-size", "4", "--max-seq-length", "16", "--max-steps", "3", "--seed", "7"]
     assert main([*line, "--out", str(home / "one"), "--also", also]) == 0
     told = {"task": "masked-lm", "train": ["the film was good", "who was bad ?"], "max_seq_length": 16, "batch_size": 1}
     nanodistil.training.finetune(
         "classification", home / "body", file, home / "two", also=[told], backend="numpy", batch_size=4,
-        max_seq_length=16, max_steps=3,
+        max_seq_length=16, max_steps=3, seed=7,
     )  # fmt: skip
+    for name in ("one", "two"):  # of masks too
+        assert json.loads((home / name / "settings.json").read_text())["also"][0]["settings"]["seed"] == 7
     for name in ("model.safetensors", "masked-lm/model.safetensors"):
         assert (home / "one" / name).read_bytes() == (home / "two" / name).read_bytes()
     capsys.readouterr()
@@ -181,7 +188,12 @@ def test_the_command_line_and_python_learn_the_same(begun, capsys):
     ):
         assert main([*line, "--out", str(home / "three"), "--also", words]) == 2
         assert wrong in capsys.readouterr().err
-    assert main([*line, "--out", str(home / "three"), "--also", also, "--search", "2"]) == 2
+    for option in (["--search", "2"], ["--tensorboard"]):
+        assert main([*line, "--out", str(home / "three"), "--also", also, *option]) == 2
+        assert "not with --also" in capsys.readouterr().err
+    long = f"masked-lm --train '{home / 't.txt'}' --max-seq-length 400"
+    assert main([*line, "--out", str(home / "three"), "--also", long]) == 2
+    assert "masked-lm (--also): --max-seq-length 400" in capsys.readouterr().err
     for one, wrong in (
         ({"train": file}, "also is a list of dicts"),
         ({"task": "masked-lm", "train": file, "epochs": 1}, "is no option of masked-lm"),

@@ -5,7 +5,7 @@ import pytest
 from tiny_folders import tiny_folder
 
 import nanodistil
-from nanodistil import DistilBertForMaskedLM, DistilBertModel, InputError
+from nanodistil import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel, InputError
 from nanodistil.weights.errors import CheckpointError
 
 TEXTS = ["the film was good", "who was bad ?"]
@@ -47,7 +47,9 @@ def test_what_it_cannot_say(folder, tmp_path):
         nanodistil.pipeline("zero-shot-classification", folder, top_k=3)
     limit = sort.model.config.max_position_embeddings
     assert sort("good " * 2 * limit, LABELS)["scores"] == sort("good " * limit, LABELS)["scores"]  # a text is cut
-    with pytest.raises(InputError, match="tokens"):  # what is asked of a label is not
+    with pytest.warns(UserWarning, match="without a word"):
+        sort("   ", LABELS)
+    with pytest.raises(InputError, match=r"the hypothesis .* is too long"):  # what is asked of a label is not
         sort("good", ["good " * limit, "bad"])
     with pytest.raises(CheckpointError, match="has no head for zero-shot"):  # a head that is of another kind
         masked = tiny_folder(tmp_path / "masked", DistilBertForMaskedLM)
@@ -58,3 +60,13 @@ def test_the_one_inside_the_package_finds_topics():
     sort = nanodistil.pipeline("zero-shot-classification", "nanodistil-mini-sentences", backend="numpy")
     found = sort(["Add two eggs and whisk.", "Shares fell after the bank's report."], ["cooking", "business"])
     assert [one["labels"][0] for one in found] == ["cooking", "business"]
+
+
+def test_a_head_that_the_config_does_not_know_of_is_used(tmp_path):
+    """As that of an adapter whose base is a body alone: it was trained, and likeness is not what it was trained for."""
+    labels = {0: "contradiction", 1: "entailment"}
+    home = tiny_folder(tmp_path, DistilBertForSequenceClassification, id2label=labels)
+    wanted = nanodistil.pipeline("zero-shot-classification", home, backend="numpy")(TEXTS, LABELS)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace("DistilBertForSequenceClassification", "DistilBertModel"))
+    assert nanodistil.pipeline("zero-shot-classification", home, backend="numpy")(TEXTS, LABELS) == wanted
