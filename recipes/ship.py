@@ -23,13 +23,14 @@ import numpy as np
 import nanodistil
 from nanodistil.weights import quantization
 from nanodistil.weights.embedded import EMBEDDED_NAME, HOME
-from nanodistil.weights.files import ADAPTER_CONFIG, CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHTS
+from nanodistil.weights.files import ADAPTER_CONFIG, CONFIG, GENERATION_CONFIG, TOKENIZER_EXTRAS, VOCABULARIES, WEIGHTS
 from nanodistil.weights.safetensors_reader import SafetensorsFile
 from nanodistil.weights.safetensors_writer import write_safetensors
 
 FILE, PREFIX = "adapter_model.safetensors", "base_model.model."
 MAPS = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
 TABLES = ["word_embeddings", "position_embeddings"]  # at half the rank: they are long, and few rows have moved
+SOME = 60  # tokens that a small model is asked for if nobody says how many: it loses the thread soon
 NORMS = ["LayerNorm", "sa_layer_norm", "output_layer_norm"]
 
 
@@ -38,6 +39,9 @@ def ship_whole(run: Path, out: Path) -> None:
     for name in (CONFIG, *VOCABULARIES, *TOKENIZER_EXTRAS):
         if (run / name).is_file() and not (name == "tokenizer.json" and (run / "vocab.json").is_file()):
             shutil.copy(run / name, out)
+    if (run / GENERATION_CONFIG).is_file():  # its end of text is in there
+        said = json.loads((run / GENERATION_CONFIG).read_text(encoding="utf-8"))
+        write_json(out / GENERATION_CONFIG, said | {"max_new_tokens": SOME})
 
 
 def ship_difference(run: Path, out: Path, rank: int) -> None:
@@ -77,8 +81,12 @@ def ship_difference(run: Path, out: Path, rank: int) -> None:
 
 def write_configs(run: Path, out: Path, adapter: dict[str, object]) -> None:
     config = json.loads((run / CONFIG).read_text(encoding="utf-8")) | {"dtype": "float16"}
-    for name, said in ((ADAPTER_CONFIG, adapter), (CONFIG, config)):
-        (out / name).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(out / ADAPTER_CONFIG, adapter)
+    write_json(out / CONFIG, config)
+
+
+def write_json(file: Path, said: dict[str, object]) -> None:
+    file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def ship_adapter(run: Path, out: Path) -> None:

@@ -2,6 +2,7 @@
 
     nanodistil-mini         a DistilBERT's body with its masked-LM head: 25 MB
     nanodistil-mini-TASK    what a task adds to it: a LoRA and, if it has one, a head; 1 to 8 MB each
+    nanodistil-mini-causal  a GPT-2 of its own, which writes on: 7 MB
 
 Each is a folder here, with its card (README.md). A task's is what PEFT's save_pretrained writes, and is read as any
 such folder is (adapter.py): words, tokenizer and lower layers are those of the body beside it. recipes/ has how one is

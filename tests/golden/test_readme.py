@@ -23,7 +23,7 @@ def test_what_other_commands_say(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     _, *shown = README.split("<!-- shown -->")[1].split("```")[1].split("$ .venv/bin/nanodistil ")
-    assert len(shown) == 3
+    assert len(shown) == 5
     for one in shown:
         line, output = one.split("\n", 1)
         assert main(shlex.split(line)) == 0
