@@ -8,8 +8,8 @@ NANODISTIL_TASK say which (default: the one inside the package, fill-mask). As a
     pip install --target function --no-deps nanodistil && pip install --target function numpy safetensors regex
     cp serverless.py function/ && (cd function && zip -qr ../function.zip .)          # handler: serverless.handler
 
-That is 136 MB unpacked with the embedded models (some 74 zipped) of the 250 that are allowed; it begins in 0.3 s and answers
-in 0.1. With Numba it is 350 MB, so an image, on the base of Containerfile, with the kernels compiled into it.
+That is 137 MB unpacked with the embedded models (74 zipped) of the 250 that are allowed; it begins in 0.3 s and
+answers in 0.1. With Numba it is 351 MB, so an image, on the base of Containerfile, with the kernels compiled into it.
 """
 
 import base64
