@@ -23,6 +23,7 @@ from .files import CONFIG, is_adapter, missing
 from .small_files import FOR_CONFIG, read_json
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+KINDS = ("distilbert", "bert", "roberta", "gpt2")  # the families, of which this folder knows no more
 # The hub's rules: at most 96 characters, word characters at both ends; no "--", "..", ".git" (see valid_id).
 _ID = re.compile(
     r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_])?/)?[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
@@ -131,7 +132,7 @@ def _lacks(folder: Path) -> str:
         kind = read_json(folder / CONFIG, FOR_CONFIG).get("model_type", "distilbert")
     except CheckpointError:
         return "has a broken config.json"
-    return "" if kind == "distilbert" else f"is no distilbert ({excerpt(kind)})"
+    return "" if kind in KINDS else f"is a {excerpt(kind)}, which nanodistil has not"
 
 
 def _listed(folder: Path, pattern: str) -> list[Path]:

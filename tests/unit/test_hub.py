@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanodistil.cli import models as models_verb
+from nanodistil.family import FAMILIES
 from nanodistil.weights import hub
 from nanodistil.weights.cache import cache_folder
 from nanodistil.weights.errors import CheckpointError, InputError, MissingExtraError, ModelNotFoundError
@@ -161,13 +162,15 @@ def test_weird_things_in_the_cache(tmp_path):
     (refs / "dangling").symlink_to(refs / "nowhere")
     (snapshot.parent / "not-a-commit").mkdir()
     cached(tmp_path, "org/deep", {"config.json": "[" * 100_000, "vocab.txt": "", "model.safetensors": ""})
-    cached(tmp_path, "org/bert", WHOLE | {"config.json": '{"model_type": "bert"}'})
+    for kind in (*FAMILIES, "t5"):
+        cached(tmp_path, f"org/{kind}", WHOLE | {"config.json": json.dumps({"model_type": kind})})
     cached(tmp_path, "org/index", {"config.json": "{}", "vocab.txt": "", "model.safetensors.index.json": "nonsense"})
     found = {model.id: model for model in hub.cached_models()}
     assert found["org/model"].lacks == "" and found["org/model"].folder == str(snapshot)
     assert found["org/model"].revisions == {"main": COMMIT}
     assert found["org/deep"].lacks == "has a broken config.json"
-    assert found["org/bert"].lacks == "is no distilbert ('bert')"
+    assert not any(found[f"org/{kind}"].lacks for kind in FAMILIES)
+    assert found["org/t5"].lacks == "is a 't5', which nanodistil has not"
     assert found["org/index"].lacks == "has a broken index of shards"
     assert found["empty"].lacks == "has no files"
     for name in ("empty", "dangling", "loop", "file", "org/index"):
