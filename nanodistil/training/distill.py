@@ -225,7 +225,14 @@ def longest(options: Options, config: Config) -> int:
     most = config.max_tokens
     if options.max_length is not None and options.max_length > most:
         raise InputError(f"--max-length {options.max_length} is more than the student's {most} positions")
-    return options.max_length or most
+    shown = options.max_length or most
+    if shown < most and options.student_config is not None and not config.sinusoidal_pos_embds:
+        warnings.warn(
+            f"note: of the student's {most} positions those beyond --max-length {shown} learn nothing, so it will be bad at "
+            "longer texts",
+            stacklevel=2,
+        )
+    return shown
 
 
 def make_masking(options: Options, index: Index, vocab_size: int) -> Masking:

@@ -95,6 +95,8 @@ def test_without_a_teacher_it_is_pre_training(flags, made):
     lines = log(flags)
     assert [name for name in lines[0] if name.startswith("loss")] == ["loss", "loss_mlm"]
     assert lines[-1]["loss"] < lines[0]["loss"]
+    with pytest.warns(UserWarning, match="of the student's 32 positions those beyond --max-length 16 learn nothing"):
+        distill(Options(**{**flags, "max_length": 16, "max_steps": 1, "dump_path": flags["dump_path"] + "2"}))
 
 
 def test_who_stops_a_run_is_told_how_to_go_on(flags, monkeypatch, capsys):
