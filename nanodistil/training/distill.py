@@ -228,8 +228,8 @@ def longest(options: Options, config: Config) -> int:
     shown = options.max_length or most
     if shown < most and options.student_config is not None and not config.sinusoidal_pos_embds:
         warnings.warn(
-            f"note: of the student's {most} positions those beyond --max-length {shown} learn nothing, so it will be bad at "
-            "longer texts",
+            f"note: of the student's {most} positions those beyond --max-length {shown} learn nothing, so it will be "
+            "bad at longer texts",
             stacklevel=2,
         )
     return shown
