@@ -70,6 +70,7 @@ def also(text: str, seed: int | None = None) -> Also:
     >>> one.task, one.train, one.settings["whole_words"]
     ('masked-lm', 'letters.txt', True)
     """
+    from nanodistil.training.tasks import settings_of
     from nanodistil.training.together import Also
 
     try:
@@ -87,18 +88,18 @@ def also(text: str, seed: int | None = None) -> Also:
     args.task = task
     if seed is not None:
         args.seed = seed
-    return Also(
-        task=task, settings=task_flags.settings_of(args), train=args.train, dev=args.dev, batch_size=args.batch_size
-    )
+    settings = settings_of(task_flags.task_of(args))
+    return Also(task=task, settings=settings, train=args.train, dev=args.dev, batch_size=args.batch_size)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, with a line on the terminal; then say how well the model does and where it is."""
     training.threads(getattr(args, "threads", None))
     from nanodistil.training.finetune import Options, finetune
+    from nanodistil.training.tasks import settings_of
 
     options = training.settings_of(args, Options)
-    settings = task_flags.settings_of(args)
+    settings = settings_of(task_flags.task_of(args))
     others = [also(text, getattr(args, "seed", None)) for text in args.also]
     if others and args.tensorboard:
         raise InputError(

@@ -6,7 +6,7 @@ Names and defaults are those of transformers' run_glue, run_ner, run_squad, run_
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nanodistil.cli.parsing import number, share, whole
 from nanodistil.reading.forms import TABLES
@@ -161,24 +161,11 @@ def add_flags(task: str, parser: argparse.ArgumentParser) -> None:
 
 def task_of(args: argparse.Namespace) -> Task:
     """The task with its settings, as the flags say."""
-    from dataclasses import fields
-
     from nanodistil.training.evaluate import task_of as made
+    from nanodistil.training.tasks import settings_of
 
-    settings: dict[str, Any] = {}
-    for field in fields(type(made(args.task))):  # type: ignore[arg-type]
-        if field.init and hasattr(args, field.name):
-            value = getattr(args, field.name)
-            settings[field.name] = tuple(value) if isinstance(value, list) else value
-    return made(args.task, **settings)
-
-
-def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings of the task, those not given as they are preset. Raises InputError for what cannot be."""
-    from dataclasses import fields
-
-    task = task_of(args)
-    return {field.name: getattr(task, field.name) for field in fields(type(task)) if field.init}  # type: ignore[arg-type]
+    given = {name: getattr(args, name) for name in settings_of(made(args.task)) if hasattr(args, name)}
+    return made(args.task, **{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
 
 
 def names(text: str) -> tuple[str, ...]:

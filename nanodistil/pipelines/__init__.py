@@ -172,7 +172,6 @@ def pipeline(
     }
     if model is None:
         model = default_model(task, source)
-
     loaded = None
     if isinstance(model, str | Path):
         if device is not None:  # before anything is fetched

@@ -131,9 +131,8 @@ class FeatureExtractionPipeline(Pipeline[Encoder, Settings]):
         return Prepared([row]) if real.all() else Prepared([], (row.ids, real))
 
     def compute(self, inputs: dict[str, Any], wanted: list[Pooling]) -> Iterator[Array]:
-        hidden = finite(self.model(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
-        for x, length, asked in zip(hidden, inputs["attention_mask"].sum(axis=1).tolist(), wanted, strict=True):
-            yield self.vector(x[:length], asked)
+        for x, asked in zip(hidden_states(self.model, inputs), wanted, strict=True):
+            yield self.vector(x, asked)
 
     def vector(self, x: Array, wanted: Pooling) -> Array:
         """What a text's hidden states become: (T, D) -> (T, D) or (D,)."""
@@ -149,6 +148,13 @@ class FeatureExtractionPipeline(Pipeline[Encoder, Settings]):
         if settings.as_arrays == "pt":
             return as_tensor(vectors)
         return vectors if settings.as_arrays else vectors.tolist()
+
+
+def hidden_states(model: Any, inputs: dict[str, Any]) -> Iterator[Array]:
+    """Those of each of B rows, without its padding: (T, D). Raises CheckpointError for a damaged model."""
+    hidden = finite(model(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
+    for x, length in zip(hidden, inputs["attention_mask"].sum(axis=1).tolist(), strict=True):
+        yield x[:length]
 
 
 def pooled(x: Array, pooling: str, normalize: bool) -> Array:

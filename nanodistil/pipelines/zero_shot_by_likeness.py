@@ -17,18 +17,17 @@ sentence-transformers says of its own. Labels are computed with every text anew:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from nanodistil.backend import Array
-from nanodistil.pipelines.base import Prepared, Row
-from nanodistil.pipelines.feature_extraction import pooled
-from nanodistil.pipelines.inputs import a_text
-from nanodistil.pipelines.scores import finite, softmax
+from nanodistil.pipelines.base import Row
+from nanodistil.pipelines.feature_extraction import hidden_states, pooled
+from nanodistil.pipelines.scores import softmax
 from nanodistil.pipelines.tokens import row_of, said_if_nothing
-from nanodistil.pipelines.zero_shot_classification import TEMPLATE, Settings, ZeroShotClassificationPipeline
+from nanodistil.pipelines.zero_shot_classification import Settings, ZeroShotClassificationPipeline
 from nanodistil.weights.errors import InputError, excerpt
 
 TEMPERATURE = 0.05
@@ -50,38 +49,23 @@ class ZeroShotByLikenessPipeline(ZeroShotClassificationPipeline):
     def made(self) -> None:
         pass  # there are no labels of its own to look through
 
-    def settings(
-        self,
-        candidate_labels: str | Iterable[str],
-        hypothesis_template: str = TEMPLATE,
-        multi_label: bool = False,
-        multi_class: bool | None = None,
-    ) -> Settings:
-        found = super().settings(candidate_labels, hypothesis_template, multi_label, multi_class)
-        if found.each_by_itself:
+    def check(self, settings: Settings) -> None:
+        if settings.each_by_itself:
             raise InputError(
                 "a model of sentences says which of several labels is nearest, not whether one holds: name two or more "
                 "without multi_label, or choose a model of entailment, such as typeform/distilbert-base-uncased-mnli"
             )
-        return found
 
-    def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
-        text = a_text(one, name)
-        if not text:
-            raise InputError(f"{name} is empty: there is nothing to classify")
+    def rows(self, text: str, hypotheses: list[str], name: str) -> list[Row]:
         row = said_if_nothing(row_of(self.model, self.tokenizer, (text,), name, {"truncation": True}), self.tokenizer)
-        return Prepared([row, *(self._asked(hypothesis, name) for hypothesis in settings.hypotheses)], text)
+        return [row, *(self._asked(hypothesis, name) for hypothesis in hypotheses)]
 
-    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:  # type: ignore[override]
-        body: Any = self.model
-        hidden = finite(body(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
-        for x, length in zip(hidden, inputs["attention_mask"].sum(axis=1).tolist(), strict=True):
-            yield pooled(x[:length], "mean", True)  # (D,)
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterator[Array]:
+        return (pooled(x, "mean", True) for x in hidden_states(self.model, inputs))  # (D,) each
 
-    def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
+    def scores(self, results: list[Array], settings: Settings) -> Array:
         vectors = np.stack(results)  # (1 + labels, D)
-        scores = softmax(vectors[1:] @ vectors[0] / TEMPERATURE)  # (labels,)
-        return self.ranked(prepared.rest, settings.labels, scores)
+        return softmax(vectors[1:] @ vectors[0] / TEMPERATURE)  # (labels,)
 
     def _asked(self, hypothesis: str, name: str) -> Row:
         try:

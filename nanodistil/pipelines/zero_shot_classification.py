@@ -88,32 +88,40 @@ class ZeroShotClassificationPipeline(Pipeline[ForSequenceClassification, Setting
             warnings.warn("multi_class is old: say multi_label", stacklevel=3)
             multi_label = multi_class
         labels = parsed_labels(candidate_labels)
-        return Settings(labels, hypotheses(hypothesis_template, labels), multi_label or len(labels) == 1)
+        found = Settings(labels, hypotheses(hypothesis_template, labels), multi_label or len(labels) == 1)
+        self.check(found)
+        return found
+
+    def check(self, settings: Settings) -> None:
+        """Raises InputError for what such a model cannot say; one of entailment can say it all."""
 
     def prepare(self, one: Any, settings: Settings, name: str = "the input") -> Prepared:
         text = a_text(one, name)
         if not text:
             raise InputError(f"{name} is empty: there is nothing to classify")
-        return Prepared([self._row(text, hypothesis, name) for hypothesis in settings.hypotheses], text)
+        return Prepared(self.rows(text, settings.hypotheses, name), text)
 
-    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Array:
+    def rows(self, text: str, hypotheses: list[str], name: str) -> list[Row]:
+        """What the model is asked about a text. Raises InputError."""
+        return [self._row(text, hypothesis, name) for hypothesis in hypotheses]
+
+    def compute(self, inputs: dict[str, Any], wanted: list[Any]) -> Iterable[Array]:
         return finite(self.model(**inputs, return_dict=True).logits)  # (B, C)
 
-    def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
+    def scores(self, results: list[Array], settings: Settings) -> Array:
+        """Of what the model says of a text's rows: (labels,)."""
         logits, entailment = np.stack(results), self.entailment_id  # (labels, C)
         if settings.each_by_itself:
             contradiction = -1 if entailment == 0 else 0
-            scores = softmax(logits[:, [contradiction, entailment]])[:, 1]  # (labels,)
-        else:
-            scores = softmax(logits[:, entailment])
-        return self.ranked(prepared.rest, settings.labels, scores)
+            return softmax(logits[:, [contradiction, entailment]])[:, 1]  # (labels,)
+        return softmax(logits[:, entailment])
 
-    def ranked(self, text: str, labels: list[str], scores: Array) -> dict[str, Any]:
-        """An answer of (labels,) scores, best first."""
+    def finish(self, prepared: Prepared, results: list[Array], settings: Settings) -> Any:
+        scores = self.scores(results, settings)  # (labels,)
         order = np.argsort(scores, kind="stable")[::-1]  # of equal ones the last comes first, as upstream has it
         return {
-            "sequence": text,
-            "labels": [labels[i] for i in order.tolist()],
+            "sequence": prepared.rest,
+            "labels": [settings.labels[i] for i in order.tolist()],
             "scores": scores[order].tolist(),
         }
 

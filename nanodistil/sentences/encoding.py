@@ -17,8 +17,8 @@ import numpy as np
 
 from nanodistil.heads.base import Encoder
 from nanodistil.pipelines.base import Pipeline, Prepared, Row
+from nanodistil.pipelines.feature_extraction import hidden_states
 from nanodistil.pipelines.inputs import a_text
-from nanodistil.pipelines.scores import finite
 from nanodistil.pipelines.tokens import Texts, row_of, said_if_nothing
 from nanodistil.pretrained import Pretrained
 from nanodistil.sentences.steps import SENTENCE, TOKENS, Pooling, Reading, Step, Widths, of_length_one, through
@@ -104,10 +104,8 @@ class SentencePipeline(Pipeline[Encoder, Settings]):
         return Prepared([replace(row, wanted=settings.wanted)])
 
     def compute(self, inputs: dict[str, Any], wanted: list[Wanted]) -> Iterator[Reading]:
-        hidden = finite(self.model(**inputs, return_dict=True).last_hidden_state)  # (B, T, D)
-        lengths = inputs["attention_mask"].sum(axis=1).tolist()
-        for x, length, asked in zip(hidden, lengths, wanted, strict=True):
-            reading = through(x[:length].astype(np.float64), self.steps, asked.prompt)
+        for x, asked in zip(hidden_states(self.model, inputs), wanted, strict=True):
+            reading = through(x.astype(np.float64), self.steps, asked.prompt)
             yield reading if asked.tokens else reading._replace(tokens=np.zeros((0, 0)))
 
     def finish(self, prepared: Prepared, results: list[Reading], settings: Settings) -> Any:

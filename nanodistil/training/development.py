@@ -40,44 +40,39 @@ def check(task: Task, model: Pretrained, tokenizer: Tokenizer, examples: Any) ->
 
 
 class Judged(NamedTuple):
-    """A task that is learned along with the first (together.py), and the examples that judge its model."""
+    """A task, and the examples that judge its model. name: stands before its figures, if it is learned along."""
 
-    name: str
     task: Task
     model: Pretrained
     tokenizer: Tokenizer
     examples: Any
+    name: str = ""
 
 
 class Development:
     """The examples of a run, and the model they judge.
 
-    save: writes the model as it is into a folder, where the best one is to be kept; None if the last will do.
-    others: are measured too, their figures named after them, and decide nothing.
+    first: decides which model is the best. save: writes the model as it is into a folder, where the best one is to be
+    kept; None if the last will do. others: learned along (together.py): they are measured too, and decide nothing.
     """
 
     def __init__(
         self,
-        task: Task,
-        model: Pretrained,
-        tokenizer: Tokenizer,
-        examples: Any,
+        first: Judged,
         run: Run,
         save: Callable[[Path], None] | None = None,
         others: Sequence[Judged] = (),
     ) -> None:
-        self.task, self.model, self.tokenizer, self.examples = task, model, tokenizer, examples
-        self.run, self.save, self.others = run, save, others
-        metric, self.more = task.best(model.config)
+        self.judged, self.run, self.save = (first, *others), run, save
+        metric, self.more = first.task.best(first.model.config)
         self.metric = DEV + metric
 
     def measure(self) -> dict[str, float]:
         """The figures, for a line of the log; a model that is better than those before it is kept."""
-        first = Judged("", self.task, self.model, self.tokenizer, self.examples)
         figures: dict[str, Any] = {}
-        for name, task, model, tokenizer, examples in (first, *self.others):
-            found = task.evaluate(model, tokenizer, examples).metrics
-            begins = DEV + (f"{name}_" if name else "")
+        for one in self.judged:
+            found = one.task.evaluate(one.model, one.tokenizer, one.examples).metrics
+            begins = DEV + (f"{one.name}_" if one.name else "")
             figures |= {begins + metric: value for metric, value in found.items() if not isinstance(value, dict)}
         if self.save is not None:
             now, before = figures[self.metric], [line[self.metric] for line in self._told()]

@@ -38,12 +38,13 @@ from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import development
 from nanodistil.training.answer_distillation import AnswerDistillation
 from nanodistil.training.communicator import Single
+from nanodistil.training.evaluate import task_of
 from nanodistil.training.loop import Plan, Step, Worked, train
 from nanodistil.training.lora import LowRank
 from nanodistil.training.optimizer import AdamW
 from nanodistil.training.options import Course, begun
 from nanodistil.training.part import Options as Options
-from nanodistil.training.part import part_of
+from nanodistil.training.part import Part, part_of
 from nanodistil.training.run import Run, made_with
 from nanodistil.training.schedule import layerwise, linear
 from nanodistil.training.tasks import Task
@@ -148,15 +149,15 @@ def finetune(
         raise InputError("--teacher is for question answering; nanodistil distill teaches masked words")
     if also:
         check_together(options, also)
-    names = folders([name, *(one.task for one in also)])
-    part = part_of(name, settings, placed, examples, first)
-    parts = [part]
+    part = part_of(task_of(name, **settings), placed, examples, first)
+    names, others = folders([name, *(one.task for one in also)]), list[Part]()
     for other, one in zip(names[1:], also, strict=True):
         own = replace(placed, train=one.train, dev=one.dev, batch_size=one.batch_size or options.batch_size)
         try:
-            parts.append(part_of(one.task, one.settings, own, one.examples, first))
+            others.append(part_of(task_of(one.task, **one.settings), own, one.examples, first, other))
         except InputError as error:
             raise InputError(f"{other} (--also): {error}") from None
+    parts = [part, *others]
     model, trainee = part.model, part.trainee
     teacher = taught_by = None
     if options.teacher is not None:
@@ -176,18 +177,14 @@ def finetune(
         "made_with": made_with(model.backend),
     }
     if also:
+        described["folders"] = names[1:]
         described["also"] = [
-            {
-                **asdict(replace(one, examples=None)),
-                "folder": other,
-                "data": learned.data(),
-                "config": learned.model.config.to_dict(),
-            }
-            for one, other, learned in zip(also, names[1:], parts[1:], strict=True)
+            {**asdict(replace(one, examples=None)), "data": other.data(), "config": other.model.config.to_dict()}
+            for one, other in zip(also, others, strict=True)
         ]
     run = Run(options.out, described, free=FREE, writes=first, **begun(course))
 
-    together = Together([one.trainee for one in parts]) if also else None
+    together = Together([one.trainee for one in parts]) if others else None
     learner = together or trainee if options.lora_r is None else LowRank(
         trainee, r=options.lora_r, alpha=options.lora_alpha, seed=options.seed
     )  # fmt: skip
@@ -195,12 +192,12 @@ def finetune(
     def save(folder: Path) -> None:
         if isinstance(learner, LowRank):
             learner.save(folder, options.model)
-        else:
-            model.save_pretrained(folder)
-        part.tokenizer.save_pretrained(folder)
-        for other, one in zip(names[1:], parts[1:], strict=True):
-            one.model.save_pretrained(folder / other)
-            one.tokenizer.save_pretrained(folder / other)
+            part.tokenizer.save_pretrained(folder)
+            return
+        if together:
+            together.refresh_members()
+        for one in parts:
+            one.save(folder / one.name)
 
     def measure(judge: development.Development) -> dict[str, float]:
         if together:
@@ -211,14 +208,10 @@ def finetune(
         return figures
 
     best = save if options.load_best_model_at_end else None
-    others = [
-        development.Judged(other, one.task, one.model, one.tokenizer, one.dev)
-        for other, one in zip(names[1:], parts[1:], strict=True)
-        if one.dev is not None
-    ]
     judge = None
-    if part.dev is not None:
-        judge = development.Development(part.task, model, part.tokenizer, part.dev, run, best, others)
+    if part.judged is not None:
+        besides = [one.judged for one in others if one.judged is not None]
+        judge = development.Development(part.judged, run, best, besides)
     pace = None
     if options.layer_decay != 1:
         pace = partial(layerwise, layers=model.config.n_layers, decay=options.layer_decay)
@@ -244,8 +237,6 @@ def finetune(
     )
     if not first:
         return {}
-    if together:
-        together.refresh_members()
     save(run.folder)
     return {} if judge is None else judge.end(plan.steps, plan.batches / each)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from nanodistil.pipelines.inputs import by_number
 from nanodistil.training.evaluate import task_of
-from nanodistil.training.tasks import Task
+from nanodistil.training.tasks import Task, settings_of
 from nanodistil.training.together import Also
 from nanodistil.weights.errors import InputError, excerpt, meant
 
@@ -127,7 +127,7 @@ def fields_of(task: Any) -> set[str]:
     """The settings of a task. Raises InputError for one that there is not."""
     if not isinstance(task, str):
         raise InputError(f"a task is named by a string, not by {type(task).__name__}")
-    return {field.name for field in fields(type(task_of(task))) if field.init}  # type: ignore[arg-type]
+    return set(settings_of(task_of(task)))
 
 
 def asked(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -25,7 +26,7 @@ from nanodistil.pretrained import Pretrained
 from nanodistil.tokenization.facade import Tokenizer
 from nanodistil.training import development
 from nanodistil.training.answer_distillation import AnswerShares
-from nanodistil.training.evaluate import check_length, task_of, tokenizer_for
+from nanodistil.training.evaluate import check_length, tokenizer_for
 from nanodistil.training.options import RunOptions
 from nanodistil.training.sampler import epochs
 from nanodistil.training.sequences import Sequences
@@ -145,6 +146,7 @@ def numbers_of(row: Any) -> Iterator[Any]:
 class Part(NamedTuple):
     """A task as it is learned: what of, and the model whose head it is."""
 
+    name: str  # of a task that is learned along: of its folder in the run's, and before its figures; "" of the first
     task: Task
     tokenizer: Tokenizer
     rows: Any
@@ -156,6 +158,18 @@ class Part(NamedTuple):
     @property
     def model(self) -> Pretrained:
         return self.trainee.model
+
+    def save(self, folder: Path) -> None:
+        """Write the model and its tokenizer, which load alone."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    @property
+    def judged(self) -> development.Judged | None:
+        """What says how well it is learned, if there are examples for that."""
+        if self.dev is None:
+            return None
+        return development.Judged(self.task, self.model, self.tokenizer, self.dev, self.name)
 
     def data(self) -> list[int]:
         """What says that its rows are those of before."""
@@ -169,11 +183,8 @@ class Part(NamedTuple):
         )
 
 
-def part_of(
-    name: str, settings: dict[str, Any], options: Options, examples: tuple[Any, Any] | None, first: bool
-) -> Part:
-    """A task's examples read and checked, and its model loaded. first: whether this process measures it."""
-    task = task_of(name, **settings)
+def part_of(task: Task, options: Options, examples: tuple[Any, Any] | None, measures: bool, name: str = "") -> Part:
+    """A task's examples read and checked, and its model loaded. measures: whether this process measures it."""
     if examples is None:
         examples = task.read(options.train), None if options.dev is None else task.read(options.dev)
     learned, dev = examples
@@ -184,9 +195,9 @@ def part_of(
     rows = task.rows(learned, tokenizer, model.config)
     if not len(rows):
         raise InputError(f"{options.train} has nothing to learn from")
-    if dev is not None and first:
+    if dev is not None and measures:
         development.check(task, model, tokenizer, dev)
     trainee = Trainee(
         model, checkpointing=options.gradient_checkpointing, dtype=options.dtype, below=options.frozen_layers
     )
-    return Part(task, tokenizer, rows, lengths_of(rows, task), dev, trainee, options)
+    return Part(name, task, tokenizer, rows, lengths_of(rows, task), dev, trainee, options)

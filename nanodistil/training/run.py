@@ -154,17 +154,17 @@ class Run:
 
     def _clear(self) -> None:
         """Remove what an earlier run has written here."""
-        others = [self.folder / name for name in self._others_before()]
-        for folder in (self.folder / CHECKPOINTS, self.folder / CURVES, *others, *self.folder.glob(EPOCH + "*")):
+        own = (self.folder / name for name in (CHECKPOINTS, CURVES, *self._named_before()))
+        for folder in (*own, *self.folder.glob(EPOCH + "*")):
             shutil.rmtree(folder, ignore_errors=True)
         for name in (LOG, *MODEL):
             (self.folder / name).unlink(missing_ok=True)
 
-    def _others_before(self) -> list[str]:
-        """The folders of tasks that an earlier run learned along (together.py), if its settings can be read."""
+    def _named_before(self) -> list[str]:
+        """The folders that the settings of an earlier run name as its own, if they can be read: together.folders'."""
         try:
-            names = [one["folder"] for one in read_json(self.folder / SETTINGS, FOR_CONFIG).get("also", [])]
-        except (CheckpointError, LookupError, TypeError):
+            names = list(read_json(self.folder / SETTINGS, FOR_CONFIG).get("folders", ()))
+        except (CheckpointError, TypeError):
             return []
         return [name for name in names if isinstance(name, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*(-\d+)?", name)]
 

@@ -1,5 +1,7 @@
 """The models inside the package: each answers its task if nobody names a model, offline, and one line says so."""
 
+from pathlib import Path
+
 import pytest
 
 import nanodistil
@@ -9,6 +11,7 @@ from nanodistil.weights import hub
 from nanodistil.weights.embedded import EMBEDDED_NAME, HOME, INSIDE, NAMES, PLACES
 from nanodistil.weights.errors import MissingExtraError
 
+CARDS = Path(__file__).resolve().parents[2] / "recipes" / "cards"
 ASKED = {
     "fill-mask": ("a [MASK]",),
     "feature-extraction": ("a",),
@@ -41,6 +44,14 @@ def test_each_has_a_card_and_all_together_stay_small():
         assert all(f"\n{said}" in card for said in ("license: ", "# nanodistil-mini")) and "Biases" in card.title()
     files = (file for name in NAMES for file in (HOME / name).iterdir())
     assert sum(file.stat().st_size for file in files) < 60e6
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != EMBEDDED_NAME])
+def test_a_card_says_what_is_written_of_its_model(name):
+    """Not what was written when it was measured: `python recipes/card.py` puts the figures under it."""
+    written = (CARDS / f"{name.rpartition('-')[2]}.md").read_text(encoding="utf-8")
+    card = (HOME / name / "README.md").read_text(encoding="utf-8")
+    assert card.startswith(f"{written}\n## Figures\n")
 
 
 def test_the_usual_model_comes_first_and_is_named(monkeypatch):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nanodistil.training.development import BEST, Development
+from nanodistil.training.development import BEST, Development, Judged
 from nanodistil.training.run import Run
 from nanodistil.training.tasks import Evaluation
 
@@ -34,7 +34,7 @@ def judged(folder, figures, steps=None, more=True, keep=True):
     """The figures of a run with an epoch a figure, and the number of the model that it ends with."""
     task, run = Told(figures, more), Run(folder, {})
     run.begin()
-    judge = Development(task, SimpleNamespace(config=None), None, [], run, task.save if keep else None)
+    judge = Development(Judged(task, SimpleNamespace(config=None), None, []), run, task.save if keep else None)
     for epoch in range(steps or len(figures)):
         run.log({"step": epoch, "epoch": epoch, "loss": 1.0})
         run.log({"step": epoch + 1, "epoch": epoch + 1, **judge.measure()})

@@ -104,17 +104,22 @@ def test_one_inside_the_package_is_found_by_every_door(begun, monkeypatch):
     assert nanodistil.pipeline("sentiment-analysis", "inside", backend="numpy")("good")
 
 
-def test_a_run_that_was_ended_goes_on_to_the_same_bits(begun):
-    home, run = begun
+def in_halves(run, at):
+    """A run called "whole", and one called "halves" that is ended at a step and goes on."""
     run("whole")
 
     def stop(step):
-        if step.done == 3:
+        if step.done == at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run("halves", on_step=stop, save_steps=2)
     run("halves", resume=True, save_steps=2)
+
+
+def test_a_run_that_was_ended_goes_on_to_the_same_bits(begun):
+    home, run = begun
+    in_halves(run, 3)
     name = "adapter_model.safetensors"
     assert (home / "halves" / name).read_bytes() == (home / "whole" / name).read_bytes()
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from test_training_backward import batch_for, model_for
+from test_training_lora import in_halves
 from tiny_folders import tiny_folder
 
 import nanodistil
@@ -130,15 +131,7 @@ def test_a_folder_for_each_with_one_body(begun):
 
 def test_a_run_that_was_ended_goes_on_to_the_same_bits(begun):
     home, run = begun
-    run("whole")
-
-    def stop(step):
-        if step.done == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run("halves", on_step=stop, save_steps=2)
-    run("halves", resume=True, save_steps=2)
+    in_halves(run, 5)
     for name in ("model.safetensors", "masked-lm/model.safetensors", "token-classification/model.safetensors"):
         assert (home / "halves" / name).read_bytes() == (home / "whole" / name).read_bytes()
     with pytest.raises(InputError, match="the run began with also"):

@@ -5,7 +5,9 @@ import pytest
 from tiny_folders import tiny_folder
 
 import nanodistil
+import nanodistil.training
 from nanodistil import DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertModel, InputError
+from nanodistil.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
 from nanodistil.weights.errors import CheckpointError
 
 TEXTS = ["the film was good", "who was bad ?"]
@@ -70,3 +72,14 @@ def test_a_head_that_the_config_does_not_know_of_is_used(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace("DistilBertForSequenceClassification", "DistilBertModel"))
     assert nanodistil.pipeline("zero-shot-classification", home, backend="numpy")(TEXTS, LABELS) == wanted
+
+
+def test_an_adapters_head_is_used_though_its_base_is_a_body_alone(folder, tmp_path):
+    rows = [
+        {"sentence": text, "label": label} for text, label in zip(TEXTS, ("contradiction", "entailment"), strict=True)
+    ]
+    told = {"lora_r": 2, "max_steps": 1, "max_seq_length": 16, "backend": "numpy"}
+    nanodistil.training.finetune("classification", folder, rows, tmp_path / "nli", **told)
+    (tmp_path / "nli" / "config.json").unlink()  # as peft leaves it
+    found = nanodistil.pipeline("zero-shot-classification", tmp_path / "nli", backend="numpy")
+    assert type(found) is ZeroShotClassificationPipeline

@@ -9,6 +9,7 @@ finetune TASK` and `nanodistil evaluate TASK`. There is nothing to inherit: fine
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -25,6 +26,11 @@ TASKS = {  # name on the command line -> module of this folder, class in it
     "masked-lm": ("masked_lm", "MaskedLM"),
     "causal-lm": ("causal_lm", "CausalLM"),
 }
+
+
+def settings_of(task: Task) -> dict[str, Any]:
+    """A task's settings by name, those not given as they are preset."""
+    return {field.name: getattr(task, field.name) for field in fields(task) if field.init}  # type: ignore[arg-type]
 
 
 class Evaluation(NamedTuple):
